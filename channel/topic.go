@@ -1,0 +1,49 @@
+package channel
+
+import "github.com/nodeserver/nodeserver/membership"
+
+// Class separates small urgent payloads from bulk. Each has a stream of its
+// own per member, so that bulk never delays what is live.
+type Class uint8
+
+// Classes of payloads.
+const (
+	Live Class = iota // in order, gathered for a moment unless urgent
+	Bulk              // in order among themselves, limited only by the receiver
+)
+
+// Handler is what a topic's owner does for the channel. Calls for one member
+// and class never overlap; calls for different members do. Handlers must not
+// block for long: a blocked Receive holds back that member's stream, by design.
+type Handler interface {
+	// Connected says that payloads can be sent to the member, and that whatever
+	// was sent over earlier streams may have been lost. Called again after each
+	// reconnect of the same life, and for each new life.
+	Connected(m membership.Member)
+	// Disconnected says that the streams to this life are broken; the channel
+	// goes on trying to dial.
+	Disconnected(id membership.ID)
+	// Gone says that this life of the member has left or disappeared for good.
+	Gone(id membership.ID)
+	// Pull returns the next payload for the member, or nil if there is none
+	// now. It is called when the stream can take a payload, and again until it
+	// returns nil. The returned slice belongs to the channel.
+	Pull(to membership.ID, class Class) []byte
+	// Receive takes one payload, which it may keep. It has been applied when
+	// Receive returns. Payloads of one life, class and connection arrive in
+	// order, without gaps or doubles.
+	Receive(from membership.ID, class Class, payload []byte)
+}
+
+// Topic is a handler's way to the members that have a handler of the same
+// topic. Safe for concurrent use.
+type Topic struct {
+	name string
+	ch   *Channel
+}
+
+// Wake says that Pull has something for the member. It never blocks. An urgent
+// wake is served at once, any other within the gathering time.
+func (t *Topic) Wake(to membership.ID, class Class, urgent bool) {
+	t.ch.wake(t.name, to, class, urgent)
+}

@@ -1,0 +1,95 @@
+package membership
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+)
+
+// ID names one life of one member: its name and the boot it drew at start.
+// Comparable; the zero ID is nobody.
+type ID struct {
+	Name string
+	Boot uint64 // incarnation, never 0 in a live member
+}
+
+// String is the name with the last four hex digits of the boot, for logs.
+func (id ID) String() string { return fmt.Sprintf("%s#%04x", id.Name, id.Boot&0xffff) }
+
+// Member is the record of one life of one node. It is a value: nobody changes
+// a Member that was handed out.
+type Member struct {
+	ID
+	ChannelAddress string   // host:port, as other members dial it
+	HTTPAddress    string   // host:port, as a front door dials it
+	Apps           []string // webapps hosted, sorted
+	Domain         string   // replication domain, empty unless configured
+	Version        string   // of the nodeserver binary
+}
+
+// Hosts tells whether the member hosts the webapp.
+func (m Member) Hosts(app string) bool {
+	for _, a := range m.Apps {
+		if a == app {
+			return true
+		}
+	}
+	return false
+}
+
+// State is what a node believes about a member.
+type State int
+
+// States of a member.
+const (
+	Alive   State = iota + 1 // heard from within suspect_after
+	Suspect                  // silent or disconnected; being probed
+	Gone                     // left, or failed its probes
+)
+
+// String is the state in lower case.
+func (s State) String() string {
+	switch s {
+	case Alive:
+		return "alive"
+	case Suspect:
+		return "suspect"
+	case Gone:
+		return "gone"
+	}
+	return "unknown"
+}
+
+// Status is one row of a member list.
+type Status struct {
+	Member
+	State    State
+	Ready    bool // serves requests: its first state transfer is done
+	Draining bool // about to leave: nothing new should go there
+}
+
+var name = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
+
+// CheckName tells what is wrong with a member's name, or nil. A name is also
+// the route in session cookies, so it holds no dot.
+func CheckName(s string) error {
+	if !name.MatchString(s) {
+		return fmt.Errorf("%q is not a member name: use 1 to 32 of A-Z a-z 0-9 _ -", s)
+	}
+	return nil
+}
+
+// Candidate is an address where a provider believes a member to be. It proves
+// nothing: only a Hello over the channel makes a member.
+type Candidate struct {
+	Address string // host:port of a channel
+	From    string // provider that proposes it: mdns, static, member
+}
+
+// Provider proposes addresses of members until ctx ends. Found may be called
+// from any goroutine, also again and again for the same address; it never
+// blocks. Run returns nil when ctx ended, else why it can't go on.
+type Provider interface {
+	Name() string
+	Run(ctx context.Context, found func(Candidate)) error
+}

@@ -1,0 +1,127 @@
+package server
+
+import "time"
+
+// Config is everything a node is told, as package conf reads it from a file:
+// field tags are the keys of DESIGN's public contract. Durations and sizes are
+// already parsed, relative paths already resolved; every default is already in.
+type Config struct {
+	Node        NodeConfig        `conf:"node"`
+	HTTP        HTTPConfig        `conf:"http"`
+	Admin       AdminConfig       `conf:"admin"`
+	Cluster     ClusterConfig     `conf:"cluster"`
+	Channel     ChannelConfig     `conf:"channel"`
+	Membership  MembershipConfig  `conf:"membership"`
+	Sessions    SessionsConfig    `conf:"sessions"`
+	Replication ReplicationConfig `conf:"replication"`
+	Webapps     WebappsConfig     `conf:"webapps"`
+	Apps        []AppConfig       `conf:"app"`
+	Balance     BalanceConfig     `conf:"balance"`
+	Log         LogConfig         `conf:"log"`
+}
+
+// NodeConfig says who the node is.
+type NodeConfig struct {
+	Name    string `conf:"name"`     // unique in the cluster, also the route in cookies
+	DataDir string `conf:"data_dir"` // what the node keeps between starts; empty: nothing
+}
+
+// HTTPConfig is the listener for users.
+type HTTPConfig struct {
+	Address           string        `conf:"address"`
+	TLSCert           string        `conf:"tls_cert"` // PEM file; with TLSKey: HTTPS
+	TLSKey            string        `conf:"tls_key"`
+	ReadHeaderTimeout time.Duration `conf:"read_header_timeout"`
+	IdleTimeout       time.Duration `conf:"idle_timeout"`
+	MaxHeaderBytes    int           `conf:"max_header_bytes"`
+	ShutdownGrace     time.Duration `conf:"shutdown_grace"` // for requests in flight when the node stops
+	ExposeNode        bool          `conf:"expose_node"`    // header Nodeserver-Node on each response
+}
+
+// AdminConfig is the listener for operators.
+type AdminConfig struct {
+	Address   string `conf:"address"`
+	TokenFile string `conf:"token_file"` // bearer token; required unless Address is loopback
+}
+
+// ClusterConfig says which cluster the node belongs to.
+type ClusterConfig struct {
+	Name       string `conf:"name"`
+	Domain     string `conf:"domain"`
+	SecretFile string `conf:"secret_file"` // ≥ 32 bytes, mode 0600; empty: loopback only
+}
+
+// ChannelConfig is the members' way to each other.
+type ChannelConfig struct {
+	Address      string        `conf:"address"`
+	Advertise    string        `conf:"advertise"` // host:port others dial; empty: Address
+	TLSCA        string        `conf:"tls_ca"`    // own PKI instead of the secret
+	TLSCert      string        `conf:"tls_cert"`
+	TLSKey       string        `conf:"tls_key"`
+	Insecure     bool          `conf:"insecure"`      // no TLS on a trusted network
+	QueueEntries int           `conf:"queue_entries"` // per member; beyond it repair takes over
+	Heartbeat    time.Duration `conf:"heartbeat"`
+	SuspectAfter time.Duration `conf:"suspect_after"`
+	DownAfter    time.Duration `conf:"down_after"` // from the last sign of life to gone, at most
+}
+
+// MembershipConfig says how members are found.
+type MembershipConfig struct {
+	Providers    []string      `conf:"providers"` // of mdns, static
+	Interface    string        `conf:"interface"` // for mdns; empty: the one that holds the channel's address
+	MDNSInterval time.Duration `conf:"mdns_interval"`
+	Static       []string      `conf:"static"` // host:port of channels
+	DNSName      string        `conf:"dns_name"`
+	File         string        `conf:"file"`
+}
+
+// SessionsConfig is about sessions and their cookie.
+type SessionsConfig struct {
+	CookieName       string        `conf:"cookie_name"`
+	MaxInactive      time.Duration `conf:"max_inactive"`
+	AbsoluteLifetime time.Duration `conf:"absolute_lifetime"`
+	MaxSessions      int           `conf:"max_sessions"` // per app and node; 0: no limit
+	MaxSessionBytes  int           `conf:"max_session_bytes"`
+	Freshness        string        `conf:"freshness"` // on, off
+	FreshnessWait    time.Duration `conf:"freshness_wait"`
+}
+
+// ReplicationConfig is about what a write waits for, and about repair.
+type ReplicationConfig struct {
+	Acks           string        `conf:"acks"` // async, one, majority, all
+	AckTimeout     time.Duration `conf:"ack_timeout"`
+	OnAckTimeout   string        `conf:"on_ack_timeout"` // proceed, fail
+	Gather         time.Duration `conf:"gather"`         // how long async deltas wait for company, ≤ 5 ms
+	RepairInterval time.Duration `conf:"repair_interval"`
+	JoinTimeout    time.Duration `conf:"join_timeout"`
+	JoinPolicy     string        `conf:"join_policy"` // wait, serve
+	Replicas       int           `conf:"replicas"`    // 0: all members
+}
+
+// WebappsConfig says where plugins lie.
+type WebappsConfig struct {
+	Dir          string `conf:"dir"` // folder of NAME.so; empty: no plugins
+	Watch        bool   `conf:"watch"`
+	MaxRevisions int    `conf:"max_revisions"`
+}
+
+// AppConfig holds settings of one webapp.
+type AppConfig struct {
+	Name        string         `conf:"name"`
+	Path        string         `conf:"path"`         // empty: /NAME/
+	Acks        string         `conf:"acks"`         // empty: as [replication]
+	MaxInactive time.Duration  `conf:"max_inactive"` // 0: as [sessions]
+	Config      map[string]any `conf:"config"`       // handed to the app
+}
+
+// BalanceConfig is the front door (nodeserver balance).
+type BalanceConfig struct {
+	Address        string        `conf:"address"`
+	HealthInterval time.Duration `conf:"health_interval"`
+}
+
+// LogConfig is the node's log.
+type LogConfig struct {
+	Level  string `conf:"level"`  // debug, info, warn, error
+	Format string `conf:"format"` // text, json
+}

@@ -1,0 +1,106 @@
+package webapps
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// Session is one user's state in one webapp, the same on every node of the
+// cluster. Writes are recorded and committed together when the handler
+// returns; an error page after a panic commits nothing. All methods are safe
+// for concurrent use, and no value is ever shared with the caller: Get fills a
+// copy, Set stores one.
+type Session interface {
+	// ID is the session's internal key as text: stable over ChangeID, safe to
+	// log, and useless as a cookie.
+	ID() string
+	// IsNew tells whether this request created the session.
+	IsNew() bool
+	// Created is when the session was created.
+	Created() time.Time
+	// LastAccess is when the session was used before this request.
+	LastAccess() time.Time
+
+	// MaxInactive is how long the session lives unused.
+	MaxInactive() time.Duration
+	// SetMaxInactive changes it for this session. Zero or less: until its
+	// absolute lifetime ends.
+	SetMaxInactive(time.Duration)
+
+	// Get copies the attribute into the pointer. It reports whether there is
+	// one; the error says why the stored value doesn't fit the pointer.
+	Get(name string, into any) (found bool, err error)
+	// Set stores a copy of the value. It fails, and changes nothing, for a name
+	// of 0 or over 256 bytes, a value that can't be encoded, and a session that
+	// grows over its limit.
+	Set(name string, value any) error
+	// Remove removes the attribute.
+	Remove(name string)
+	// Names lists the attributes, sorted.
+	Names() []string
+	// Update reads the attribute into the pointer (its zero value where there
+	// is none), calls change and stores what the pointer then holds, alone among all Updates
+	// of this session on this node until the request's writes are committed.
+	// An error of change is returned and stores nothing.
+	Update(name string, into any, change func() error) error
+
+	// ChangeID gives the user a new cookie for the same session; the old one
+	// is dead on every node. Call it at login.
+	ChangeID() error
+	// Invalidate ends the session on every node, for good.
+	Invalidate()
+	// Commit commits what was written so far, for requests that last long.
+	Commit(ctx context.Context) error
+	// Acks overrides for this request what a commit waits for: "async",
+	// "one", "majority" or "all".
+	Acks(level string)
+
+	// Principal is the name of the user who logged in, or "".
+	Principal() string
+	// SetPrincipal records who logged in; it changes the id, as ChangeID does.
+	SetPrincipal(name string)
+}
+
+// Source gives a request its session. A node puts one into each request's
+// context; so does webappstest.
+type Source interface {
+	// Session is the request's session. With create unset it reports false
+	// where there is none; with create set it makes one.
+	Session(create bool) (Session, bool)
+}
+
+type sourceKey struct{}
+
+// WithSource returns a context that carries the source of a request's session.
+// Servers and test helpers call it; apps don't.
+func WithSource(ctx context.Context, s Source) context.Context {
+	return context.WithValue(ctx, sourceKey{}, s)
+}
+
+// SessionOf is the request's session, created if there is none. It panics for
+// a request that no node serves: in a test use package webappstest.
+func SessionOf(r *http.Request) Session {
+	s, ok := r.Context().Value(sourceKey{}).(Source)
+	if !ok {
+		panic("webapps: the request has no session source: serve it by a node, or by webappstest in a test")
+	}
+	session, _ := s.Session(true)
+	return session
+}
+
+// ExistingSession is the request's session, if it has one. It never creates.
+func ExistingSession(r *http.Request) (Session, bool) {
+	s, ok := r.Context().Value(sourceKey{}).(Source)
+	if !ok {
+		return nil, false
+	}
+	return s.Session(false)
+}
+
+// Get is Session.Get for a type known at the call.
+func Get[T any](s Session, name string) (T, bool, error) {
+	var v T
+	found, err := s.Get(name, &v)
+	return v, found, err
+}
