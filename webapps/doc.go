@@ -16,6 +16,17 @@
 // together and streamed to every other node that hosts the app: kill this
 // node, and the next request, served elsewhere, finds them.
 //
+// # A webapp
+//
+// is an ordinary package with a function Webapp() webapps.App; webapps/counter
+// is one to start from. "nodeserver build DIR" makes a plugin of it, NAME.so,
+// which a node loads from its [webapps] dir; and since it is a package, it can
+// be linked into a binary and tested, with webappstest, like any other.
+// (A package main with that function will do for a plugin, too.)
+//
+// The handler sees paths within the app: a request for /counter/inc arrives
+// as /inc. Make links relative, or from Context.Path.
+//
 // # What to keep in mind
 //
 //   - A change counts once Set, Remove or Update is called. Values are copies:
