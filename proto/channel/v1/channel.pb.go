@@ -5,7 +5,7 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        (unknown)
-// source: proto/channel/v1/channel.proto
+// source: channel/v1/channel.proto
 
 package channelv1
 
@@ -81,11 +81,11 @@ func (x Reason) String() string {
 }
 
 func (Reason) Descriptor() protoreflect.EnumDescriptor {
-	return file_proto_channel_v1_channel_proto_enumTypes[0].Descriptor()
+	return file_channel_v1_channel_proto_enumTypes[0].Descriptor()
 }
 
 func (Reason) Type() protoreflect.EnumType {
-	return &file_proto_channel_v1_channel_proto_enumTypes[0]
+	return &file_channel_v1_channel_proto_enumTypes[0]
 }
 
 func (x Reason) Number() protoreflect.EnumNumber {
@@ -94,7 +94,7 @@ func (x Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Reason.Descriptor instead.
 func (Reason) EnumDescriptor() ([]byte, []int) {
-	return file_proto_channel_v1_channel_proto_rawDescGZIP(), []int{0}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{0}
 }
 
 // Class separates small urgent payloads from bulk, on streams of their own.
@@ -133,11 +133,11 @@ func (x Class) String() string {
 }
 
 func (Class) Descriptor() protoreflect.EnumDescriptor {
-	return file_proto_channel_v1_channel_proto_enumTypes[1].Descriptor()
+	return file_channel_v1_channel_proto_enumTypes[1].Descriptor()
 }
 
 func (Class) Type() protoreflect.EnumType {
-	return &file_proto_channel_v1_channel_proto_enumTypes[1]
+	return &file_channel_v1_channel_proto_enumTypes[1]
 }
 
 func (x Class) Number() protoreflect.EnumNumber {
@@ -146,7 +146,7 @@ func (x Class) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Class.Descriptor instead.
 func (Class) EnumDescriptor() ([]byte, []int) {
-	return file_proto_channel_v1_channel_proto_rawDescGZIP(), []int{1}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{1}
 }
 
 // ExchangeRequest is one message on a sender's stream.
@@ -166,7 +166,7 @@ type ExchangeRequest struct {
 
 func (x *ExchangeRequest) Reset() {
 	*x = ExchangeRequest{}
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[0]
+	mi := &file_channel_v1_channel_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -178,7 +178,7 @@ func (x *ExchangeRequest) String() string {
 func (*ExchangeRequest) ProtoMessage() {}
 
 func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[0]
+	mi := &file_channel_v1_channel_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -191,7 +191,7 @@ func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
 func (*ExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_proto_channel_v1_channel_proto_rawDescGZIP(), []int{0}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *ExchangeRequest) GetMessage() isExchangeRequest_Message {
@@ -300,7 +300,7 @@ type ExchangeResponse struct {
 
 func (x *ExchangeResponse) Reset() {
 	*x = ExchangeResponse{}
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[1]
+	mi := &file_channel_v1_channel_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -312,7 +312,7 @@ func (x *ExchangeResponse) String() string {
 func (*ExchangeResponse) ProtoMessage() {}
 
 func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[1]
+	mi := &file_channel_v1_channel_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -325,7 +325,7 @@ func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
 func (*ExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_proto_channel_v1_channel_proto_rawDescGZIP(), []int{1}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *ExchangeResponse) GetMessage() isExchangeResponse_Message {
@@ -392,7 +392,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[2]
+	mi := &file_channel_v1_channel_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -404,7 +404,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[2]
+	mi := &file_channel_v1_channel_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -417,7 +417,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_proto_channel_v1_channel_proto_rawDescGZIP(), []int{2}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Hello) GetCluster() string {
@@ -477,7 +477,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[3]
+	mi := &file_channel_v1_channel_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +489,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[3]
+	mi := &file_channel_v1_channel_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +502,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_proto_channel_v1_channel_proto_rawDescGZIP(), []int{3}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Welcome) GetSelf() *v1.Member {
@@ -540,7 +540,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[4]
+	mi := &file_channel_v1_channel_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -552,7 +552,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[4]
+	mi := &file_channel_v1_channel_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -565,7 +565,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_proto_channel_v1_channel_proto_rawDescGZIP(), []int{4}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Refusal) GetReason() Reason {
@@ -603,7 +603,7 @@ type Start struct {
 
 func (x *Start) Reset() {
 	*x = Start{}
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[5]
+	mi := &file_channel_v1_channel_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -615,7 +615,7 @@ func (x *Start) String() string {
 func (*Start) ProtoMessage() {}
 
 func (x *Start) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[5]
+	mi := &file_channel_v1_channel_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -628,7 +628,7 @@ func (x *Start) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Start.ProtoReflect.Descriptor instead.
 func (*Start) Descriptor() ([]byte, []int) {
-	return file_proto_channel_v1_channel_proto_rawDescGZIP(), []int{5}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Start) GetClass() Class {
@@ -655,7 +655,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[6]
+	mi := &file_channel_v1_channel_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -667,7 +667,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[6]
+	mi := &file_channel_v1_channel_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -680,7 +680,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_proto_channel_v1_channel_proto_rawDescGZIP(), []int{6}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Frame) GetPayloads() []*Payload {
@@ -702,7 +702,7 @@ type Payload struct {
 
 func (x *Payload) Reset() {
 	*x = Payload{}
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[7]
+	mi := &file_channel_v1_channel_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -714,7 +714,7 @@ func (x *Payload) String() string {
 func (*Payload) ProtoMessage() {}
 
 func (x *Payload) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[7]
+	mi := &file_channel_v1_channel_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -727,7 +727,7 @@ func (x *Payload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Payload.ProtoReflect.Descriptor instead.
 func (*Payload) Descriptor() ([]byte, []int) {
-	return file_proto_channel_v1_channel_proto_rawDescGZIP(), []int{7}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Payload) GetTopic() string {
@@ -759,7 +759,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[8]
+	mi := &file_channel_v1_channel_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +771,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[8]
+	mi := &file_channel_v1_channel_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +784,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_proto_channel_v1_channel_proto_rawDescGZIP(), []int{8}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Heartbeat) GetReady() bool {
@@ -819,7 +819,7 @@ type Leave struct {
 
 func (x *Leave) Reset() {
 	*x = Leave{}
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[9]
+	mi := &file_channel_v1_channel_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +831,7 @@ func (x *Leave) String() string {
 func (*Leave) ProtoMessage() {}
 
 func (x *Leave) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[9]
+	mi := &file_channel_v1_channel_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +844,7 @@ func (x *Leave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leave.ProtoReflect.Descriptor instead.
 func (*Leave) Descriptor() ([]byte, []int) {
-	return file_proto_channel_v1_channel_proto_rawDescGZIP(), []int{9}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Leave) GetReason() string {
@@ -867,7 +867,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[10]
+	mi := &file_channel_v1_channel_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +879,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[10]
+	mi := &file_channel_v1_channel_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +892,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_proto_channel_v1_channel_proto_rawDescGZIP(), []int{10}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ProbeRequest) GetTargetAddress() string {
@@ -920,7 +920,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[11]
+	mi := &file_channel_v1_channel_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -932,7 +932,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[11]
+	mi := &file_channel_v1_channel_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -945,7 +945,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_proto_channel_v1_channel_proto_rawDescGZIP(), []int{11}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ProbeResponse) GetBoot() uint64 {
@@ -966,7 +966,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[12]
+	mi := &file_channel_v1_channel_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -978,7 +978,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[12]
+	mi := &file_channel_v1_channel_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -991,7 +991,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_proto_channel_v1_channel_proto_rawDescGZIP(), []int{12}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WatchRequest) GetCluster() string {
@@ -1011,7 +1011,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[13]
+	mi := &file_channel_v1_channel_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1023,7 +1023,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[13]
+	mi := &file_channel_v1_channel_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1036,7 +1036,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_proto_channel_v1_channel_proto_rawDescGZIP(), []int{13}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchResponse) GetMembers() []*MemberStatus {
@@ -1061,7 +1061,7 @@ type MemberStatus struct {
 
 func (x *MemberStatus) Reset() {
 	*x = MemberStatus{}
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[14]
+	mi := &file_channel_v1_channel_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1073,7 @@ func (x *MemberStatus) String() string {
 func (*MemberStatus) ProtoMessage() {}
 
 func (x *MemberStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_channel_v1_channel_proto_msgTypes[14]
+	mi := &file_channel_v1_channel_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1086,7 @@ func (x *MemberStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberStatus.ProtoReflect.Descriptor instead.
 func (*MemberStatus) Descriptor() ([]byte, []int) {
-	return file_proto_channel_v1_channel_proto_rawDescGZIP(), []int{14}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *MemberStatus) GetMember() *v1.Member {
@@ -1117,12 +1117,12 @@ func (x *MemberStatus) GetDraining() bool {
 	return false
 }
 
-var File_proto_channel_v1_channel_proto protoreflect.FileDescriptor
+var File_channel_v1_channel_proto protoreflect.FileDescriptor
 
-const file_proto_channel_v1_channel_proto_rawDesc = "" +
+const file_channel_v1_channel_proto_rawDesc = "" +
 	"\n" +
-	"\x1eproto/channel/v1/channel.proto\x12\n" +
-	"channel.v1\x1a$proto/membership/v1/membership.proto\"\xff\x01\n" +
+	"\x18channel/v1/channel.proto\x12\n" +
+	"channel.v1\x1a\x1emembership/v1/membership.proto\"\xff\x01\n" +
 	"\x0fExchangeRequest\x12)\n" +
 	"\x05hello\x18\x01 \x01(\v2\x11.channel.v1.HelloH\x00R\x05hello\x12)\n" +
 	"\x05frame\x18\x02 \x01(\v2\x11.channel.v1.FrameH\x00R\x05frame\x125\n" +
@@ -1191,27 +1191,27 @@ const file_proto_channel_v1_channel_proto_rawDesc = "" +
 	"\n" +
 	"CLASS_LIVE\x10\x01\x12\x0e\n" +
 	"\n" +
-	"CLASS_BULK\x10\x022\xd2\x01\n" +
-	"\aChannel\x12I\n" +
+	"CLASS_BULK\x10\x022\xd9\x01\n" +
+	"\x0eChannelService\x12I\n" +
 	"\bExchange\x12\x1b.channel.v1.ExchangeRequest\x1a\x1c.channel.v1.ExchangeResponse(\x010\x01\x12<\n" +
 	"\x05Probe\x12\x18.channel.v1.ProbeRequest\x1a\x19.channel.v1.ProbeResponse\x12>\n" +
 	"\x05Watch\x12\x18.channel.v1.WatchRequest\x1a\x19.channel.v1.WatchResponse0\x01B=Z;github.com/nodeserver/nodeserver/proto/channel/v1;channelv1b\x06proto3"
 
 var (
-	file_proto_channel_v1_channel_proto_rawDescOnce sync.Once
-	file_proto_channel_v1_channel_proto_rawDescData []byte
+	file_channel_v1_channel_proto_rawDescOnce sync.Once
+	file_channel_v1_channel_proto_rawDescData []byte
 )
 
-func file_proto_channel_v1_channel_proto_rawDescGZIP() []byte {
-	file_proto_channel_v1_channel_proto_rawDescOnce.Do(func() {
-		file_proto_channel_v1_channel_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_proto_channel_v1_channel_proto_rawDesc), len(file_proto_channel_v1_channel_proto_rawDesc)))
+func file_channel_v1_channel_proto_rawDescGZIP() []byte {
+	file_channel_v1_channel_proto_rawDescOnce.Do(func() {
+		file_channel_v1_channel_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_channel_v1_channel_proto_rawDesc), len(file_channel_v1_channel_proto_rawDesc)))
 	})
-	return file_proto_channel_v1_channel_proto_rawDescData
+	return file_channel_v1_channel_proto_rawDescData
 }
 
-var file_proto_channel_v1_channel_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_proto_channel_v1_channel_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
-var file_proto_channel_v1_channel_proto_goTypes = []any{
+var file_channel_v1_channel_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_channel_v1_channel_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_channel_v1_channel_proto_goTypes = []any{
 	(Reason)(0),              // 0: channel.v1.Reason
 	(Class)(0),               // 1: channel.v1.Class
 	(*ExchangeRequest)(nil),  // 2: channel.v1.ExchangeRequest
@@ -1232,7 +1232,7 @@ var file_proto_channel_v1_channel_proto_goTypes = []any{
 	(*v1.Member)(nil),        // 17: membership.v1.Member
 	(v1.State)(0),            // 18: membership.v1.State
 }
-var file_proto_channel_v1_channel_proto_depIdxs = []int32{
+var file_channel_v1_channel_proto_depIdxs = []int32{
 	4,  // 0: channel.v1.ExchangeRequest.hello:type_name -> channel.v1.Hello
 	8,  // 1: channel.v1.ExchangeRequest.frame:type_name -> channel.v1.Frame
 	10, // 2: channel.v1.ExchangeRequest.heartbeat:type_name -> channel.v1.Heartbeat
@@ -1252,12 +1252,12 @@ var file_proto_channel_v1_channel_proto_depIdxs = []int32{
 	16, // 16: channel.v1.WatchResponse.members:type_name -> channel.v1.MemberStatus
 	17, // 17: channel.v1.MemberStatus.member:type_name -> membership.v1.Member
 	18, // 18: channel.v1.MemberStatus.state:type_name -> membership.v1.State
-	2,  // 19: channel.v1.Channel.Exchange:input_type -> channel.v1.ExchangeRequest
-	12, // 20: channel.v1.Channel.Probe:input_type -> channel.v1.ProbeRequest
-	14, // 21: channel.v1.Channel.Watch:input_type -> channel.v1.WatchRequest
-	3,  // 22: channel.v1.Channel.Exchange:output_type -> channel.v1.ExchangeResponse
-	13, // 23: channel.v1.Channel.Probe:output_type -> channel.v1.ProbeResponse
-	15, // 24: channel.v1.Channel.Watch:output_type -> channel.v1.WatchResponse
+	2,  // 19: channel.v1.ChannelService.Exchange:input_type -> channel.v1.ExchangeRequest
+	12, // 20: channel.v1.ChannelService.Probe:input_type -> channel.v1.ProbeRequest
+	14, // 21: channel.v1.ChannelService.Watch:input_type -> channel.v1.WatchRequest
+	3,  // 22: channel.v1.ChannelService.Exchange:output_type -> channel.v1.ExchangeResponse
+	13, // 23: channel.v1.ChannelService.Probe:output_type -> channel.v1.ProbeResponse
+	15, // 24: channel.v1.ChannelService.Watch:output_type -> channel.v1.WatchResponse
 	22, // [22:25] is the sub-list for method output_type
 	19, // [19:22] is the sub-list for method input_type
 	19, // [19:19] is the sub-list for extension type_name
@@ -1265,19 +1265,19 @@ var file_proto_channel_v1_channel_proto_depIdxs = []int32{
 	0,  // [0:19] is the sub-list for field type_name
 }
 
-func init() { file_proto_channel_v1_channel_proto_init() }
-func file_proto_channel_v1_channel_proto_init() {
-	if File_proto_channel_v1_channel_proto != nil {
+func init() { file_channel_v1_channel_proto_init() }
+func file_channel_v1_channel_proto_init() {
+	if File_channel_v1_channel_proto != nil {
 		return
 	}
-	file_proto_channel_v1_channel_proto_msgTypes[0].OneofWrappers = []any{
+	file_channel_v1_channel_proto_msgTypes[0].OneofWrappers = []any{
 		(*ExchangeRequest_Hello)(nil),
 		(*ExchangeRequest_Frame)(nil),
 		(*ExchangeRequest_Heartbeat)(nil),
 		(*ExchangeRequest_Leave)(nil),
 		(*ExchangeRequest_Start)(nil),
 	}
-	file_proto_channel_v1_channel_proto_msgTypes[1].OneofWrappers = []any{
+	file_channel_v1_channel_proto_msgTypes[1].OneofWrappers = []any{
 		(*ExchangeResponse_Welcome)(nil),
 		(*ExchangeResponse_Refusal)(nil),
 	}
@@ -1285,18 +1285,18 @@ func file_proto_channel_v1_channel_proto_init() {
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_channel_v1_channel_proto_rawDesc), len(file_proto_channel_v1_channel_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_channel_v1_channel_proto_rawDesc), len(file_channel_v1_channel_proto_rawDesc)),
 			NumEnums:      2,
 			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
-		GoTypes:           file_proto_channel_v1_channel_proto_goTypes,
-		DependencyIndexes: file_proto_channel_v1_channel_proto_depIdxs,
-		EnumInfos:         file_proto_channel_v1_channel_proto_enumTypes,
-		MessageInfos:      file_proto_channel_v1_channel_proto_msgTypes,
+		GoTypes:           file_channel_v1_channel_proto_goTypes,
+		DependencyIndexes: file_channel_v1_channel_proto_depIdxs,
+		EnumInfos:         file_channel_v1_channel_proto_enumTypes,
+		MessageInfos:      file_channel_v1_channel_proto_msgTypes,
 	}.Build()
-	File_proto_channel_v1_channel_proto = out.File
-	file_proto_channel_v1_channel_proto_goTypes = nil
-	file_proto_channel_v1_channel_proto_depIdxs = nil
+	File_channel_v1_channel_proto = out.File
+	file_channel_v1_channel_proto_goTypes = nil
+	file_channel_v1_channel_proto_depIdxs = nil
 }

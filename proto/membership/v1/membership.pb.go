@@ -5,7 +5,7 @@
 // versions:
 // 	protoc-gen-go v1.36.12
 // 	protoc        (unknown)
-// source: proto/membership/v1/membership.proto
+// source: membership/v1/membership.proto
 
 package membershipv1
 
@@ -64,11 +64,11 @@ func (x State) String() string {
 }
 
 func (State) Descriptor() protoreflect.EnumDescriptor {
-	return file_proto_membership_v1_membership_proto_enumTypes[0].Descriptor()
+	return file_membership_v1_membership_proto_enumTypes[0].Descriptor()
 }
 
 func (State) Type() protoreflect.EnumType {
-	return &file_proto_membership_v1_membership_proto_enumTypes[0]
+	return &file_membership_v1_membership_proto_enumTypes[0]
 }
 
 func (x State) Number() protoreflect.EnumNumber {
@@ -77,7 +77,7 @@ func (x State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use State.Descriptor instead.
 func (State) EnumDescriptor() ([]byte, []int) {
-	return file_proto_membership_v1_membership_proto_rawDescGZIP(), []int{0}
+	return file_membership_v1_membership_proto_rawDescGZIP(), []int{0}
 }
 
 // Member is one life of one node.
@@ -103,7 +103,7 @@ type Member struct {
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_proto_membership_v1_membership_proto_msgTypes[0]
+	mi := &file_membership_v1_membership_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -115,7 +115,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_proto_membership_v1_membership_proto_msgTypes[0]
+	mi := &file_membership_v1_membership_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -128,7 +128,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_proto_membership_v1_membership_proto_rawDescGZIP(), []int{0}
+	return file_membership_v1_membership_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Member) GetName() string {
@@ -180,11 +180,11 @@ func (x *Member) GetVersion() string {
 	return ""
 }
 
-var File_proto_membership_v1_membership_proto protoreflect.FileDescriptor
+var File_membership_v1_membership_proto protoreflect.FileDescriptor
 
-const file_proto_membership_v1_membership_proto_rawDesc = "" +
+const file_membership_v1_membership_proto_rawDesc = "" +
 	"\n" +
-	"$proto/membership/v1/membership.proto\x12\rmembership.v1\"\xc2\x01\n" +
+	"\x1emembership/v1/membership.proto\x12\rmembership.v1\"\xc2\x01\n" +
 	"\x06Member\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04boot\x18\x02 \x01(\x06R\x04boot\x12'\n" +
@@ -201,24 +201,24 @@ const file_proto_membership_v1_membership_proto_rawDesc = "" +
 	"STATE_GONE\x10\x03BCZAgithub.com/nodeserver/nodeserver/proto/membership/v1;membershipv1b\x06proto3"
 
 var (
-	file_proto_membership_v1_membership_proto_rawDescOnce sync.Once
-	file_proto_membership_v1_membership_proto_rawDescData []byte
+	file_membership_v1_membership_proto_rawDescOnce sync.Once
+	file_membership_v1_membership_proto_rawDescData []byte
 )
 
-func file_proto_membership_v1_membership_proto_rawDescGZIP() []byte {
-	file_proto_membership_v1_membership_proto_rawDescOnce.Do(func() {
-		file_proto_membership_v1_membership_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_proto_membership_v1_membership_proto_rawDesc), len(file_proto_membership_v1_membership_proto_rawDesc)))
+func file_membership_v1_membership_proto_rawDescGZIP() []byte {
+	file_membership_v1_membership_proto_rawDescOnce.Do(func() {
+		file_membership_v1_membership_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_membership_v1_membership_proto_rawDesc), len(file_membership_v1_membership_proto_rawDesc)))
 	})
-	return file_proto_membership_v1_membership_proto_rawDescData
+	return file_membership_v1_membership_proto_rawDescData
 }
 
-var file_proto_membership_v1_membership_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_proto_membership_v1_membership_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
-var file_proto_membership_v1_membership_proto_goTypes = []any{
+var file_membership_v1_membership_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_membership_v1_membership_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_membership_v1_membership_proto_goTypes = []any{
 	(State)(0),     // 0: membership.v1.State
 	(*Member)(nil), // 1: membership.v1.Member
 }
-var file_proto_membership_v1_membership_proto_depIdxs = []int32{
+var file_membership_v1_membership_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
 	0, // [0:0] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
@@ -226,27 +226,27 @@ var file_proto_membership_v1_membership_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for field type_name
 }
 
-func init() { file_proto_membership_v1_membership_proto_init() }
-func file_proto_membership_v1_membership_proto_init() {
-	if File_proto_membership_v1_membership_proto != nil {
+func init() { file_membership_v1_membership_proto_init() }
+func file_membership_v1_membership_proto_init() {
+	if File_membership_v1_membership_proto != nil {
 		return
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_proto_membership_v1_membership_proto_rawDesc), len(file_proto_membership_v1_membership_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_membership_v1_membership_proto_rawDesc), len(file_membership_v1_membership_proto_rawDesc)),
 			NumEnums:      1,
 			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
-		GoTypes:           file_proto_membership_v1_membership_proto_goTypes,
-		DependencyIndexes: file_proto_membership_v1_membership_proto_depIdxs,
-		EnumInfos:         file_proto_membership_v1_membership_proto_enumTypes,
-		MessageInfos:      file_proto_membership_v1_membership_proto_msgTypes,
+		GoTypes:           file_membership_v1_membership_proto_goTypes,
+		DependencyIndexes: file_membership_v1_membership_proto_depIdxs,
+		EnumInfos:         file_membership_v1_membership_proto_enumTypes,
+		MessageInfos:      file_membership_v1_membership_proto_msgTypes,
 	}.Build()
-	File_proto_membership_v1_membership_proto = out.File
-	file_proto_membership_v1_membership_proto_goTypes = nil
-	file_proto_membership_v1_membership_proto_depIdxs = nil
+	File_membership_v1_membership_proto = out.File
+	file_membership_v1_membership_proto_goTypes = nil
+	file_membership_v1_membership_proto_depIdxs = nil
 }
