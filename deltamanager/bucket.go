@@ -1,0 +1,160 @@
+package deltamanager
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// bucket is one of the table's parts: its sessions, its tombstones, its sum.
+type bucket struct {
+	sum atomic.Uint64 // of the digests of sessions and tombstones; written under mu
+
+	mu       sync.Mutex
+	sessions map[Key]*session
+	tombs    map[Key]time.Duration // invalidated sessions, and until when that is remembered
+}
+
+// table is all sessions of an app at one node, by key and by tag.
+type table struct {
+	seed    uint64
+	buckets [Buckets]bucket
+	tags    [256]tagShard // by the tag's first byte
+	count   atomic.Int64
+	tombs   atomic.Int64
+}
+
+// tagShard is a part of the index from tags to sessions. Its lock is taken
+// last, after a bucket's.
+type tagShard struct {
+	mu  sync.RWMutex
+	tag map[Tag]*session
+}
+
+func (t *table) of(k Key) *bucket { return &t.buckets[k.bucket()] }
+
+// byTag finds the session that a cookie's tag belongs to.
+func (t *table) byTag(tag Tag) *session {
+	shard := &t.tags[tag[0]]
+	shard.mu.RLock()
+	defer shard.mu.RUnlock()
+	return shard.tag[tag]
+}
+
+func (t *table) index(tag Tag, s *session) {
+	shard := &t.tags[tag[0]]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if shard.tag == nil {
+		shard.tag = make(map[Tag]*session)
+	}
+	shard.tag[tag] = s
+}
+
+func (t *table) unindex(tag Tag, s *session) {
+	shard := &t.tags[tag[0]]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if shard.tag[tag] == s {
+		delete(shard.tag, tag)
+	}
+}
+
+// add puts a new session into the bucket. Called with b.mu held.
+func (t *table) add(b *bucket, s *session) {
+	if b.sessions == nil {
+		b.sessions = make(map[Key]*session)
+	}
+	b.sessions[s.key] = s
+	b.sum.Add(s.digest(t.seed))
+	t.count.Add(1)
+}
+
+// remove takes a session out of the bucket. Called with b.mu held.
+func (t *table) remove(b *bucket, s *session) {
+	delete(b.sessions, s.key)
+	b.sum.Add(-s.digest(t.seed))
+	t.count.Add(-1)
+	s.removed = true
+	if a, ok := s.auth(); ok {
+		t.unindex(a.Tag, s)
+	}
+}
+
+// bury removes the session, if it is there, and remembers until then that it
+// is over. It reports whether that was news. Called with b.mu held.
+func (t *table) bury(b *bucket, k Key, until time.Duration) bool {
+	if s := b.sessions[k]; s != nil {
+		t.remove(b, s)
+	}
+	if _, dead := b.tombs[k]; dead {
+		return false
+	}
+	if b.tombs == nil {
+		b.tombs = make(map[Key]time.Duration)
+	}
+	b.tombs[k] = until
+	b.sum.Add(deadDigest(k, t.seed))
+	t.tombs.Add(1)
+	return true
+}
+
+// forget drops a tombstone. Called with b.mu held.
+func (t *table) forget(b *bucket, k Key) {
+	delete(b.tombs, k)
+	b.sum.Add(-deadDigest(k, t.seed))
+	t.tombs.Add(-1)
+}
+
+// merge merges registers into a session of the bucket, and keeps the sum and the
+// index right. It reports whether anything changed. Called with b.mu held.
+func (t *table) merge(b *bucket, s *session, regs []register, configured time.Duration) bool {
+	before := s.digest(t.seed)
+	changed := false
+	for _, r := range regs {
+		old, had := Auth{}, false
+		if r.name == authName {
+			old, had = s.auth()
+		}
+		if !s.merge(t.seed, r) {
+			continue
+		}
+		changed = true
+		if r.name == authName {
+			if had {
+				t.unindex(old.Tag, s)
+			}
+			a, ok := s.auth()
+			if ok {
+				t.index(a.Tag, s)
+			}
+			s.maxInactive = a.inactive(configured)
+		}
+	}
+	if changed {
+		b.sum.Add(s.digest(t.seed) - before)
+	}
+	return changed
+}
+
+// root is the sum of all buckets. Writers may be at work meanwhile.
+func (t *table) root() uint64 {
+	var sum uint64
+	for i := range t.buckets {
+		sum += t.buckets[i].sum.Load()
+	}
+	return sum
+}
+
+// keys are the bucket's sessions in a fixed order, so that nothing depends on
+// the order of a map. Called with b.mu held.
+func (b *bucket) keys() []Key { return slices.SortedFunc(maps.Keys(b.sessions), compareKeys) }
+
+// dead are the bucket's tombstones in a fixed order. Called with b.mu held.
+func (b *bucket) dead() []Key { return slices.SortedFunc(maps.Keys(b.tombs), compareKeys) }
+
+func compareKeys(a, b Key) int { return slices.Compare(a[:], b[:]) }
+
+func sortKeys(keys []Key) { slices.SortFunc(keys, compareKeys) }

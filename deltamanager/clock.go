@@ -1,0 +1,71 @@
+package deltamanager
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Stamp orders all writes of a cluster: a hybrid logical clock value and the
+// boot that drew it. No two writes have the same stamp.
+type Stamp struct {
+	Clock uint64 // 48 bits milliseconds since 1970, 16 bits counter
+	Boot  uint64 // membership.ID.Boot of the writer
+}
+
+// Less tells whether a is older than b.
+func (a Stamp) Less(b Stamp) bool {
+	return a.Clock < b.Clock || a.Clock == b.Clock && a.Boot < b.Boot
+}
+
+// MaxAhead is how far a stamp may lie in the future: beyond it a single broken
+// or hostile member could use up the clock for everybody.
+const MaxAhead = 24 * time.Hour
+
+// clock is a hybrid logical clock (Kulkarni et al., "Logical Physical Clocks",
+// 2014). Its physical part is the wall clock read once at start plus monotonic
+// time, so that no later change of the wall clock moves it.
+// Safe for concurrent use.
+type clock struct {
+	wall uint64 // milliseconds since 1970 at now = 0
+	last atomic.Uint64
+}
+
+func (c *clock) physical(now time.Duration) uint64 {
+	return (c.wall + uint64(now/time.Millisecond)) << 16
+}
+
+// tick draws a value above all drawn and observed before.
+func (c *clock) tick(now time.Duration) uint64 {
+	for {
+		last := c.last.Load()
+		next := max(c.physical(now), last+1)
+		if c.last.CompareAndSwap(last, next) {
+			return next
+		}
+	}
+}
+
+// observe makes later ticks exceed t. It reports false, and does nothing, when
+// t lies over MaxAhead in the future.
+func (c *clock) observe(now time.Duration, t uint64) bool {
+	for {
+		last := c.last.Load()
+		if t <= last {
+			return true
+		}
+		if c.ahead(now, t) > MaxAhead {
+			return false
+		}
+		if c.last.CompareAndSwap(last, t) {
+			return true
+		}
+	}
+}
+
+// ahead is how far t lies in this node's future; negative: in its past.
+func (c *clock) ahead(now time.Duration, t uint64) time.Duration {
+	return time.Duration(int64(t>>16)-int64(c.physical(now)>>16)) * time.Millisecond
+}
+
+// read is the highest value drawn or observed.
+func (c *clock) read() uint64 { return c.last.Load() }

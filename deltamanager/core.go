@@ -1,0 +1,441 @@
+package deltamanager
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nodeserver/nodeserver/membership"
+)
+
+// Group is how the core asks to be pulled: it says that it has something to
+// send, and whoever owns the streams calls Pull when they can take it. Wake must
+// not block and not call back before it has returned.
+type Group interface {
+	Wake(to membership.ID, bulk, urgent bool)
+}
+
+// Core is the replication state machine of one webapp at one node. It does no
+// I/O, starts no goroutine and reads no clock: now is the time since the node's
+// start on a monotonic clock, never decreasing over the calls. The same calls
+// in the same order have the same effects, byte for byte.
+//
+// All methods are safe for concurrent use. A commit locks the session's bucket
+// and nothing else; what concerns a member lies behind that member's lock.
+// Locks are taken in the order Core.mu, link.mu, encoder.mu, bucket.mu, tagShard.mu; deal.mu
+// is a leaf.
+type Core struct {
+	cfg   Config
+	group Group
+	clock clock
+	table table
+	log   *changeLog
+	enc   encoder
+	stats counters
+	deal  deal
+
+	beatAt atomic.Int64 // last Tick, for the pause fence; 0: none yet
+	ready  atomic.Bool
+	links  atomic.Pointer[[]*link] // sorted by id; replaced, never changed
+
+	mu       sync.Mutex // guards what follows, and replacing links
+	settled  bool       // discovery has had its chance: no links means alone
+	joinedAt time.Duration
+	sweepAt  int // next bucket to look through for what expired
+	sweptAt  time.Duration
+}
+
+// NewCore makes a core that is not ready. It keeps cfg and group.
+func NewCore(cfg Config, group Group) *Core {
+	if cfg.ResendAfter == 0 {
+		cfg.ResendAfter = 2 * time.Second
+	}
+	c := &Core{cfg: cfg, group: group, log: newChangeLog(cfg.QueueEntries)}
+	c.clock.wall = uint64(cfg.Wall.UnixMilli())
+	c.clock.last.Store(c.clock.physical(0))
+	c.table.seed = cfg.Seed
+	c.links.Store(&[]*link{})
+	return c
+}
+
+// link returns the link to a member's life, nil if there is none.
+func (c *Core) link(id membership.ID) *link {
+	links := *c.links.Load()
+	if i, ok := slices.BinarySearchFunc(links, id, func(l *link, id membership.ID) int { return compareIDs(l.id, id) }); ok {
+		return links[i]
+	}
+	return nil
+}
+
+func compareIDs(a, b membership.ID) int {
+	if c := strings.Compare(a.Name, b.Name); c != 0 {
+		return c
+	}
+	switch {
+	case a.Boot < b.Boot:
+		return -1
+	case a.Boot > b.Boot:
+		return 1
+	}
+	return 0
+}
+
+// ensureLink returns the link to a member's life, making it if need be.
+func (c *Core) ensureLink(id membership.ID) *link {
+	if l := c.link(id); l != nil {
+		return l
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if l := c.link(id); l != nil {
+		return l
+	}
+	l := newLink(id, c.stats.epochs.Add(1), c.stats.seqs.Load(), c.log.head.Load())
+	links := append(slices.Clone(*c.links.Load()), l)
+	slices.SortFunc(links, func(a, b *link) int { return compareIDs(a.id, b.id) })
+	c.links.Store(&links)
+	return l
+}
+
+// enter is called first by every entry point. After a pause of the whole
+// process, anything may run first: whoever does finds out, and the node stops
+// being ready until it has repaired.
+func (c *Core) enter(now time.Duration) {
+	last := c.beatAt.Load()
+	if last == 0 || now-time.Duration(last) <= pauseFence || !c.beatAt.CompareAndSwap(last, int64(now)) {
+		return
+	}
+	c.stats.pauses.Add(1)
+	c.rejoin(now)
+}
+
+// rejoin makes the node not ready until it has repaired with every member.
+func (c *Core) rejoin(now time.Duration) {
+	c.mu.Lock()
+	c.ready.Store(false)
+	c.joinedAt = now
+	c.mu.Unlock()
+	c.deal.reset()
+	for _, l := range *c.links.Load() {
+		l.mu.Lock()
+		l.repaired, l.repair, l.behindAt = 0, nil, now
+		l.mu.Unlock()
+	}
+}
+
+// Write is one register that a request wrote; a nil value removes it.
+type Write struct {
+	Name  string
+	Value []byte
+}
+
+// Tx is what one request wrote to one session. It is committed under one stamp
+// and travels as one delta, so it appears at once everywhere.
+type Tx struct {
+	Writes []Write
+	// Auth changes the auth register: it gets a copy of what is there now.
+	Auth func(*Auth)
+	// Invalidate ends the session; the rest is then ignored.
+	Invalidate bool
+}
+
+// Receipt is where a commit stands in the log, for those who wait until it has
+// been applied elsewhere.
+type Receipt struct {
+	Stamp Stamp
+	pos   uint64
+	wrote bool
+}
+
+// Create makes a session that is found by the tag. The key is drawn from cfg.Rand.
+func (c *Core) Create(now time.Duration, tag Tag, tx Tx) (Ref, Receipt, error) {
+	var k Key
+	if _, err := c.cfg.Rand.Read(k[:]); err != nil {
+		return Ref{}, Receipt{}, err
+	}
+	return c.CreateKey(now, k, tag, tx)
+}
+
+// CreateKey is Create with a key that was drawn before, and never used.
+func (c *Core) CreateKey(now time.Duration, k Key, tag Tag, tx Tx) (Ref, Receipt, error) {
+	c.enter(now)
+	if c.cfg.MaxSessions > 0 && c.table.count.Load() >= int64(c.cfg.MaxSessions) {
+		return Ref{}, Receipt{}, ErrFull
+	}
+	s := &session{key: k, created: now, last: now, served: now, told: now}
+	b := c.table.of(s.key)
+	b.mu.Lock()
+	pos := c.log.reserve()
+	stamp := Stamp{c.clock.tick(now), c.cfg.Self.Boot}
+	auth := Auth{Tag: tag}
+	if tx.Auth != nil {
+		tx.Auth(&auth)
+	}
+	regs := []register{{authName, stamp, auth.append(nil)}}
+	regs = appendWrites(regs, tx.Writes, stamp)
+	c.table.add(b, s)
+	c.table.merge(b, s, regs, c.cfg.MaxInactive)
+	c.log.publish(&change{pos: pos, key: s.key, all: true})
+	b.mu.Unlock()
+	c.stats.created.Add(1)
+	c.wakeAll(false)
+	return Ref{c, s, c.stats.pauses.Load()}, Receipt{stamp, pos, true}, nil
+}
+
+func appendWrites(regs []register, writes []Write, stamp Stamp) []register {
+	for _, w := range writes {
+		regs = append(regs, register{w.Name, stamp, w.Value})
+	}
+	return regs
+}
+
+// Commit applies what a request wrote. It fails with ErrGone when the session
+// has ended meanwhile, wherever that was, and with ErrNotReady when the node was
+// paused since the request began: what it read may have been old.
+func (c *Core) Commit(now time.Duration, r Ref, tx Tx) (Receipt, error) {
+	c.enter(now)
+	if r.pauses != c.stats.pauses.Load() {
+		return Receipt{}, ErrNotReady
+	}
+	b := c.table.of(r.s.key)
+	b.mu.Lock()
+	s := r.s
+	if s.removed {
+		if s = b.sessions[s.key]; s == nil {
+			b.mu.Unlock()
+			return Receipt{}, ErrGone
+		}
+	}
+	if tx.Invalidate {
+		receipt := c.invalidate(now, b, s.key)
+		b.mu.Unlock()
+		c.wakeAll(true)
+		return receipt, nil
+	}
+	s.touch(now)
+	if len(tx.Writes) == 0 && tx.Auth == nil {
+		due := now-s.told >= granule(s.maxInactive)/2 && s.maxInactive > 0
+		if due {
+			s.told = now
+			c.log.publish(&change{pos: c.log.reserve(), key: s.key})
+		}
+		b.mu.Unlock()
+		if due {
+			c.wakeAll(false)
+		}
+		return Receipt{}, nil
+	}
+	if err := c.checkSize(s, tx.Writes); err != nil {
+		b.mu.Unlock()
+		return Receipt{}, err
+	}
+	receipt := c.write(now, b, s, tx)
+	b.mu.Unlock()
+	c.wakeAll(tx.Auth != nil)
+	return receipt, nil
+}
+
+// write merges and logs the writes. Called with b.mu held.
+func (c *Core) write(now time.Duration, b *bucket, s *session, tx Tx) Receipt {
+	pos := c.log.reserve()
+	stamp := Stamp{c.clock.tick(now), c.cfg.Self.Boot}
+	regs := make([]register, 0, len(tx.Writes)+1)
+	if tx.Auth != nil {
+		a, _ := s.auth()
+		tx.Auth(&a)
+		regs = append(regs, register{authName, stamp, a.append(nil)})
+	}
+	regs = appendWrites(regs, tx.Writes, stamp)
+	names := make([]string, len(regs))
+	for i := range regs {
+		names[i] = regs[i].name
+	}
+	c.table.merge(b, s, regs, c.cfg.MaxInactive)
+	s.told = now
+	c.log.publish(&change{pos: pos, key: s.key, names: names})
+	c.stats.commits.Add(1)
+	return Receipt{stamp, pos, true}
+}
+
+// invalidate buries the session and logs it. Called with b.mu held.
+func (c *Core) invalidate(now time.Duration, b *bucket, k Key) Receipt {
+	until := now + c.cfg.AbsoluteLifetime
+	if s := b.sessions[k]; s != nil {
+		until = s.created + c.cfg.AbsoluteLifetime
+	}
+	pos := c.log.reserve()
+	stamp := Stamp{c.clock.tick(now), c.cfg.Self.Boot}
+	c.table.bury(b, k, min(until, now+tombstoneLife))
+	c.log.publish(&change{pos: pos, key: k, over: invalidated})
+	c.stats.invalidated.Add(1)
+	return Receipt{stamp, pos, true}
+}
+
+// tombstoneLife is how long an invalidation is remembered at most.
+const tombstoneLife = 24 * time.Hour
+
+// checkSize tells whether the session may grow by the writes. Called with the
+// bucket's lock held.
+func (c *Core) checkSize(s *session, writes []Write) error {
+	size, names := s.size, len(s.regs)
+	for _, w := range writes {
+		i, found := s.find(w.Name)
+		if found {
+			size += len(w.Value) - len(s.regs[i].value)
+		} else {
+			size += len(w.Name) + len(w.Value)
+			names++
+		}
+	}
+	if size > s.size && size > c.cfg.MaxSessionBytes || names > MaxNames {
+		return ErrTooLarge
+	}
+	return nil
+}
+
+func (s *session) touch(now time.Duration) {
+	s.last = max(s.last, now)
+	s.served = s.last
+}
+
+func (c *Core) wakeAll(urgent bool) {
+	for _, l := range *c.links.Load() {
+		c.group.Wake(l.id, false, urgent)
+	}
+}
+
+// apply merges one delta that a member sent. It reports what the link has to do
+// about it. Repair tells that the delta answers a repair, so that ages in it
+// count only with news: else two members would tell each other for ever that a
+// session was used a little later.
+func (c *Core) apply(now time.Duration, d *delta, repair bool) (v verdict) {
+	b := c.table.of(d.key)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if until, dead := b.tombs[d.key]; dead {
+		v.dead = !d.dead && until > now
+		return v
+	}
+	s := b.sessions[d.key]
+	if d.dead {
+		c.applyDead(now, b, s, d)
+		return v
+	}
+	if d.expired {
+		if s != nil && s.last <= now-d.idle+expirySlack {
+			c.table.remove(b, s)
+			c.stats.expired.Add(1)
+		}
+		return v
+	}
+	fresh := s == nil
+	if fresh {
+		if len(d.regs) == 0 || c.tooOld(d) {
+			v.missing = len(d.regs) == 0 && !c.tooOld(d)
+			return v
+		}
+		s = &session{key: d.key, created: now - d.age, last: now - d.idle, partial: !d.full, maxInactive: c.cfg.MaxInactive}
+		c.table.add(b, s)
+	}
+	changed := c.table.merge(b, s, d.regs, c.cfg.MaxInactive)
+	if d.full {
+		s.partial = false
+		s.created = min(s.created, now-d.age)
+	}
+	if fresh || changed || !repair {
+		s.last = max(s.last, now-d.idle)
+	}
+	v.missing = s.partial
+	v.changed = changed
+	return v
+}
+
+// verdict is what follows from a delta.
+type verdict struct {
+	changed bool // it had news
+	missing bool // the session is not whole here: it must be fetched
+	dead    bool // the session is over: the sender must be told
+}
+
+// expirySlack allows for the time a delta travels.
+const expirySlack = 500 * time.Millisecond
+
+func (c *Core) applyDead(now time.Duration, b *bucket, s *session, d *delta) {
+	until := now - d.age + min(c.cfg.AbsoluteLifetime, tombstoneLife)
+	if s != nil {
+		c.stats.invalidated.Add(1)
+	}
+	if until > now {
+		c.table.bury(b, d.key, until)
+	} else if s != nil {
+		c.table.remove(b, s)
+	}
+}
+
+// tooOld tells whether a session that is not here has expired by what the
+// delta says, so that it must not come back.
+func (c *Core) tooOld(d *delta) bool {
+	if d.age >= c.cfg.AbsoluteLifetime {
+		return true
+	}
+	limit := c.cfg.MaxInactive
+	if len(d.regs) > 0 && d.regs[0].name == authName {
+		if a, ok := parseAuth(d.regs[0].value); ok {
+			limit = a.inactive(c.cfg.MaxInactive)
+		}
+	}
+	return limit > 0 && d.idle >= limit
+}
+
+// Ready tells whether the node may serve: it has repaired with every member it
+// can reach since it started, or since it was paused.
+func (c *Core) Ready() bool { return c.ready.Load() }
+
+// Settle says that discovery has had its first chance: a node without links is
+// alone from now on, not early.
+func (c *Core) Settle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.settled = true
+}
+
+// Connected says that payloads can be sent to the member, and that what was
+// sent before may have been lost.
+func (c *Core) Connected(now time.Duration, id membership.ID) {
+	c.enter(now)
+	l := c.ensureLink(id)
+	l.mu.Lock()
+	l.connected(now)
+	l.mu.Unlock()
+	c.group.Wake(id, false, true)
+}
+
+// Disconnected says that nothing can be sent to the member for now.
+func (c *Core) Disconnected(now time.Duration, id membership.ID) {
+	c.enter(now)
+	if l := c.link(id); l != nil {
+		c.deal.release(l)
+		l.mu.Lock()
+		l.up, l.repair = false, nil
+		l.mu.Unlock()
+	}
+}
+
+// Gone says that this life of the member has ended; its link is forgotten.
+func (c *Core) Gone(now time.Duration, id membership.ID) {
+	c.enter(now)
+	l := c.link(id)
+	if l == nil {
+		return
+	}
+	c.deal.release(l)
+	c.mu.Lock()
+	links := slices.DeleteFunc(slices.Clone(*c.links.Load()), func(o *link) bool { return o == l })
+	c.links.Store(&links)
+	c.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.up, l.gone, l.waiters = false, true, nil
+}

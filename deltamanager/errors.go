@@ -1,0 +1,18 @@
+package deltamanager
+
+import "errors"
+
+// States that callers branch on.
+var (
+	// ErrGone: the session was invalidated or has expired; nothing was written.
+	ErrGone = errors.New("session is gone")
+	// ErrTooLarge: the write would make the session exceed its limit; nothing was written.
+	ErrTooLarge = errors.New("session too large")
+	// ErrFull: this node holds as many sessions as it may.
+	ErrFull = errors.New("too many sessions")
+	// ErrNotReady: the node was paused or still joins; nothing was written.
+	ErrNotReady = errors.New("node is not ready")
+	// ErrUnacked: the write was made and goes on replicating, but not as many
+	// members as asked for have confirmed it in time.
+	ErrUnacked = errors.New("write not acknowledged in time")
+)

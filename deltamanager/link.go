@@ -1,0 +1,377 @@
+package deltamanager
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nodeserver/nodeserver/membership"
+)
+
+// link is what the core knows about one life of one member: how far the log
+// has been sent to it and acknowledged by it, how far its frames have been
+// applied here, and a repair in progress.
+type link struct {
+	id membership.ID
+
+	mu   sync.Mutex // guards all below
+	up   bool       // payloads can be sent
+	gone bool       // no longer among the core's links
+
+	// Sending.
+	seq     uint64      // of the last frame; numbers are never used again, even by a later link
+	floor   uint64      // frames below are void
+	epoch   uint64      // counts the times changes were left out
+	cursor  uint64      // log position of the next change to send
+	start   uint64      // log position where the epoch began: changes below were left out
+	acked   uint64      // log position: all changes from start to here are applied there
+	sent    []sentFrame // not yet acknowledged, oldest first
+	mark    mark
+	waiters []*Waiter
+	beatDue bool
+	ackDue  bool
+	beatAt  time.Duration
+
+	// Receiving.
+	theirEpoch uint64
+	next       uint64            // all their frames below are applied or void
+	ahead      map[uint64]uint64 // frames applied out of order, and what they cover
+	covers     uint64            // all their writes up to this stamp are here, if repaired == theirEpoch
+	unacked    int               // frames applied since an ack was sent
+	ackBy      time.Duration     // when an ack must go out at the latest; 0: none is owed
+	offset     int32             // smallest (our time − their sent_ms) seen
+	hasOffset  bool
+	peer       beat // their latest beat
+	heard      bool // a beat came since the link is up
+	rootDiffer bool // roots differed when the latest beat came
+
+	// Repair.
+	repaired uint64 // theirEpoch when the last repair that was completed began
+	behindAt time.Duration
+	lookAt   time.Duration // last look at the roots
+	repair   *repair
+	answers  []func(now time.Duration) []byte // owed, made when pulled
+	asked    uint64                           // number of the last request made
+	push     keyQueue                         // sessions to send whole
+	want     keyQueue                         // sessions to ask for whole
+}
+
+// sentFrame remembers what a frame held as a range of the log: not bytes, not
+// keys. What was lost is sent again by going back to from.
+type sentFrame struct {
+	seq      uint64
+	from, to uint64
+	at       time.Duration
+}
+
+// mark says that once the cursor has passed pos, everything up to clock is covered.
+type mark struct {
+	pos, clock uint64
+}
+
+func newLink(id membership.ID, epoch, seq, head uint64) *link {
+	return &link{id: id, epoch: epoch, seq: seq, floor: seq + 1, cursor: head, start: head, acked: head, ahead: map[uint64]uint64{}}
+}
+
+// connected goes back to the first change that was not acknowledged: it may
+// have been lost with the old stream. Called with l.mu held.
+func (l *link) connected(now time.Duration) {
+	l.up, l.heard, l.hasOffset = true, false, false
+	l.rewind()
+	l.beatDue, l.ackDue = true, true
+	l.behindAt = now
+	l.repair = nil
+	l.answers = nil
+}
+
+// rewind voids all frames in flight and sends their changes again.
+func (l *link) rewind() {
+	l.cursor = l.acked
+	l.sent = l.sent[:0]
+	l.floor = l.seq + 1
+	l.mark = mark{}
+}
+
+// skip leaves out all changes up to head: the member must repair. Called with
+// l.mu held.
+func (l *link) skip(epoch, head uint64) {
+	l.epoch = epoch
+	l.cursor, l.start, l.acked = head, head, head
+	l.sent = l.sent[:0]
+	l.floor = l.seq + 1
+	l.mark = mark{}
+	l.waiters = nil
+}
+
+// pullLive builds the next frame for the member, or returns nil.
+func (c *Core) pullLive(now time.Duration, l *link) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.up {
+		return nil
+	}
+	f := frame{clock: c.clock.read(), ack: l.ackValue(), sentMS: uint32(c.clock.physical(now) >> 16)}
+	var body []byte
+	if len(l.sent) < windowSent {
+		body = c.nextChanges(now, l, &f)
+	}
+	if body == nil && !l.beatDue && !l.ackDue {
+		return nil
+	}
+	f.epoch, f.floor = l.epoch, l.floor
+	if l.beatDue {
+		f.beat = &beat{root: c.table.root(), joining: !c.ready.Load(), repairing: l.repair != nil, sessions: uint64(max(0, c.table.count.Load()))}
+		l.beatAt = now
+	}
+	l.beatDue, l.ackDue, l.unacked, l.ackBy = false, false, 0, 0
+	out := f.appendHeader(make([]byte, 0, 64+len(body)))
+	out = append(out, body...)
+	c.stats.framesOut.Add(1)
+	c.stats.bytesOut.Add(int64(len(out)))
+	return out
+}
+
+// ackValue is the highest number so that all their frames up to it are applied.
+func (l *link) ackValue() uint64 {
+	if l.next == 0 {
+		return 0
+	}
+	return l.next - 1
+}
+
+// nextChanges takes the changes from the cursor on into frame f. Called with
+// l.mu held.
+func (c *Core) nextChanges(now time.Duration, l *link, f *frame) []byte {
+	batch := c.enc.encode(c, now, l.cursor)
+	if batch.overwritten {
+		c.stats.overflows.Add(1)
+		l.skip(c.stats.epochs.Add(1), c.log.head.Load())
+		l.beatDue = true
+		return nil
+	}
+	if batch.to == l.cursor {
+		return nil
+	}
+	l.seq++
+	c.raiseSeqs(l.seq)
+	l.sent = append(l.sent, sentFrame{l.seq, l.cursor, batch.to, now})
+	l.cursor = batch.to
+	f.seq = l.seq
+	f.covers = l.cover(batch)
+	f.ackNow = len(l.waiters) > 0
+	c.stats.deltasOut.Add(int64(batch.deltas))
+	return batch.body
+}
+
+// cover returns the stamp up to which everything has been sent with this batch,
+// 0 when that can't be said. When the log is not drained, it becomes known once
+// the cursor has passed where the log's head was.
+func (l *link) cover(b batch) uint64 {
+	if l.mark.pos == 0 || b.to >= b.head {
+		l.mark = mark{b.head, b.clock}
+	}
+	if l.cursor < l.mark.pos {
+		return 0
+	}
+	covered := l.mark.clock
+	l.mark = mark{}
+	return covered
+}
+
+// raiseSeqs keeps the highest frame number of all links, where new links begin.
+func (c *Core) raiseSeqs(seq uint64) {
+	for {
+		old := c.stats.seqs.Load()
+		if seq <= old || c.stats.seqs.CompareAndSwap(old, seq) {
+			return
+		}
+	}
+}
+
+// receiveLive applies one frame of the member.
+func (c *Core) receiveLive(now time.Duration, l *link, payload []byte) error {
+	f, err := parseFrame(payload)
+	if err != nil {
+		c.stats.malformed.Add(1)
+		return err
+	}
+	if !c.clock.observe(now, f.clock) {
+		c.stats.farAhead.Add(1)
+		return errFarAhead(c.clock.ahead(now, f.clock))
+	}
+	c.stats.framesIn.Add(1)
+	c.stats.bytesIn.Add(int64(len(payload)))
+	fresh, late := c.admit(now, l, &f)
+	if fresh {
+		c.applyFrame(now, l, &f, late)
+	}
+	if c.applied(now, l, &f, fresh) {
+		c.group.Wake(l.id, false, true)
+	}
+	if f.beat != nil {
+		c.stepRepair(now, l)
+	}
+	return nil
+}
+
+// admit takes note of the frame's header. It reports whether the deltas are to
+// be applied (they were not yet), and how much later than usual the frame came.
+func (c *Core) admit(now time.Duration, l *link, f *frame) (fresh bool, late time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	late = l.lateness(uint32(c.clock.physical(now)>>16), f.sentMS)
+	if f.epoch > l.theirEpoch {
+		l.theirEpoch = f.epoch
+		l.next, l.covers = f.floor, 0
+		clear(l.ahead)
+		l.behindAt = now
+	}
+	l.acknowledged(f.ack)
+	if f.epoch < l.theirEpoch {
+		return f.seq > 0, late
+	}
+	if f.floor > l.next {
+		l.next = f.floor
+		l.drainAhead()
+	}
+	if f.seq == 0 {
+		return false, late
+	}
+	if _, dup := l.ahead[f.seq]; dup || f.seq < l.next || f.seq > l.next+2*windowSent {
+		l.ackDue = true
+		return false, late
+	}
+	return true, late
+}
+
+// lateness is how much longer than the fastest frame of this connection a frame
+// took (the idea of LEDBAT, RFC 6817: the clocks' offset cancels out). Ages in
+// it are that much higher by now.
+func (l *link) lateness(here, sent uint32) time.Duration {
+	d := int32(here - sent)
+	if !l.hasOffset || d < l.offset {
+		l.offset, l.hasOffset = d, true
+	}
+	return time.Duration(d-l.offset) * time.Millisecond
+}
+
+// acknowledged drops frames that the member has applied and tells who waits.
+func (l *link) acknowledged(ack uint64) {
+	n := 0
+	for n < len(l.sent) && l.sent[n].seq <= ack {
+		l.acked = max(l.acked, l.sent[n].to)
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	l.sent = append(l.sent[:0], l.sent[n:]...)
+	l.floor = l.seq + 1
+	if len(l.sent) > 0 {
+		l.floor = l.sent[0].seq
+	}
+	l.tellWaiters()
+}
+
+// tellWaiters tells those whose change has been applied, and drops those who
+// no longer wait.
+func (l *link) tellWaiters() {
+	l.waiters = slices.DeleteFunc(l.waiters, func(w *Waiter) bool {
+		if w.pos < l.acked {
+			w.confirm(l.id)
+		}
+		return w.pos < l.acked || w.closed.Load()
+	})
+}
+
+func (c *Core) applyFrame(now time.Duration, l *link, f *frame, late time.Duration) {
+	for _, raw := range f.deltas {
+		c.applyRaw(now, l, raw, late, false)
+	}
+}
+
+// applyRaw applies one encoded delta and does what follows from it. A delta
+// that can't be read is left out, alone: it must not keep others away.
+func (c *Core) applyRaw(now time.Duration, l *link, raw []byte, late time.Duration, repair bool) {
+	d, err := parseDelta(raw, l.id.Boot)
+	if err != nil || !c.observeDelta(now, &d) {
+		c.stats.malformed.Add(1)
+		return
+	}
+	d.idle += late
+	d.age += late
+	v := c.apply(now, &d, repair)
+	c.stats.deltasIn.Add(1)
+	if repair && v.changed {
+		c.stats.repaired.Add(1)
+	}
+	if !v.dead && !v.missing {
+		return
+	}
+	l.mu.Lock()
+	if v.dead {
+		l.push.add(d.key)
+	} else {
+		l.want.add(d.key)
+	}
+	l.mu.Unlock()
+	c.group.Wake(l.id, true, true)
+}
+
+// observeDelta refuses stamps from the far future.
+func (c *Core) observeDelta(now time.Duration, d *delta) bool {
+	for i := range d.regs {
+		if !c.clock.observe(now, d.regs[i].stamp.Clock) {
+			c.stats.farAhead.Add(1)
+			return false
+		}
+	}
+	return true
+}
+
+// applied takes note that the frame's deltas are in. It reports whether an ack
+// must go out at once.
+func (c *Core) applied(now time.Duration, l *link, f *frame, fresh bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f.beat != nil {
+		l.peer, l.heard = *f.beat, true
+		l.rootDiffer = f.beat.root != c.table.root()
+		if !l.rootDiffer && f.epoch == l.theirEpoch && f.floor <= l.next {
+			l.repaired = l.theirEpoch
+		}
+	}
+	if !fresh || f.epoch != l.theirEpoch {
+		return l.ackDue
+	}
+	l.ahead[f.seq] = f.covers
+	l.drainAhead()
+	l.unacked++
+	if l.ackBy == 0 {
+		l.ackBy = now + ackDelay
+	}
+	l.ackDue = l.ackDue || f.ackNow || l.unacked >= windowSent/4
+	return l.ackDue
+}
+
+// ackDelay is how long an acknowledgement nobody waits for may wait for a frame
+// to ride on.
+const ackDelay = 50 * time.Millisecond
+
+// drainAhead moves next over all frames that are in.
+func (l *link) drainAhead() {
+	for {
+		covers, ok := l.ahead[l.next]
+		if !ok {
+			break
+		}
+		delete(l.ahead, l.next)
+		l.covers = max(l.covers, covers)
+		l.next++
+	}
+	for seq := range l.ahead {
+		if seq < l.next {
+			delete(l.ahead, seq)
+		}
+	}
+}

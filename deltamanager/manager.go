@@ -1,0 +1,154 @@
+package deltamanager
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nodeserver/nodeserver/membership"
+)
+
+// Manager is a Core with a clock: the shell that a node uses. It adds nothing
+// to the model. Safe for concurrent use.
+type Manager struct {
+	*Core
+	start time.Time
+	log   *slog.Logger
+	locks locks
+}
+
+// New makes a manager for one webapp. It starts nothing; Run lets its time pass.
+func New(cfg Config, group Group, log *slog.Logger) *Manager {
+	start := time.Now()
+	if cfg.Wall.IsZero() {
+		cfg.Wall = start
+	}
+	return &Manager{Core: NewCore(cfg, group), start: start, log: log}
+}
+
+// now is the time since the manager was made, on the monotonic clock.
+func (m *Manager) now() time.Duration { return max(time.Since(m.start), 1) }
+
+// wall turns an instant of the monotonic clock into a time to show.
+func (m *Manager) wall(d time.Duration) time.Time { return m.cfg.Wall.Add(d) }
+
+// tickEvery is the interval of Tick.
+const tickEvery = 50 * time.Millisecond
+
+// Run lets time pass until ctx ends.
+func (m *Manager) Run(ctx context.Context) error {
+	t := time.NewTicker(tickEvery)
+	defer t.Stop()
+	ready, pauses := false, int64(0)
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-t.C:
+		}
+		m.Tick(m.now())
+		if p := int64(m.stats.pauses.Load()); p != pauses {
+			pauses = p
+			m.log.Warn("this process had not run for over 2 s; repairing before serving")
+		}
+		if r := m.Ready(); r != ready {
+			ready = r
+			m.log.Info("readiness changed", "ready", r, "sessions", m.table.count.Load())
+		}
+	}
+}
+
+// Connected, Disconnected, Gone, Pull and Receive are Core's, now.
+func (m *Manager) Connected(id membership.ID) { m.Core.Connected(m.now(), id) }
+
+// Disconnected is Core's, now.
+func (m *Manager) Disconnected(id membership.ID) { m.Core.Disconnected(m.now(), id) }
+
+// Gone is Core's, now.
+func (m *Manager) Gone(id membership.ID) { m.Core.Gone(m.now(), id) }
+
+// Pull is Core's, now.
+func (m *Manager) Pull(to membership.ID, bulk bool) []byte { return m.Core.Pull(m.now(), to, bulk) }
+
+// Receive is Core's, now; it logs what can't be read.
+func (m *Manager) Receive(from membership.ID, bulk bool, payload []byte) {
+	if err := m.Core.Receive(m.now(), from, bulk, payload); err != nil {
+		m.log.Warn("payload refused", "member", from.Name, "bytes", len(payload), "err", err)
+	}
+}
+
+// Open begins a request's view of the session with the tag; false: unknown here.
+func (m *Manager) Open(tag Tag) (*View, bool) {
+	r, info, ok := m.Core.Open(m.now(), tag)
+	if !ok {
+		return nil, false
+	}
+	return &View{m: m, ref: r, info: info, acks: m.cfg.Acks}, true
+}
+
+// Create begins a request's view of a session that does not exist yet. It is
+// made by the first commit, with the tag; until then nobody else can see it.
+func (m *Manager) Create(tag Tag) (*View, error) {
+	if limit := m.cfg.MaxSessions; limit > 0 && m.table.count.Load() >= int64(limit) {
+		return nil, fmt.Errorf("%w: %d, the limit (sessions.max_sessions)", ErrFull, limit)
+	}
+	now := m.now()
+	v := &View{m: m, create: true, acks: m.cfg.Acks}
+	v.info = Info{Created: now, LastAccess: now, MaxInactive: m.cfg.MaxInactive, Auth: Auth{Tag: tag}}
+	if _, err := m.cfg.Rand.Read(v.info.Key[:]); err != nil {
+		return nil, fmt.Errorf("draw a session key: %w", err)
+	}
+	return v, nil
+}
+
+// locks are the sessions' locks for Update, made when needed.
+type locks struct {
+	mu   sync.Mutex
+	held map[Key]*lock
+}
+
+type lock struct {
+	turn  chan struct{} // holds one token while the lock is free
+	users int
+}
+
+// acquire waits for the session's lock until ctx ends.
+func (l *locks) acquire(ctx context.Context, k Key) error {
+	l.mu.Lock()
+	if l.held == nil {
+		l.held = map[Key]*lock{}
+	}
+	o := l.held[k]
+	if o == nil {
+		o = &lock{turn: make(chan struct{}, 1)}
+		o.turn <- struct{}{}
+		l.held[k] = o
+	}
+	o.users++
+	l.mu.Unlock()
+	select {
+	case <-o.turn:
+		return nil
+	case <-ctx.Done():
+		l.leave(k, o)
+		return context.Cause(ctx)
+	}
+}
+
+func (l *locks) release(k Key) {
+	l.mu.Lock()
+	o := l.held[k]
+	l.mu.Unlock()
+	o.turn <- struct{}{}
+	l.leave(k, o)
+}
+
+func (l *locks) leave(k Key, o *lock) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if o.users--; o.users == 0 {
+		delete(l.held, k)
+	}
+}

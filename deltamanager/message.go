@@ -1,0 +1,548 @@
+package deltamanager
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// The wire of proto/session/v1, appended and read by hand: a delta costs no
+// reflection and one copy. Tests hold it against the generated code.
+
+// frame is session.v1.Frame without its deltas, which are read in place.
+type frame struct {
+	seq, floor, ack, epoch uint64
+	clock, covers          uint64
+	sentMS                 uint32
+	ackNow                 bool
+	beat                   *beat
+	deltas                 [][]byte // encoded, part of the payload
+}
+
+type beat struct {
+	root      uint64
+	joining   bool
+	repairing bool
+	sessions  uint64
+}
+
+// delta is session.v1.Delta.
+type delta struct {
+	key                 Key
+	regs                []register
+	idle, age           time.Duration
+	full, dead, expired bool
+}
+
+func appendVarint(b []byte, num protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	b = protowire.AppendTag(b, num, protowire.VarintType)
+	return protowire.AppendVarint(b, v)
+}
+
+func appendFixed64(b []byte, num protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	b = protowire.AppendTag(b, num, protowire.Fixed64Type)
+	return protowire.AppendFixed64(b, v)
+}
+
+func appendBytes(b []byte, num protowire.Number, v []byte) []byte {
+	if len(v) == 0 {
+		return b
+	}
+	b = protowire.AppendTag(b, num, protowire.BytesType)
+	return protowire.AppendBytes(b, v)
+}
+
+func millis(d time.Duration) uint64 { return uint64(max(0, d/time.Millisecond)) }
+
+// duration reads milliseconds that somebody else wrote: never negative, never
+// so large that sums overflow.
+func duration(ms uint64) time.Duration {
+	const limit = 100 * 365 * 24 * time.Hour
+	return time.Duration(min(ms, uint64(limit/time.Millisecond))) * time.Millisecond
+}
+
+// appendHeader encodes everything but the deltas.
+func (f *frame) appendHeader(b []byte) []byte {
+	b = appendVarint(b, 1, f.seq)
+	b = appendVarint(b, 2, f.floor)
+	b = appendVarint(b, 3, f.ack)
+	b = appendVarint(b, 4, f.epoch)
+	b = appendFixed64(b, 5, f.clock)
+	b = appendFixed64(b, 6, f.covers)
+	b = appendVarint(b, 7, uint64(f.sentMS))
+	b = appendVarint(b, 8, protowire.EncodeBool(f.ackNow))
+	if f.beat != nil {
+		var in [32]byte
+		body := appendFixed64(in[:0], 1, f.beat.root)
+		body = appendVarint(body, 2, protowire.EncodeBool(f.beat.joining))
+		body = appendVarint(body, 3, protowire.EncodeBool(f.beat.repairing))
+		body = appendVarint(body, 4, f.beat.sessions)
+		b = protowire.AppendTag(b, 9, protowire.BytesType)
+		b = protowire.AppendBytes(b, body)
+	}
+	return b
+}
+
+// appendDelta encodes d as field num of a message. Registers written by boot
+// with the delta's clock carry no stamp of their own.
+func appendDelta(b []byte, num protowire.Number, d *delta, boot uint64) []byte {
+	b = protowire.AppendTag(b, num, protowire.BytesType)
+	body := d.size(boot)
+	b = protowire.AppendVarint(b, uint64(body))
+	b = appendBytes(b, 1, d.key[:])
+	common := d.clock()
+	b = appendFixed64(b, 2, common)
+	for i := range d.regs {
+		b = protowire.AppendTag(b, 3, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(d.regs[i].wireSize(common, boot)))
+		b = d.regs[i].append(b, common, boot)
+	}
+	b = appendVarint(b, 4, millis(d.idle))
+	b = appendVarint(b, 5, millis(d.age))
+	b = appendVarint(b, 6, protowire.EncodeBool(d.full))
+	b = appendVarint(b, 7, protowire.EncodeBool(d.dead))
+	return appendVarint(b, 8, protowire.EncodeBool(d.expired))
+}
+
+// clock is the clock that registers don't repeat.
+func (d *delta) clock() uint64 {
+	if len(d.regs) == 0 {
+		return 0
+	}
+	return d.regs[0].stamp.Clock
+}
+
+func varintField(v uint64) int {
+	if v == 0 {
+		return 0
+	}
+	return 1 + protowire.SizeVarint(v)
+}
+
+func (d *delta) size(boot uint64) int {
+	common := d.clock()
+	n := 1 + protowire.SizeBytes(len(d.key)) + varintField(millis(d.idle)) + varintField(millis(d.age))
+	if common != 0 {
+		n += 9
+	}
+	for _, flag := range [...]bool{d.full, d.dead, d.expired} {
+		if flag {
+			n += 2
+		}
+	}
+	for i := range d.regs {
+		n += 1 + protowire.SizeBytes(d.regs[i].wireSize(common, boot))
+	}
+	return n
+}
+
+func (r *register) wireSize(common, boot uint64) int {
+	n := 0
+	if r.name != "" {
+		n += 1 + protowire.SizeBytes(len(r.name))
+	}
+	if r.stamp.Clock != common {
+		n += 9
+	}
+	if r.stamp.Boot != boot {
+		n += 9
+	}
+	if r.value != nil {
+		n += 1 + protowire.SizeBytes(len(r.value))
+	}
+	return n
+}
+
+func (r *register) append(b []byte, common, boot uint64) []byte {
+	if r.name != "" {
+		b = protowire.AppendTag(b, 1, protowire.BytesType)
+		b = protowire.AppendString(b, r.name)
+	}
+	if r.stamp.Clock != common {
+		b = appendFixed64(b, 2, r.stamp.Clock)
+	}
+	if r.stamp.Boot != boot {
+		b = appendFixed64(b, 3, r.stamp.Boot)
+	}
+	if r.value != nil {
+		b = protowire.AppendTag(b, 4, protowire.BytesType)
+		b = protowire.AppendBytes(b, r.value)
+	}
+	return b
+}
+
+var errWire = errors.New("malformed message")
+
+// fields calls each with every field of b. Varints and fixed values come as v,
+// bytes as data (a part of b).
+func fields(b []byte, each func(num protowire.Number, v uint64, data []byte) error) error {
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return errWire
+		}
+		b = b[n:]
+		var v uint64
+		var data []byte
+		switch typ {
+		case protowire.VarintType:
+			v, n = protowire.ConsumeVarint(b)
+		case protowire.Fixed64Type:
+			v, n = protowire.ConsumeFixed64(b)
+		case protowire.BytesType:
+			data, n = protowire.ConsumeBytes(b)
+		default:
+			n = protowire.ConsumeFieldValue(num, typ, b)
+		}
+		if n < 0 {
+			return errWire
+		}
+		b = b[n:]
+		if err := each(num, v, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func parseFrame(b []byte) (frame, error) {
+	var f frame
+	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
+		switch num {
+		case 1:
+			f.seq = v
+		case 2:
+			f.floor = v
+		case 3:
+			f.ack = v
+		case 4:
+			f.epoch = v
+		case 5:
+			f.clock = v
+		case 6:
+			f.covers = v
+		case 7:
+			f.sentMS = uint32(v)
+		case 8:
+			f.ackNow = v != 0
+		case 9:
+			f.beat = new(beat)
+			return f.beat.parse(data)
+		case 10:
+			f.deltas = append(f.deltas, data)
+		}
+		return nil
+	})
+	return f, err
+}
+
+func (p *beat) parse(b []byte) error {
+	return fields(b, func(num protowire.Number, v uint64, _ []byte) error {
+		switch num {
+		case 1:
+			p.root = v
+		case 2:
+			p.joining = v != 0
+		case 3:
+			p.repairing = v != 0
+		case 4:
+			p.sessions = v
+		}
+		return nil
+	})
+}
+
+// parseDelta reads one delta that the member with this boot sent. Names and
+// values are copied: nothing keeps the payload alive.
+func parseDelta(b []byte, boot uint64) (delta, error) {
+	var d delta
+	var common uint64
+	var has bool
+	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
+		switch num {
+		case 1:
+			has = len(data) == len(d.key)
+			copy(d.key[:], data)
+		case 2:
+			common = v
+		case 3:
+			if len(d.regs) > MaxNames {
+				return fmt.Errorf("%w: over %d registers", errWire, MaxNames)
+			}
+			r, err := parseRegister(data, boot)
+			d.regs = append(d.regs, r)
+			return err
+		case 4:
+			d.idle = duration(v)
+		case 5:
+			d.age = duration(v)
+		case 6:
+			d.full = v != 0
+		case 7:
+			d.dead = v != 0
+		case 8:
+			d.expired = v != 0
+		}
+		return nil
+	})
+	if err == nil && !has {
+		err = fmt.Errorf("%w: delta without a key", errWire)
+	}
+	for i := range d.regs {
+		if d.regs[i].stamp.Clock == 0 {
+			d.regs[i].stamp.Clock = common
+		}
+	}
+	return d, err
+}
+
+func parseRegister(b []byte, boot uint64) (register, error) {
+	r := register{stamp: Stamp{Boot: boot}}
+	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
+		switch num {
+		case 1:
+			if len(data) > MaxName {
+				return fmt.Errorf("%w: name of %d bytes", errWire, len(data))
+			}
+			r.name = string(data)
+		case 2:
+			r.stamp.Clock = v
+		case 3:
+			r.stamp.Boot = v
+		case 4:
+			r.value = append(make([]byte, 0, len(data)), data...)
+		}
+		return nil
+	})
+	return r, err
+}
+
+// repairMessage is session.v1.Repair: exactly one of its parts is set.
+type repairMessage struct {
+	clock    uint64
+	sentMS   uint32
+	compare  *compareRequest
+	differ   *differReply
+	fetch    *fetchRequest
+	sessions *sessionsReply
+}
+
+type compareRequest struct {
+	request uint64
+	sums    []byte
+	buckets []byte // bitmap; empty: all
+}
+
+type differReply struct {
+	request uint64
+	buckets []byte // bitmap; empty: none
+	epoch   uint64
+}
+
+type fetchRequest struct {
+	request uint64
+	buckets []int
+	listing []byte
+	keys    []byte
+}
+
+type sessionsReply struct {
+	request uint64
+	deltas  [][]byte // received: encoded, without tag
+	encoded []byte   // to send: encoded, with tags
+	wants   []byte
+	done    int
+}
+
+func (m *repairMessage) append(b []byte) []byte {
+	b = appendFixed64(b, 1, m.clock)
+	b = appendVarint(b, 2, uint64(m.sentMS))
+	var num protowire.Number
+	var body []byte
+	switch {
+	case m.compare != nil:
+		num, body = 3, appendVarint(nil, 1, m.compare.request)
+		body = appendBytes(body, 2, m.compare.sums)
+		body = appendBytes(body, 3, m.compare.buckets)
+	case m.differ != nil:
+		num, body = 4, appendVarint(nil, 1, m.differ.request)
+		body = appendBytes(body, 2, m.differ.buckets)
+		body = appendVarint(body, 3, m.differ.epoch)
+	case m.fetch != nil:
+		num, body = 5, appendVarint(nil, 1, m.fetch.request)
+		var list []byte
+		for _, n := range m.fetch.buckets {
+			list = protowire.AppendVarint(list, uint64(n))
+		}
+		body = appendBytes(body, 2, list)
+		body = appendBytes(body, 3, m.fetch.listing)
+		body = appendBytes(body, 4, m.fetch.keys)
+	case m.sessions != nil:
+		num, body = 6, appendVarint(nil, 1, m.sessions.request)
+		body = append(body, m.sessions.encoded...)
+		body = appendBytes(body, 3, m.sessions.wants)
+		body = appendVarint(body, 4, uint64(m.sessions.done))
+	}
+	b = protowire.AppendTag(b, num, protowire.BytesType)
+	return protowire.AppendBytes(b, body)
+}
+
+func parseRepair(b []byte) (repairMessage, error) {
+	var m repairMessage
+	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
+		switch num {
+		case 1:
+			m.clock = v
+		case 2:
+			m.sentMS = uint32(v)
+		case 3:
+			m.compare = new(compareRequest)
+			return m.compare.parse(data)
+		case 4:
+			m.differ = new(differReply)
+			return m.differ.parse(data)
+		case 5:
+			m.fetch = new(fetchRequest)
+			return m.fetch.parse(data)
+		case 6:
+			m.sessions = new(sessionsReply)
+			return m.sessions.parse(data)
+		}
+		return nil
+	})
+	return m, err
+}
+
+func (r *compareRequest) parse(b []byte) error {
+	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
+		switch num {
+		case 1:
+			r.request = v
+		case 2:
+			r.sums = data
+		case 3:
+			r.buckets = data
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	want := Buckets
+	if len(r.buckets) > 0 {
+		set, err := parseBits(r.buckets)
+		if err != nil {
+			return err
+		}
+		want = set.count()
+	}
+	if len(r.sums) != 8*want {
+		return fmt.Errorf("%w: %d bytes of sums for %d buckets", errWire, len(r.sums), want)
+	}
+	return nil
+}
+
+func (r *differReply) parse(b []byte) error {
+	return fields(b, func(num protowire.Number, v uint64, data []byte) error {
+		switch num {
+		case 1:
+			r.request = v
+		case 2:
+			r.buckets = data
+			if len(data) > 0 {
+				_, err := parseBits(data)
+				return err
+			}
+		case 3:
+			r.epoch = v
+		}
+		return nil
+	})
+}
+
+func (r *fetchRequest) parse(b []byte) error {
+	return fields(b, func(num protowire.Number, v uint64, data []byte) error {
+		switch num {
+		case 1:
+			r.request = v
+		case 2:
+			for len(data) > 0 {
+				v, n := protowire.ConsumeVarint(data)
+				if n < 0 || v >= Buckets || len(r.buckets) >= Buckets {
+					return fmt.Errorf("%w: bucket list", errWire)
+				}
+				r.buckets = append(r.buckets, int(v))
+				data = data[n:]
+			}
+		case 3:
+			r.listing = data
+			if len(data)%listingEntry != 0 {
+				return fmt.Errorf("%w: listing of %d bytes", errWire, len(data))
+			}
+		case 4:
+			r.keys = data
+			return checkKeys(data)
+		}
+		return nil
+	})
+}
+
+func (r *sessionsReply) parse(b []byte) error {
+	return fields(b, func(num protowire.Number, v uint64, data []byte) error {
+		switch num {
+		case 1:
+			r.request = v
+		case 2:
+			r.deltas = append(r.deltas, data)
+		case 3:
+			r.wants = data
+			return checkKeys(data)
+		case 4:
+			r.done = int(min(v, Buckets))
+		}
+		return nil
+	})
+}
+
+func checkKeys(b []byte) error {
+	if len(b)%len(Key{}) != 0 {
+		return fmt.Errorf("%w: keys of %d bytes", errWire, len(b))
+	}
+	return nil
+}
+
+// eachKey calls f with every key of a list made of 16-byte keys.
+func eachKey(b []byte, f func(Key)) {
+	for ; len(b) >= 16; b = b[16:] {
+		f(Key(b[:16]))
+	}
+}
+
+// listingEntry is the size of a session in a listing: key, then hash.
+const listingEntry = 24
+
+func appendListing(b []byte, k Key, hash uint64) []byte {
+	b = append(b, k[:]...)
+	return binary.LittleEndian.AppendUint64(b, hash)
+}
+
+// parseListing reads a listing into a map.
+func parseListing(b []byte) map[Key]uint64 {
+	if len(b) == 0 {
+		return nil
+	}
+	m := make(map[Key]uint64, len(b)/listingEntry)
+	for ; len(b) >= listingEntry; b = b[listingEntry:] {
+		m[Key(b[:16])] = binary.LittleEndian.Uint64(b[16:])
+	}
+	return m
+}

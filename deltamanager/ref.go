@@ -1,0 +1,130 @@
+package deltamanager
+
+import (
+	"time"
+
+	"github.com/nodeserver/nodeserver/membership"
+)
+
+// Ref is a session that a request found or created. It stays usable when the
+// session ends: reads then find nothing and commits fail with ErrGone.
+// Safe for concurrent use.
+type Ref struct {
+	c      *Core
+	s      *session
+	pauses uint64
+}
+
+// Info is a copy of what is known about a session beside its attributes.
+type Info struct {
+	Key         Key
+	Created     time.Duration // on the node's monotonic clock
+	LastAccess  time.Duration
+	MaxInactive time.Duration // 0: no limit
+	Auth        Auth
+}
+
+// Open finds the session of a cookie and notes that it is used now. The info is
+// as it was before. It reports false for tags unknown here.
+func (c *Core) Open(now time.Duration, tag Tag) (Ref, Info, bool) {
+	c.enter(now)
+	s := c.table.byTag(tag)
+	if s == nil {
+		return Ref{}, Info{}, false
+	}
+	b := c.table.of(s.key)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a, ok := s.auth()
+	if !ok || s.removed || a.Tag != tag || s.partial || s.expired(now, c.cfg.AbsoluteLifetime) {
+		return Ref{}, Info{}, false
+	}
+	info := s.info(a)
+	s.touch(now)
+	return Ref{c, s, c.stats.pauses.Load()}, info, true
+}
+
+func (s *session) info(a Auth) Info {
+	return Info{s.key, s.created, s.last, s.maxInactive, a}
+}
+
+// Key is the session's key.
+func (r Ref) Key() Key { return r.s.key }
+
+// Info is a copy of what is known now; false when the session has ended.
+func (r Ref) Info() (Info, bool) {
+	b := r.c.table.of(r.s.key)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.sessions[r.s.key]
+	if s == nil {
+		return Info{}, false
+	}
+	a, _ := s.auth()
+	return s.info(a), true
+}
+
+// Get returns an attribute's value, nil if there is none. It must not be changed.
+func (r Ref) Get(name string) []byte {
+	b := r.c.table.of(r.s.key)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s := r.s; !s.removed {
+		return s.get(name)
+	}
+	if s := b.sessions[r.s.key]; s != nil {
+		return s.get(name)
+	}
+	return nil
+}
+
+// Names lists the attributes, sorted.
+func (r Ref) Names() []string {
+	b := r.c.table.of(r.s.key)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var names []string
+	if s := b.sessions[r.s.key]; s != nil {
+		for i := range s.regs {
+			if s.regs[i].name != authName && s.regs[i].value != nil {
+				names = append(names, s.regs[i].name)
+			}
+		}
+	}
+	return names
+}
+
+// Fits tells whether the session may take the writes, without making them.
+func (r Ref) Fits(writes []Write) error {
+	b := r.c.table.of(r.s.key)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s := b.sessions[r.s.key]; s != nil {
+		return r.c.checkSize(s, writes)
+	}
+	return ErrGone
+}
+
+// Pull returns the next payload for the member, nil if there is none.
+func (c *Core) Pull(now time.Duration, to membership.ID, bulk bool) []byte {
+	c.enter(now)
+	l := c.link(to)
+	switch {
+	case l == nil:
+		return nil
+	case bulk:
+		return c.pullBulk(now, l)
+	}
+	return c.pullLive(now, l)
+}
+
+// Receive applies one payload of the member. An error says what is wrong with
+// the payload; whatever of it could be used was.
+func (c *Core) Receive(now time.Duration, from membership.ID, bulk bool, payload []byte) error {
+	c.enter(now)
+	l := c.ensureLink(from)
+	if bulk {
+		return c.receiveBulk(now, l, payload)
+	}
+	return c.receiveLive(now, l, payload)
+}

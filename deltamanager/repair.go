@@ -1,0 +1,511 @@
+package deltamanager
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// repair is this node's comparison of all sessions with one member, and the
+// exchange of what differs, both ways. It serves joins, healed splits, lost
+// changes and digests that differ for whatever reason.
+//
+// It is driven by the side that began it; the other side only answers, and
+// keeps nothing but the answers it owes. So any part of it may be lost: what was
+// asked and not answered in time is asked again.
+type repair struct {
+	epoch   uint64 // the member's epoch that this repair settles
+	confirm bool   // only what differs at two looks is exchanged
+	dealt   bool   // other donors are asked for other buckets at the same time
+	compare bool   // sums are to be sent
+	compAt  time.Duration
+	todo    bucketSet // differ, and have not been asked for
+	pending []request
+}
+
+// request is one message that waits for its answer.
+type request struct {
+	number  uint64
+	at      time.Duration
+	buckets []int // fetch; none: compare
+}
+
+const (
+	askAgain   = 2 * time.Second // after which a request counts as lost
+	secondLook = time.Second     // between the two looks of a repair that confirms
+	donorGrace = 15 * time.Second
+	maxAnswers = 16 // owed to one member; more requests are dropped and asked again
+	maxPending = 8
+	groupSize  = 64       // buckets in one fetch
+	groupBytes = 32 << 10 // listing in one fetch
+)
+
+// deal shares out the buckets among the donors of a joining node.
+type deal struct {
+	mu   sync.Mutex
+	by   map[int]*link
+	done bucketSet
+}
+
+func (d *deal) reset() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.by)
+	d.done = bucketSet{}
+}
+
+// take claims the bucket for l; false: another donor has been asked for it.
+func (d *deal) take(n int, l *link) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.by == nil {
+		d.by = map[int]*link{}
+	}
+	if o := d.by[n]; o != nil && o != l {
+		return false
+	}
+	d.by[n] = l
+	return true
+}
+
+// finish says that the bucket has arrived.
+func (d *deal) finish(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.by, n)
+	d.done.add(n)
+}
+
+func (d *deal) finished() bucketSet {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.done
+}
+
+// release gives back what a donor was asked for.
+func (d *deal) release(l *link) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for n, o := range d.by {
+		if o == l {
+			delete(d.by, n)
+		}
+	}
+}
+
+// stepRepair begins, drives or ends the repair with a member.
+func (c *Core) stepRepair(now time.Duration, l *link) {
+	l.mu.Lock()
+	wake := c.repairDue(now, l)
+	l.mu.Unlock()
+	if wake {
+		c.group.Wake(l.id, true, true)
+	}
+}
+
+// repairDue reports whether there is something to send. Called with l.mu held.
+func (c *Core) repairDue(now time.Duration, l *link) bool {
+	if !l.up || !l.heard {
+		return false
+	}
+	if l.repair != nil {
+		return c.driveRepair(now, l)
+	}
+	behind := l.theirEpoch != 0 && l.repaired != l.theirEpoch
+	switch {
+	case behind && c.myTurn(now, l):
+		l.repair = &repair{dealt: !c.ready.Load(), compare: true}
+	case !behind && now-l.lookAt >= c.cfg.RepairInterval:
+		lead := compareIDs(c.cfg.Self, l.id) < 0 || now-l.lookAt >= 2*c.cfg.RepairInterval
+		if !lead {
+			return false
+		}
+		l.lookAt = now
+		if !l.rootDiffer {
+			return false
+		}
+		l.repair = &repair{confirm: true, compare: true}
+	default:
+		return false
+	}
+	return true
+}
+
+// myTurn tells whether this node begins the repair with a member it is behind
+// of. One repair serves both, so the one that needs it more goes first: who
+// joins, else the smaller id; the other one waits until that is over, and then
+// mostly finds the roots equal.
+func (c *Core) myTurn(now time.Duration, l *link) bool {
+	joining := !c.ready.Load()
+	if joining != l.peer.joining {
+		return joining || now-l.behindAt > donorGrace
+	}
+	return compareIDs(c.cfg.Self, l.id) < 0 || !l.peer.repairing && now-l.behindAt >= secondLook
+}
+
+// driveRepair asks again what was not answered, and moves on.
+func (c *Core) driveRepair(now time.Duration, l *link) bool {
+	r := l.repair
+	r.pending = slices.DeleteFunc(r.pending, func(q request) bool {
+		if now-q.at < askAgain {
+			return false
+		}
+		if q.buckets == nil {
+			r.compare, r.compAt = true, now
+		}
+		for _, n := range q.buckets {
+			r.todo.add(n)
+		}
+		return true
+	})
+	c.settleRepair(l)
+	return l.repair != nil && (r.compare && now >= r.compAt || !r.compare && !r.todo.empty())
+}
+
+// settleRepair ends the repair when nothing is left to do. A dealt one looks
+// once more at all buckets first, since others have brought most of them.
+// Called with l.mu held.
+func (c *Core) settleRepair(l *link) {
+	r := l.repair
+	if r.dealt {
+		done := c.deal.finished()
+		done.each(r.todo.drop)
+	}
+	if r.compare || len(r.pending) > 0 || !r.todo.empty() {
+		return
+	}
+	if r.dealt {
+		r.dealt, r.compare = false, true
+		return
+	}
+	l.repaired, l.repair = r.epoch, nil
+	c.stats.repairs.Add(1)
+}
+
+// pullBulk builds the next repair message for the member, or returns nil.
+func (c *Core) pullBulk(now time.Duration, l *link) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.up {
+		return nil
+	}
+	var m *repairMessage
+	switch {
+	case len(l.answers) > 0:
+		answer := l.answers[0]
+		l.answers = l.answers[1:]
+		return answer(now)
+	case l.push.len() > 0:
+		var body []byte
+		for l.push.len() > 0 && len(body) < frameBytes {
+			body = c.appendWhole(body, now, l.push.take())
+		}
+		m = &repairMessage{sessions: &sessionsReply{encoded: body}}
+	case l.want.len() > 0:
+		var keys []byte
+		for l.want.len() > 0 && len(keys) < 16<<10 {
+			k := l.want.take()
+			keys = append(keys, k[:]...)
+		}
+		m = &repairMessage{fetch: &fetchRequest{keys: keys}}
+	case l.repair != nil:
+		m = c.nextRequest(now, l)
+	}
+	if m == nil {
+		return nil
+	}
+	return c.finishRepair(now, m)
+}
+
+func (c *Core) finishRepair(now time.Duration, m *repairMessage) []byte {
+	m.clock = c.clock.read()
+	m.sentMS = uint32(c.clock.physical(now) >> 16)
+	b := m.append(nil)
+	c.stats.repairBytes.Add(int64(len(b)))
+	return b
+}
+
+// nextRequest is what the repair asks next. Called with l.mu held.
+func (c *Core) nextRequest(now time.Duration, l *link) *repairMessage {
+	r := l.repair
+	switch {
+	case len(r.pending) >= maxPending:
+		return nil
+	case r.compare && now >= r.compAt:
+		r.compare = false
+		return c.askCompare(now, l, r)
+	case r.compare || r.todo.empty():
+		return nil
+	}
+	return c.askFetch(now, l, r)
+}
+
+func (c *Core) askCompare(now time.Duration, l *link, r *repair) *repairMessage {
+	l.asked++
+	r.pending = append(r.pending, request{number: l.asked, at: now})
+	q := &compareRequest{request: l.asked}
+	set := allBuckets()
+	if !r.todo.empty() { // the second look
+		set, q.buckets = r.todo, r.todo.bytes()
+	}
+	set.each(func(n int) {
+		q.sums = binary.LittleEndian.AppendUint64(q.sums, c.table.buckets[n].sum.Load())
+	})
+	return &repairMessage{compare: q}
+}
+
+func (c *Core) askFetch(now time.Duration, l *link, r *repair) *repairMessage {
+	q := &fetchRequest{request: l.asked + 1}
+	for n := r.todo.next(0); n >= 0 && len(q.buckets) < groupSize && len(q.listing) < groupBytes; n = r.todo.after(n) {
+		if r.dealt && !c.deal.take(n, l) {
+			continue
+		}
+		r.todo.drop(n)
+		q.buckets = append(q.buckets, n)
+		q.listing = c.table.buckets[n].appendListing(q.listing)
+	}
+	if len(q.buckets) == 0 {
+		return nil
+	}
+	l.asked++
+	r.pending = append(r.pending, request{l.asked, now, q.buckets})
+	return &repairMessage{fetch: q}
+}
+
+func (b *bucket) appendListing(out []byte) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, k := range b.keys() {
+		out = appendListing(out, k, b.sessions[k].hash)
+	}
+	for _, k := range b.dead() {
+		out = appendListing(out, k, deadHash)
+	}
+	return out
+}
+
+// receiveBulk takes one repair message of the member.
+func (c *Core) receiveBulk(now time.Duration, l *link, payload []byte) error {
+	m, err := parseRepair(payload)
+	if err != nil {
+		c.stats.malformed.Add(1)
+		return err
+	}
+	if !c.clock.observe(now, m.clock) {
+		c.stats.farAhead.Add(1)
+		return errFarAhead(c.clock.ahead(now, m.clock))
+	}
+	l.mu.Lock()
+	late := l.lateness(uint32(c.clock.physical(now)>>16), m.sentMS)
+	l.mu.Unlock()
+	switch {
+	case m.compare != nil:
+		c.owe(l, func(now time.Duration) []byte { return c.answerCompare(now, l, m.compare) })
+	case m.fetch != nil:
+		c.owe(l, func(now time.Duration) []byte { return c.answerFetch(now, m.fetch) })
+	case m.differ != nil:
+		c.differs(now, l, m.differ)
+	case m.sessions != nil:
+		c.arrived(now, l, m.sessions, late)
+	}
+	c.group.Wake(l.id, true, true)
+	return nil
+}
+
+func (c *Core) owe(l *link, answer func(time.Duration) []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.answers) < maxAnswers {
+		l.answers = append(l.answers, answer)
+	}
+}
+
+func (c *Core) answerCompare(now time.Duration, l *link, q *compareRequest) []byte {
+	set := allBuckets()
+	if len(q.buckets) > 0 {
+		set, _ = parseBits(q.buckets) // checked when it came
+	}
+	var differ bucketSet
+	sums := q.sums
+	set.each(func(n int) {
+		if c.table.buckets[n].sum.Load() != binary.LittleEndian.Uint64(sums) {
+			differ.add(n)
+		}
+		sums = sums[8:]
+	})
+	return c.finishRepair(now, &repairMessage{differ: &differReply{q.request, differ.bytes(), l.epoch}})
+}
+
+// differs takes the answer to a comparison.
+func (c *Core) differs(now time.Duration, l *link, a *differReply) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := l.repair
+	if r == nil || !r.answered(a.request) {
+		return
+	}
+	r.epoch = a.epoch
+	r.todo = bucketSet{}
+	if len(a.buckets) > 0 {
+		r.todo, _ = parseBits(a.buckets) // checked when it came
+	}
+	if r.confirm && !r.todo.empty() {
+		r.confirm, r.compare, r.compAt = false, true, now+secondLook
+		return
+	}
+	c.settleRepair(l)
+}
+
+// answered drops the request that was answered; false: it was not open any more.
+func (r *repair) answered(number uint64) bool {
+	i := slices.IndexFunc(r.pending, func(q request) bool { return q.number == number })
+	if i < 0 {
+		return false
+	}
+	r.pending = slices.Delete(r.pending, i, i+1)
+	return true
+}
+
+// answerFetch ships what the asker lacks of the buckets, and says what is
+// lacking here.
+func (c *Core) answerFetch(now time.Duration, q *fetchRequest) []byte {
+	a := &sessionsReply{request: q.request}
+	theirs := parseListing(q.listing)
+	for _, n := range q.buckets {
+		if !c.answerBucket(now, n, theirs, q.listing, a) {
+			break
+		}
+		a.done++
+	}
+	eachKey(q.keys, func(k Key) {
+		if len(a.encoded) < frameBytes {
+			a.encoded = c.appendWhole(a.encoded, now, k)
+		}
+	})
+	return c.finishRepair(now, &repairMessage{sessions: a})
+}
+
+// answerBucket adds what differs in one bucket. False: the message is full.
+func (c *Core) answerBucket(now time.Duration, n int, theirs map[Key]uint64, listing []byte, a *sessionsReply) bool {
+	b := &c.table.buckets[n]
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, k := range b.keys() {
+		if len(a.encoded) >= frameBytes {
+			return false
+		}
+		s := b.sessions[k]
+		hash, listed := theirs[k]
+		if listed && hash == s.hash || s.expired(now, c.cfg.AbsoluteLifetime) {
+			continue
+		}
+		if listed {
+			a.wants = append(a.wants, k[:]...)
+		}
+		if hash != deadHash {
+			d := s.full(now)
+			a.encoded = appendDelta(a.encoded, 2, &d, c.cfg.Self.Boot)
+		}
+	}
+	for _, k := range b.dead() {
+		if theirs[k] != deadHash {
+			d, _ := c.deadDelta(now, b, k)
+			a.encoded = appendDelta(a.encoded, 2, &d, c.cfg.Self.Boot)
+		}
+	}
+	for ; len(listing) > 0; listing = listing[listingEntry:] {
+		k := Key(listing[:16])
+		if k.bucket() == n && b.sessions[k] == nil && b.tombs[k] == 0 {
+			a.wants = append(a.wants, k[:]...)
+		}
+	}
+	return true
+}
+
+// appendWhole encodes all there is to say of a session, if anything.
+func (c *Core) appendWhole(body []byte, now time.Duration, k Key) []byte {
+	b := c.table.of(k)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	d, ok := c.deadDelta(now, b, k)
+	if s := b.sessions[k]; s != nil {
+		d, ok = s.full(now), true
+	}
+	if !ok {
+		return body
+	}
+	return appendDelta(body, 2, &d, c.cfg.Self.Boot)
+}
+
+// arrived merges sessions that a repair brought.
+func (c *Core) arrived(now time.Duration, l *link, a *sessionsReply, late time.Duration) {
+	before := c.stats.repaired.Load()
+	for _, raw := range a.deltas {
+		c.applyRaw(now, l, raw, late, true)
+	}
+	news := c.stats.repaired.Load() != before
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	eachKey(a.wants, l.push.add)
+	r := l.repair
+	if r == nil {
+		return
+	}
+	i := slices.IndexFunc(r.pending, func(q request) bool { return q.number == a.request && q.buckets != nil })
+	if i < 0 {
+		return
+	}
+	buckets := r.pending[i].buckets
+	r.pending = slices.Delete(r.pending, i, i+1)
+	done := min(a.done, len(buckets))
+	if done == 0 && !news {
+		done = 1 // nothing of what came is wanted here: don't ask for it for ever
+	}
+	for _, n := range buckets[:done] {
+		if r.dealt {
+			c.deal.finish(n)
+		}
+	}
+	for _, n := range buckets[done:] {
+		r.todo.add(n)
+	}
+	c.settleRepair(l)
+}
+
+func errFarAhead(d time.Duration) error {
+	return fmt.Errorf("%w: stamped %v in the future", errWire, d.Round(time.Second))
+}
+
+// keyQueue is a FIFO of keys without doubles. What does not fit is left out:
+// digests will show it.
+type keyQueue struct {
+	keys []Key
+	in   map[Key]struct{}
+}
+
+const maxKeyQueue = 1 << 16
+
+func (q *keyQueue) len() int { return len(q.keys) }
+
+func (q *keyQueue) add(k Key) {
+	if _, ok := q.in[k]; ok || len(q.keys) >= maxKeyQueue {
+		return
+	}
+	if q.in == nil {
+		q.in = make(map[Key]struct{})
+	}
+	q.in[k] = struct{}{}
+	q.keys = append(q.keys, k)
+}
+
+func (q *keyQueue) take() Key {
+	k := q.keys[0]
+	q.keys = q.keys[1:]
+	delete(q.in, k)
+	if len(q.keys) == 0 {
+		q.keys = nil
+	}
+	return k
+}

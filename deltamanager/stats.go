@@ -1,0 +1,84 @@
+package deltamanager
+
+import (
+	"sync/atomic"
+
+	"github.com/nodeserver/nodeserver/membership"
+)
+
+// counters count since the node's start. seqs and epochs hand out numbers.
+type counters struct {
+	seqs, epochs atomic.Uint64
+	pauses       atomic.Uint64
+
+	created, commits, invalidated, expired atomic.Int64
+	deltasIn, deltasOut                    atomic.Int64
+	framesIn, framesOut                    atomic.Int64
+	bytesIn, bytesOut, repairBytes         atomic.Int64
+	overflows, resends                     atomic.Int64
+	repairs, repaired                      atomic.Int64
+	malformed, farAhead                    atomic.Int64
+	unacked                                atomic.Int64
+}
+
+// Stats is a snapshot. Counters count since the node's start.
+type Stats struct {
+	Sessions   int64
+	Tombstones int64
+	Ready      bool
+
+	Created, Commits, Invalidated, Expired int64
+	DeltasIn, DeltasOut                    int64
+	FramesIn, FramesOut                    int64
+	BytesIn, BytesOut                      int64 // live payloads, without the channel's framing
+	RepairBytesOut                         int64
+	Overflows                              int64 // times a member lagged so far that changes were left to repair
+	Resends                                int64 // frames that were not acknowledged in time
+	Repairs                                int64 // comparisons with a member that were completed
+	Repaired                               int64 // sessions that a repair changed here
+	Malformed                              int64 // messages or deltas that could not be read
+	FarAhead                               int64 // stamps refused for lying over 24 h in the future
+	Pauses                                 int64 // times the process had not run for over 2 s
+	Unacked                                int64 // commits not acknowledged in time
+
+	Links []LinkStats
+}
+
+// LinkStats is what is known about one member's life.
+type LinkStats struct {
+	ID         membership.ID
+	Up         bool
+	Queue      int  // changes not yet acknowledged by it
+	Repaired   bool // nothing is known to be missing here of what it has
+	Repairing  bool
+	RootDiffer bool // its digest differed from ours at its last heartbeat
+	Sessions   uint64
+}
+
+// Stats takes a snapshot.
+func (c *Core) Stats() Stats {
+	n := &c.stats
+	s := Stats{
+		Sessions: c.table.count.Load(), Tombstones: c.table.tombs.Load(), Ready: c.Ready(),
+		Created: n.created.Load(), Commits: n.commits.Load(), Invalidated: n.invalidated.Load(), Expired: n.expired.Load(),
+		DeltasIn: n.deltasIn.Load(), DeltasOut: n.deltasOut.Load(), FramesIn: n.framesIn.Load(), FramesOut: n.framesOut.Load(),
+		BytesIn: n.bytesIn.Load(), BytesOut: n.bytesOut.Load(), RepairBytesOut: n.repairBytes.Load(),
+		Overflows: n.overflows.Load(), Resends: n.resends.Load(), Repairs: n.repairs.Load(), Repaired: n.repaired.Load(),
+		Malformed: n.malformed.Load(), FarAhead: n.farAhead.Load(), Pauses: int64(n.pauses.Load()), Unacked: n.unacked.Load(),
+	}
+	head := c.log.head.Load()
+	for _, l := range *c.links.Load() {
+		l.mu.Lock()
+		s.Links = append(s.Links, LinkStats{
+			ID: l.id, Up: l.up, Queue: int(head - min(head, l.acked)),
+			Repaired: l.theirEpoch != 0 && l.repaired == l.theirEpoch, Repairing: l.repair != nil,
+			RootDiffer: l.rootDiffer, Sessions: l.peer.sessions,
+		})
+		l.mu.Unlock()
+	}
+	return s
+}
+
+// Digest is the sum over all sessions and tombstones: equal digests mean equal
+// state. For tests and operators.
+func (c *Core) Digest() uint64 { return c.table.root() }

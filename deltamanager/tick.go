@@ -1,0 +1,122 @@
+package deltamanager
+
+import "time"
+
+// Tick lets time pass: heartbeats, acknowledgements that are due, frames to
+// send again, repairs, expiry, readiness. Call it about every 50 ms.
+func (c *Core) Tick(now time.Duration) {
+	c.enter(now)
+	c.beatAt.Store(int64(max(now, 1)))
+	for _, l := range *c.links.Load() {
+		if c.tickLink(now, l) {
+			c.group.Wake(l.id, false, false)
+		}
+		c.stepRepair(now, l)
+	}
+	c.sweep(now)
+	c.checkReady(now)
+}
+
+// tickLink reports whether a frame is due.
+func (c *Core) tickLink(now time.Duration, l *link) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.up {
+		return false
+	}
+	l.tellWaiters()
+	if now-l.beatAt >= c.cfg.Heartbeat {
+		l.beatDue = true
+	}
+	if l.ackBy > 0 && now >= l.ackBy {
+		l.ackDue = true
+	}
+	if len(l.sent) > 0 && now-l.sent[0].at >= c.cfg.ResendAfter {
+		c.stats.resends.Add(1)
+		l.rewind()
+		return true
+	}
+	return l.beatDue || l.ackDue
+}
+
+// checkReady makes the node ready once it has repaired with every member it
+// can send to, or alone, or late if that is allowed.
+func (c *Core) checkReady(now time.Duration) {
+	if c.ready.Load() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.settled && c.allRepaired() || c.cfg.ServeAnyway && now-c.joinedAt >= c.cfg.JoinTimeout {
+		c.ready.Store(true)
+		c.deal.reset()
+	}
+}
+
+func (c *Core) allRepaired() bool {
+	for _, l := range *c.links.Load() {
+		l.mu.Lock()
+		behind := l.up && (l.theirEpoch == 0 || l.repaired != l.theirEpoch)
+		l.mu.Unlock()
+		if behind {
+			return false
+		}
+	}
+	return true
+}
+
+// sweepTime is in how long all sessions are looked through for what expired.
+func (c *Core) sweepTime() time.Duration {
+	if c.cfg.MaxInactive <= 0 {
+		return 15 * time.Second
+	}
+	return min(max(granule(c.cfg.MaxInactive)/4, 250*time.Millisecond), 15*time.Second)
+}
+
+// sweep looks through as many buckets as the time since the last sweep pays for.
+func (c *Core) sweep(now time.Duration) {
+	c.mu.Lock()
+	n := int(Buckets * (now - c.sweptAt) / c.sweepTime())
+	from := c.sweepAt
+	if n > 0 {
+		n = min(n, Buckets)
+		c.sweptAt, c.sweepAt = now, (from+n)%Buckets
+	}
+	c.mu.Unlock()
+	hints := false
+	for i := range n {
+		hints = c.sweepBucket(now, &c.table.buckets[(from+i)%Buckets]) || hints
+	}
+	if hints {
+		c.wakeAll(false)
+	}
+}
+
+// sweepBucket removes what has expired. It reports whether others are to be told:
+// the node where a session was used last tells them when it ends.
+func (c *Core) sweepBucket(now time.Duration, b *bucket) (hints bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for k, until := range b.tombs {
+		if until <= now {
+			c.table.forget(b, k)
+		}
+	}
+	var over []Key
+	for k, s := range b.sessions {
+		if s.expired(now, c.cfg.AbsoluteLifetime) {
+			over = append(over, k)
+		}
+	}
+	sortKeys(over)
+	for _, k := range over {
+		s := b.sessions[k]
+		c.table.remove(b, s)
+		c.stats.expired.Add(1)
+		if s.served > 0 && s.served >= s.last {
+			c.log.publish(&change{pos: c.log.reserve(), key: k, over: expired, last: s.last})
+			hints = true
+		}
+	}
+	return hints
+}

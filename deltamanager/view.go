@@ -1,0 +1,299 @@
+package deltamanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+)
+
+// View is one request's view of a session: it reads what is committed, and
+// records what the request writes until Commit. Safe for concurrent use. Discard it, or
+// commit it, before the request ends.
+type View struct {
+	m *Manager
+
+	mu         sync.Mutex
+	ref        Ref
+	info       Info // as it was when the request began
+	create     bool // not made yet
+	created    bool // made by this view
+	writes     []Write
+	auth       []func(*Auth)
+	invalidate bool
+	ended      bool // invalidated and committed
+	locked     bool // holds the session's lock
+	acks       Acks
+}
+
+// Key is the session's key.
+func (v *View) Key() Key { return v.info.Key }
+
+// IsNew tells whether this view creates, or has created, the session.
+func (v *View) IsNew() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.create || v.created
+}
+
+// Created is when the session was created, LastAccess when it was used before this request.
+func (v *View) Created() time.Time { return v.m.wall(v.info.Created) }
+
+// LastAccess is when the session was used before this request.
+func (v *View) LastAccess() time.Time { return v.m.wall(v.info.LastAccess) }
+
+// Auth is the auth register as this request sees it.
+func (v *View) Auth() Auth {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	a := v.info.Auth
+	if !v.create {
+		if info, ok := v.ref.Info(); ok {
+			a = info.Auth
+		}
+	}
+	for _, change := range v.auth {
+		change(&a)
+	}
+	return a
+}
+
+// MaxInactive is how long the session lives unused; 0: no limit.
+func (v *View) MaxInactive() time.Duration { return v.Auth().inactive(v.m.cfg.MaxInactive) }
+
+// SetAuth changes the auth register when the view is committed. The function
+// may be called several times; it must only change its argument.
+func (v *View) SetAuth(change func(*Auth)) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.auth = append(v.auth, change)
+}
+
+// SetAcks overrides what Commit waits for.
+func (v *View) SetAcks(a Acks) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.acks = a
+}
+
+// Get returns an attribute's value, nil if there is none. It must not be changed.
+func (v *View) Get(name string) []byte {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.get(name)
+}
+
+func (v *View) get(name string) []byte {
+	if v.invalidate {
+		return nil
+	}
+	for i := range v.writes {
+		if v.writes[i].Name == name {
+			return v.writes[i].Value
+		}
+	}
+	if v.create {
+		return nil
+	}
+	return v.ref.Get(name)
+}
+
+// Set records a write; a nil value removes the attribute. The value must not be
+// changed afterwards. It fails with ErrTooLarge when the session would exceed its limit
+// and with ErrGone when it has ended; then nothing is recorded.
+func (v *View) Set(name string, value []byte) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.set(name, value)
+}
+
+func (v *View) set(name string, value []byte) error {
+	if name == "" || len(name) > MaxName {
+		return fmt.Errorf("attribute name of %d bytes: want 1 to %d", len(name), MaxName)
+	}
+	if v.invalidate {
+		return ErrGone
+	}
+	writes := v.writes
+	if i := slices.IndexFunc(writes, func(w Write) bool { return w.Name == name }); i >= 0 {
+		writes = slices.Delete(slices.Clone(writes), i, i+1)
+	}
+	writes = append(writes, Write{name, value})
+	if value != nil {
+		if err := v.fits(writes); err != nil {
+			return err
+		}
+	}
+	v.writes = writes
+	return nil
+}
+
+func (v *View) fits(writes []Write) error {
+	if v.create {
+		return v.m.checkSize(&session{}, writes)
+	}
+	return v.ref.Fits(writes)
+}
+
+// Names lists the attributes, sorted.
+func (v *View) Names() []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.invalidate {
+		return nil
+	}
+	var names []string
+	if !v.create {
+		names = v.ref.Names()
+	}
+	for _, w := range v.writes {
+		i, found := slices.BinarySearch(names, w.Name)
+		switch {
+		case found && w.Value == nil:
+			names = slices.Delete(names, i, i+1)
+		case !found && w.Value != nil:
+			names = append(names, w.Name)
+			sort.Strings(names)
+		}
+	}
+	return names
+}
+
+// Update replaces an attribute's value by what change makes of it, alone among
+// the Updates of this session at this node until this view is committed or discarded.
+func (v *View) Update(ctx context.Context, name string, change func(old []byte) ([]byte, error)) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.locked && !v.create {
+		if err := v.m.locks.acquire(ctx, v.info.Key); err != nil {
+			return fmt.Errorf("wait for the session's other request: %w", err)
+		}
+		v.locked = true
+	}
+	value, err := change(v.get(name))
+	if err != nil {
+		return err
+	}
+	return v.set(name, value)
+}
+
+// Invalidate ends the session when the view is committed.
+func (v *View) Invalidate() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.invalidate, v.writes, v.auth = true, nil, nil
+}
+
+// Invalidated tells whether this request has ended the session.
+func (v *View) Invalidated() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.invalidate
+}
+
+// Result is what became of a commit.
+type Result struct {
+	Stamp   Stamp // zero: nothing was written
+	Applied int   // members known to have applied it
+	Need    int   // members asked for
+}
+
+// Commit commits what was recorded, under one stamp, and waits as the ack level
+// says. Errors are ErrGone, ErrNotReady, ErrTooLarge, ErrFull: nothing was
+// written; ErrUnacked: it was. A view may be committed again after further writes.
+func (v *View) Commit(ctx context.Context) (Result, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	defer v.unlock()
+	m := v.m
+	if v.ended || v.create && v.invalidate {
+		return Result{}, nil
+	}
+	tx := Tx{Writes: v.writes, Invalidate: v.invalidate}
+	level, limit, strict := v.acks, m.cfg.AckTimeout, m.cfg.FailUnacked
+	if len(v.auth) > 0 {
+		changes := v.auth
+		tx.Auth = func(a *Auth) {
+			for _, change := range changes {
+				change(a)
+			}
+		}
+	}
+	if level != All && (v.invalidate || len(v.auth) > 0 && !v.create) {
+		level, limit, strict = All, securityWait, false
+	}
+	var receipt Receipt
+	var err error
+	if v.create {
+		if level == Async {
+			level, limit, strict = One, createWait, false
+		}
+		v.ref, receipt, err = m.CreateKey(m.now(), v.info.Key, v.info.Auth.Tag, tx)
+	} else {
+		receipt, err = m.Core.Commit(m.now(), v.ref, tx)
+	}
+	if err != nil {
+		return Result{}, err
+	}
+	v.created, v.create = v.created || v.create, false
+	v.ended = v.invalidate
+	v.writes, v.auth = nil, nil
+	v.unlock() // the next Update may read what is committed now
+	return m.await(ctx, receipt, level, limit, strict)
+}
+
+const (
+	securityWait = 250 * time.Millisecond // for all, at a login or logout, in every mode
+	createWait   = 50 * time.Millisecond  // for one, at a new session, in async mode
+)
+
+// await waits until the receipt is confirmed. ErrUnacked is only returned where
+// the caller is strict.
+func (m *Manager) await(ctx context.Context, r Receipt, level Acks, limit time.Duration, strict bool) (Result, error) {
+	result := Result{Stamp: r.Stamp}
+	if !r.wrote || level == Async {
+		return result, nil
+	}
+	w := m.Expect(r, level)
+	defer w.Close()
+	if w.hopeless {
+		limit = 0
+	}
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-w.Done():
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	result.Applied, result.Need = w.Applied()
+	if result.Applied >= result.Need {
+		return result, nil
+	}
+	m.stats.unacked.Add(1)
+	if strict {
+		return result, ErrUnacked
+	}
+	return result, nil
+}
+
+// Discard drops what was recorded and not committed.
+func (v *View) Discard() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.writes, v.auth = nil, nil
+	v.unlock()
+}
+
+func (v *View) unlock() {
+	if v.locked {
+		v.locked = false
+		v.m.locks.release(v.info.Key)
+	}
+}
+
+// Gone tells whether err means that the session has ended.
+func Gone(err error) bool { return errors.Is(err, ErrGone) }
