@@ -1,0 +1,242 @@
+package plugins
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/nodeserver/nodeserver/webapps"
+)
+
+// BuildOptions says what to build.
+type BuildOptions struct {
+	Dir string // folder of the webapp's package
+	Out string // the plugin; empty: NAME.so in the working directory
+	// HostSrc is the folder of the sources the running binary was built from.
+	// Empty: the module of its name around Dir, the working directory or the
+	// binary itself. Not needed for a binary installed at a version.
+	HostSrc string
+}
+
+// Built is a plugin made by Build.
+type Built struct {
+	File     string
+	Revision string // hash of the webapp's sources
+	Bytes    int64
+}
+
+// Build makes a plugin that the running binary can load: with the same
+// toolchain and build settings, and against the same sources and module
+// versions. It needs the go command and a C compiler. The file at Out is
+// replaced only by one that passed Check.
+func Build(ctx context.Context, o BuildOptions) (Built, error) {
+	b, err := build(ctx, o)
+	if err != nil {
+		return Built{}, fmt.Errorf("build %s: %w", o.Dir, err)
+	}
+	return b, nil
+}
+
+func build(ctx context.Context, o BuildOptions) (Built, error) {
+	host, err := self()
+	if err != nil {
+		return Built{}, err
+	}
+	if !host.cgo {
+		return Built{}, errNoCgo
+	}
+	src, err := findSource(o.Dir)
+	if err != nil {
+		return Built{}, err
+	}
+	if o.Out == "" {
+		o.Out = src.name + ".so"
+	}
+	tools, err := findTools(ctx, host)
+	if err != nil {
+		return Built{}, err
+	}
+	hostSrc := ""
+	if !host.fromCache() {
+		if hostSrc, err = findHostSource(o.HostSrc, src.dir); err != nil {
+			return Built{}, err
+		}
+	}
+	work, err := os.MkdirTemp("", "nodeserver-build-")
+	if err != nil {
+		return Built{}, err
+	}
+	defer os.RemoveAll(work)
+	st, err := src.stage(filepath.Join(work, "app"), host)
+	if err != nil {
+		return Built{}, err
+	}
+	if err := writeWorkspace(work, st, hostSrc, host); err != nil {
+		return Built{}, err
+	}
+	c := compiler{host: host, tools: tools, work: work, src: src, app: st, workspace: hostSrc != ""}
+	return c.compile(ctx, o.Out)
+}
+
+// tools are the programs a build needs.
+type tools struct {
+	goCmd     string
+	toolchain string // for GOTOOLCHAIN: the one that built the host
+}
+
+// findTools looks for them, and says what to install where one is missing.
+func findTools(ctx context.Context, host binary) (tools, error) {
+	goCmd, err := exec.LookPath("go")
+	if err != nil {
+		return tools{}, fmt.Errorf("no go command in PATH: install %s", host.goVersion)
+	}
+	cmd := exec.CommandContext(ctx, goCmd, "env", "-json", "GOVERSION", "CC")
+	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local")
+	cmd.Dir = os.TempDir() // out of reach of any go.mod
+	out, err := cmd.Output()
+	if err != nil {
+		return tools{}, fmt.Errorf("ask %s for its version: %w", goCmd, err)
+	}
+	var env struct{ GOVERSION, CC string }
+	if err := json.Unmarshal(out, &env); err != nil {
+		return tools{}, fmt.Errorf("ask %s for its version: %w", goCmd, err)
+	}
+	cc, _, _ := strings.Cut(env.CC, " ")
+	if _, err := exec.LookPath(cc); err != nil {
+		return tools{}, fmt.Errorf("no C compiler (%s) in PATH, which linking a plugin needs: apt-get install gcc libc6-dev", cc)
+	}
+	t := tools{goCmd: goCmd, toolchain: "local"}
+	if env.GOVERSION != host.goVersion {
+		t.toolchain = host.goVersion // the go command fetches it
+	}
+	return t, nil
+}
+
+// findHostSource looks for the folder of apiModule, and compares it with what
+// the running binary was built from.
+func findHostSource(given, dir string) (string, error) {
+	candidates := []string{given}
+	if given == "" {
+		exe, err := os.Executable()
+		if err != nil {
+			return "", err
+		}
+		candidates = []string{dir, ".", filepath.Dir(exe)}
+	}
+	for _, c := range candidates {
+		c, err := filepath.Abs(c)
+		if err != nil {
+			return "", err
+		}
+		root, mod, err := findModule(c)
+		if err == nil && mod.Module.Mod.Path == apiModule {
+			return root, sameSources(root)
+		}
+	}
+	if given != "" {
+		return "", fmt.Errorf("the folder %s is not in module %s: give the one this binary was built from", given, apiModule)
+	}
+	return "", fmt.Errorf("no sources of %s around the webapp, the working directory or the binary: give their folder with --host-src", apiModule)
+}
+
+func sameSources(root string) error {
+	h, err := webapps.HashSources(os.DirFS(filepath.Join(root, "webapps")))
+	if err != nil {
+		return fmt.Errorf("read the host's sources: %w", err)
+	}
+	if h != apiHash() {
+		return fmt.Errorf("package webapps in %s has changed since this binary was built: run make build there first", root)
+	}
+	return nil
+}
+
+// writeWorkspace joins the staged module and the host's sources, so that the
+// plugin is compiled against those very packages under their very names.
+func writeWorkspace(work string, st staged, hostSrc string, host binary) error {
+	if hostSrc == "" {
+		return nil
+	}
+	text := fmt.Sprintf("go %s\n\nuse (\n\t%q\n\t%q\n)\n", goLanguage(host), st.dir, hostSrc)
+	return writeFile(filepath.Join(work, "go.work"), []byte(text))
+}
+
+// goLanguage is the host's Go version as go.work spells it.
+func goLanguage(host binary) string {
+	v, _, _ := strings.Cut(strings.TrimPrefix(host.goVersion, "go"), " ")
+	return v
+}
+
+// compiler runs the go command on a staged source.
+type compiler struct {
+	host      binary
+	tools     tools
+	work      string
+	src       source
+	app       staged
+	workspace bool
+}
+
+func (c compiler) compile(ctx context.Context, out string) (Built, error) {
+	out, err := filepath.Abs(out)
+	if err != nil {
+		return Built{}, err
+	}
+	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+		return Built{}, err
+	}
+	fresh := out + ".new" // beside it, so that the rename is atomic
+	defer os.Remove(fresh)
+	cmd := c.command(ctx, fresh)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Run(); err != nil {
+		return Built{}, c.explain(said.String(), err)
+	}
+	if err := Check(fresh); err != nil {
+		return Built{}, err
+	}
+	info, err := os.Stat(fresh)
+	if err != nil {
+		return Built{}, err
+	}
+	if err := os.Rename(fresh, out); err != nil {
+		return Built{}, err
+	}
+	return Built{File: out, Revision: c.app.revision, Bytes: info.Size()}, nil
+}
+
+func (c compiler) command(ctx context.Context, out string) *exec.Cmd {
+	args, env := c.host.flags()
+	work := "off"
+	if c.workspace {
+		work = filepath.Join(c.work, "go.work")
+	} else {
+		args = append(args, "-mod=mod") // go.sum may lack the host's modules
+	}
+	args = append([]string{"build", "-buildmode=plugin", "-buildvcs=false", "-ldflags=-s -w", "-o", out}, args...)
+	cmd := exec.CommandContext(ctx, c.tools.goCmd, append(args, "./"+mainPackage)...)
+	cmd.Dir = c.app.dir
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(cmd.Env, "CGO_ENABLED=1", "GOTOOLCHAIN="+c.tools.toolchain, "GOWORK="+work, "GOFLAGS=-buildvcs=false")
+	return cmd
+}
+
+// explain gives the compiler's words with the author's paths in the place of
+// the staged ones.
+func (c compiler) explain(said string, err error) error {
+	if strings.TrimSpace(said) == "" {
+		return err
+	}
+	said = strings.NewReplacer(
+		c.app.dir, c.src.root,
+		c.app.modPath+"/"+mainPackage, c.src.modPath,
+		c.app.modPath, c.src.modPath,
+	).Replace(said)
+	return errors.New(strings.TrimSpace(said))
+}

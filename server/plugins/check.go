@@ -1,0 +1,129 @@
+package plugins
+
+import (
+	"debug/buildinfo"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+)
+
+// errNoCgo is what a binary without cgo says when asked to build or load.
+var errNoCgo = errors.New("this nodeserver was built with CGO_ENABLED=0 and can't load plugins: " +
+	"build it with cgo (apt-get install gcc; make build), or leave [webapps] dir empty and link the apps in")
+
+// MismatchError says in what a plugin differs from the running binary.
+type MismatchError struct {
+	File        string
+	Differences []string // each with its cure, one line each
+}
+
+func (e *MismatchError) Error() string {
+	return "plugin " + e.File + " does not fit this node:\n  " + strings.Join(e.Differences, "\n  ")
+}
+
+// Check tells whether the running binary can load the plugin, without mapping
+// it into the process. The error is a *MismatchError where both could be
+// compared. It can't see a Go installation that was patched; the loader can.
+func Check(file string) error {
+	_, err := check(file)
+	return err
+}
+
+func check(file string) (identity, error) {
+	host, err := self()
+	if err != nil {
+		return identity{}, err
+	}
+	if !host.cgo {
+		return identity{}, fmt.Errorf("check plugin %s: %w", file, errNoCgo)
+	}
+	if err := whole(file); err != nil {
+		return identity{}, fmt.Errorf("check plugin %s: %w", file, err)
+	}
+	info, err := buildinfo.ReadFile(file)
+	if err != nil {
+		return identity{}, fmt.Errorf("check plugin %s: not a Go plugin: %w", file, err)
+	}
+	p := newBinary(info)
+	if p.mode != "plugin" {
+		return identity{}, fmt.Errorf("check plugin %s: a Go program (-buildmode=%s), not a plugin: build it with nodeserver build DIR -o FILE.so", file, p.mode)
+	}
+	id, ok := parseIdentity(p.path)
+	if !ok {
+		return identity{}, fmt.Errorf("check plugin %s: not built by nodeserver build, so a new revision could not be loaded beside it: nodeserver build DIR -o FILE.so", file)
+	}
+	if d := differences(host, p, id.api); len(d) > 0 {
+		return identity{}, &MismatchError{file, d}
+	}
+	return id, nil
+}
+
+// whole refuses a file that ends before its sections do: mapping one kills the
+// process when it touches what isn't there.
+func whole(file string) error {
+	stat, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	f, err := elf.Open(file)
+	if err != nil {
+		if stat.Size() == 0 {
+			return errors.New("the file is empty: copy or build it again")
+		}
+		return fmt.Errorf("not a plugin, or cut off (%w): copy or build it again", err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if end := p.Off + p.Filesz; end > uint64(stat.Size()) {
+			return fmt.Errorf("cut off: %d bytes of at least %d: copy or build it again", stat.Size(), end)
+		}
+	}
+	return nil
+}
+
+const rebuild = "rebuild it with this nodeserver's build DIR"
+
+// differences compares all that makes Go's loader refuse a plugin, and the
+// processor level, which makes it crash later.
+func differences(host, p binary, api string) []string {
+	var all []string
+	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	if p.goVersion != host.goVersion {
+		say("built by %s, this node by %s: %s", p.goVersion, host.goVersion, rebuild)
+	}
+	keys := maps.Clone(host.settings)
+	maps.Copy(keys, p.settings)
+	for _, k := range slices.Sorted(maps.Keys(keys)) {
+		if p.settings[k] != host.settings[k] {
+			say("built %s, this node %s: %s", setting(k, p.settings[k]), setting(k, host.settings[k]), rebuild)
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(p.modules)) {
+		m, h := p.modules[path], host.modules[path]
+		switch {
+		case h == m || h == module{}:
+		case h.version == m.version && (h.sum == "" || m.sum == ""): // built from a working tree: api tells
+		case h.version == m.version:
+			say("built against another %s %s than this node's, by its checksum: %s", path, m.version, rebuild)
+		case path == apiModule:
+			say("built against %s %s, this node is %s: %s", path, m.version, h.version, rebuild)
+		default:
+			say("built against %s %s, this node has %s: go get %s@%s in the webapp's module, then rebuild it", path, m.version, h.version, path, h.version)
+		}
+	}
+	if api != apiHash() {
+		say("built against other sources of package webapps (%s) than this node (%s): %s", api, apiHash(), rebuild)
+	}
+	return all
+}
+
+func setting(key, value string) string {
+	if value == "" {
+		return "without " + key
+	}
+	return "with " + key + "=" + value
+}

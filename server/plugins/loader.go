@@ -1,0 +1,172 @@
+package plugins
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"plugin"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nodeserver/nodeserver/webapps"
+)
+
+// openLimit is how long a plugin's package initialisation may take.
+const openLimit = 10 * time.Second
+
+// Plugin is a webapp's code inside this process, for good: Go can't unload.
+type Plugin struct {
+	File     string // where it was loaded from
+	Revision string // hash of the webapp's sources
+	App      webapps.App
+}
+
+// Loader loads plugins. A process needs one, since what it remembers is the
+// process's: which revisions are in it and which files failed. Safe for
+// concurrent use; one plugin is loaded at a time.
+type Loader struct {
+	mu     sync.Mutex
+	opened map[string]result // by hash of the file's content
+	loaded map[string]string // hash by module path, which may be loaded once
+}
+
+type result struct {
+	plugin Plugin
+	err    error
+}
+
+// NewLoader returns a Loader that has loaded nothing.
+func NewLoader() *Loader {
+	return &Loader{opened: map[string]result{}, loaded: map[string]string{}}
+}
+
+// Open checks the plugin and loads it, from a private copy, so that the file
+// can be overwritten later. The same content is loaded once: opening it again
+// gives the same Plugin, or the same error, since Go can't retry.
+func (l *Loader) Open(file string) (Plugin, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	dir, err := os.MkdirTemp("", "nodeserver-plugin-")
+	if err != nil {
+		return Plugin{}, fmt.Errorf("copy plugin %s: %w", file, err)
+	}
+	defer os.RemoveAll(dir) // what is mapped stays
+	private := filepath.Join(dir, filepath.Base(file))
+	sum, err := copyFile(file, private)
+	if err != nil {
+		return Plugin{}, fmt.Errorf("copy plugin %s: %w", file, err)
+	}
+	r, known := l.opened[sum]
+	if !known {
+		r = l.open(file, private, sum)
+		l.opened[sum] = r
+	}
+	r.plugin.File = file
+	return r.plugin, r.err
+}
+
+func (l *Loader) open(file, private, sum string) result {
+	id, err := check(private)
+	if err != nil {
+		return result{err: renamed(err, private, file)}
+	}
+	if other, ok := l.loaded[id.modulePath()]; ok && other != sum {
+		return result{err: fmt.Errorf("open plugin %s: revision %s of %s is loaded already, from a file that differs: change the source, or restart the node", file, id.revision, id.name)}
+	}
+	l.loaded[id.modulePath()] = sum
+	app, err := load(private)
+	if err != nil {
+		return result{err: fmt.Errorf("open plugin %s: %w", file, explainLoad(err))}
+	}
+	return result{plugin: Plugin{Revision: id.revision, App: app}}
+}
+
+// renamed is a check's error with the name the operator knows.
+func renamed(err error, private, file string) error {
+	if m := new(MismatchError); errors.As(err, &m) {
+		return &MismatchError{file, m.Differences}
+	}
+	return errors.New(strings.ReplaceAll(err.Error(), private, file))
+}
+
+func copyFile(from, to string) (sum string, err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o700)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	_, err = io.Copy(io.MultiWriter(out, h), in)
+	return hex.EncodeToString(h.Sum(nil)), errors.Join(err, out.Close())
+}
+
+// load runs the plugin's initialisation and asks for its app. It gives up
+// after openLimit; the goroutine that hangs can't be ended, and stays.
+func load(file string) (webapps.App, error) {
+	done := make(chan result, 1)
+	go func() {
+		app, err := lookup(file)
+		done <- result{plugin: Plugin{App: app}, err: err}
+	}()
+	limit := time.NewTimer(openLimit)
+	defer limit.Stop()
+	select {
+	case r := <-done:
+		return r.plugin.App, r.err
+	case <-limit.C:
+		return webapps.App{}, fmt.Errorf("its init or Webapp function has not returned after %s: start nothing long there, but in New", openLimit)
+	}
+}
+
+var appName = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+
+func lookup(file string) (app webapps.App, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("its init or Webapp function panicked: %v", p)
+		}
+	}()
+	p, err := plugin.Open(file)
+	if err != nil {
+		return app, err
+	}
+	symbol, err := p.Lookup("Webapp")
+	if err != nil {
+		return app, err
+	}
+	webapp, ok := symbol.(func() webapps.App)
+	if !ok {
+		return app, fmt.Errorf("its Webapp is a %T, want a func() webapps.App", symbol)
+	}
+	app = webapp()
+	if !appName.MatchString(app.Name) {
+		return app, fmt.Errorf("its app's name %q: want 1 to 64 of a-z, 0-9 and -", app.Name)
+	}
+	if app.New == nil {
+		return app, fmt.Errorf("its app %s has no New", app.Name)
+	}
+	return app, nil
+}
+
+var differs = regexp.MustCompile(`plugin was built with a different version of package (\S+)`)
+
+// explainLoad puts a cure to what only Go's loader can find.
+func explainLoad(err error) error {
+	if m := differs.FindStringSubmatch(err.Error()); m != nil {
+		return fmt.Errorf("it was built with another package %s than this node, though versions and settings are the same: %s, on this machine", m[1], rebuild)
+	}
+	if strings.Contains(err.Error(), "failed to map segment") {
+		return fmt.Errorf("%w: is %s mounted noexec? Set TMPDIR to a folder that isn't", err, os.TempDir())
+	}
+	return err
+}

@@ -1,0 +1,240 @@
+package plugins
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"golang.org/x/mod/modfile"
+)
+
+// source is where a webapp's package lies.
+type source struct {
+	dir     string // the package, absolute
+	root    string // of what is staged: the module, or dir within the host's own module
+	modPath string // import path of root
+	modFile *modfile.File
+	goSum   string // file, may not exist
+	name    string // base name of dir, fit for an import path
+}
+
+var notName = regexp.MustCompile(`[^a-z0-9]+`)
+
+// findSource looks for the module that holds dir.
+func findSource(dir string) (source, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return source{}, err
+	}
+	if files, err := filepath.Glob(filepath.Join(dir, "*.go")); err != nil || len(files) == 0 {
+		return source{}, errors.New("no Go files in the folder: name the one that holds func Webapp")
+	}
+	root, mod, err := findModule(dir)
+	if err != nil {
+		return source{}, err
+	}
+	s := source{dir: dir, root: root, modPath: mod.Module.Mod.Path, modFile: mod, goSum: filepath.Join(root, "go.sum")}
+	s.name = strings.Trim(notName.ReplaceAllString(strings.ToLower(filepath.Base(dir)), "-"), "-")
+	if s.modPath == apiModule { // only the sample: the rest is the host, and shared
+		rel, err := filepath.Rel(root, dir)
+		if err != nil {
+			return source{}, err
+		}
+		s.root, s.modPath = dir, path.Join(s.modPath, filepath.ToSlash(rel))
+		s.modFile, s.goSum = ownModule(mod), ""
+	}
+	return s, nil
+}
+
+// ownModule is the go.mod of a sample staged on its own: it needs nothing that
+// the host, its neighbour in the workspace, doesn't bring.
+func ownModule(host *modfile.File) *modfile.File {
+	f := new(modfile.File)
+	if host.Go != nil {
+		_ = f.AddGoStmt(host.Go.Version) // valid where it came from
+	}
+	return f
+}
+
+// findModule is the nearest go.mod in dir or above it.
+func findModule(dir string) (root string, mod *modfile.File, err error) {
+	for root = dir; ; root = filepath.Dir(root) {
+		name := filepath.Join(root, "go.mod")
+		text, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			if root == filepath.Dir(root) {
+				return "", nil, errors.New("no go.mod here or above: run go mod init in the webapp's folder")
+			}
+			continue
+		}
+		if err != nil {
+			return "", nil, err
+		}
+		mod, err = modfile.Parse(name, text, nil)
+		if err == nil && mod.Module == nil {
+			err = fmt.Errorf("%s names no module", name)
+		}
+		return root, mod, err
+	}
+}
+
+// files are what a build may need, by slash-separated path below root: tests,
+// plugins, repositories and other modules are left out.
+func (s source) files() ([]string, error) {
+	var all []string
+	err := filepath.WalkDir(s.root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if name != s.root && (d.Name() == ".git" || d.Name() == "vendor" || isModule(name)) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		ext := filepath.Ext(name)
+		if !d.Type().IsRegular() || ext == ".so" || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		rel, err := filepath.Rel(s.root, name)
+		all = append(all, filepath.ToSlash(rel))
+		return err
+	})
+	return all, err
+}
+
+func isModule(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
+}
+
+// staged is a copy of a webapp's source as a module whose path says which
+// revision it is.
+type staged struct {
+	dir      string // of the module
+	modPath  string
+	revision string
+}
+
+// stage copies the source to dir and renames its module. Packages of another
+// revision so have other paths, and both fit into one process.
+func (s source) stage(dir string, host binary) (staged, error) {
+	names, err := s.files()
+	if err != nil {
+		return staged{}, err
+	}
+	h := sha256.New()
+	texts := make([][]byte, len(names))
+	for i, name := range names {
+		if texts[i], err = os.ReadFile(filepath.Join(s.root, filepath.FromSlash(name))); err != nil {
+			return staged{}, err
+		}
+		note(h, name, texts[i])
+	}
+	st := staged{dir: dir, revision: hex.EncodeToString(h.Sum(nil)[:6])}
+	st.modPath = identity{s.name, st.revision, apiHash()}.modulePath()
+	for i, name := range names {
+		text := texts[i]
+		if strings.HasSuffix(name, ".go") {
+			inApp := filepath.Join(s.root, filepath.FromSlash(path.Dir(name))) == s.dir
+			text = rewrite(text, s.modPath, st.modPath, inApp)
+		}
+		if err := writeFile(filepath.Join(dir, filepath.FromSlash(name)), text); err != nil {
+			return staged{}, err
+		}
+	}
+	if err := s.stageModule(st, host); err != nil {
+		return staged{}, err
+	}
+	return st, s.stageMain(st)
+}
+
+func note(h hash.Hash, name string, text []byte) {
+	fmt.Fprintf(h, "%s %d\n", name, len(text))
+	h.Write(text)
+}
+
+// stageModule writes go.mod and go.sum: requirements the host has, too, are
+// left to the host, which pins them to its versions.
+func (s source) stageModule(st staged, host binary) error {
+	f := s.modFile
+	if err := f.AddModuleStmt(st.modPath); err != nil {
+		return err
+	}
+	for _, r := range f.Require {
+		if _, has := host.modules[r.Mod.Path]; has {
+			_ = f.DropRequire(r.Mod.Path) // never fails
+		}
+	}
+	for _, r := range f.Replace {
+		_, has := host.modules[r.Old.Path]
+		switch {
+		case has:
+			_ = f.DropReplace(r.Old.Path, r.Old.Version) // never fails
+		case r.New.Version == "" && !filepath.IsAbs(r.New.Path):
+			dir := filepath.Join(s.root, filepath.FromSlash(r.New.Path))
+			if err := f.AddReplace(r.Old.Path, r.Old.Version, dir, ""); err != nil {
+				return err
+			}
+		}
+	}
+	for _, t := range f.Tool {
+		_ = f.DropTool(t.Path) // never fails
+	}
+	if host.fromCache() {
+		if err := f.AddRequire(apiModule, host.modules[apiModule].version); err != nil {
+			return err
+		}
+	}
+	f.Cleanup()
+	text, err := f.Format()
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(st.dir, "go.mod"), text); err != nil {
+		return err
+	}
+	sum, err := os.ReadFile(s.goSum)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(st.dir, "go.sum"), sum)
+}
+
+// stageMain writes the plugin's main package. It also proves, at compile time,
+// that Webapp is there and has the right type.
+func (s source) stageMain(st staged) error {
+	rel, err := filepath.Rel(s.root, s.dir)
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf(`package main
+
+import (
+	app %q
+	"%s"
+)
+
+// Webapp is what the node looks up.
+func Webapp() webapps.App { return app.Webapp() }
+`, path.Join(st.modPath, filepath.ToSlash(rel)), apiPath)
+	return writeFile(filepath.Join(st.dir, mainPackage, "main.go"), []byte(text))
+}
+
+func writeFile(name string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(name, text, 0o600)
+}
