@@ -38,8 +38,10 @@ type Handler interface {
 // Topic is a handler's way to the members that have a handler of the same
 // topic. Safe for concurrent use.
 type Topic struct {
-	name string
-	ch   *Channel
+	name   string
+	ch     *Channel
+	h      Handler
+	serves func(membership.Member) bool
 }
 
 // Wake says that Pull has something for the member. It never blocks. An urgent

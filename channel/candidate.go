@@ -1,0 +1,301 @@
+package channel
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	mrand "math/rand/v2"
+	"time"
+)
+
+// candidate is an address where a member may be, and the goroutine that dials
+// it again and again. Guarded by Channel.mu.
+type candidate struct {
+	addr   string
+	hint   bool // only a member spoke of it, no provider
+	self   bool // it is this very node
+	tried  bool // to an end: linked, or not
+	linked bool
+	good   time.Time // when it was last linked
+	since  time.Time // of failing
+	taken  time.Time // since when the name is refused there as taken
+	gaveUp bool      // said that nobody answers
+	err    error     // this node's problem there: *DuplicateNameError, *SupersededError
+	nudge  bell
+	cancel context.CancelFunc
+}
+
+// found takes an address to dial; provider is empty if a member told it.
+func (c *Channel) found(addr, provider string) {
+	c.mu.Lock()
+	defer c.unlock()
+	if addr == "" || addr == c.cfg.Self.ChannelAddress || c.stopped || c.running == nil {
+		return
+	}
+	if d := c.cands[addr]; d != nil {
+		d.hint = d.hint && provider == ""
+		return
+	}
+	if len(c.cands) >= maxCandidates && !c.evict() {
+		c.noteLocked("candidates", addr, "too many addresses, ignored", "addr", addr)
+		return
+	}
+	ctx, cancel := context.WithCancel(c.running)
+	d := &candidate{addr: addr, hint: provider == "", since: time.Now(), nudge: make(bell, 1), cancel: cancel}
+	c.cands[addr] = d
+	c.spawn(func() { c.pursue(ctx, d) })
+}
+
+// evict drops the candidate that has been failing for longest. Called with mu held.
+func (c *Channel) evict() bool {
+	var worst *candidate
+	for _, d := range c.cands {
+		if !d.linked && d.tried && (worst == nil || d.since.Before(worst.since)) {
+			worst = d
+		}
+	}
+	if worst == nil {
+		return false
+	}
+	c.forget(worst)
+	return true
+}
+
+// forget ends a candidate's goroutine. Called with mu held.
+func (c *Channel) forget(d *candidate) {
+	d.cancel()
+	delete(c.cands, d.addr)
+	c.noteClear("out/" + d.addr)
+}
+
+// pursue dials an address until it is known to be this node itself, or is
+// forgotten, or the channel stops.
+func (c *Channel) pursue(ctx context.Context, d *candidate) {
+	var wait time.Duration
+	for ctx.Err() == nil {
+		k, err := c.attempt(ctx, d.addr)
+		if err == nil {
+			c.follow(ctx, k, d)
+			wait = 0
+		} else if !c.failed(d, err) {
+			return
+		}
+		if errors.Is(err, errAlias) { // its own address shall be first
+			c.follow(ctx, k, d)
+			wait = retryAtMost
+		}
+		wait = c.backoff(d, wait)
+		timer := time.NewTimer(wait/2 + mrand.N(wait))
+		select {
+		case <-timer.C:
+		case <-d.nudge:
+			wait = 0
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// follow waits for the end of a link.
+func (c *Channel) follow(ctx context.Context, k *link, d *candidate) {
+	c.mu.Lock()
+	d.linked = true
+	c.mu.Unlock()
+	select {
+	case <-k.up:
+		c.succeeded(d)
+	case <-k.done:
+	case <-ctx.Done():
+	}
+	select {
+	case <-k.done:
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	d.linked, d.since, d.tried = false, time.Now(), true
+	c.mu.Unlock()
+}
+
+func (c *Channel) succeeded(d *candidate) {
+	c.mu.Lock()
+	defer c.unlock()
+	d.tried, d.gaveUp, d.good, d.taken = true, false, time.Now(), time.Time{}
+	c.problem(d, nil)
+	c.noteClear("out/" + d.addr)
+}
+
+func (c *Channel) backoff(d *candidate, last time.Duration) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	limit := retryAtMost
+	switch now := time.Now(); {
+	case !d.taken.IsZero():
+		limit = retryLately / 2
+	case now.Sub(d.good) < lately:
+		limit = retryLately
+	}
+	return min(max(2*last, firstRetry), limit)
+}
+
+// attempt dials once. The link it returns is being completed by others; with
+// errAlias it is one that is there already.
+func (c *Channel) attempt(ctx context.Context, addr string) (k *link, err error) {
+	select {
+	case c.dials <- struct{}{}:
+		defer func() { <-c.dials }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if c.isLeaving() {
+		return nil, errLeaving
+	}
+	conn, err := c.tr.Dial(addr)
+	if err != nil {
+		return nil, err
+	}
+	streams, cancel := context.WithCancelCause(c.running)
+	hangUp := func() {
+		cancel(nil)
+		conn.Close() //nolint:errcheck // nothing is lost that isn't lost already
+	}
+	patience := time.AfterFunc(dialTimeout, func() { cancel(fmt.Errorf("no welcome within %v", dialTimeout)) })
+	defer patience.Stop()
+	defer context.AfterFunc(ctx, func() { cancel(nil) })()
+	k, err = c.open(streams, conn, hangUp)
+	if err != nil {
+		if cause := context.Cause(streams); cause != nil && !errors.Is(err, errAlias) {
+			err = fmt.Errorf("%w (%w)", cause, err)
+		}
+		hangUp()
+	}
+	return k, err
+}
+
+// open asks who is at the other end, and makes two streams of a link to it.
+func (c *Channel) open(ctx context.Context, conn Conn, hangUp func()) (*link, error) {
+	hello := c.hello()
+	live, w, err := conn.Exchange(ctx, hello)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkMember(w.Self); err != nil {
+		return nil, fmt.Errorf("welcome: %w", err)
+	}
+	c.heardOf(w.Self, w.Known)
+	k, err := c.takeOut(ctx, w)
+	if err != nil {
+		return k, notOurs(err)
+	}
+	bulk, _, err := conn.Exchange(ctx, hello)
+	if err == nil {
+		err = start([2]Outgoing{live, bulk})
+	}
+	if err == nil {
+		err = c.setOut(k, conn, [2]Outgoing{live, bulk}, hangUp)
+	}
+	if err != nil {
+		c.fail(k, err)
+		return nil, err
+	}
+	return k, nil
+}
+
+// notOurs hides a refusal by this node from those who look for a refusal of it.
+func notOurs(err error) error {
+	var r *Refusal
+	if errors.As(err, &r) {
+		return fmt.Errorf("node not accepted: %s", r.Text)
+	}
+	return err
+}
+
+func start(out [2]Outgoing) error {
+	number := nonZero()
+	for class, o := range out {
+		if err := o.Send(Message{Start: &Start{Class: Class(class), Link: number}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func nonZero() uint64 {
+	var b [8]byte
+	rand.Read(b[:]) //nolint:errcheck // never fails
+	return binary.LittleEndian.Uint64(b[:]) | 1
+}
+
+func (c *Channel) hello() Hello {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Hello{
+		Cluster: c.cfg.Cluster, WireMin: WireMin, WireMax: WireMax,
+		Self: c.cfg.Self, Known: c.known(), Joined: c.joined,
+	}
+}
+
+// failed notes why a dial failed, and tells whether to go on.
+func (c *Channel) failed(d *candidate, err error) bool {
+	c.mu.Lock()
+	defer c.unlock()
+	var r *Refusal
+	if !errors.As(err, &r) {
+		r = &Refusal{}
+	}
+	now := time.Now()
+	if r.Reason == RefusedSelf {
+		d.self, d.tried = true, true
+		return false
+	}
+	switch {
+	case r.Reason == RefusedDuplicate:
+		c.nameTaken(d, now, r)
+	case r.Reason == RefusedSuperseded:
+		d.taken = time.Time{}
+		c.problem(d, &SupersededError{Name: c.cfg.Self.Name, Address: r.Holder.ChannelAddress})
+	default:
+		d.taken = time.Time{}
+		c.problem(d, nil)
+	}
+	d.tried = true
+	c.sayWhy(d, now, r, err)
+	if d.hint && now.Sub(d.since) > lately {
+		c.forget(d)
+		return false
+	}
+	return !c.leaving
+}
+
+// nameTaken notes that a live node has this one's name. A life of ours that
+// was just killed may look alive for a moment; so a newcomer gives up only
+// after that time.
+func (c *Channel) nameTaken(d *candidate, now time.Time, r *Refusal) {
+	problem := &DuplicateNameError{Name: c.cfg.Self.Name, Address: r.Holder.ChannelAddress}
+	if d.taken.IsZero() {
+		d.taken = now
+	}
+	if c.joined {
+		c.problem(d, problem)
+	} else if now.Sub(d.taken) >= c.cfg.DownAfter {
+		c.stop(problem)
+	}
+}
+
+// sayWhy logs what an operator should know of, once: differences at once,
+// silence after a while.
+func (c *Channel) sayWhy(d *candidate, now time.Time, r *Refusal, err error) {
+	switch {
+	case errors.Is(err, errAlias) || errors.Is(err, errLeaving) || r.Reason == RefusedLeaving:
+	case errors.Is(err, ErrSecret), errors.Is(err, ErrPlain):
+		c.noteLocked("out/"+d.addr, err.Error(), "connection refused", "addr", d.addr, "err", err)
+	case r.Reason != 0:
+		c.noteLocked("out/"+d.addr, r.Text, "refused by node", "addr", d.addr, "err", r.Text)
+	case !d.gaveUp && now.Sub(d.since) > 10*time.Second && now.Sub(d.good) > 10*time.Second:
+		d.gaveUp = true
+		c.later(note{warn: true, text: "nobody answers, going on trying", args: []any{"addr", d.addr, "err", err}})
+	default:
+		c.later(note{debug: true, text: "dial", args: []any{"addr", d.addr, "err", err}})
+	}
+}

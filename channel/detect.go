@@ -1,0 +1,250 @@
+package channel
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/nodeserver/nodeserver/membership"
+)
+
+// indirect is through how many other members a suspect is probed besides.
+const indirect = 2
+
+// tick drives the view, several times per heartbeat.
+func (c *Channel) tick(ctx context.Context) {
+	ticker := time.NewTicker(max(c.cfg.Heartbeat/5, time.Millisecond))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		c.look(time.Now())
+	}
+}
+
+func (c *Channel) look(now time.Time) {
+	c.mu.Lock()
+	defer c.unlock()
+	for id, l := range c.lives {
+		if at := l.heard.Load(); at != 0 {
+			c.apply(c.view.Heard(time.Unix(0, at), id))
+		}
+	}
+	c.apply(c.view.Tick(now))
+	c.prune()
+	c.settle(now)
+}
+
+// settle sees whether discovery had its first chance. Called with mu held.
+func (c *Channel) settle(now time.Time) {
+	if c.isSettled() || now.Sub(c.started) < settleAfter {
+		return
+	}
+	for _, d := range c.cands {
+		if !d.tried || !d.taken.IsZero() {
+			return
+		}
+	}
+	c.joined = true // nobody is there to say that the name is taken
+	close(c.settled)
+}
+
+// apply carries out what the view asks for. Called with mu held.
+func (c *Channel) apply(s membership.Step) {
+	if c.stopped {
+		return
+	}
+	for _, ch := range s.Changes {
+		c.later(report(ch))
+		if ch.State == membership.Gone {
+			c.bury(ch.ID)
+		}
+	}
+	if len(s.Changes) > 0 {
+		c.notify()
+	}
+	for _, id := range s.Probe {
+		if l := c.lives[id]; l != nil {
+			addr, helpers := l.info.ChannelAddress, c.helpers(id)
+			c.spawn(func() { c.probe(id, addr, helpers) })
+		}
+	}
+}
+
+// bury ends the link to a life that is gone, and tells its handlers after
+// everything that was to be told before. Called with mu held.
+func (c *Channel) bury(id membership.ID) {
+	l := c.lives[id]
+	if l == nil {
+		return
+	}
+	if l.link != nil {
+		l.link.fail(errGone)
+	}
+	if !l.told {
+		return
+	}
+	l.told = false
+	topics := l.topics
+	before, done := c.names[id.Name].turn()
+	c.spawn(func() {
+		<-before
+		for _, t := range topics {
+			t.h.Gone(id)
+		}
+		close(done)
+	})
+}
+
+// helpers are connections to members that can probe another. Called with mu held.
+func (c *Channel) helpers(but membership.ID) []Conn {
+	var list []Conn
+	for id, l := range c.lives { // in an order by chance, as is right here
+		if id != but && l.link != nil && l.link.conn != nil && c.view.State(id) == membership.Alive && len(list) < indirect {
+			list = append(list, l.link.conn)
+		}
+	}
+	return list
+}
+
+// probe looks for a sign of life, directly and through others at once.
+func (c *Channel) probe(id membership.ID, addr string, helpers []Conn) {
+	ctx, cancel := context.WithTimeout(c.running, max((c.cfg.DownAfter-c.cfg.SuspectAfter)/4, 50*time.Millisecond))
+	defer cancel()
+	answers := make(chan membership.Outcome, 1+len(helpers))
+	c.mu.Lock()
+	c.spawn(func() {
+		boot, err := c.ask(ctx, addr)
+		answers <- outcome(id, boot, err)
+	})
+	for _, h := range helpers {
+		c.spawn(func() {
+			boot, err := h.Probe(ctx, c.cfg.Cluster, addr)
+			answers <- outcome(id, boot, noRefusal(err))
+		})
+	}
+	stopped := c.stopped
+	c.mu.Unlock()
+	if stopped {
+		return
+	}
+	o := membership.Failed
+	for range 1 + len(helpers) {
+		if o = <-answers; o != membership.Failed {
+			break
+		}
+	}
+	c.mu.Lock()
+	defer c.unlock()
+	c.apply(c.view.Probed(time.Now(), id, o))
+}
+
+// ask probes an address over a connection of its own.
+func (c *Channel) ask(ctx context.Context, addr string) (uint64, error) {
+	conn, err := c.tr.Dial(addr)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	return conn.Probe(ctx, c.cfg.Cluster, "")
+}
+
+func outcome(id membership.ID, boot uint64, err error) membership.Outcome {
+	switch {
+	case errors.Is(err, ErrRefused):
+		return membership.Refused
+	case err != nil || boot == 0:
+		return membership.Failed
+	case boot != id.Boot:
+		return membership.Replaced
+	}
+	return membership.Answered
+}
+
+// noRefusal keeps a helper that is dead itself from being taken for the suspect.
+func noRefusal(err error) error {
+	if errors.Is(err, ErrRefused) {
+		return errGone
+	}
+	return err
+}
+
+// report makes a log line of a change.
+func report(ch membership.Change) note {
+	n := note{args: []any{"member", ch.ID}}
+	switch {
+	case ch.State == ch.Was:
+		n.text, n.debug = "member told", true
+		n.args = append(n.args, "ready", ch.Ready, "draining", ch.Draining)
+	case ch.State == membership.Alive && ch.Was == membership.Suspect:
+		n.text = "member alive again"
+	case ch.State == membership.Alive:
+		n.text = "member joined"
+		n.args = append(n.args, "addr", ch.ChannelAddress, "http", ch.HTTPAddress)
+	case ch.State == membership.Suspect:
+		n.text, n.warn = "member suspect", true
+		n.args = append(n.args, "why", ch.Why)
+	default:
+		n.text, n.warn = "member gone", true
+		n.args = append(n.args, "why", ch.Why)
+	}
+	return n
+}
+
+// note is a log line that waits for mu to be free.
+type note struct {
+	debug, warn bool
+	text        string
+	args        []any
+}
+
+func (n note) level() slog.Level {
+	switch {
+	case n.debug:
+		return slog.LevelDebug
+	case n.warn:
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
+}
+
+// later has a line logged when mu is given up by unlock. Called with mu held.
+func (c *Channel) later(n note) { c.news = append(c.news, n) }
+
+// unlock gives up mu and logs what came up.
+func (c *Channel) unlock() {
+	news := c.news
+	c.news = nil
+	c.mu.Unlock()
+	for _, n := range news {
+		c.log.Log(context.Background(), n.level(), n.text, n.args...)
+	}
+}
+
+// note logs a warning about a subject, unless it is what was logged last
+// about it: what goes on for hours is one line.
+func (c *Channel) note(subject, what, text string, args ...any) {
+	c.mu.Lock()
+	defer c.unlock()
+	c.noteLocked(subject, what, text, args...)
+}
+
+func (c *Channel) noteLocked(subject, what, text string, args ...any) {
+	if c.notes[subject] == what || len(c.notes) >= 4*maxCandidates {
+		return
+	}
+	c.notes[subject] = what
+	c.later(note{warn: true, text: text, args: args})
+}
+
+func (c *Channel) noteClear(subject string) { delete(c.notes, subject) }
+
+func (c *Channel) unnote(subject string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noteClear(subject)
+}

@@ -1,0 +1,81 @@
+package channel
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/nodeserver/nodeserver/membership"
+)
+
+// What a transport tells apart when an address can't be reached; ask with errors.Is.
+var (
+	// ErrRefused: the machine answers that nothing listens at the port.
+	ErrRefused = errors.New("connection refused")
+	// ErrSecret: the other side's certificate, or ours there, is not of the same
+	// cluster secret or CA.
+	ErrSecret = errors.New("the cluster secrets differ: give both nodes the same [cluster] secret_file (or CA)")
+	// ErrPlain: one side speaks TLS and the other doesn't.
+	ErrPlain = errors.New("one side speaks TLS and the other doesn't: give both a [cluster] secret_file, or neither")
+)
+
+// Reason says why a hello was refused.
+type Reason int
+
+// Reasons of a Refusal.
+const (
+	RefusedSelf       Reason = iota + 1 // dialled oneself
+	RefusedCluster                      // another cluster name
+	RefusedWire                         // no common wire version
+	RefusedDuplicate                    // a live node has the sender's name
+	RefusedSuperseded                   // a newer life of the name has taken its place
+	RefusedInvalid                      // the hello itself is wrong
+	RefusedLeaving                      // who was asked is leaving
+)
+
+// Refusal is one node's no to another's hello; also the error of a dial that
+// met one.
+type Refusal struct {
+	Reason Reason
+	Text   string            // what differs, and where
+	Holder membership.Member // of the name, for RefusedDuplicate and RefusedSuperseded
+}
+
+// Error is the refusal's text.
+func (r *Refusal) Error() string { return r.Text }
+
+// DuplicateNameError says that a live node of the cluster has this node's name.
+// Run returns it while the node is new; later it is a Problem.
+type DuplicateNameError struct {
+	Name    string
+	Address string // channel address of the node that has the name
+}
+
+// Error says who has the name, and the cure.
+func (e *DuplicateNameError) Error() string {
+	return fmt.Sprintf("node name %q is taken by the live node at %s: choose another [node] name", e.Name, e.Address)
+}
+
+// SupersededError says that a newer life of this node's name has taken its
+// place in the cluster: this process was held dead, or it was started twice.
+type SupersededError struct {
+	Name    string
+	Address string // channel address of the newer life
+}
+
+// Error says who took the place, and the cure.
+func (e *SupersededError) Error() string {
+	return fmt.Sprintf("a newer node of the name %q at %s has taken the place of this one: stop one of the two", e.Name, e.Address)
+}
+
+// Why links end; for logs, and for the statuses of streams.
+var (
+	errLeft     = errors.New("it left")
+	errLeaving  = errors.New("this node leaves")
+	errGone     = errors.New("it is held gone")
+	errAnew     = errors.New("it began a new link")
+	errStopped  = errors.New("channel stopped")
+	errHalf     = errors.New("it did not dial back in time: can it reach this node's advertised address?")
+	errEnded    = errors.New("it ended the stream")
+	errAlias    = errors.New("linked already under another address")
+	errProtocol = errors.New("not the message expected")
+)

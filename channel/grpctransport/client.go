@@ -1,0 +1,114 @@
+package grpctransport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/nodeserver/nodeserver/channel"
+	channelv1 "github.com/nodeserver/nodeserver/proto/channel/v1"
+)
+
+// conn is a connection to one address. gRPC tells why it could not connect as
+// text only, so the dialer and the handshake leave the cause here.
+type conn struct {
+	addr   string
+	cc     *grpc.ClientConn
+	client channelv1.ChannelServiceClient
+
+	mu  sync.Mutex
+	err error
+}
+
+func (c *conn) note(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err = err
+}
+
+// explain adds the cause to an error of a call.
+func (c *conn) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return fmt.Errorf("%s: %w", c.addr, known(c.err))
+	}
+	if s, ok := status.FromError(err); ok {
+		return fmt.Errorf("%s: %s", c.addr, s.Message())
+	}
+	return fmt.Errorf("%s: %w", c.addr, err)
+}
+
+// Exchange opens a stream and says hello.
+func (c *conn) Exchange(ctx context.Context, h channel.Hello) (channel.Outgoing, channel.Welcome, error) {
+	var none channel.Welcome
+	var p peer.Peer
+	stream, err := c.client.Exchange(ctx, grpc.Peer(&p))
+	if err != nil {
+		return nil, none, c.explain(err)
+	}
+	out := &outgoing{conn: c, stream: stream}
+	if err := out.Send(channel.Message{Hello: &h}); err != nil && !errors.Is(err, io.EOF) {
+		return nil, none, err
+	}
+	r, err := stream.Recv()
+	if err != nil {
+		return nil, none, c.explain(err)
+	}
+	if f := r.GetRefusal(); f != nil {
+		refusal := fromRefusal(f)
+		return nil, none, fmt.Errorf("%s: %w", c.addr, &refusal)
+	}
+	w := fromWelcome(r.GetWelcome())
+	if name := certName(&p); name != "" && name != w.Self.Name {
+		return nil, none, fmt.Errorf("%s: welcome of %q with a certificate of %q", c.addr, w.Self.Name, name)
+	}
+	return out, w, nil
+}
+
+// Probe asks for a boot.
+func (c *conn) Probe(ctx context.Context, cluster, target string) (uint64, error) {
+	r, err := c.client.Probe(ctx, &channelv1.ProbeRequest{Cluster: cluster, TargetAddress: target})
+	return r.GetBoot(), c.explain(err)
+}
+
+// Close ends the connection.
+func (c *conn) Close() error { return c.cc.Close() }
+
+// outgoing is the dialling end of an exchange.
+type outgoing struct {
+	conn   *conn
+	stream grpc.BidiStreamingClient[channelv1.ExchangeRequest, channelv1.ExchangeResponse]
+}
+
+// Send writes a message; io.EOF if the stream has ended, see Wait for why.
+func (o *outgoing) Send(m channel.Message) error {
+	err := o.stream.Send(toMessage(m))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return o.conn.explain(err)
+	}
+	return err
+}
+
+// CloseSend says that nothing more will be sent.
+func (o *outgoing) CloseSend() error { return o.stream.CloseSend() }
+
+// Wait returns when the stream has ended.
+func (o *outgoing) Wait() error {
+	for {
+		if _, err := o.stream.Recv(); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return o.conn.explain(err)
+		}
+	}
+}

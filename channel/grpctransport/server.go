@@ -1,0 +1,102 @@
+package grpctransport
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/nodeserver/nodeserver/channel"
+	"github.com/nodeserver/nodeserver/membership"
+	channelv1 "github.com/nodeserver/nodeserver/proto/channel/v1"
+)
+
+// server hands calls on to the channel.
+type server struct {
+	channelv1.UnimplementedChannelServiceServer
+	service channel.Service
+}
+
+type exchange = grpc.BidiStreamingServer[channelv1.ExchangeRequest, channelv1.ExchangeResponse]
+
+// Exchange receives another member's stream.
+func (s *server) Exchange(stream exchange) error {
+	p, _ := peer.FromContext(stream.Context())
+	in := &incoming{stream: stream}
+	if p != nil {
+		in.peer = channel.Peer{Address: p.Addr.String(), Name: certName(p)}
+	}
+	return ended(s.service.Exchange(stream.Context(), in))
+}
+
+// Probe gives a sign of life.
+func (s *server) Probe(ctx context.Context, r *channelv1.ProbeRequest) (*channelv1.ProbeResponse, error) {
+	boot, err := s.service.Probe(ctx, r.GetCluster(), r.GetTargetAddress())
+	if err != nil {
+		return nil, ended(err)
+	}
+	return &channelv1.ProbeResponse{Boot: boot}, nil
+}
+
+// Watch sends the member list and its changes.
+func (s *server) Watch(r *channelv1.WatchRequest, stream grpc.ServerStreamingServer[channelv1.WatchResponse]) error {
+	return ended(s.service.Watch(stream.Context(), r.GetCluster(), func(list []membership.Status) error {
+		return stream.Send(&channelv1.WatchResponse{Members: toStatuses(list)})
+	}))
+}
+
+// ended makes the status with which a call ends.
+func ended(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	return status.Error(codes.Unavailable, err.Error())
+}
+
+// incoming is the receiving end of an exchange.
+type incoming struct {
+	stream exchange
+	peer   channel.Peer
+}
+
+// Recv reads the next message.
+func (i *incoming) Recv() (channel.Message, error) {
+	m, err := i.stream.Recv()
+	if err != nil {
+		if s, ok := status.FromError(err); ok {
+			return channel.Message{}, &streamError{s.Message()}
+		}
+		return channel.Message{}, err
+	}
+	return fromMessage(m), nil
+}
+
+// streamError is gRPC's word on how a stream ended, without its status code.
+type streamError struct{ text string }
+
+func (e *streamError) Error() string { return e.text }
+
+// Welcome accepts the hello.
+func (i *incoming) Welcome(w channel.Welcome) error { return i.stream.Send(toWelcome(w)) }
+
+// Refuse refuses the hello.
+func (i *incoming) Refuse(r channel.Refusal) error { return i.stream.Send(toRefusal(r)) }
+
+// Peer tells who is at the other end.
+func (i *incoming) Peer() channel.Peer { return i.peer }
+
+// certName is the member's name in a certificate made from a cluster secret;
+// empty for others, which prove no member's name.
+func certName(p *peer.Peer) string {
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(info.State.PeerCertificates) == 0 {
+		return ""
+	}
+	return memberName(info.State.PeerCertificates[0])
+}

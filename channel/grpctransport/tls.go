@@ -1,0 +1,246 @@
+package grpctransport
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// MinSecret is the least length of a cluster secret, in bytes.
+const MinSecret = 32
+
+const (
+	// channelName is what certificates made from a secret are valid for: which
+	// host a member is on proves nothing, that it has the secret does.
+	channelName = "channel.nodeserver.internal"
+	caName      = "nodeserver cluster"
+	certLife    = 24 * time.Hour
+	certSkew    = 12 * time.Hour // how far clocks of members may be apart
+)
+
+// Security says how members prove to each other who they are. The zero value
+// is no security at all.
+type Security struct {
+	serve *tls.Config
+	dial  *tls.Config
+}
+
+// Insecure is for loopback, and for networks where everybody is trusted.
+func Insecure() Security { return Security{} }
+
+// TLS tells whether connections are encrypted and both sides proved.
+func (s Security) TLS() bool { return s.serve != nil }
+
+// SecretCredentials makes mutual TLS from cluster secrets: each gives a CA, the
+// same on every node that knows it. The node issues itself certificates by the
+// first, and renews them; certificates by any are accepted. So a secret is
+// changed without a stop: add the new one behind on all nodes, then put it
+// first on all, then take the old one away. name is the member's, which
+// certificates prove.
+func SecretCredentials(secrets [][]byte, name string) (Security, error) {
+	if len(secrets) == 0 {
+		return Security{}, errors.New("channel credentials: no cluster secret")
+	}
+	pool := x509.NewCertPool()
+	var first *authority
+	for i, secret := range secrets {
+		a, err := deriveCA(secret)
+		if err != nil {
+			return Security{}, fmt.Errorf("channel credentials: cluster secret %d of %d: %w", i+1, len(secrets), err)
+		}
+		pool.AddCert(a.cert)
+		if first == nil {
+			first = a
+		}
+	}
+	own := &issuer{ca: first, name: name}
+	if _, err := own.current(time.Now()); err != nil {
+		return Security{}, fmt.Errorf("channel credentials: %w", err)
+	}
+	return Security{
+		serve: &tls.Config{
+			MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
+			SessionTicketsDisabled: true, // each connection proves the secret anew
+			GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.current(time.Now()) },
+		},
+		dial: &tls.Config{
+			MinVersion: tls.VersionTLS13, RootCAs: pool, ServerName: channelName,
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own.current(time.Now()) },
+		},
+	}, nil
+}
+
+// PKICredentials makes mutual TLS from the operator's own PEM files. The
+// certificate must be good for the host that others dial and for both server
+// and client use; the files are read again at each connection, so that they can
+// be renewed in place.
+func PKICredentials(ca, cert, key string) (Security, error) {
+	pem, err := os.ReadFile(ca)
+	if err != nil {
+		return Security{}, fmt.Errorf("channel tls_ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return Security{}, fmt.Errorf("channel tls_ca %s: no PEM certificate in it", ca)
+	}
+	load := func() (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, fmt.Errorf("channel tls_cert %s, tls_key %s: %w", cert, key, err)
+		}
+		return &pair, nil
+	}
+	if _, err := load(); err != nil {
+		return Security{}, err
+	}
+	return Security{
+		serve: &tls.Config{
+			MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
+			SessionTicketsDisabled: true,
+			GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return load() },
+		},
+		dial: &tls.Config{
+			MinVersion: tls.VersionTLS13, RootCAs: pool,
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() },
+		},
+	}, nil
+}
+
+// ReadSecretFile reads a cluster secret. White space around it doesn't count.
+func ReadSecretFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("cluster secret file %s does not exist: make one with `nodeserver secret new %s` and copy it to every node", path, path)
+	case err != nil:
+		return nil, fmt.Errorf("cluster secret file: %w", err)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("cluster secret file %s is not a regular file", path)
+	case info.Mode().Perm()&0o077 != 0:
+		return nil, fmt.Errorf("cluster secret file %s can be read by others (mode %04o): run `chmod 600 %s`", path, info.Mode().Perm(), path)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("cluster secret file: %w", err)
+	}
+	if b = bytes.TrimSpace(b); len(b) < MinSecret {
+		return nil, fmt.Errorf("cluster secret file %s holds %d bytes, fewer than %d: make a new one with `nodeserver secret new %s`", path, len(b), MinSecret, path)
+	}
+	return b, nil
+}
+
+// Loopback tells whether a listener at addr (host:port) is reached from this
+// machine only. A name counts if it is localhost.
+func Loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// authority is the CA that a secret stands for.
+type authority struct {
+	cert *x509.Certificate
+	key  ed25519.PrivateKey
+}
+
+// deriveCA makes the same CA on every node. The cluster's name is not part of
+// it, so that nodes of another cluster with the same secret still get as far
+// as being told so.
+func deriveCA(secret []byte) (*authority, error) {
+	if len(secret) < MinSecret {
+		return nil, fmt.Errorf("%d bytes, fewer than %d", len(secret), MinSecret)
+	}
+	seed, err := hkdf.Key(sha256.New, secret, nil, "nodeserver channel CA v1", ed25519.SeedSize)
+	if err != nil {
+		return nil, fmt.Errorf("derive the CA: %w", err)
+	}
+	key := ed25519.NewKeyFromSeed(seed)
+	public := key.Public().(ed25519.PublicKey)
+	id := sha256.Sum256(public)
+	t := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: caName},
+		NotBefore: time.Unix(0, 0), NotAfter: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC),
+		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
+		KeyUsage: x509.KeyUsageCertSign, SubjectKeyId: id[:20],
+	}
+	der, err := x509.CreateCertificate(rand.Reader, t, t, public, key)
+	if err != nil {
+		return nil, fmt.Errorf("make the CA: %w", err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("make the CA: %w", err)
+	}
+	return &authority{cert: cert, key: key}, nil
+}
+
+// issuer keeps a certificate of this node that is valid now.
+type issuer struct {
+	ca   *authority
+	name string
+
+	mu   sync.Mutex
+	cert *tls.Certificate
+}
+
+func (i *issuer) current(now time.Time) (*tls.Certificate, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.cert != nil && now.Before(i.cert.Leaf.NotAfter.Add(-certSkew)) {
+		return i.cert, nil
+	}
+	cert, err := i.issue(now)
+	if err == nil {
+		i.cert = cert
+	}
+	return cert, err
+}
+
+func (i *issuer) issue(now time.Time) (*tls.Certificate, error) {
+	public, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make a key: %w", err)
+	}
+	serial := make([]byte, 16)
+	rand.Read(serial) //nolint:errcheck // never fails
+	t := &x509.Certificate{
+		SerialNumber: new(big.Int).SetBytes(serial), Subject: pkix.Name{CommonName: i.name},
+		NotBefore: now.Add(-certSkew), NotAfter: now.Add(certLife),
+		DNSNames:    []string{channelName},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, t, i.ca.cert, public, i.ca.key)
+	if err != nil {
+		return nil, fmt.Errorf("issue a certificate: %w", err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("issue a certificate: %w", err)
+	}
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
+}
+
+// memberName is the name that a certificate made from a secret proves.
+func memberName(c *x509.Certificate) string {
+	if c.Issuer.CommonName != caName || len(c.DNSNames) != 1 || c.DNSNames[0] != channelName {
+		return ""
+	}
+	return c.Subject.CommonName
+}

@@ -1,0 +1,77 @@
+package channel
+
+import (
+	"fmt"
+
+	"github.com/nodeserver/nodeserver/membership"
+)
+
+// Hello is the first message on every stream: who sends.
+type Hello struct {
+	Cluster          string
+	WireMin, WireMax uint32
+	Self             membership.Member
+	Known            []membership.Member
+	Joined           bool // has been a member before: no newcomer that may still be told to choose another name
+}
+
+// Welcome is the answer to a hello that was accepted.
+type Welcome struct {
+	Self   membership.Member
+	Known  []membership.Member
+	Joined bool
+}
+
+// Start makes a welcomed stream part of a link.
+type Start struct {
+	Class Class
+	Link  uint64 // the same for all streams of one link of one sender, never 0
+}
+
+// Payload is opaque bytes on a topic.
+type Payload struct {
+	Topic string
+	Data  []byte
+}
+
+// Heartbeat is a sign of life, with what changes about the sender.
+type Heartbeat struct {
+	Ready, Draining bool
+	Known           []membership.Member // nil unless changed
+}
+
+// Leave says that the sender leaves in order.
+type Leave struct{ Reason string }
+
+// Message is what a sender's stream carries: exactly one field is set. A
+// message of none is of a kind this version doesn't know, and is ignored.
+type Message struct {
+	Hello     *Hello
+	Start     *Start
+	Frame     []Payload
+	Heartbeat *Heartbeat
+	Leave     *Leave
+}
+
+// check tells what is wrong with what a hello or welcome says of its sender.
+// Only what is checked here may be trusted to be of sane size and form.
+func checkMember(m membership.Member) error {
+	if err := membership.CheckName(m.Name); err != nil {
+		return err
+	}
+	switch {
+	case m.Boot == 0:
+		return fmt.Errorf("member %s has no boot", m.Name)
+	case m.ChannelAddress == "":
+		return fmt.Errorf("member %s has no channel address", m.Name)
+	}
+	for _, s := range append([]string{m.ChannelAddress, m.HTTPAddress, m.Domain, m.Version}, m.Apps...) {
+		if len(s) > 256 {
+			return fmt.Errorf("member %s tells a text of %d bytes, more than 256", m.Name, len(s))
+		}
+	}
+	if len(m.Apps) > 1024 {
+		return fmt.Errorf("member %s tells %d apps, more than 1024", m.Name, len(m.Apps))
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package channel
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/nodeserver/nodeserver/membership"
+)
+
+// sender sends what the handlers give for one member and class, while one link
+// lasts. Everything is pulled when the stream can take it; the stream's flow
+// control is the only queue limit needed.
+type sender struct {
+	c      *Channel
+	k      *link
+	class  Class
+	out    Outgoing
+	frame  []Payload
+	held   []byte // a payload that did not fit, and its topic
+	holder string
+	first  int // topic to ask first
+
+	sent  time.Time // anything
+	beat  time.Time // a heartbeat
+	known uint64    // version of the member list told last
+	timer *time.Timer
+	wait  *time.Timer // of gathering
+}
+
+func (c *Channel) send(k *link, class Class) {
+	s := &sender{c: c, k: k, class: class, out: k.out[class], timer: time.NewTimer(c.cfg.Heartbeat), wait: time.NewTimer(0)}
+	defer s.timer.Stop()
+	defer s.wait.Stop()
+	err := s.run()
+	if err != nil && !errors.Is(err, io.EOF) { // for EOF the link's await knows why
+		c.fail(k, err)
+	}
+}
+
+func (s *sender) run() error {
+	for {
+		if err := s.drain(); err != nil {
+			return err
+		}
+		select {
+		case <-s.k.broken:
+			return nil
+		case <-s.k.leave:
+			return s.leave()
+		default:
+		}
+		s.rest()
+	}
+}
+
+// drain sends frames until no handler has anything left.
+func (s *sender) drain() error {
+	for {
+		if err := s.heartbeat(); err != nil {
+			return err
+		}
+		bytes, more := s.fill()
+		if len(s.frame) == 0 {
+			return nil
+		}
+		if err := s.out.Send(Message{Frame: s.frame}); err != nil {
+			return err
+		}
+		s.sent = time.Now()
+		s.k.life.sent[s.class].add(len(s.frame), bytes)
+		clear(s.frame)
+		if !more || s.stopped() {
+			return nil
+		}
+	}
+}
+
+func (s *sender) stopped() bool {
+	select {
+	case <-s.k.broken:
+		return true
+	default:
+		return false
+	}
+}
+
+// fill pulls payloads into the frame until it is full (more) or nobody has
+// any. The topic after the one that filled it comes first the next time.
+func (s *sender) fill() (bytes int, more bool) {
+	s.frame = s.frame[:0]
+	if s.held != nil {
+		s.frame = append(s.frame, Payload{Topic: s.holder, Data: s.held})
+		bytes, s.held = len(s.held), nil
+	}
+	for i := range s.k.topics {
+		at := (s.first + i) % len(s.k.topics)
+		t := s.k.topics[at]
+		for bytes < s.c.cfg.MaxFrame {
+			p := t.h.Pull(s.k.life.id, s.class)
+			if p == nil {
+				break
+			}
+			if len(p) > MaxPayload {
+				s.k.life.sent[s.class].tooLarge.Add(1)
+				s.c.log.Error("payload too large, dropped", "member", s.k.life.id, "topic", t.name, "bytes", len(p))
+				continue
+			}
+			if len(s.frame) > 0 && bytes+len(p) > s.c.cfg.MaxFrame {
+				s.held, s.holder, s.first = p, t.name, at
+				return bytes, true
+			}
+			s.frame = append(s.frame, Payload{Topic: t.name, Data: p})
+			bytes += len(p)
+		}
+		if bytes >= s.c.cfg.MaxFrame {
+			s.first = (at + 1) % len(s.k.topics)
+			return bytes, true
+		}
+	}
+	return bytes, false
+}
+
+// rest waits for something to do: a wake-up, and, when it isn't urgent, for
+// others to join it; a heartbeat that is due; or the end.
+func (s *sender) rest() {
+	var due <-chan time.Time
+	tell := s.k.life.tell
+	if s.class == Live {
+		s.timer.Reset(time.Until(s.due()))
+		due = s.timer.C
+	} else {
+		tell = nil
+	}
+	wake := s.k.life.wakes[s.class]
+	select {
+	case <-s.k.broken:
+	case <-s.k.leave:
+	case <-due:
+	case <-tell:
+		s.beat = time.Time{}
+	case <-wake.now:
+	case <-wake.soon:
+		s.gather(wake.now)
+	}
+}
+
+func (s *sender) gather(now bell) {
+	if s.class == Bulk || s.c.cfg.Gather <= 0 {
+		return
+	}
+	s.wait.Reset(s.c.cfg.Gather)
+	select {
+	case <-s.wait.C:
+	case <-now:
+	case <-s.k.broken:
+	}
+}
+
+// due is when the next heartbeat is wanted: soon after the stream fell silent,
+// and now and then on a busy one.
+func (s *sender) due() time.Time {
+	idle, busy := s.sent.Add(s.c.cfg.Heartbeat), s.beat.Add(busyBeat)
+	if busy.Before(idle) {
+		return busy
+	}
+	return idle
+}
+
+func (s *sender) heartbeat() error {
+	if s.class != Live || time.Now().Before(s.due()) {
+		return nil
+	}
+	h := Heartbeat{}
+	s.c.mu.Lock()
+	h.Ready, h.Draining = s.c.ready, s.c.draining
+	if s.known != s.c.version || s.beat.IsZero() {
+		h.Known, s.known = s.c.known(), s.c.version
+	}
+	s.c.mu.Unlock()
+	if err := s.out.Send(Message{Heartbeat: &h}); err != nil {
+		return err
+	}
+	s.sent = time.Now()
+	s.beat = s.sent
+	return nil
+}
+
+// leave ends the stream in order: bulk first, so that whoever has read the
+// leave has read everything.
+func (s *sender) leave() error {
+	if err := s.drain(); err != nil {
+		return err
+	}
+	if s.class == Bulk {
+		return s.out.CloseSend()
+	}
+	select {
+	case <-s.k.bulkEnd:
+	case <-s.k.broken:
+		return nil
+	}
+	if err := s.drain(); err != nil {
+		return err
+	}
+	if err := s.out.Send(Message{Leave: &Leave{Reason: "stopped in order"}}); err != nil {
+		return err
+	}
+	return s.out.CloseSend()
+}
+
+// known lists the members to tell others of. Called with mu held.
+func (c *Channel) known() []membership.Member {
+	var list []membership.Member
+	for _, s := range c.view.Members() {
+		if s.State != membership.Gone && len(list) < maxKnown {
+			list = append(list, s.Member)
+		}
+	}
+	return list
+}

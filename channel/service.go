@@ -1,0 +1,228 @@
+package channel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/nodeserver/nodeserver/membership"
+)
+
+// service is the channel as its transport calls it.
+type service Channel
+
+var _ Service = (*service)(nil)
+
+// Exchange receives one stream of another node: hello and welcome, start, and
+// then whatever comes until the link it belongs to breaks.
+func (s *service) Exchange(ctx context.Context, in Incoming) error {
+	c := (*Channel)(s)
+	h, err := c.greet(in)
+	if err != nil {
+		return err
+	}
+	m, err := in.Recv()
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil // only asked who is here
+	case err != nil:
+		return err
+	case m.Start == nil || m.Start.Link == 0 || m.Start.Class > Bulk:
+		return fmt.Errorf("second message from %s: %w", h.Self.ID, errProtocol)
+	}
+	k, err := c.attachIn(ctx, h, m.Start)
+	if err != nil {
+		return err
+	}
+	read := make(chan struct{})
+	go func() { // of the link, which waits for it: Recv may end only after this call has returned
+		defer k.wg.Done()
+		defer close(read)
+		c.read(k, m.Start.Class, in)
+	}()
+	select {
+	case <-read:
+	case <-k.broken:
+	}
+	return c.cause(k)
+}
+
+// greet answers a hello, and takes it as a hint where its sender is.
+func (c *Channel) greet(in Incoming) (*Hello, error) {
+	m, err := in.Recv()
+	if err != nil {
+		return nil, err
+	}
+	if m.Hello == nil {
+		return nil, fmt.Errorf("first message: %w", errProtocol)
+	}
+	h := m.Hello
+	c.mu.Lock()
+	r := c.judge(h, in.Peer())
+	w := Welcome{Self: c.cfg.Self, Known: c.known(), Joined: c.joined}
+	c.mu.Unlock()
+	if r != nil {
+		c.refused(h, in.Peer(), r)
+		return nil, errors.Join(in.Refuse(*r), r)
+	}
+	c.unnote("in/" + h.Self.Name)
+	c.heardOf(h.Self, h.Known)
+	return h, in.Welcome(w)
+}
+
+// heardOf takes hints of members: from is at its address now.
+func (c *Channel) heardOf(from membership.Member, known []membership.Member) {
+	c.found(from.ChannelAddress, "")
+	c.mu.Lock()
+	if d := c.cands[from.ChannelAddress]; d != nil {
+		d.nudge.ring()
+	}
+	c.mu.Unlock()
+	for _, m := range known[:min(len(known), maxKnown)] {
+		if m.ID != c.cfg.Self.ID && checkMember(m) == nil {
+			c.found(m.ChannelAddress, "")
+		}
+	}
+}
+
+// judge decides about a hello. Called with mu held.
+func (c *Channel) judge(h *Hello, p Peer) *Refusal {
+	self := c.cfg.Self
+	switch err := checkMember(h.Self); {
+	case h.Cluster != c.cfg.Cluster:
+		return &Refusal{Reason: RefusedCluster, Text: fmt.Sprintf(
+			"cluster names differ: %s is of cluster %q, %s of %q: give both the same [cluster] name", h.Self.Name, h.Cluster, self.Name, c.cfg.Cluster)}
+	case h.WireMax < WireMin || h.WireMin > WireMax:
+		return &Refusal{Reason: RefusedWire, Text: fmt.Sprintf(
+			"no common wire version: %s speaks %d to %d, %s %d to %d: update the older one", h.Self.Name, h.WireMin, h.WireMax, self.Name, WireMin, WireMax)}
+	case err != nil:
+		return &Refusal{Reason: RefusedInvalid, Text: err.Error()}
+	case p.Name != "" && p.Name != h.Self.Name:
+		return &Refusal{Reason: RefusedInvalid, Text: fmt.Sprintf(
+			"hello of %q with a certificate of %q", h.Self.Name, p.Name)}
+	case c.leaving || c.stopped:
+		return &Refusal{Reason: RefusedLeaving, Text: "node " + self.Name + " is leaving"}
+	}
+	return c.admit(h.Self, h.Joined)
+}
+
+// admit decides whether this life of a name may be linked to, either way. A
+// name has one life at a time: a new one takes over only when the one we know
+// doesn't live, and one that was taken over from never comes back. Called with
+// mu held.
+func (c *Channel) admit(m membership.Member, joined bool) *Refusal {
+	self := c.cfg.Self
+	if m.ID == self.ID {
+		return &Refusal{Reason: RefusedSelf, Text: "this is " + self.Name + " itself"}
+	}
+	if m.Name == self.Name {
+		return duplicate(m, self)
+	}
+	h := c.names[m.Name]
+	switch {
+	case h == nil || h.life == nil || h.life.id == m.ID:
+		return nil
+	case slices.Contains(h.over, m.Boot):
+		return &Refusal{Reason: RefusedSuperseded, Holder: h.life.info, Text: fmt.Sprintf(
+			"superseded: a newer node of the name %q is at %s", m.Name, h.life.info.ChannelAddress)}
+	case c.view.State(h.life.id) == membership.Alive:
+		return duplicate(m, h.life.info)
+	}
+	return nil
+}
+
+func duplicate(m, holder membership.Member) *Refusal {
+	return &Refusal{Reason: RefusedDuplicate, Holder: holder, Text: fmt.Sprintf(
+		"duplicate node name: %q at %s is taken by the live node at %s: choose another [node] name", m.Name, m.ChannelAddress, holder.ChannelAddress)}
+}
+
+// refused tells the log about a hello that was refused, once per sender and reason.
+func (c *Channel) refused(h *Hello, p Peer, r *Refusal) {
+	switch r.Reason {
+	case RefusedSelf, RefusedLeaving:
+		return
+	case RefusedDuplicate:
+		if h.Self.Name == c.cfg.Self.Name { // it may know others who say so, too
+			c.found(h.Self.ChannelAddress, "")
+		}
+	}
+	c.note("in/"+h.Self.Name, r.Text, "node refused", "node", h.Self.Name, "addr", p.Address, "err", r.Text)
+}
+
+// Failed notes that somebody could not even connect.
+func (s *service) Failed(addr string, err error) {
+	host, _, splitErr := net.SplitHostPort(addr)
+	if splitErr != nil {
+		host = addr
+	}
+	(*Channel)(s).note("tls/"+host, err.Error(), "connection refused", "addr", addr, "err", err)
+}
+
+// Probe answers for this node, or asks another member. Only members are asked,
+// so that nobody can use this node to knock at other doors.
+func (s *service) Probe(ctx context.Context, cluster, target string) (uint64, error) {
+	c := (*Channel)(s)
+	if cluster != c.cfg.Cluster {
+		return 0, fmt.Errorf("probe from cluster %q at a node of %q", cluster, c.cfg.Cluster)
+	}
+	if target == "" {
+		return c.cfg.Self.Boot, nil
+	}
+	c.mu.Lock()
+	known := false
+	for _, l := range c.lives {
+		known = known || l.info.ChannelAddress == target
+	}
+	c.mu.Unlock()
+	if !known {
+		return 0, nil
+	}
+	boot, err := c.ask(ctx, target)
+	if err != nil {
+		return 0, nil //nolint:nilerr // no answer is the answer
+	}
+	return boot, nil
+}
+
+// Watch sends the member list now and after each change.
+func (s *service) Watch(ctx context.Context, cluster string, send func([]membership.Status) error) error {
+	c := (*Channel)(s)
+	if cluster != c.cfg.Cluster {
+		return fmt.Errorf("watch from cluster %q at a node of %q", cluster, c.cfg.Cluster)
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	defer context.AfterFunc(c.running, func() { stop(errStopped) })()
+	var err error
+	c.Watch(ctx, func(list []membership.Status) {
+		if err = send(list); err != nil {
+			stop(err)
+		}
+	})
+	return context.Cause(ctx)
+}
+
+// told notes what a member says about itself and others.
+func (c *Channel) told(l *life, h Heartbeat) {
+	c.mu.Lock()
+	l.ready, l.drains = h.Ready, h.Draining
+	c.apply(c.view.Told(l.id, h.Ready, h.Draining))
+	c.unlock()
+	for _, m := range h.Known[:min(len(h.Known), maxKnown)] {
+		if m.ID != c.cfg.Self.ID && checkMember(m) == nil {
+			c.found(m.ChannelAddress, "")
+		}
+	}
+}
+
+// left notes that a member leaves in order.
+func (c *Channel) left(k *link, l Leave) {
+	c.mu.Lock()
+	defer c.unlock()
+	k.fail(errLeft)
+	c.apply(c.view.Ended(time.Now(), k.life.id, "left: "+l.Reason))
+}
