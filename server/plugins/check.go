@@ -29,15 +29,15 @@ func (e *MismatchError) Error() string {
 // it into the process. The error is a *MismatchError where both could be
 // compared. It can't see a Go installation that was patched; the loader can.
 func Check(file string) error {
-	_, err := check(file)
+	host, err := self()
+	if err != nil {
+		return err
+	}
+	_, err = check(host, file)
 	return err
 }
 
-func check(file string) (identity, error) {
-	host, err := self()
-	if err != nil {
-		return identity{}, err
-	}
+func check(host binary, file string) (identity, error) {
 	if !host.cgo {
 		return identity{}, fmt.Errorf("check plugin %s: %w", file, errNoCgo)
 	}
@@ -103,22 +103,31 @@ func differences(host, p binary, api string) []string {
 		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(p.modules)) {
-		m, h := p.modules[path], host.modules[path]
-		switch {
-		case h == m || h == module{}:
-		case h.version == m.version && (h.sum == "" || m.sum == ""): // built from a working tree: api tells
-		case h.version == m.version:
-			say("built against another %s %s than this node's, by its checksum: %s", path, m.version, rebuild)
-		case path == apiModule:
-			say("built against %s %s, this node is %s: %s", path, m.version, h.version, rebuild)
-		default:
-			say("built against %s %s, this node has %s: go get %s@%s in the webapp's module, then rebuild it", path, m.version, h.version, path, h.version)
+		if h, both := host.modules[path]; both {
+			if d := moduleDifference(path, p.modules[path], h); d != "" {
+				all = append(all, d)
+			}
 		}
 	}
 	if api != apiHash() {
 		say("built against other sources of package webapps (%s) than this node (%s): %s", api, apiHash(), rebuild)
 	}
 	return all
+}
+
+// moduleDifference is empty for the same module, and for two working trees,
+// whose versions say nothing: of package webapps there is a hash.
+func moduleDifference(path string, p, host module) string {
+	switch {
+	case p == host || p.sum == "" && host.sum == "":
+		return ""
+	case path == apiModule:
+		return fmt.Sprintf("built against %s %s, this node is %s: %s", path, p, host, rebuild)
+	case p.version == host.version:
+		return fmt.Sprintf("built against another %s %s than this node's, by its checksum: %s", path, p, rebuild)
+	}
+	return fmt.Sprintf("built against %s %s, this node has %s: go get %s@%s in the webapp's module, then rebuild it",
+		path, p, host, path, host.version)
 }
 
 func setting(key, value string) string {

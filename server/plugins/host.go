@@ -23,8 +23,15 @@ type binary struct {
 }
 
 type module struct {
-	version string // "(devel)" for one built from a working tree
-	sum     string
+	version string
+	sum     string // empty for one built from a working tree
+}
+
+func (m module) String() string {
+	if m.sum == "" {
+		return "(from a working tree)"
+	}
+	return m.version
 }
 
 // apiPath is the import path of package webapps, wherever the project is

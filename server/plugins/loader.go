@@ -72,7 +72,11 @@ func (l *Loader) Open(file string) (Plugin, error) {
 }
 
 func (l *Loader) open(file, private, sum string) result {
-	id, err := check(private)
+	host, err := self()
+	if err != nil {
+		return result{err: fmt.Errorf("open plugin %s: %w", file, err)}
+	}
+	id, err := check(host, private)
 	if err != nil {
 		return result{err: renamed(err, private, file)}
 	}
@@ -80,7 +84,7 @@ func (l *Loader) open(file, private, sum string) result {
 		return result{err: fmt.Errorf("open plugin %s: revision %s of %s is loaded already, from a file that differs: change the source, or restart the node", file, id.revision, id.name)}
 	}
 	l.loaded[id.modulePath()] = sum
-	app, err := load(private)
+	app, err := guard(openLimit, func() (webapps.App, error) { return load(private) })
 	if err != nil {
 		return result{err: fmt.Errorf("open plugin %s: %w", file, explainLoad(err))}
 	}
@@ -110,52 +114,59 @@ func copyFile(from, to string) (sum string, err error) {
 	return hex.EncodeToString(h.Sum(nil)), errors.Join(err, out.Close())
 }
 
-// load runs the plugin's initialisation and asks for its app. It gives up
-// after openLimit; the goroutine that hangs can't be ended, and stays.
+// load runs the plugin's initialisation and asks for its app.
 func load(file string) (webapps.App, error) {
-	done := make(chan result, 1)
-	go func() {
-		app, err := lookup(file)
-		done <- result{plugin: Plugin{App: app}, err: err}
-	}()
-	limit := time.NewTimer(openLimit)
-	defer limit.Stop()
-	select {
-	case r := <-done:
-		return r.plugin.App, r.err
-	case <-limit.C:
-		return webapps.App{}, fmt.Errorf("its init or Webapp function has not returned after %s: start nothing long there, but in New", openLimit)
+	p, err := plugin.Open(file)
+	if err != nil {
+		return webapps.App{}, err
 	}
+	symbol, err := p.Lookup("Webapp")
+	if err != nil {
+		return webapps.App{}, err
+	}
+	return appOf(symbol)
 }
 
 var appName = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
 
-func lookup(file string) (app webapps.App, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("its init or Webapp function panicked: %v", p)
-		}
-	}()
-	p, err := plugin.Open(file)
-	if err != nil {
-		return app, err
-	}
-	symbol, err := p.Lookup("Webapp")
-	if err != nil {
-		return app, err
-	}
+// appOf is the app behind a plugin's Webapp, if it can be served.
+func appOf(symbol any) (webapps.App, error) {
 	webapp, ok := symbol.(func() webapps.App)
 	if !ok {
-		return app, fmt.Errorf("its Webapp is a %T, want a func() webapps.App", symbol)
+		return webapps.App{}, fmt.Errorf("its Webapp is a %T, want a func() webapps.App", symbol)
 	}
-	app = webapp()
+	app := webapp()
 	if !appName.MatchString(app.Name) {
-		return app, fmt.Errorf("its app's name %q: want 1 to 64 of a-z, 0-9 and -", app.Name)
+		return webapps.App{}, fmt.Errorf("its app's name %q: want 1 to 64 of a-z, 0-9 and -", app.Name)
 	}
 	if app.New == nil {
-		return app, fmt.Errorf("its app %s has no New", app.Name)
+		return webapps.App{}, fmt.Errorf("its app %s has no New", app.Name)
 	}
 	return app, nil
+}
+
+// guard runs code of the plugin's author: a panic is an error, and so is
+// taking longer than limit. A goroutine that hangs can't be ended, and stays.
+func guard(limit time.Duration, run func() (webapps.App, error)) (webapps.App, error) {
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		defer func() {
+			if p := recover(); p != nil {
+				r = result{err: fmt.Errorf("its init or Webapp function panicked: %v", p)}
+			}
+			done <- r
+		}()
+		r.plugin.App, r.err = run()
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case r := <-done:
+		return r.plugin.App, r.err
+	case <-timer.C:
+		return webapps.App{}, fmt.Errorf("its init or Webapp function has not returned after %s: start nothing long there, but in New", limit)
+	}
 }
 
 var differs = regexp.MustCompile(`plugin was built with a different version of package (\S+)`)
