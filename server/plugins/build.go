@@ -19,8 +19,8 @@ type BuildOptions struct {
 	Dir string // folder of the webapp's package
 	Out string // the plugin; empty: NAME.so in the working directory
 	// HostSrc is the folder of the sources the running binary was built from.
-	// Empty: the module of its name around Dir, the working directory or the
-	// binary itself. Not needed for a binary installed at a version.
+	// Empty: the module of its name that the webapp's go.mod replaces it by, or
+	// around Dir, the working directory or the binary itself. Not needed for a binary installed at a version.
 	HostSrc string
 }
 
@@ -64,7 +64,7 @@ func build(ctx context.Context, o BuildOptions) (Built, error) {
 	}
 	hostSrc := ""
 	if !host.fromCache() {
-		if hostSrc, err = findHostSource(o.HostSrc, src.dir); err != nil {
+		if hostSrc, err = findHostSource(o.HostSrc, src); err != nil {
 			return Built{}, err
 		}
 	}
@@ -120,14 +120,14 @@ func findTools(ctx context.Context, host binary) (tools, error) {
 
 // findHostSource looks for the folder of apiModule, and compares it with what
 // the running binary was built from.
-func findHostSource(given, dir string) (string, error) {
+func findHostSource(given string, src source) (string, error) {
 	candidates := []string{given}
 	if given == "" {
 		exe, err := os.Executable()
 		if err != nil {
 			return "", err
 		}
-		candidates = []string{dir, ".", filepath.Dir(exe)}
+		candidates = append(src.replacements(), src.dir, ".", filepath.Dir(exe))
 	}
 	for _, c := range candidates {
 		c, err := filepath.Abs(c)
@@ -142,7 +142,7 @@ func findHostSource(given, dir string) (string, error) {
 	if given != "" {
 		return "", fmt.Errorf("the folder %s is not in module %s: give the one this binary was built from", given, apiModule)
 	}
-	return "", fmt.Errorf("no sources of %s around the webapp, the working directory or the binary: give their folder with --host-src", apiModule)
+	return "", fmt.Errorf("no sources of %s around the webapp, the working directory or the binary, nor a replace in the webapp's go.mod: give their folder with --host-src", apiModule)
 }
 
 func sameSources(root string) error {

@@ -33,33 +33,42 @@ func Check(file string) error {
 	if err != nil {
 		return err
 	}
-	_, err = check(host, file)
+	_, _, err = check(host, file)
 	return err
 }
 
-func check(host binary, file string) (identity, error) {
-	if !host.cgo {
-		return identity{}, fmt.Errorf("check plugin %s: %w", file, errNoCgo)
-	}
-	if err := whole(file); err != nil {
-		return identity{}, fmt.Errorf("check plugin %s: %w", file, err)
-	}
-	info, err := buildinfo.ReadFile(file)
+// check also returns what it read.
+func check(host binary, file string) (identity, binary, error) {
+	p, err := readPlugin(host, file)
 	if err != nil {
-		return identity{}, fmt.Errorf("check plugin %s: not a Go plugin: %w", file, err)
-	}
-	p := newBinary(info)
-	if p.mode != "plugin" {
-		return identity{}, fmt.Errorf("check plugin %s: a Go program (-buildmode=%s), not a plugin: build it with nodeserver build DIR -o FILE.so", file, p.mode)
+		return identity{}, binary{}, fmt.Errorf("check plugin %s: %w", file, err)
 	}
 	id, ok := parseIdentity(p.path)
 	if !ok {
-		return identity{}, fmt.Errorf("check plugin %s: not built by nodeserver build, so a new revision could not be loaded beside it: nodeserver build DIR -o FILE.so", file)
+		return identity{}, binary{}, fmt.Errorf("check plugin %s: not built by nodeserver build, so a new revision could not be loaded beside it: nodeserver build DIR -o FILE.so", file)
 	}
 	if d := differences(host, p, id.api); len(d) > 0 {
-		return identity{}, &MismatchError{file, d}
+		return identity{}, binary{}, &MismatchError{file, d}
 	}
-	return id, nil
+	return id, p, nil
+}
+
+func readPlugin(host binary, file string) (binary, error) {
+	if !host.cgo {
+		return binary{}, errNoCgo
+	}
+	if err := whole(file); err != nil {
+		return binary{}, err
+	}
+	info, err := buildinfo.ReadFile(file)
+	if err != nil {
+		return binary{}, fmt.Errorf("not a Go plugin: %w", err)
+	}
+	p := newBinary(info)
+	if p.mode != "plugin" {
+		return binary{}, fmt.Errorf("a Go program (-buildmode=%s), not a plugin: build it with nodeserver build DIR -o FILE.so", p.mode)
+	}
+	return p, nil
 }
 
 // whole refuses a file that ends before its sections do: mapping one kills the

@@ -85,7 +85,7 @@ func TestFlagsRepeatTheHost(t *testing.T) {
 func TestCgolessHost(t *testing.T) {
 	host, _ := node()
 	host.cgo = false
-	_, err := check(host, "a.so")
+	_, _, err := check(host, "a.so")
 	want := "check plugin a.so: this nodeserver was built with CGO_ENABLED=0 and can't load plugins: " +
 		"build it with cgo (apt-get install gcc; make build), or leave [webapps] dir empty and link the apps in"
 	if err == nil || err.Error() != want {

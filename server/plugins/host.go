@@ -16,6 +16,7 @@ import (
 type binary struct {
 	goVersion string
 	path      string            // import path of its main package
+	main      string            // path of the module that holds it
 	settings  map[string]string // those that change the code of shared packages
 	modules   map[string]module // by path; the main module, too
 	cgo       bool
@@ -52,7 +53,7 @@ func self() (binary, error) {
 
 func newBinary(info *debug.BuildInfo) binary {
 	b := binary{
-		goVersion: info.GoVersion, path: info.Path,
+		goVersion: info.GoVersion, path: info.Path, main: info.Main.Path,
 		settings: map[string]string{}, modules: map[string]module{},
 	}
 	for _, s := range info.Settings {

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"plugin"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,7 +35,13 @@ type Plugin struct {
 type Loader struct {
 	mu     sync.Mutex
 	opened map[string]result // by hash of the file's content
-	loaded map[string]string // hash by module path, which may be loaded once
+	loaded map[string]loaded // by module path
+}
+
+// loaded is a module that a plugin brought into the process, for good.
+type loaded struct {
+	module module
+	file   string
 }
 
 type result struct {
@@ -43,7 +51,7 @@ type result struct {
 
 // NewLoader returns a Loader that has loaded nothing.
 func NewLoader() *Loader {
-	return &Loader{opened: map[string]result{}, loaded: map[string]string{}}
+	return &Loader{opened: map[string]result{}, loaded: map[string]loaded{}}
 }
 
 // Open checks the plugin and loads it, from a private copy, so that the file
@@ -64,31 +72,50 @@ func (l *Loader) Open(file string) (Plugin, error) {
 	}
 	r, known := l.opened[sum]
 	if !known {
-		r = l.open(file, private, sum)
+		r = l.open(file, private)
 		l.opened[sum] = r
 	}
 	r.plugin.File = file
 	return r.plugin, r.err
 }
 
-func (l *Loader) open(file, private, sum string) result {
+func (l *Loader) open(file, private string) result {
 	host, err := self()
 	if err != nil {
 		return result{err: fmt.Errorf("open plugin %s: %w", file, err)}
 	}
-	id, err := check(host, private)
+	id, p, err := check(host, private)
 	if err != nil {
 		return result{err: renamed(err, private, file)}
 	}
-	if other, ok := l.loaded[id.modulePath()]; ok && other != sum {
-		return result{err: fmt.Errorf("open plugin %s: revision %s of %s is loaded already, from a file that differs: change the source, or restart the node", file, id.revision, id.name)}
+	if err := l.conflict(p); err != nil {
+		return result{err: fmt.Errorf("open plugin %s: %w", file, err)}
 	}
-	l.loaded[id.modulePath()] = sum
 	app, err := guard(openLimit, func() (webapps.App, error) { return load(private) })
 	if err != nil {
 		return result{err: fmt.Errorf("open plugin %s: %w", file, explainLoad(err))}
 	}
+	for path, m := range p.modules {
+		l.loaded[path] = loaded{m, file}
+	}
 	return result{plugin: Plugin{Revision: id.revision, App: app}}
+}
+
+// conflict is a module that the plugin shares, not with the host, but with
+// another plugin, in another version.
+func (l *Loader) conflict(p binary) error {
+	for _, path := range slices.Sorted(maps.Keys(p.modules)) {
+		m := p.modules[path]
+		other, taken := l.loaded[path]
+		switch {
+		case !taken || path == apiModule:
+		case path == p.main:
+			return fmt.Errorf("this revision was loaded already, from %s, built differently: change the source, or restart the node", other.file)
+		case m != other.module:
+			return fmt.Errorf("it has %s %s, but %s, loaded before, has %s: require the same in both, and restart the node", path, m, other.file, other.module)
+		}
+	}
+	return nil
 }
 
 // renamed is a check's error with the name the operator knows.

@@ -64,3 +64,24 @@ func TestExplainLoad(t *testing.T) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
+
+func TestConflict(t *testing.T) {
+	l := NewLoader()
+	l.loaded["example.org/dep"] = loaded{module{"v1.0.0", "h1:a"}, "a.so"}
+	l.loaded["webapp/a/1-2"] = loaded{module{"(devel)", ""}, "a.so"}
+	l.loaded[apiModule] = loaded{module{"(devel)", ""}, "a.so"}
+	for name, c := range map[string]struct{ path, version, sum, want string }{
+		"same":         {"example.org/dep", "v1.0.0", "h1:a", ""},
+		"another":      {"example.org/dep2", "v1.0.0", "h1:b", ""},
+		"host":         {apiModule, "v0.0.0-2026", "", ""},
+		"version":      {"example.org/dep", "v1.1.0", "h1:b", "it has example.org/dep v1.1.0, but a.so, loaded before, has v1.0.0: require the same in both, and restart the node"},
+		"own revision": {"webapp/a/1-2", "(devel)", "", "this revision was loaded already, from a.so, built differently: change the source, or restart the node"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := l.conflict(binary{main: "webapp/a/1-2", modules: map[string]module{c.path: {c.version, c.sum}}})
+			if c.want == "" && err != nil || c.want != "" && (err == nil || err.Error() != c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}

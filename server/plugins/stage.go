@@ -86,6 +86,24 @@ func findModule(dir string) (root string, mod *modfile.File, err error) {
 	}
 }
 
+// replacements are the folders that the webapp's go.mod names for the host.
+func (s source) replacements() []string {
+	var dirs []string
+	for _, r := range s.modFile.Replace {
+		if r.Old.Path == apiModule && r.New.Version == "" {
+			dirs = append(dirs, absolute(s.root, r.New.Path))
+		}
+	}
+	return dirs
+}
+
+func absolute(root, dir string) string {
+	if dir = filepath.FromSlash(dir); filepath.IsAbs(dir) {
+		return dir
+	}
+	return filepath.Join(root, dir)
+}
+
 // files are what a build may need, by slash-separated path below root: tests,
 // plugins, repositories and other modules are left out.
 func (s source) files() ([]string, error) {
@@ -179,9 +197,8 @@ func (s source) stageModule(st staged, host binary) error {
 		switch {
 		case has:
 			_ = f.DropReplace(r.Old.Path, r.Old.Version) // never fails
-		case r.New.Version == "" && !filepath.IsAbs(r.New.Path):
-			dir := filepath.Join(s.root, filepath.FromSlash(r.New.Path))
-			if err := f.AddReplace(r.Old.Path, r.Old.Version, dir, ""); err != nil {
+		case r.New.Version == "": // a folder, which must be found from the copy
+			if err := f.AddReplace(r.Old.Path, r.Old.Version, absolute(s.root, r.New.Path), ""); err != nil {
 				return err
 			}
 		}
