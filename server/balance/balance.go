@@ -1,0 +1,170 @@
+package balance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Config is what a Balancer is told.
+type Config struct {
+	CookieName     string        // of session cookies; default NSESSIONID
+	HealthInterval time.Duration // between probes of nodes that are down; default 250 ms
+	ShutdownGrace  time.Duration // for requests in flight when Run ends; default 5 s
+}
+
+func (c Config) withDefaults() Config {
+	if c.CookieName == "" {
+		c.CookieName = "NSESSIONID"
+	}
+	if c.HealthInterval <= 0 {
+		c.HealthInterval = 250 * time.Millisecond
+	}
+	if c.ShutdownGrace <= 0 {
+		c.ShutdownGrace = 5 * time.Second
+	}
+	return c
+}
+
+// Balancer is the front door. It is an http.Handler that answers 503 until Run
+// has got a first list of nodes. Its methods are safe for concurrent use.
+type Balancer struct {
+	cfg    Config
+	source Source
+	log    *slog.Logger
+	proxy  *httputil.ReverseProxy
+	pool   *pool
+	stats  *stats
+}
+
+var _ http.Handler = (*Balancer)(nil)
+
+// New returns a front door to the nodes of the source. It starts nothing.
+func New(cfg Config, source Source, log *slog.Logger) *Balancer {
+	b := &Balancer{cfg: cfg.withDefaults(), source: source, log: log, pool: newPool(), stats: newStats()}
+	b.proxy = &httputil.ReverseProxy{
+		Rewrite:      func(r *httputil.ProxyRequest) { r.SetXForwarded() }, // Host stays the user's
+		Transport:    chooser{b},
+		ErrorHandler: b.answerError,
+		ErrorLog:     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		BufferPool:   &buffers{},
+	}
+	return b
+}
+
+// Listen opens the front door's listener. The error says what to do about a
+// port that is taken.
+func Listen(ctx context.Context, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("balance.address %s: the port is taken by another process; "+
+			"stop it (ss -ltnp shows which) or choose another balance.address: %w", addr, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("balance.address %s: give a host:port of this machine: %w", addr, err)
+	}
+	return ln, nil
+}
+
+// Run serves users at ln, which it closes, until ctx ends; then it waits for
+// requests in flight, at most Config.ShutdownGrace, and returns nil. It returns
+// earlier with the error of the listener or of the source. To be called once.
+func (b *Balancer) Run(ctx context.Context, ln net.Listener) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	srv := &http.Server{
+		Handler: b, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelDebug),
+	}
+	var parts sync.WaitGroup
+	end := func(err error) {
+		if err != nil && ctx.Err() == nil {
+			stop(err)
+		}
+	}
+	parts.Go(func() { end(b.source.Run(ctx, b.update)) })
+	parts.Go(func() { b.watchOver(ctx) })
+	parts.Go(func() { end(srv.Serve(ln)) })
+
+	<-ctx.Done()
+	b.shutdown(srv)
+	parts.Wait()
+	b.pool.update(nil)
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (b *Balancer) shutdown(srv *http.Server) {
+	grace, cancel := context.WithTimeout(context.Background(), b.cfg.ShutdownGrace)
+	defer cancel()
+	if srv.Shutdown(grace) != nil {
+		_ = srv.Close() // grace is over: what still runs is cut
+	}
+}
+
+// ServeHTTP sends the request to a node.
+func (b *Balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b.stats.request()
+	v := &visit{routes: routes(r, b.cfg.CookieName)}
+	defer func() { // also when the proxy panics because a response broke off
+		if v.node != nil {
+			v.release()
+			b.noteMove(v)
+		}
+	}()
+	b.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, v)))
+}
+
+// routes are the nodes that session cookies name, in their order: there is one
+// cookie per path of an app.
+func routes(r *http.Request, cookie string) (list []string) {
+	for _, c := range r.CookiesNamed(cookie) {
+		if i := strings.LastIndexByte(c.Value, '.'); i >= 0 {
+			list = append(list, c.Value[i+1:])
+		}
+	}
+	return list
+}
+
+// answerError answers a request that no node did.
+func (b *Balancer) answerError(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil {
+		return // nobody reads it
+	}
+	b.stats.failed()
+	b.log.Debug("request not answered by a node", "err", err)
+	w.Header().Set("Cache-Control", "no-store")
+	if errors.Is(err, errNobody) {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "503: no node of the cluster is ready to serve. The front door goes on trying; "+
+			"`nodeserver members` on a node tells its state.", http.StatusServiceUnavailable)
+		return
+	}
+	http.Error(w, "502: the node broke off before it answered. It may have carried the request out, "+
+		"so the front door does not repeat it; look before you send it again.", http.StatusBadGateway)
+}
+
+// buffers lends the proxy its copy buffers.
+type buffers struct{ pool sync.Pool }
+
+// Get implements httputil.BufferPool.
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[]byte); ok {
+		return *p
+	}
+	return make([]byte, 32<<10)
+}
+
+// Put implements httputil.BufferPool.
+func (b *buffers) Put(p []byte) { b.pool.Put(&p) }

@@ -1,0 +1,125 @@
+package balance
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+)
+
+// update takes a list of the Source over.
+func (b *Balancer) update(list []Node) {
+	for _, c := range b.pool.update(list) {
+		b.log.Info(c.what, "node", c.Name, "addr", c.Address)
+	}
+}
+
+func (b *Balancer) markDown(n *node, err error) {
+	if n.gone.Err() == nil && b.pool.set(n, true) {
+		b.log.Warn("node down", "node", n.Name, "addr", n.Address, "err", err)
+	}
+}
+
+func (b *Balancer) markUp(n *node) {
+	if b.pool.set(n, false) {
+		b.log.Info("node up", "node", n.Name, "addr", n.Address)
+	}
+}
+
+// noteMove counts a request that another node answered than the one its cookie
+// names.
+func (b *Balancer) noteMove(v *visit) {
+	if len(v.routes) == 0 {
+		return
+	}
+	for _, r := range v.routes {
+		if r == v.node.Name {
+			return
+		}
+	}
+	from := v.routes[0]
+	if !b.pool.known(from) {
+		from = "" // a name a stranger may have made up must not become a key
+	}
+	b.stats.moved(from, v.node.Name)
+}
+
+// watchOver probes nodes that are down, and logs moves, until ctx ends.
+func (b *Balancer) watchOver(ctx context.Context) {
+	tick := time.NewTicker(b.cfg.HealthInterval)
+	defer tick.Stop()
+	var moves moveLog
+	for {
+		select {
+		case <-ctx.Done():
+			moves.add(time.Now(), b.stats.takeFresh())
+			b.logMoves(moves.flush())
+			return
+		case <-tick.C:
+			b.probe(ctx)
+			b.logMoves(moves.tick(time.Now(), b.stats.takeFresh()))
+		}
+	}
+}
+
+// probe dials all nodes that are down, at once.
+func (b *Balancer) probe(ctx context.Context) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for _, n := range b.pool.isDown() {
+		all.Go(func() {
+			d := net.Dialer{Timeout: dialTimeout}
+			c, err := d.DialContext(ctx, "tcp", n.Address)
+			if err == nil {
+				_ = c.Close()
+				b.markUp(n)
+			}
+		})
+	}
+}
+
+func (b *Balancer) logMoves(list []Rehomed) {
+	for _, m := range list {
+		b.log.Info("requests moved", "from", m.From, "to", m.To, "requests", m.Requests)
+	}
+}
+
+// moveLog gathers moves, so that a failover becomes one line per pair of nodes
+// and not one per request.
+type moveLog struct {
+	sums        map[move]uint64
+	first, last time.Time // of the moves in sums
+}
+
+// A moveLog lets go when there has been nothing new for movesQuiet, or when it
+// has gathered for movesAtMost.
+const (
+	movesQuiet  = time.Second
+	movesAtMost = 10 * time.Second
+)
+
+func (l *moveLog) tick(now time.Time, fresh []Rehomed) []Rehomed {
+	l.add(now, fresh)
+	if now.Sub(l.last) < movesQuiet && now.Sub(l.first) < movesAtMost {
+		return nil
+	}
+	return l.flush()
+}
+
+func (l *moveLog) flush() []Rehomed {
+	list := rehomed(l.sums)
+	l.sums = nil
+	return list
+}
+
+func (l *moveLog) add(now time.Time, fresh []Rehomed) {
+	if len(fresh) == 0 {
+		return
+	}
+	if l.last = now; l.sums == nil {
+		l.sums, l.first = map[move]uint64{}, now
+	}
+	for _, m := range fresh {
+		l.sums[move{m.From, m.To}] += m.Requests
+	}
+}

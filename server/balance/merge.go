@@ -1,0 +1,183 @@
+package balance
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nodeserver/nodeserver/membership"
+)
+
+// row is what one member says of one life, and since when it says so.
+type row struct {
+	membership.Status
+	since time.Time
+}
+
+// report is what one watched member says.
+type report struct {
+	addr  string // channel address it was watched at
+	heard time.Time
+	rows  []row
+}
+
+// note takes a new list over. Rows that say what they said keep their age.
+func (r *report) note(now time.Time, list []membership.Status) {
+	var rows []row
+	for _, s := range list {
+		since := now
+		for _, old := range r.rows {
+			if old.ID == s.ID && old.State == s.State && old.Ready == s.Ready && old.Draining == s.Draining {
+				since = old.since
+			}
+		}
+		rows = append(rows, row{s, since})
+	}
+	r.heard, r.rows = now, rows
+}
+
+// selfKept is how long before others gave a member up it must have spoken for
+// its own word to count: more than they take to notice (down_after).
+const selfKept = 5 * time.Second
+
+// merge makes one list of several reports. It is pure.
+//
+// A member that can be watched itself is believed about itself, unless it fell
+// silent before others gave it up: then it is frozen. Others may only lower
+// what it is used for: they may be the ones who are cut off. Of members that
+// can't be watched the latest word counts.
+func merge(reports []*report) []Node {
+	var list []Node
+	for _, name := range names(reports) {
+		if n := merged(reports, name); n.Use != 0 && n.Address != "" {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+func names(reports []*report) (list []string) {
+	for _, r := range reports {
+		for _, w := range r.rows {
+			list = append(list, w.Name)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+func merged(reports []*report, name string) Node {
+	said, self, own := opinions(reports, name)
+	if own {
+		return nodeOf(self.row, useOfSelf(self, said))
+	}
+	last := latest(said)
+	return nodeOf(last, useOfOther(last))
+}
+
+func nodeOf(r row, u Use) Node {
+	return Node{Name: r.Name, Boot: r.Boot, Address: r.HTTPAddress, Use: u}
+}
+
+// latest is the latest word on a member, where the end of one life says
+// nothing of another.
+func latest(said []opinion) (last row) {
+	for _, o := range said {
+		if o.State != membership.Gone && (last.State == 0 || o.since.After(last.since)) {
+			last = o.row
+		}
+	}
+	for _, o := range said {
+		if o.ID == last.ID && o.since.After(last.since) {
+			last = o.row
+		}
+	}
+	return last
+}
+
+// opinion is a row and who says it.
+type opinion struct {
+	row
+	heard time.Time // latest word of who says it, about anything
+}
+
+// opinions are what each report says of the name's present life, the member's
+// own word apart.
+func opinions(reports []*report, name string) (others []opinion, self opinion, own bool) {
+	for _, r := range reports {
+		w, ok := r.present(name)
+		switch {
+		case !ok:
+		case w.ChannelAddress == r.addr:
+			self, own = opinion{w, r.heard}, true
+		default:
+			others = append(others, opinion{w, r.heard})
+		}
+	}
+	return others, self, own
+}
+
+// present is the name's row: of several lives the one that isn't gone, and the
+// latest of those.
+func (r *report) present(name string) (best row, ok bool) {
+	for _, w := range r.rows {
+		if w.Name != name {
+			continue
+		}
+		gone, bestGone := w.State == membership.Gone, best.State == membership.Gone
+		if !ok || bestGone && !gone || bestGone == gone && w.since.After(best.since) {
+			best, ok = w, true
+		}
+	}
+	return best, ok
+}
+
+func useOfSelf(self opinion, others []opinion) Use {
+	switch {
+	case self.State == membership.Gone:
+		return 0
+	case self.Draining:
+		return Spare
+	case !self.Ready:
+		return 0
+	}
+	use := Full
+	for _, o := range others {
+		switch {
+		case o.ID != self.ID: // they don't know this life yet, or an older one
+		case o.State == membership.Gone && self.heard.Before(o.since.Add(-selfKept)):
+			return 0
+		case o.State == membership.Gone || o.Draining:
+			use = min(use, Spare)
+		case o.State == membership.Suspect:
+			use = min(use, Keep)
+		}
+	}
+	return use
+}
+
+func useOfOther(r row) Use {
+	switch {
+	case r.State == membership.Gone || r.State == 0:
+		return 0
+	case r.Draining || r.State == membership.Suspect:
+		return Spare
+	case !r.Ready:
+		return 0
+	}
+	return Full
+}
+
+// addresses are the channel addresses of members that somebody reports and
+// doesn't hold for gone.
+func addresses(reports []*report) (list []string) {
+	for _, r := range reports {
+		for _, w := range r.rows {
+			if w.State != membership.Gone && w.ChannelAddress != "" {
+				list = append(list, w.ChannelAddress)
+			}
+		}
+	}
+	slices.SortFunc(list, strings.Compare)
+	return slices.Compact(list)
+}
