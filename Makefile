@@ -1,0 +1,154 @@
+# nodeserver: "make help" lists what there is. Needs Go 1.26, gcc, git and make;
+# "make test" also ip (iproute2), for the clusters it runs in network namespaces.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+GO ?= go
+export CGO_ENABLED := 1
+
+# How long each fuzz target runs, which benchmarks run, how many histories the simulator plays.
+FUZZTIME ?= 10s
+BENCH ?= .
+SEEDS ?= 2000
+
+# Tools have modfiles of their own, so that their needs never become the host's.
+BUF := $(GO) tool -modfile=../.ci/buf.mod buf
+LINT := $(GO) tool -modfile=.ci/lint.mod golangci-lint
+STATICCHECK := $(GO) tool -modfile=.ci/staticcheck.mod staticcheck
+
+# What ends up in the binary, and what a plugin is made of besides its own folder.
+sources = $(shell find $(1) -type f -not -name '*_test.go' -not -path '*/testdata/*')
+HOST := go.mod go.sum $(call sources,cmd conf server channel deltamanager membership proto webapps)
+SHARED := go.mod go.sum $(wildcard webapps/*.go) $(call sources,$(wildcard server/plugins))
+APPS := $(sort $(patsubst webapps/%/,%,$(dir $(shell grep -ls '^func Webapp()' webapps/*/*.go))))
+
+.PHONY: help
+help: ## this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+
+.PHONY: build
+build: bin/nodeserver ## the server: bin/nodeserver
+
+.PHONY: webapps
+webapps: $(APPS:%=bin/webapps/%.so) ## the sample webapps as plugins: bin/webapps/NAME.so
+
+.PHONY: demo
+demo: build webapps ## see it: three nodes, visitors, a kill -9, and whether anybody noticed
+	bin/nodeserver demo
+
+.PHONY: run3
+run3: build webapps ## three nodes and the front door on http://127.0.0.1:8080, until Ctrl-C
+	@set -m; pids=; \
+	for i in 1 2 3; do bin/nodeserver run --conf conf/node$$i.toml & pids="$$pids $$!"; done; \
+	bin/nodeserver balance --conf conf/balance.toml & pids="$$pids $$!"; \
+	trap 'kill -TERM $$pids 2>/dev/null' INT TERM; \
+	wait -n; kill -TERM $$pids 2>/dev/null; wait; true
+
+# The processes of e2e/ want the machine for themselves, so they come last.
+.PHONY: test
+test: build webapps ## all tests, with the race detector; failures are printed last
+	@$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v /e2e) 2>&1 | tee bin/test.log; unit=$$?; \
+	$(GO) test -race -timeout 10m -count=1 ./e2e/... 2>&1 | tee -a bin/test.log; e2e=$$?; \
+	if (( unit || e2e )); then \
+		echo; echo "make test: these failed (all output: bin/test.log)"; \
+		grep -E '^(FAIL|panic:|WARNING: DATA RACE|#) ?|^ *--- FAIL' bin/test.log; exit 1; \
+	fi
+
+.PHONY: check
+check: ## all that CI checks besides tests; goes on to the end, prints what failed last
+	@failed=; for c in format vet staticcheck lint proto arrows tidy; do \
+		echo "== make check-$$c"; $(MAKE) check-$$c || failed="$$failed check-$$c"; \
+	done; \
+	if [[ $$failed ]]; then echo "make check: failed:$$failed"; exit 1; fi; echo "make check: all good"
+
+.PHONY: check-format
+check-format: # gofumpt and goimports; "make fmt" cures
+	@$(LINT) fmt --diff
+
+.PHONY: check-vet
+check-vet:
+	@$(GO) vet ./...
+
+.PHONY: check-staticcheck
+check-staticcheck:
+	@$(STATICCHECK) ./...
+
+.PHONY: check-lint
+check-lint:
+	@$(LINT) run
+
+.PHONY: check-proto
+check-proto: # style of the .proto files, and that the committed Go code is theirs; "make proto" cures
+	@cd proto && $(BUF) lint && $(BUF) format --diff --exit-code
+	@fresh=$$(mktemp -d) && trap "rm -rf $$fresh" EXIT && cd proto && $(BUF) generate -o $$fresh && \
+	diff -r -x '*.proto' -x '*.yaml' $$fresh . || { echo 'generated code in proto/ is not fresh: run "make proto"'; exit 1; }
+
+.PHONY: check-arrows
+check-arrows: # who may import whom, and what may lie at the top level
+	@$(GO) test -count=1 -run '^TestArch' ./server
+
+.PHONY: check-tidy
+check-tidy:
+	@$(GO) mod tidy -diff
+
+.PHONY: lint
+lint: check-lint ## golangci-lint alone
+
+.PHONY: fmt
+fmt: ## format Go and proto files in place
+	@$(LINT) fmt
+	@cd proto && $(BUF) format -w
+
+.PHONY: proto
+proto: ## generate Go code from proto/
+	@cd proto && $(BUF) generate
+
+.PHONY: sim
+sim: ## the simulator: SEEDS histories of clusters through the replication core
+	NODESERVER_SIM_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 60m -run Sim ./deltamanager/...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME; finds go to testdata/fuzz
+	@grep -rlE '^func Fuzz' --include='*_test.go' . | while read -r f; do \
+		grep -oE '^func Fuzz[A-Za-z0-9_]*' "$$f" | while read -r _ name; do \
+			echo "== $$name in $$(dirname $$f)"; \
+			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$(dirname $$f)" || exit 1; \
+		done || exit 1; \
+	done
+
+.PHONY: bench
+bench: ## the micro benchmarks that BENCH names
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: clean
+clean: ## remove bin/
+	rm -rf bin
+
+bin/nodeserver: $(HOST) bin/.toolchain | gcc
+	$(GO) build -trimpath -o $@ ./cmd/nodeserver
+
+# A plugin must match what it shares with the host, not the whole host.
+.SECONDEXPANSION:
+bin/webapps/%.so: $$(call sources,webapps/$$*) $(SHARED) bin/.toolchain | bin/nodeserver
+	@mkdir -p $(@D)
+	bin/nodeserver build webapps/$* -o $@
+	@touch $@
+
+# Changes when the toolchain does, and with it everything that was built.
+bin/.toolchain: FORCE
+	@mkdir -p bin; $(GO) env GOVERSION GOOS GOARCH GOFLAGS CC > $@.now; \
+	if cmp -s $@.now $@; then rm $@.now; else mv $@.now $@; fi
+
+.PHONY: FORCE
+FORCE:
+
+.PHONY: gcc
+gcc:
+	@command -v "$$($(GO) env CC | cut -d' ' -f1)" >/dev/null || \
+		{ echo "gcc is missing: plugins need cgo; install it with: apt-get install gcc"; exit 1; }
+	@echo '#include <stdlib.h>' | $$($(GO) env CC) -E - >/dev/null 2>&1 || \
+		{ echo "the C library's headers are missing: plugins need cgo; install them with: apt-get install libc6-dev"; exit 1; }
