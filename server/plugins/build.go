@@ -72,7 +72,7 @@ func build(ctx context.Context, o BuildOptions) (Built, error) {
 	if err != nil {
 		return Built{}, err
 	}
-	defer os.RemoveAll(work)
+	defer func() { _ = os.RemoveAll(work) }()
 	st, err := src.stage(filepath.Join(work, "app"), host)
 	if err != nil {
 		return Built{}, err
@@ -190,8 +190,8 @@ func (c compiler) compile(ctx context.Context, out string) (Built, error) {
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		return Built{}, err
 	}
-	fresh := out + ".new" // beside it, so that the rename is atomic
-	defer os.Remove(fresh)
+	fresh := out + ".new"                   // beside it, so that the rename is atomic
+	defer func() { _ = os.Remove(fresh) }() // already gone if all went well
 	cmd := c.command(ctx, fresh)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said

@@ -85,7 +85,7 @@ func whole(file string) error {
 		}
 		return fmt.Errorf("not a plugin, or cut off (%w): copy or build it again", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	for _, p := range f.Progs {
 		if end := p.Off + p.Filesz; end > uint64(stat.Size()) {
 			return fmt.Errorf("cut off: %d bytes of at least %d: copy or build it again", stat.Size(), end)

@@ -64,7 +64,7 @@ func (l *Loader) Open(file string) (Plugin, error) {
 	if err != nil {
 		return Plugin{}, fmt.Errorf("copy plugin %s: %w", file, err)
 	}
-	defer os.RemoveAll(dir) // what is mapped stays
+	defer func() { _ = os.RemoveAll(dir) }() // what is mapped stays
 	private := filepath.Join(dir, filepath.Base(file))
 	sum, err := copyFile(file, private)
 	if err != nil {
@@ -91,7 +91,7 @@ func (l *Loader) open(file, private string) result {
 	if err := l.conflict(p); err != nil {
 		return result{err: fmt.Errorf("open plugin %s: %w", file, err)}
 	}
-	app, err := guard(openLimit, func() (webapps.App, error) { return load(private) })
+	app, err := guard(func() (webapps.App, error) { return load(private) })
 	if err != nil {
 		return result{err: fmt.Errorf("open plugin %s: %w", file, explainLoad(err))}
 	}
@@ -131,7 +131,7 @@ func copyFile(from, to string) (sum string, err error) {
 	if err != nil {
 		return "", err
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o700)
 	if err != nil {
 		return "", err
@@ -173,8 +173,8 @@ func appOf(symbol any) (webapps.App, error) {
 }
 
 // guard runs code of the plugin's author: a panic is an error, and so is
-// taking longer than limit. A goroutine that hangs can't be ended, and stays.
-func guard(limit time.Duration, run func() (webapps.App, error)) (webapps.App, error) {
+// taking longer than openLimit. A goroutine that hangs can't be ended, and stays.
+func guard(run func() (webapps.App, error)) (webapps.App, error) {
 	done := make(chan result, 1)
 	go func() {
 		var r result
@@ -186,13 +186,13 @@ func guard(limit time.Duration, run func() (webapps.App, error)) (webapps.App, e
 		}()
 		r.plugin.App, r.err = run()
 	}()
-	timer := time.NewTimer(limit)
+	timer := time.NewTimer(openLimit)
 	defer timer.Stop()
 	select {
 	case r := <-done:
 		return r.plugin.App, r.err
 	case <-timer.C:
-		return webapps.App{}, fmt.Errorf("its init or Webapp function has not returned after %s: start nothing long there, but in New", limit)
+		return webapps.App{}, fmt.Errorf("its init or Webapp function has not returned after %s: start nothing long there, but in New", openLimit)
 	}
 }
 

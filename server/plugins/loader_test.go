@@ -37,7 +37,7 @@ func TestAppOf(t *testing.T) {
 func TestGuard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		_, err := guard(openLimit, func() (webapps.App, error) {
+		_, err := guard(func() (webapps.App, error) {
 			<-release
 			return webapps.App{}, nil
 		})
@@ -47,11 +47,11 @@ func TestGuard(t *testing.T) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	})
-	_, err := guard(openLimit, func() (webapps.App, error) { panic("no luck") })
+	_, err := guard(func() (webapps.App, error) { panic("no luck") })
 	if want := "its init or Webapp function panicked: no luck"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
-	if app, err := guard(openLimit, func() (webapps.App, error) { return webapps.App{Name: "x"}, nil }); err != nil || app.Name != "x" {
+	if app, err := guard(func() (webapps.App, error) { return webapps.App{Name: "x"}, nil }); err != nil || app.Name != "x" {
 		t.Errorf("%v %v", app, err)
 	}
 }

@@ -175,9 +175,9 @@ func (s source) stage(dir string, host binary) (staged, error) {
 	return st, s.stageMain(st)
 }
 
+// note adds a file to a hash, whose Write never fails.
 func note(h hash.Hash, name string, text []byte) {
-	fmt.Fprintf(h, "%s %d\n", name, len(text))
-	h.Write(text)
+	_, _ = fmt.Fprintf(h, "%s %d\n%s", name, len(text), text)
 }
 
 // stageModule writes go.mod and go.sum: requirements the host has, too, are

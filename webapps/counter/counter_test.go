@@ -16,7 +16,7 @@ func TestText(t *testing.T) {
 			t.Errorf("body %q, want %q", got, want)
 		}
 	}
-	r := httptest.NewRequest("GET", "/", nil)
+	r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
 	r.Header.Set("Accept", "text/plain")
 	if got := c.Do(r).Body; got != "3 test\n" {
 		t.Errorf("asked by Accept: %q", got)

@@ -10,6 +10,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"sync"
 	"testing"
 
@@ -37,36 +38,34 @@ type Response struct {
 
 // New starts the app, with an empty config, and returns its first user. The
 // test fails if the app's New does. The app's Done closes when the test ends.
-func New(t testing.TB, app webapps.App) *Client {
-	t.Helper()
-	n := &node{app: app, log: slog.New(slog.NewTextHandler(testWriter{t}, nil)), done: make(chan struct{})}
+func New(tb testing.TB, app webapps.App) *Client {
+	tb.Helper()
+	n := &node{app: app, log: slog.New(slog.NewTextHandler(testWriter{tb}, nil)), done: make(chan struct{})}
 	h, err := app.New(n)
 	if err != nil {
-		t.Fatalf("start webapp %s: %v", app.Name, err)
+		tb.Fatalf("start webapp %s: %v", app.Name, err)
 	}
 	n.handler = h
-	t.Cleanup(func() { close(n.done) })
-	return newClient(t, n)
-}
-
-func newClient(t testing.TB, n *node) *Client {
-	jar, _ := cookiejar.New(nil) // fails for bad options only
-	return &Client{t: t, node: n, jar: jar}
+	tb.Cleanup(func() { close(n.done) })
+	return (&Client{t: tb, node: n}).Another()
 }
 
 // Another returns another user of the same app on the same node.
-func (c *Client) Another() *Client { return newClient(c.t, c.node) }
+func (c *Client) Another() *Client {
+	jar, _ := cookiejar.New(nil) // fails for bad options only
+	return &Client{t: c.t, node: c.node, jar: jar}
+}
 
 // Get asks for a path within the app: "/" is its first page.
 func (c *Client) Get(path string) Response {
 	c.t.Helper()
-	return c.Do(httptest.NewRequest(http.MethodGet, path, nil))
+	return c.Do(httptest.NewRequestWithContext(c.t.Context(), http.MethodGet, path, nil))
 }
 
 // PostForm sends a form to a path within the app.
 func (c *Client) PostForm(path string, form url.Values) Response {
 	c.t.Helper()
-	r := httptest.NewRequest(http.MethodPost, path, bytes.NewBufferString(form.Encode()))
+	r := httptest.NewRequestWithContext(c.t.Context(), http.MethodPost, path, bytes.NewBufferString(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	return c.Do(r)
 }
@@ -91,7 +90,7 @@ func (c *Client) Do(r *http.Request) Response {
 // Call its Commit to keep what a test writes.
 func (c *Client) Session() webapps.Session {
 	if st := c.current(); st != nil {
-		return newSession(st, false)
+		return c.node.session(st, false)
 	}
 	return nil
 }
@@ -159,7 +158,7 @@ func (n *node) SessionCount() int {
 
 // NewSession implements webapps.Sessions.
 func (n *node) NewSession() (webapps.Session, error) {
-	s := newSession(newState(), true)
+	s := n.session(newState(), true)
 	s.onCommit = n.add
 	return s, nil
 }
@@ -202,10 +201,10 @@ func (v *visit) Session(create bool) (webapps.Session, bool) {
 		v.ended, v.session, v.start = append(v.ended, v.session), nil, nil
 	}
 	if v.session == nil && v.start != nil && !v.start.isDead() {
-		v.session = newSession(v.start, false)
+		v.session = v.client.node.session(v.start, false)
 	}
 	if v.session == nil && create {
-		v.session = newSession(newState(), true)
+		v.session = v.client.node.session(newState(), true)
 		v.session.onCommit = func(st *state) {
 			v.client.node.add(st)
 			v.client.keep(st)
@@ -223,7 +222,7 @@ func (v *visit) all() []*session {
 	if v.session == nil {
 		return v.ended
 	}
-	return append(v.ended[:len(v.ended):len(v.ended)], v.session)
+	return append(slices.Clip(v.ended), v.session)
 }
 
 func (v *visit) commit(ctx context.Context) {

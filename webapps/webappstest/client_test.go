@@ -39,8 +39,13 @@ func TestValuesComeBack(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 	for _, v := range []any{
 		true, int(-1), int8(-8), int64(math.MinInt64), uint8(8), uint64(math.MaxUint64), float32(1.5),
-		math.Inf(1), "text", "", colour("red"), []byte{0, 255}, []byte{}, at, 3 * time.Second,
-		item{"a", []string{"b"}}, map[string]int{"a": 1}, []item{{Name: "x"}},
+		math.Inf(1), "text", "", colour("red"),
+		[]byte{0, 255},
+		[]byte{},
+		at, 3 * time.Second,
+		item{"a", []string{"b"}},
+		map[string]int{"a": 1},
+		[]item{{Name: "x"}},
 	} {
 		within(t, func(s webapps.Session) {
 			if err := s.Set("v", v); err != nil {
@@ -59,13 +64,13 @@ func TestValuesThatDoNotFit(t *testing.T) {
 		stored, into any
 		want         string
 	}{
-		{1, new(string), `read attribute "v": the stored int64 doesn't fit a string`},
-		{300, new(int8), `read attribute "v": the stored int64 doesn't fit a int8`},
-		{-1, new(uint), `read attribute "v": the stored int64 doesn't fit a uint`},
-		{uint64(math.MaxUint64), new(int), `read attribute "v": the stored uint64 doesn't fit a int`},
-		{"1", new(int), `read attribute "v": the stored string doesn't fit a int`},
-		{1, 1, `read attribute "v": want a pointer to read into, not a int`},
-		{1, nil, `read attribute "v": want a pointer to read into, not a <nil>`},
+		{1, new(string), `app a: read attribute "v": the stored integer doesn't fit a string`},
+		{300, new(int8), `app a: read attribute "v": the stored integer doesn't fit a int8`},
+		{-1, new(uint), `app a: read attribute "v": the stored integer doesn't fit a uint`},
+		{uint64(math.MaxUint64), new(int), `app a: read attribute "v": the stored unsigned integer doesn't fit a int`},
+		{"1", new(int), `app a: read attribute "v": the stored string doesn't fit a int`},
+		{1, 1, `app a: read attribute "v": want a pointer to read into, not a int`},
+		{1, nil, `app a: read attribute "v": want a pointer to read into, not a <nil>`},
 	} {
 		within(t, func(s webapps.Session) {
 			if err := s.Set("v", c.stored); err != nil {
@@ -84,8 +89,8 @@ func TestRefusedWritesChangeNothing(t *testing.T) {
 		value any
 		want  string
 	}{
-		{"", 1, "a name has 1 to 256 bytes, this one 0"},
-		{strings.Repeat("n", 257), 1, "a name has 1 to 256 bytes, this one 257"},
+		{"", 1, "app a: set attribute \"\": attribute name of 0 bytes: want 1 to 256"},
+		{strings.Repeat("n", 257), 1, "attribute name of 257 bytes: want 1 to 256"},
 		{"v", nil, "nil can't be stored: use Remove"},
 		{"v", func() {}, "a func() can't be stored"},
 		{"v", make([]byte, 1<<20), "over its limit of 1048576"},
@@ -180,7 +185,7 @@ func TestUpdateErrorStoresNothing(t *testing.T) {
 			n = 1
 			return stop
 		})
-		if err != stop || len(s.Names()) != 0 {
+		if !errors.Is(err, stop) || len(s.Names()) != 0 {
 			t.Errorf("%v %v", err, s.Names())
 		}
 	})

@@ -21,7 +21,7 @@ const (
 	maxNameBytes    = 256
 )
 
-var errInvalidated = errors.New("the session was invalidated")
+var errGone = errors.New("session is gone")
 
 // state is a session as committed.
 type state struct {
@@ -56,6 +56,7 @@ func (st *state) isDead() bool {
 // session is one request's view of a state: what it wrote lies over what is
 // committed.
 type session struct {
+	app      string
 	st       *state
 	isNew    bool
 	access   time.Time
@@ -74,10 +75,10 @@ type session struct {
 
 var _ webapps.Session = (*session)(nil)
 
-func newSession(st *state, isNew bool) *session {
+func (n *node) session(st *state, isNew bool) *session {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return &session{st: st, isNew: isNew, access: st.lastAccess, writes: map[string]*value{}}
+	return &session{app: n.app.Name, st: st, isNew: isNew, access: st.lastAccess, writes: map[string]*value{}}
 }
 
 func (s *session) ID() string            { return s.st.id }
@@ -111,7 +112,7 @@ func (s *session) Get(name string, into any) (bool, error) {
 		return false, nil
 	}
 	if err := v.decode(into); err != nil {
-		return true, fmt.Errorf("read attribute %q: %w", name, err)
+		return true, fmt.Errorf("app %s: read attribute %q: %w", s.app, name, err)
 	}
 	return true, nil
 }
@@ -140,31 +141,31 @@ func (s *session) Set(name string, val any) error {
 		err = s.write(name, v)
 	}
 	if err != nil {
-		return fmt.Errorf("set attribute %q: %w", name, err)
+		return fmt.Errorf("app %s: set attribute %q: %w", s.app, name, err)
 	}
 	return nil
 }
 
 func (s *session) write(name string, v value) error {
 	if len(name) == 0 || len(name) > maxNameBytes {
-		return fmt.Errorf("a name has 1 to %d bytes, this one %d", maxNameBytes, len(name))
+		return fmt.Errorf("attribute name of %d bytes: want 1 to %d", len(name), maxNameBytes)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := s.merged()
 	if all == nil {
-		return errInvalidated
+		return errGone
 	}
 	all[name] = v
 	if len(all) > maxNames {
-		return fmt.Errorf("the session would have more than %d attributes", maxNames)
+		return fmt.Errorf("session too large: more than %d attributes", maxNames)
 	}
 	size := 0
 	for n, v := range all {
 		size += len(n) + v.size()
 	}
 	if size > maxSessionBytes {
-		return fmt.Errorf("the session would grow to %d bytes, over its limit of %d", size, maxSessionBytes)
+		return fmt.Errorf("session too large: %d bytes are over its limit of %d", size, maxSessionBytes)
 	}
 	s.writes[name] = &v
 	return nil
@@ -190,7 +191,7 @@ func (s *session) Update(name string, into any, change func() error) error {
 		s.updating = true
 	}
 	if err := clearPointer(into); err != nil {
-		return fmt.Errorf("update attribute %q: %w", name, err)
+		return fmt.Errorf("app %s: update attribute %q: %w", s.app, name, err)
 	}
 	if _, err := s.Get(name, into); err != nil {
 		return err
@@ -207,7 +208,7 @@ func (s *session) ChangeID() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.merged() == nil {
-		return fmt.Errorf("change session id: %w", errInvalidated)
+		return fmt.Errorf("app %s: change session id: %w", s.app, errGone)
 	}
 	return nil
 }
@@ -250,7 +251,7 @@ func (s *session) SetPrincipal(name string) {
 // Commit makes the writes so far visible to other requests.
 func (s *session) Commit(ctx context.Context) error {
 	if err := context.Cause(ctx); err != nil {
-		return fmt.Errorf("commit session: %w", err)
+		return fmt.Errorf("app %s: commit session: %w", s.app, err)
 	}
 	if s.apply() {
 		s.onCommit(s.st)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// value is a stored attribute: one of int64, uint64, float64, bool, string,
+// value is a stored attribute: one of int64, uint64 (what int64 can't hold), float64, bool, string,
 // []byte and time.Time, or encoded for any other type. It shares no memory with the app.
 type value struct {
 	native  any
@@ -48,6 +48,8 @@ func encode(val any) (value, error) {
 		return value{native: r.Bool()}, nil
 	case r.CanInt():
 		return value{native: r.Int()}, nil
+	case r.CanUint() && r.Uint() <= math.MaxInt64:
+		return value{native: int64(r.Uint())}, nil
 	case r.CanUint():
 		return value{native: r.Uint()}, nil
 	case r.CanFloat():
@@ -97,9 +99,25 @@ func (v value) decode(into any) error {
 		return nil
 	}
 	if !v.assign(to) {
-		return fmt.Errorf("the stored %T doesn't fit a %s", v.native, to.Type())
+		return fmt.Errorf("the stored %s doesn't fit a %s", v.kind(), to.Type())
 	}
 	return nil
+}
+
+// kind is what a native value is called; integers of any size are one kind.
+func (v value) kind() string {
+	switch v.native.(type) {
+	case int64:
+		return "integer"
+	case uint64:
+		return "unsigned integer"
+	case float64:
+		return "float"
+	case []byte:
+		return "[]byte"
+	default:
+		return fmt.Sprintf("%T", v.native)
+	}
 }
 
 // assign sets to and reports whether the value, whole, fits it.
@@ -108,9 +126,6 @@ func (v value) assign(to reflect.Value) bool {
 	case int64:
 		return assignInt(to, n)
 	case uint64:
-		if n <= math.MaxInt64 && to.CanInt() {
-			return assignInt(to, int64(n))
-		}
 		if to.CanUint() && !to.OverflowUint(n) {
 			to.SetUint(n)
 			return true
