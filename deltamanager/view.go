@@ -194,6 +194,13 @@ func (v *View) Invalidated() bool {
 	return v.invalidate
 }
 
+// Pending tells whether there is something to commit.
+func (v *View) Pending() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.create || len(v.writes) > 0 || len(v.auth) > 0 || v.invalidate && !v.ended
+}
+
 // Result is what became of a commit.
 type Result struct {
 	Stamp   Stamp // zero: nothing was written

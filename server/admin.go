@@ -1,0 +1,157 @@
+package server
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"sort"
+	"strings"
+
+	"github.com/nodeserver/nodeserver/membership"
+)
+
+// MembersReply is what /api/v1/members answers.
+type MembersReply struct {
+	Schema  string      `json:"schema"` // nodeserver.members/1
+	Node    string      `json:"node"`   // who answers
+	Members []MemberRow `json:"members"`
+}
+
+// MemberRow is one member as a node sees it.
+type MemberRow struct {
+	Name           string   `json:"name"`
+	Boot           string   `json:"boot"` // hex
+	State          string   `json:"state"`
+	Ready          bool     `json:"ready"`
+	Draining       bool     `json:"draining"`
+	ChannelAddress string   `json:"channel_address"`
+	HTTPAddress    string   `json:"http_address"`
+	Apps           []string `json:"apps"`
+	Version        string   `json:"version"`
+	Self           bool     `json:"self"`
+	Sessions       int64    `json:"sessions"` // at the member, as it last said; of all apps it shares with this node
+	Queue          int      `json:"queue"`    // changes it has not acknowledged
+	InSync         bool     `json:"in_sync"`  // nothing is known to be missing here of what it has
+}
+
+// adminHandler serves operators.
+func (s *Server) adminHandler() (http.Handler, error) {
+	token, err := readToken(s.cfg.Admin.TokenFile)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", s.readyz)
+	guarded := http.NewServeMux()
+	guarded.Handle("GET /metrics", s.metrics.handler())
+	guarded.HandleFunc("GET /api/v1/members", s.serveMembers)
+	guarded.HandleFunc("/debug/pprof/", pprof.Index)
+	guarded.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	guarded.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	guarded.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	guarded.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.Handle("/", guard(token, guarded))
+	return mux, nil
+}
+
+// readToken reads the bearer token; none configured: empty, everybody on
+// loopback may look.
+func readToken(file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return "", fmt.Errorf("admin.token_file: %w; make one with: nodeserver secret new %s", err, file)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("admin.token_file: %s can be read by others (mode %04o); cure: chmod 600 %s", file, info.Mode().Perm(), file)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("admin.token_file: %w", err)
+	}
+	token := strings.TrimSpace(string(b))
+	if len(token) < 16 {
+		return "", fmt.Errorf("admin.token_file: %s holds a token of %d characters; want 16 at least", file, len(token))
+	}
+	return token, nil
+}
+
+// guard lets requests with the token pass.
+func guard(token string, next http.Handler) http.Handler {
+	if token == "" {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !ok || subtle.ConstantTimeCompare([]byte(given), []byte(token)) != 1 {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="nodeserver"`)
+			http.Error(w, "this needs the token in admin.token_file as: Authorization: Bearer TOKEN", http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	switch {
+	case s.draining.Load():
+		http.Error(w, "draining", http.StatusServiceUnavailable)
+	case !s.ready.Load():
+		http.Error(w, "not ready: the sessions of the other members are still on their way", http.StatusServiceUnavailable)
+	default:
+		fmt.Fprintln(w, "ready")
+	}
+}
+
+func (s *Server) serveMembers(w http.ResponseWriter, _ *http.Request) {
+	reply := MembersReply{Schema: "nodeserver.members/1", Node: s.cfg.Node.Name, Members: s.memberRows()}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(reply) // an operator who hung up needs no answer
+}
+
+// memberRows joins what membership and the delta managers know.
+func (s *Server) memberRows() []MemberRow {
+	type sum struct {
+		sessions int64
+		queue    int
+		behind   bool
+	}
+	sums := map[membership.ID]*sum{}
+	own := sum{}
+	for _, a := range s.apps {
+		stats := a.manager.Stats()
+		own.sessions += stats.Sessions
+		for _, l := range stats.Links {
+			x := sums[l.ID]
+			if x == nil {
+				x = &sum{}
+				sums[l.ID] = x
+			}
+			x.sessions += int64(l.Sessions)
+			x.queue = max(x.queue, l.Queue)
+			x.behind = x.behind || !l.Repaired
+		}
+	}
+	var rows []MemberRow
+	for _, m := range s.status() {
+		x, self := &own, m.ID == s.id
+		if !self {
+			if x = sums[m.ID]; x == nil {
+				x = &sum{behind: true}
+			}
+		}
+		rows = append(rows, MemberRow{
+			Name: m.Name, Boot: fmt.Sprintf("%016x", m.Boot), State: m.State.String(), Ready: m.Ready, Draining: m.Draining,
+			ChannelAddress: m.ChannelAddress, HTTPAddress: m.HTTPAddress, Apps: m.Apps, Version: m.Version, Self: self,
+			Sessions: x.sessions, Queue: x.queue, InSync: !x.behind,
+		})
+	}
+	sort.Slice(rows, func(i, j int) bool { return rows[i].Name < rows[j].Name })
+	return rows
+}

@@ -1,0 +1,175 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"sync/atomic"
+
+	"github.com/nodeserver/nodeserver/channel"
+	"github.com/nodeserver/nodeserver/deltamanager"
+	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/webapps"
+)
+
+// app is one deployed webapp: its handler, its sessions, and its place.
+type app struct {
+	name    string
+	version string
+	path    string // with a slash at its end
+	node    string
+	origin  string // file of the plugin, or "compiled in"
+	handler http.Handler
+	manager *deltamanager.Manager
+	group   *group
+	log     *slog.Logger
+	config  map[string]any
+	done    context.Context //nolint:containedctx // the app's life, handed to it as Context.Done
+
+	cookie  string
+	secure  bool
+	expose  bool
+	exposed []string          // value of Nodeserver-Node
+	serves  func(string) bool // whether the node with this route serves users
+
+	panics, lost atomic.Int64
+}
+
+var appName = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+
+// group lets a manager wake the channel, and the channel call the manager: each
+// speaks its own words (a manager knows no channel).
+type group struct {
+	topic   atomic.Pointer[channel.Topic] // nil before the node runs
+	manager *deltamanager.Manager
+}
+
+// Wake implements deltamanager.Group.
+func (g *group) Wake(to membership.ID, bulk, urgent bool) {
+	if t := g.topic.Load(); t != nil {
+		t.Wake(to, class(bulk), urgent)
+	}
+}
+
+func class(bulk bool) channel.Class {
+	if bulk {
+		return channel.Bulk
+	}
+	return channel.Live
+}
+
+// Connected and the other methods implement channel.Handler.
+func (g *group) Connected(m membership.Member) { g.manager.Connected(m.ID) }
+
+// Disconnected implements channel.Handler.
+func (g *group) Disconnected(id membership.ID) { g.manager.Disconnected(id) }
+
+// Gone implements channel.Handler.
+func (g *group) Gone(id membership.ID) { g.manager.Gone(id) }
+
+// Pull implements channel.Handler.
+func (g *group) Pull(to membership.ID, c channel.Class) []byte {
+	return g.manager.Pull(to, c == channel.Bulk)
+}
+
+// Receive implements channel.Handler.
+func (g *group) Receive(from membership.ID, c channel.Class, payload []byte) {
+	g.manager.Receive(from, c == channel.Bulk, payload)
+}
+
+// deploy makes an app's place: settings, sessions, topic. It does not call the
+// app's New yet.
+func (s *Server) deploy(w webapps.App, origin string) (*app, error) {
+	if !appName.MatchString(w.Name) {
+		return nil, fmt.Errorf("%s: the app calls itself %q: a name has 1 to 64 of a-z 0-9 -", origin, w.Name)
+	}
+	if w.New == nil {
+		return nil, fmt.Errorf("%s: app %s has no New function", origin, w.Name)
+	}
+	settings := s.settings(w.Name)
+	a := &app{
+		name: w.Name, version: w.Version, origin: origin, node: s.cfg.Node.Name, config: settings.Config,
+		path: settings.Path, cookie: s.cfg.Sessions.CookieName, secure: s.cfg.HTTP.TLSCert != "",
+		expose: s.cfg.HTTP.ExposeNode, exposed: []string{s.cfg.Node.Name}, serves: s.serves,
+		log: s.log.With("app", w.Name), done: s.appLife,
+	}
+	a.group = new(group)
+	a.manager = deltamanager.New(s.managerConfig(settings), a.group, a.log.With("part", "deltamanager"))
+	a.group.manager = a.manager
+	var err error
+	if a.handler, err = w.New(&appContext{a}); err != nil {
+		return nil, fmt.Errorf("%s: start app %s: %w", origin, w.Name, err)
+	}
+	return a, nil
+}
+
+// settings are an app's own, with everything else filled in.
+func (s *Server) settings(name string) AppConfig {
+	c := AppConfig{Name: name}
+	for _, o := range s.cfg.Apps {
+		if o.Name == name {
+			c = o
+		}
+	}
+	if c.Path == "" {
+		c.Path = "/" + name + "/"
+		if name == "root" {
+			c.Path = "/"
+		}
+	}
+	if c.Acks == "" {
+		c.Acks = s.cfg.Replication.Acks
+	}
+	if c.MaxInactive == 0 {
+		c.MaxInactive = s.cfg.Sessions.MaxInactive
+	}
+	return c
+}
+
+// appContext is a webapps.Context.
+type appContext struct{ a *app }
+
+var (
+	_ webapps.Context  = (*appContext)(nil)
+	_ webapps.Sessions = (*appContext)(nil)
+)
+
+func (c *appContext) Name() string          { return c.a.name }
+func (c *appContext) Path() string          { return c.a.path }
+func (c *appContext) Node() string          { return c.a.node }
+func (c *appContext) Logger() *slog.Logger  { return c.a.log }
+func (c *appContext) Done() <-chan struct{} { return c.a.done.Done() }
+func (c *appContext) SessionCount() int     { return int(c.a.manager.Stats().Sessions) }
+
+// Config implements webapps.Context by way of JSON, which keeps package webapps
+// free of TOML.
+func (c *appContext) Config(into any) error {
+	settings := c.a.config
+	if settings == nil {
+		settings = map[string]any{}
+	}
+	b, err := json.Marshal(settings)
+	if err == nil {
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.DisallowUnknownFields()
+		err = d.Decode(into)
+	}
+	if err != nil {
+		return fmt.Errorf("settings of app %s ([[app]] config): %w", c.a.name, err)
+	}
+	return nil
+}
+
+// NewSession implements webapps.Sessions.
+func (c *appContext) NewSession() (webapps.Session, error) {
+	view, err := c.a.manager.Create(tagOf(newID()))
+	if err != nil {
+		return nil, fmt.Errorf("app %s: new session: %w", c.a.name, err)
+	}
+	view.SetAcks(deltamanager.Async)
+	return &session{app: c.a.name, view: view, ctx: context.Background()}, nil
+}

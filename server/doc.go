@@ -1,0 +1,23 @@
+// Package server is a node: the only place where the parts meet.
+//
+// A request comes in at an app's pipeline (pipeline.go), which hands it to the
+// webapp with a way to its session; the session (session.go) reads the delta
+// manager's copy and records writes; when the handler returns they are
+// committed, the cookie is settled (cookie.go), and only then the first byte of
+// the answer goes out (response.go). The delta manager's changes go to the
+// channel by way of deploy.go's group, and come back from other members the same way.
+//
+// # Start and stop
+//
+// Run binds the three addresses first, so that a taken port ends the start
+// before anything is told to others; then admin, channel, discovery and delta
+// managers run, and the HTTP listener answers 503 until the node is ready: until
+// it has repaired with every member it can reach, or discovery has found nobody.
+// To stop, it turns not ready and draining, lets requests end within the grace, waits
+// until the members have applied its changes, says good-bye, and closes the rest.
+//
+// # Not here
+//
+// Configuration files (package conf), replication (deltamanager), moving bytes
+// (channel), finding and watching members (membership), and the front door (balance).
+package server

@@ -1,0 +1,120 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/nodeserver/nodeserver/deltamanager"
+)
+
+// metrics shows the parts' Stats in Prometheus's format: they count on their
+// own, and are only asked when somebody looks.
+type metrics struct {
+	server   *Server
+	registry *prometheus.Registry
+
+	members, ready, requests, panics, lost *prometheus.Desc
+	sessions, tombstones                   *prometheus.Desc
+	events                                 *prometheus.Desc
+	deltas, bytes, frames                  *prometheus.Desc
+	queue, memberReady                     *prometheus.Desc
+	repairs, repaired, repairBytes         *prometheus.Desc
+	trouble                                *prometheus.Desc
+}
+
+func newMetrics(s *Server) *metrics {
+	d := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("nodeserver_"+name, help, labels, nil)
+	}
+	m := &metrics{
+		server: s, registry: prometheus.NewRegistry(),
+		members:     d("members", "Members this node knows, itself included, by state.", "state"),
+		ready:       d("ready", "1 when this node serves requests."),
+		requests:    d("http_requests_total", "Requests taken by the HTTP listener."),
+		panics:      d("http_panics_total", "Handlers that panicked.", "app"),
+		lost:        d("session_lost_writes_total", "Requests whose writes were void because the session had ended elsewhere meanwhile.", "app"),
+		sessions:    d("sessions", "Sessions on this node.", "app"),
+		tombstones:  d("session_tombstones", "Invalidated sessions that are remembered.", "app"),
+		events:      d("session_events_total", "What happened to sessions.", "app", "event"),
+		deltas:      d("replication_deltas_total", "Deltas, by direction.", "app", "direction"),
+		bytes:       d("replication_bytes_total", "Bytes of live payloads, by direction.", "app", "direction"),
+		frames:      d("replication_frames_total", "Live payloads, by direction.", "app", "direction"),
+		queue:       d("replication_queue_depth", "Changes that a member has not acknowledged.", "app", "member"),
+		memberReady: d("replication_in_sync", "1 when nothing is known to be missing here of what the member has.", "app", "member"),
+		repairs:     d("repairs_total", "Comparisons with a member that were completed.", "app"),
+		repaired:    d("repaired_sessions_total", "Sessions that a repair changed here.", "app"),
+		repairBytes: d("repair_bytes_total", "Bytes sent for repairs.", "app"),
+		trouble:     d("replication_trouble_total", "What should not happen often.", "app", "kind"),
+	}
+	m.registry.MustRegister(m, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	return m
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	states := map[string]int{"alive": 0, "suspect": 0}
+	for _, s := range m.server.status() {
+		states[s.State.String()]++
+	}
+	for state, n := range states {
+		gauge(m.members, float64(n), state)
+	}
+	gauge(m.ready, number(m.server.ready.Load()))
+	count(m.requests, m.server.requests.Load())
+	for _, a := range m.server.apps {
+		m.collectApp(a, a.manager.Stats(), gauge, count)
+	}
+}
+
+func (m *metrics) collectApp(a *app, s deltamanager.Stats, gauge func(*prometheus.Desc, float64, ...string), count func(*prometheus.Desc, int64, ...string)) {
+	gauge(m.sessions, float64(s.Sessions), a.name)
+	gauge(m.tombstones, float64(s.Tombstones), a.name)
+	count(m.panics, a.panics.Load(), a.name)
+	count(m.lost, a.lost.Load(), a.name)
+	for event, n := range map[string]int64{"created": s.Created, "committed": s.Commits, "invalidated": s.Invalidated, "expired": s.Expired} {
+		count(m.events, n, a.name, event)
+	}
+	count(m.deltas, s.DeltasIn, a.name, "in")
+	count(m.deltas, s.DeltasOut, a.name, "out")
+	count(m.bytes, s.BytesIn, a.name, "in")
+	count(m.bytes, s.BytesOut, a.name, "out")
+	count(m.frames, s.FramesIn, a.name, "in")
+	count(m.frames, s.FramesOut, a.name, "out")
+	count(m.repairs, s.Repairs, a.name)
+	count(m.repaired, s.Repaired, a.name)
+	count(m.repairBytes, s.RepairBytesOut, a.name)
+	for kind, n := range map[string]int64{"overflow": s.Overflows, "resend": s.Resends, "malformed": s.Malformed, "far_ahead": s.FarAhead, "pause": s.Pauses, "unacked": s.Unacked} {
+		count(m.trouble, n, a.name, kind)
+	}
+	seen := map[string]bool{}
+	for _, l := range s.Links {
+		if !seen[l.ID.Name] { // two lives of one name may be known for a moment
+			seen[l.ID.Name] = true
+			gauge(m.queue, float64(l.Queue), a.name, l.ID.Name)
+			gauge(m.memberReady, number(l.Repaired), a.name, l.ID.Name)
+		}
+	}
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,244 @@
+package server
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"sync"
+
+	"github.com/nodeserver/nodeserver/deltamanager"
+	"github.com/nodeserver/nodeserver/webapps"
+)
+
+// ServeHTTP is the way of every request: find the session when the handler asks
+// for it, commit once the handler has returned, then let the answer go.
+func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if a.expose {
+		w.Header()["Nodeserver-Node"] = a.exposed
+	}
+	if !a.manager.Ready() {
+		refuse(w, deltamanager.ErrNotReady)
+		return
+	}
+	v := &visit{app: a, request: r}
+	rw := &response{ResponseWriter: w, head: r.Method == http.MethodHead}
+	rw.commit = func() error { return v.commit(w.Header()) }
+	defer func() {
+		if p := recover(); p != nil {
+			v.discard()
+			a.recovered(rw, r, p)
+		}
+	}()
+	a.handler.ServeHTTP(rw, a.inside(r, v))
+	rw.finish()
+	v.late()
+}
+
+// inside is the request as the app sees it: below its path, with its session.
+func (a *app) inside(r *http.Request, v *visit) *http.Request {
+	in := r.WithContext(webapps.WithSource(r.Context(), v))
+	prefix := len(a.path) - 1
+	u := new(url.URL)
+	*u = *r.URL
+	u.Path = r.URL.Path[prefix:]
+	if len(u.RawPath) > prefix {
+		u.RawPath = r.URL.RawPath[prefix:]
+	}
+	in.URL = u
+	return in
+}
+
+// recovered answers for a handler that panicked; its writes are discarded.
+func (a *app) recovered(w *response, r *http.Request, p any) {
+	if p == http.ErrAbortHandler { //nolint:errorlint // a sentinel to be passed on as it is
+		panic(p)
+	}
+	if err, ok := p.(error); ok && errors.Is(err, deltamanager.ErrFull) {
+		a.log.Warn("session refused", "err", err)
+		w.body, w.status = nil, 0
+		if !w.released {
+			w.released = true
+			refuse(w.ResponseWriter, err)
+		}
+		return
+	}
+	var b [6]byte
+	rand.Read(b[:]) //nolint:errcheck // never fails
+	id := hex.EncodeToString(b[:])
+	a.panics.Add(1)
+	a.log.Error("handler panicked", "error_id", id, "method", r.Method, "path", r.URL.Path, "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+	if w.released {
+		panic(http.ErrAbortHandler) // the answer can't be taken back: break it off, so that nobody takes it for whole
+	}
+	w.released = true
+	http.Error(w.ResponseWriter, "the app failed on this request; nothing was saved (error "+id+")", http.StatusInternalServerError)
+}
+
+// refuse answers for a request that the node can't serve, or whose commit
+// failed: 503, so that a front door or the user tries again.
+func refuse(w http.ResponseWriter, err error) {
+	text := "the session could not be saved: " + err.Error()
+	switch {
+	case errors.Is(err, deltamanager.ErrNotReady):
+		text = "this node is not ready: it still gets the sessions from the others"
+	case errors.Is(err, deltamanager.ErrUnacked):
+		text = "the change was made here and goes on replicating, but not enough other nodes have confirmed it in time; it may be there when you try again"
+	case errors.Is(err, deltamanager.ErrFull):
+		text = "this node holds as many sessions as it may"
+	}
+	h := w.Header()
+	h.Del("Content-Length")
+	h.Set("Retry-After", "1")
+	http.Error(w, text, http.StatusServiceUnavailable)
+}
+
+// visit is one request's way to its session: a webapps.Source. It looks for one
+// only when asked to, so a request that touches none costs nothing.
+type visit struct {
+	app     *app
+	request *http.Request
+
+	mu      sync.Mutex
+	looked  bool
+	found   bool   // the request's cookie belongs to a session
+	route   string // of the cookie
+	current *session
+	earlier []*session // invalidated by this request
+}
+
+// Session implements webapps.Source.
+func (v *visit) Session(create bool) (webapps.Session, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.looked {
+		v.looked = true
+		v.look()
+	}
+	if v.current != nil && v.current.view.Invalidated() {
+		if !create {
+			return nil, false
+		}
+		v.earlier = append(v.earlier, v.current)
+		v.current = nil
+	}
+	if v.current == nil {
+		if !create {
+			return nil, false
+		}
+		v.create()
+	}
+	return v.current, true
+}
+
+// look finds the session of the request's cookie.
+func (v *visit) look() {
+	cookieValues(v.request.Header, v.app.cookie, func(value string) bool {
+		id, route, ok := splitID(value)
+		if !ok {
+			return false
+		}
+		view, ok := v.app.manager.Open(tagOf(id))
+		if ok {
+			v.found, v.route = true, route
+			v.current = v.app.session(v.request, view, id)
+			v.current.sent = id
+		}
+		return ok
+	})
+}
+
+func (v *visit) create() {
+	id := newID()
+	view, err := v.app.manager.Create(tagOf(id))
+	if err != nil {
+		panic(err)
+	}
+	v.current = v.app.session(v.request, view, id)
+}
+
+func (a *app) session(r *http.Request, view *deltamanager.View, id string) *session {
+	return &session{app: a.name, view: view, ctx: r.Context(), id: id}
+}
+
+// commit settles sessions and cookie. It is called once, before the first byte.
+func (v *visit) commit(h http.Header) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, s := range v.earlier {
+		if _, err := s.view.Commit(v.request.Context()); err != nil && !deltamanager.Gone(err) {
+			return err
+		}
+	}
+	s := v.current
+	if s == nil {
+		if len(v.earlier) > 0 {
+			v.app.setCookie(h, "")
+		}
+		return nil
+	}
+	result, err := s.view.Commit(v.request.Context())
+	switch {
+	case deltamanager.Gone(err):
+		// Invalidated or expired elsewhere while this request ran: its writes
+		// are void, its answer is not.
+		v.app.lost.Add(1)
+		v.app.setCookie(h, "")
+		return nil
+	case err != nil && !errors.Is(err, deltamanager.ErrUnacked):
+		return err
+	}
+	if result.Applied < result.Need {
+		h.Set("Nodeserver-Replicated", fmt.Sprintf("%d/%d", result.Applied, result.Need))
+	}
+	v.settleCookie(h, s)
+	return err
+}
+
+// settleCookie sends a cookie where the user's own no longer is right.
+func (v *visit) settleCookie(h http.Header, s *session) {
+	switch {
+	case s.view.Invalidated():
+		v.app.setCookie(h, "")
+	case s.id != s.sent:
+		v.app.setCookie(h, s.id)
+	case v.found && v.route != v.app.node && !v.app.serves(v.route):
+		v.app.setCookie(h, s.id) // its node is gone, or about to go: stay here from now on
+	default:
+		return
+	}
+	s.sent = s.id
+}
+
+// late commits what the handler wrote after the answer's head had gone out.
+func (v *visit) late() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, s := range append(v.earlier, v.current) {
+		if s == nil || !s.view.Pending() {
+			continue
+		}
+		if _, err := s.view.Commit(v.request.Context()); err != nil && !deltamanager.Gone(err) {
+			v.app.log.Warn("late write not committed", "sid", s.ID(), "err", err)
+		}
+		if s.id != s.sent && !s.view.Invalidated() && s.sent != "" {
+			v.app.log.Warn("session id changed after the answer's head was sent: the user can't get the new cookie", "sid", s.ID())
+		}
+	}
+}
+
+// discard drops what was not committed.
+func (v *visit) discard() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, s := range append(v.earlier, v.current) {
+		if s != nil {
+			s.view.Discard()
+		}
+	}
+}
+
+var _ webapps.Source = (*visit)(nil)

@@ -1,0 +1,368 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/nodeserver/nodeserver/channel"
+	"github.com/nodeserver/nodeserver/channel/grpctransport"
+	"github.com/nodeserver/nodeserver/membership"
+)
+
+// Run opens the node's addresses, joins the cluster and serves until ctx ends;
+// then it leaves in order: no new requests, those in flight within the grace,
+// changes to the other members, good-bye, and only then the rest. It returns
+// after everything it started has returned: nil if it was told to stop, else what
+// went wrong. To be called once.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.endApps()
+	if err := s.listen(); err != nil {
+		return err
+	}
+	admin, err := s.adminHandler()
+	if err == nil {
+		err = s.makeChannel()
+	}
+	if err != nil {
+		s.closeListeners()
+		return err
+	}
+	adminServer := &http.Server{Handler: admin, ReadHeaderTimeout: 5 * time.Second, ErrorLog: s.httpLog()}
+	httpServer := s.httpServer()
+	// life is of the parts that must outlive the orderly stop.
+	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer end(nil)
+	parts, life := errgroup.WithContext(life)
+	parts.Go(func() error { return served(adminServer.Serve(s.adminL)) })
+	parts.Go(func() error { return s.serveHTTP(httpServer) })
+	parts.Go(func() error { return s.channel.Run(life) })
+	parts.Go(func() error { s.channel.Watch(life, s.membersChanged); return nil })
+	for _, a := range s.apps {
+		parts.Go(func() error { _ = a.manager.Run(life); return nil })
+	}
+	parts.Go(func() error { return s.watchReadiness(life) })
+	s.banner()
+
+	select {
+	case <-ctx.Done():
+		s.log.Info("stopping", "grace", s.cfg.HTTP.ShutdownGrace)
+		s.leave(life, httpServer)
+	case <-life.Done():
+		_ = httpServer.Close() // a part has failed: its error is what Run returns
+	}
+	end(errStop)
+	_ = adminServer.Close() // nobody is to be told any more
+	if err := parts.Wait(); err != nil && !errors.Is(err, errStop) {
+		return err
+	}
+	s.log.Info("stopped")
+	return nil
+}
+
+var errStop = errors.New("told to stop")
+
+func served(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// listen binds all addresses, so that a taken port is found before anything starts.
+func (s *Server) listen() error {
+	for _, l := range []struct {
+		listener *net.Listener
+		key, at  string
+	}{
+		{&s.httpL, "http.address", s.cfg.HTTP.Address},
+		{&s.adminL, "admin.address", s.cfg.Admin.Address},
+		{&s.channelL, "channel.address", s.cfg.Channel.Address},
+	} {
+		if *l.listener != nil {
+			continue
+		}
+		n, err := net.Listen("tcp", l.at)
+		if err != nil {
+			s.closeListeners()
+			return fmt.Errorf("%s: %w", l.key, listenError(l.at, err))
+		}
+		*l.listener = n
+	}
+	return nil
+}
+
+func listenError(addr string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		_, port, _ := net.SplitHostPort(addr)
+		return fmt.Errorf("listen on %s: the port is taken by another process; see which with: ss -ltnp 'sport = :%s'", addr, port)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("listen on %s: this machine has no such address; see which it has with: ip address", addr)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("listen on %s: not permitted; ports below 1024 need root or CAP_NET_BIND_SERVICE", addr)
+	}
+	return fmt.Errorf("listen on %s: %w", addr, err)
+}
+
+func (s *Server) closeListeners() {
+	for _, l := range []net.Listener{s.httpL, s.adminL, s.channelL} {
+		if l != nil {
+			_ = l.Close() // never used
+		}
+	}
+}
+
+// makeChannel wires security, transport, discovery and topics.
+func (s *Server) makeChannel() error {
+	security, err := s.security()
+	if err != nil {
+		return err
+	}
+	self := s.self()
+	providers, err := s.providers(self)
+	if err != nil {
+		return err
+	}
+	cfg := channel.Config{
+		Self: self, Cluster: s.cfg.Cluster.Name, Heartbeat: s.cfg.Channel.Heartbeat,
+		SuspectAfter: s.cfg.Channel.SuspectAfter, DownAfter: s.cfg.Channel.DownAfter, Gather: s.cfg.Replication.Gather,
+	}
+	s.channel = channel.New(cfg, grpctransport.New(security, s.channelL, nil), providers, s.log.With("part", "channel"))
+	for _, a := range s.apps {
+		hosts := func(m membership.Member) bool { return m.Hosts(a.name) }
+		a.group.topic.Store(s.channel.Topic("session/"+a.name, a.group, hosts))
+	}
+	return nil
+}
+
+// security is how members prove who they are.
+func (s *Server) security() (grpctransport.Security, error) {
+	c := s.cfg.Channel
+	switch {
+	case c.TLSCA != "":
+		return grpctransport.PKICredentials(c.TLSCA, c.TLSCert, c.TLSKey)
+	case s.cfg.Cluster.SecretFile != "":
+		secret, err := grpctransport.ReadSecretFile(s.cfg.Cluster.SecretFile)
+		if err != nil {
+			return grpctransport.Security{}, fmt.Errorf("cluster.secret_file: %w", err)
+		}
+		return grpctransport.SecretCredentials([][]byte{secret}, s.cfg.Node.Name)
+	case !grpctransport.Loopback(s.channelL.Addr().String()) && !c.Insecure:
+		return grpctransport.Security{}, fmt.Errorf("channel.address %s can be reached from other machines: give the cluster a secret (nodeserver secret new FILE, then cluster.secret_file = \"FILE\" on every node), or set channel.insecure = true on a network where everybody is trusted", c.Address)
+	}
+	s.log.Warn("members don't prove who they are: no cluster.secret_file; fine on loopback only", "addr", c.Address)
+	return grpctransport.Insecure(), nil
+}
+
+// self is how this node is told to others.
+func (s *Server) self() membership.Member {
+	m := membership.Member{ID: s.id, Domain: s.cfg.Cluster.Domain, Version: s.version}
+	m.ChannelAddress = advertised(s.cfg.Channel.Advertise, s.channelL.Addr(), "")
+	host, _, _ := net.SplitHostPort(m.ChannelAddress)
+	m.HTTPAddress = advertised("", s.httpL.Addr(), host)
+	for _, a := range s.apps {
+		m.Apps = append(m.Apps, a.name)
+	}
+	return m
+}
+
+// advertised is the address others dial: what is configured, else where the
+// listener is, with host in place of an address that stands for all of the machine's.
+func advertised(configured string, at net.Addr, host string) string {
+	if configured != "" {
+		return configured
+	}
+	h, port, err := net.SplitHostPort(at.String())
+	if err != nil {
+		return at.String()
+	}
+	if ip := net.ParseIP(h); host != "" && ip != nil && ip.IsUnspecified() {
+		h = host
+	}
+	return net.JoinHostPort(h, port)
+}
+
+// providers are the ways in which members are found.
+func (s *Server) providers(self membership.Member) ([]membership.Provider, error) {
+	var list []membership.Provider
+	c := s.cfg.Membership
+	for _, name := range c.Providers {
+		switch name {
+		case "static":
+			list = append(list, membership.NewStatic(c.Static))
+		case "mdns":
+			p, err := membership.NewMulticast(membership.MulticastConfig{
+				Cluster: s.cfg.Cluster.Name, Self: self, Interface: c.Interface, Interval: c.MDNSInterval,
+			}, s.log.With("part", "membership"))
+			switch {
+			case err == nil:
+				list = append(list, p)
+			case len(c.Providers) == 1:
+				return nil, fmt.Errorf("membership: %w", err)
+			default:
+				s.log.Warn("members are not found by mdns", "err", err)
+			}
+		case "dns":
+			list = append(list, membership.NewDNS(c.DNSName, nil))
+		case "file":
+			list = append(list, membership.NewFile(c.File))
+		default:
+			return nil, fmt.Errorf("membership.providers: no provider %q (mdns, static, dns, file)", name)
+		}
+	}
+	return list, nil
+}
+
+// membersChanged keeps the member list at hand for requests.
+func (s *Server) membersChanged(list []membership.Status) { s.members.Store(&list) }
+
+// watchReadiness tells the parts of each other: discovery's first chance to the
+// delta managers, their readiness to the others.
+func (s *Server) watchReadiness(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.channel.Settled():
+	}
+	for _, a := range s.apps {
+		a.manager.Settle()
+	}
+	t := time.NewTicker(20 * time.Millisecond)
+	defer t.Stop()
+	for {
+		s.setReady(s.channel.Problem())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+func (s *Server) setReady(problem error) {
+	ready := !s.draining.Load() && problem == nil
+	for _, a := range s.apps {
+		ready = ready && a.manager.Ready()
+	}
+	if s.ready.Swap(ready) == ready {
+		return
+	}
+	s.channel.SetReady(ready)
+	switch {
+	case ready:
+		s.log.Info("ready", "members", s.names())
+	case problem != nil:
+		s.log.Error("no longer ready", "err", problem)
+	case !s.draining.Load():
+		s.log.Warn("no longer ready: getting the sessions from the others")
+	}
+}
+
+func (s *Server) names() string {
+	var names []string
+	for _, m := range s.status() {
+		if m.State != membership.Gone {
+			names = append(names, m.Name)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+// banner says who this is and where.
+func (s *Server) banner() {
+	var apps []string
+	for _, a := range s.apps {
+		apps = append(apps, a.name+" "+a.path)
+	}
+	s.log.Info("node started", "version", s.version, "cluster", s.cfg.Cluster.Name,
+		"http", s.httpL.Addr().String(), "channel", s.channelL.Addr().String(), "admin", s.adminL.Addr().String(),
+		"apps", strings.Join(apps, ", "), "tls", s.cfg.Cluster.SecretFile != "" || s.cfg.Channel.TLSCA != "")
+	if len(s.apps) == 0 {
+		s.log.Warn("no webapps: put plugins into webapps.dir", "dir", s.cfg.Webapps.Dir)
+	}
+}
+
+func (s *Server) httpServer() *http.Server {
+	mux := http.NewServeMux()
+	for _, a := range s.apps {
+		mux.Handle(a.path, a)
+	}
+	c := s.cfg.HTTP
+	return &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s.requests.Add(1)
+			mux.ServeHTTP(w, r)
+		}),
+		ReadHeaderTimeout: c.ReadHeaderTimeout, IdleTimeout: c.IdleTimeout, MaxHeaderBytes: c.MaxHeaderBytes, ErrorLog: s.httpLog(),
+	}
+}
+
+func (s *Server) serveHTTP(h *http.Server) error {
+	if s.cfg.HTTP.TLSCert != "" {
+		return served(h.ServeTLS(s.httpL, s.cfg.HTTP.TLSCert, s.cfg.HTTP.TLSKey))
+	}
+	return served(h.Serve(s.httpL))
+}
+
+// leave takes the node out in order.
+func (s *Server) leave(ctx context.Context, h *http.Server) {
+	s.draining.Store(true)
+	s.ready.Store(false)
+	s.channel.SetDraining(true)
+	s.channel.SetReady(false)
+	grace, cancel := context.WithTimeout(ctx, s.cfg.HTTP.ShutdownGrace)
+	defer cancel()
+	if err := h.Shutdown(grace); err != nil {
+		s.log.Warn("requests did not end within the grace; breaking them off", "err", err)
+		_ = h.Close() // same
+	}
+	s.endApps()
+	flush, cancel := context.WithTimeout(ctx, flushTime)
+	defer cancel()
+	if left := s.flush(flush); left > 0 {
+		s.log.Warn("changes that no other member has confirmed", "changes", left)
+	}
+	s.channel.Leave(flush)
+}
+
+// flushTime bounds the hand-over of the last changes.
+const flushTime = 5 * time.Second
+
+// flush waits until the members have applied all changes made here. It returns
+// how many changes are left of the member that is furthest behind.
+func (s *Server) flush(ctx context.Context) int {
+	t := time.NewTicker(5 * time.Millisecond)
+	defer t.Stop()
+	for {
+		left := 0
+		for _, a := range s.apps {
+			for _, l := range a.manager.Stats().Links {
+				if l.Up {
+					left = max(left, l.Queue)
+				}
+			}
+		}
+		if left == 0 {
+			return 0
+		}
+		select {
+		case <-ctx.Done():
+			return left
+		case <-t.C:
+		}
+	}
+}
+
+func (s *Server) httpLog() *log.Logger {
+	return slog.NewLogLogger(s.log.With("part", "http").Handler(), slog.LevelDebug)
+}

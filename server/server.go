@@ -1,0 +1,160 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"net"
+	"sort"
+	"sync/atomic"
+
+	"github.com/nodeserver/nodeserver/channel"
+	"github.com/nodeserver/nodeserver/deltamanager"
+	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/plugins"
+	"github.com/nodeserver/nodeserver/webapps"
+)
+
+// Server is one node. New wires its parts, Run opens, serves and closes them.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	version string
+
+	id membership.ID
+
+	appLife context.Context //nolint:containedctx // ends when apps are to stop
+	endApps context.CancelFunc
+	apps    []*app // sorted by name
+	channel *channel.Channel
+	members atomic.Pointer[[]membership.Status]
+	metrics *metrics
+
+	httpL, adminL, channelL net.Listener
+	ready, draining         atomic.Bool
+	requests                atomic.Int64
+}
+
+// Option changes what New makes.
+type Option func(*Server)
+
+// WithListeners hands in the listeners for users, operators and members instead
+// of binding the configured addresses; nil stands for the configured one.
+func WithListeners(http, admin, channel net.Listener) Option {
+	return func(s *Server) { s.httpL, s.adminL, s.channelL = http, admin, channel }
+}
+
+// WithVersion says which version of the binary this is.
+func WithVersion(v string) Option { return func(s *Server) { s.version = v } }
+
+// New makes a node with these apps and the plugins that cfg names. It opens no
+// address and starts nothing but the apps.
+func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*Server, error) {
+	s := &Server{cfg: cfg, log: log.With("node", cfg.Node.Name), version: "(devel)", id: drawID(cfg.Node.Name)}
+	for _, o := range options {
+		o(s)
+	}
+	s.appLife, s.endApps = context.WithCancel(context.Background())
+	if err := s.deployAll(apps); err != nil {
+		s.endApps()
+		return nil, err
+	}
+	s.metrics = newMetrics(s)
+	return s, nil
+}
+
+// deployAll deploys the apps compiled in and those found as plugins.
+func (s *Server) deployAll(compiled []webapps.App) error {
+	var problems []error
+	add := func(w webapps.App, origin string) {
+		for _, o := range s.apps {
+			if o.name == w.Name {
+				problems = append(problems, fmt.Errorf("app %s is there twice: %s and %s", w.Name, o.origin, origin))
+				return
+			}
+		}
+		a, err := s.deploy(w, origin)
+		if err != nil {
+			problems = append(problems, err)
+			return
+		}
+		s.apps = append(s.apps, a)
+	}
+	for _, w := range compiled {
+		add(w, "compiled in")
+	}
+	if s.cfg.Webapps.Dir != "" {
+		loaded, err := plugins.NewLoader().OpenDir(s.cfg.Webapps.Dir)
+		if err != nil {
+			problems = append(problems, err)
+		}
+		for _, p := range loaded {
+			add(p.App, p.File)
+		}
+	}
+	sort.Slice(s.apps, func(i, j int) bool { return s.apps[i].name < s.apps[j].name })
+	for _, c := range s.cfg.Apps {
+		if !s.hosts(c.Name) && len(problems) == 0 {
+			s.log.Warn("settings for an app that is not deployed", "app", c.Name)
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (s *Server) hosts(name string) bool {
+	for _, a := range s.apps {
+		if a.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// managerConfig is what an app's delta manager is told.
+func (s *Server) managerConfig(a AppConfig) deltamanager.Config {
+	acks, _ := deltamanager.ParseAcks(a.Acks) // checked by package conf
+	r, n := s.cfg.Replication, s.cfg.Sessions
+	return deltamanager.Config{
+		Self: s.id, MaxInactive: a.MaxInactive, AbsoluteLifetime: n.AbsoluteLifetime,
+		MaxSessions: n.MaxSessions, MaxSessionBytes: n.MaxSessionBytes,
+		Acks: acks, AckTimeout: r.AckTimeout, FailUnacked: r.OnAckTimeout == "fail", QueueEntries: s.cfg.Channel.QueueEntries,
+		Heartbeat: s.cfg.Channel.Heartbeat, RepairInterval: r.RepairInterval, JoinTimeout: r.JoinTimeout,
+		ServeAnyway: r.JoinPolicy == "serve", Seed: s.seed(a.Name), Rand: rand.Reader,
+	}
+}
+
+// seed makes digests differ between clusters and apps.
+func (s *Server) seed(app string) uint64 {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s/%s", s.cfg.Cluster.Name, app)
+	return h.Sum64()
+}
+
+// drawID names this life of the node.
+func drawID(name string) membership.ID {
+	var b [8]byte
+	rand.Read(b[:]) //nolint:errcheck // never fails
+	return membership.ID{Name: name, Boot: binary.LittleEndian.Uint64(b[:]) | 1}
+}
+
+// serves tells whether the node with this route serves users, as far as is known here.
+func (s *Server) serves(route string) bool {
+	for _, m := range s.status() {
+		if m.Name == route && m.State != membership.Gone && m.Ready && !m.Draining {
+			return true
+		}
+	}
+	return false
+}
+
+// status is the member list as last seen.
+func (s *Server) status() []membership.Status {
+	if list := s.members.Load(); list != nil {
+		return *list
+	}
+	return nil
+}
