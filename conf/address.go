@@ -1,0 +1,133 @@
+package conf
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"github.com/nodeserver/nodeserver/server"
+)
+
+// checkAddresses looks at what a node listens on and what others dial.
+func (l *loader) checkAddresses(cfg server.Config) {
+	taken := map[string]string{}
+	for _, key := range []string{"http.address", "admin.address", "channel.address", "balance.address"} {
+		address := l.value(key).(string)
+		if text := badAddress(address, l.like[key], 0); text != "" {
+			l.wrong(key, text)
+			continue
+		}
+		other, twice := taken[address]
+		switch {
+		case key == "balance.address" || port(address) == 0: // the front door is another process
+		case twice:
+			l.wrong(l.latest(other, key), show(address)+" is the same address as "+l.other(other, key))
+		default:
+			taken[address] = key
+		}
+	}
+	if a := cfg.Channel.Advertise; a != "" {
+		if text := badTarget(a, l.like["channel.address"]); text != "" {
+			l.wrong("channel.advertise", text)
+		}
+	} else if host, _, err := net.SplitHostPort(cfg.Channel.Address); err == nil && everywhere(host) {
+		l.wrong("channel.address", show(cfg.Channel.Address)+" listens everywhere: say in channel.advertise which host:port other members dial")
+	}
+	for _, a := range cfg.Membership.Static {
+		if text := badTarget(a, l.like["channel.address"]); text != "" {
+			l.wrong("membership.static", text)
+		}
+	}
+	l.checkReach(cfg)
+}
+
+// other is the one of the keys that latest leaves.
+func (l *loader) other(a, b string) string {
+	if l.latest(a, b) == a {
+		return b
+	}
+	return a
+}
+
+// checkReach: a node that listens on loopback only can't be part of a cluster
+// with members elsewhere.
+func (l *loader) checkReach(cfg server.Config) {
+	far := slices.ContainsFunc(cfg.Membership.Static, func(a string) bool { return !loopback(a) })
+	if far && loopback(cfg.Channel.Address) && l.good("channel.address", "membership.static") {
+		l.warn("channel.address", show(cfg.Channel.Address)+" can't be dialled from other machines, though membership.static has some")
+	}
+}
+
+// checkTLS: whoever others can reach proves who he is.
+func (l *loader) checkTLS(cfg server.Config) {
+	h, c := cfg.HTTP, cfg.Channel
+	if (h.TLSCert == "") != (h.TLSKey == "") {
+		has, lacks := "http.tls_cert", "http.tls_key"
+		if h.TLSCert == "" {
+			has, lacks = lacks, has
+		}
+		l.wrong(has, "needs "+lacks+" beside it")
+	}
+	own := c.TLSCA != "" && c.TLSCert != "" && c.TLSKey != ""
+	if !own {
+		for key, file := range map[string]string{"channel.tls_ca": c.TLSCA, "channel.tls_cert": c.TLSCert, "channel.tls_key": c.TLSKey} {
+			if file != "" {
+				l.wrong(key, "tls_ca, tls_cert and tls_key belong together: set all three or none")
+			}
+		}
+	}
+	if l.good("channel.address") && !loopback(c.Address) && !own && cfg.Cluster.SecretFile == "" && !c.Insecure {
+		l.wrong("channel.address", show(c.Address)+` is open to others, but nothing proves who they are: make a secret with "nodeserver secret new FILE", the same file on each node, `+
+			`and name it in cluster.secret_file (or set tls_ca, tls_cert and tls_key; or insecure = true where you trust the network)`)
+	}
+	if c.Insecure && (own || cfg.Cluster.SecretFile != "") {
+		l.wrong("channel.insecure", "true contradicts the secret or certificates that are set: remove one of them")
+	}
+	if l.good("admin.address") && !loopback(cfg.Admin.Address) && cfg.Admin.TokenFile == "" {
+		l.wrong("admin.address", show(cfg.Admin.Address)+` is open to others: make a token with "nodeserver secret new FILE" and name it in admin.token_file`)
+	}
+}
+
+// badAddress says what is wrong with host:port; the host may be empty.
+func badAddress(a, like string, leastPort int) string {
+	_, p, err := net.SplitHostPort(a)
+	if err != nil {
+		return show(a) + " is not host:port (like " + like + ")"
+	}
+	if n, err := strconv.Atoi(p); err != nil || n < leastPort || n > 65535 {
+		return show(a) + ": the port must be " + itoa(leastPort) + " to 65535"
+	}
+	return ""
+}
+
+// badTarget is badAddress for what is dialled: a certain host, a certain port.
+func badTarget(a, like string) string {
+	if text := badAddress(a, like, 1); text != "" {
+		return text
+	}
+	if host, _, _ := net.SplitHostPort(a); everywhere(host) {
+		return show(a) + " names no host that can be dialled (like " + like + ")"
+	}
+	return ""
+}
+
+func port(a string) int {
+	_, p, _ := net.SplitHostPort(a)
+	n, _ := strconv.Atoi(p)
+	return n
+}
+
+// everywhere tells whether the host stands for all interfaces.
+func everywhere(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.IsUnspecified()
+}
+
+// loopback tells whether only this machine can dial the address. Names other
+// than localhost may be anything.
+func loopback(a string) bool {
+	host, _, _ := net.SplitHostPort(a)
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}

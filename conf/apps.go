@@ -1,0 +1,94 @@
+package conf
+
+import (
+	"encoding/json"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nodeserver/nodeserver/server"
+)
+
+// setApp puts a value into the app's settings.
+func (l *loader) setApp(app int, key string, v any, err error, at origin) {
+	if err != nil {
+		l.problem("app."+key, err.Error(), at)
+		return
+	}
+	a := &l.apps[app]
+	switch key {
+	case "name":
+		a.Name = v.(string)
+	case "path":
+		a.Path = v.(string)
+	case "acks":
+		a.Acks = v.(string)
+	case "max_inactive":
+		a.MaxInactive = v.(time.Duration)
+	case "config":
+		a.Config = v.(map[string]any)
+	}
+	l.appFrom[app][key] = at
+}
+
+var (
+	appName = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+	appPath = regexp.MustCompile(`^/([A-Za-z0-9._~-]+/)*$`)
+)
+
+// checkApps looks at each [[app]].
+func (l *loader) checkApps(cfg server.Config) {
+	names, paths := map[string]int{}, map[string]int{}
+	for i, a := range cfg.Apps {
+		from := l.appFrom[i]
+		bad := func(key, text string) { l.problem("app."+key, text, from[key]) }
+		if _, named := from["name"]; !named {
+			l.problem("app.name", "missing: say which webapp the settings are for", from[""])
+		} else if !appName.MatchString(a.Name) {
+			bad("name", show(a.Name)+" is not a webapp's name: use 1 to 64 of a-z 0-9 -")
+		} else if line, twice := names[a.Name]; twice {
+			bad("name", show(a.Name)+" has an [[app]] in line "+itoa(line)+" already")
+		} else {
+			names[a.Name] = from["name"].line
+		}
+		if a.Path != "" && !appPath.MatchString(a.Path) {
+			bad("path", show(a.Path)+" is not a path like \"/shop/\": it starts and ends with a slash")
+		} else if line, twice := paths[a.Path]; twice && a.Path != "" {
+			bad("path", show(a.Path)+" is taken by the [[app]] in line "+itoa(line))
+		} else {
+			paths[a.Path] = from[""].line
+		}
+		if a.Acks != "" && !slices.Contains(acks, a.Acks) {
+			bad("acks", noneOf(a.Acks, acks))
+		}
+		if _, given := from["max_inactive"]; given {
+			if text := outOfRange(a.MaxInactive, durations["sessions.max_inactive"]); text != "" {
+				bad("max_inactive", text)
+			}
+		}
+		if _, err := json.Marshal(a.Config); err != nil {
+			bad("config", "can't be handed to the webapp as JSON: "+err.Error())
+		}
+	}
+}
+
+// appValues lists what is set of each app, by name.
+func (l *loader) appValues(cfg server.Config) []Origin {
+	var list []Origin
+	for i, a := range cfg.Apps {
+		values := map[string]any{"path": a.Path, "acks": a.Acks, "max_inactive": a.MaxInactive}
+		for _, key := range slices.Sorted(maps.Keys(values)) {
+			if at, ok := l.appFrom[i][key]; ok {
+				list = append(list, Origin{Key: "app." + a.Name + "." + key, Value: show(values[key]), From: at.source()})
+			}
+		}
+		if at, ok := l.appFrom[i]["config"]; ok {
+			// Names only: a webapp's settings may hold its secrets.
+			names := slices.Sorted(maps.Keys(a.Config))
+			list = append(list, Origin{Key: "app." + a.Name + ".config", Value: "{" + strings.Join(names, ", ") + "}", From: at.source()})
+		}
+	}
+	return list
+}

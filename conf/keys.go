@@ -1,0 +1,155 @@
+package conf
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nodeserver/nodeserver/server"
+)
+
+// kind is how a key's value is written.
+type kind int
+
+const (
+	text     kind = iota
+	flag          // true, false
+	count         // whole number
+	size          // number of bytes, or text like "64KiB"
+	duration      // text like "250ms"
+	list          // list of texts
+	table         // anything, handed on as it is
+)
+
+// schema is every key there is, as server.Config has them.
+type schema struct {
+	kinds    map[string]kind // by section.key; [[app]] has section app
+	sections []string
+	envs     map[string]string // variable to key
+}
+
+func newSchema() schema {
+	s := schema{kinds: map[string]kind{}, envs: map[string]string{}}
+	for f := range reflect.TypeFor[server.Config]().Fields() {
+		section, t := f.Tag.Get("conf"), f.Type
+		s.sections = append(s.sections, section)
+		if t.Kind() == reflect.Slice {
+			t = t.Elem()
+		}
+		for f := range t.Fields() {
+			key := section + "." + f.Tag.Get("conf")
+			s.kinds[key] = kindOf(key, f.Type)
+			if section != "app" {
+				s.envs["NODESERVER_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_"))] = key
+			}
+		}
+	}
+	return s
+}
+
+// kindOf gives whole numbers whose name ends in _bytes the notation of sizes.
+func kindOf(key string, t reflect.Type) kind {
+	switch {
+	case t == reflect.TypeFor[time.Duration]():
+		return duration
+	case t.Kind() == reflect.Bool:
+		return flag
+	case t.Kind() == reflect.Int && strings.HasSuffix(key, "_bytes"):
+		return size
+	case t.Kind() == reflect.Int:
+		return count
+	case t.Kind() == reflect.Slice:
+		return list
+	case t.Kind() == reflect.Map:
+		return table
+	}
+	return text
+}
+
+// known tells whether the key exists.
+func (s schema) known(key string) bool {
+	_, ok := s.kinds[key]
+	return ok
+}
+
+// files are the keys that name files and folders.
+var files = []string{
+	"node.data_dir", "http.tls_cert", "http.tls_key", "admin.token_file", "cluster.secret_file",
+	"channel.tls_ca", "channel.tls_cert", "channel.tls_key", "membership.file", "webapps.dir",
+}
+
+// unknownKey is the complaint about a key that doesn't exist, with the cure.
+func (s schema) unknownKey(key string) string {
+	if near := s.nearest(key); near != "" {
+		return "unknown key (did you mean " + near + "?)"
+	}
+	section, _, dotted := strings.Cut(key, ".")
+	if !dotted {
+		return "unknown key: keys stand under a section, like [http]"
+	}
+	var own []string
+	for k := range s.kinds {
+		if strings.HasPrefix(k, section+".") {
+			own = append(own, k[len(section)+1:])
+		}
+	}
+	if own == nil {
+		return "unknown key: there is no section " + section
+	}
+	slices.Sort(own)
+	return "unknown key (known are " + strings.Join(own, ", ") + ")"
+}
+
+// nearest is the known key that is most like the given one: one that differs
+// in a few letters, or the only one of that name in another section.
+func (s schema) nearest(key string) string {
+	var known, same []string
+	_, last, _ := strings.Cut(key, ".")
+	for k := range s.kinds {
+		known = append(known, k)
+		if last != "" && strings.HasSuffix(k, "."+last) {
+			same = append(same, k)
+		}
+	}
+	if near := nearest(key, known); near != "" {
+		return near
+	}
+	if len(same) == 1 {
+		return same[0]
+	}
+	return ""
+}
+
+// nearest is the word that takes the fewest edits to get to, or none when that
+// is more than a slip of the finger or two.
+func nearest(word string, words []string) string {
+	best, fewest := "", min(3, (len(word)+2)/4)+1
+	for _, w := range slices.Sorted(slices.Values(words)) {
+		if d := edits(strings.ToLower(word), strings.ToLower(w)); d < fewest {
+			best, fewest = w, d
+		}
+	}
+	return best
+}
+
+// edits is how many letters must be put in, taken out or changed (Levenshtein).
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}
