@@ -87,15 +87,33 @@ func (c *Channel) pursue(ctx context.Context, d *candidate) {
 			wait = retryAtMost
 		}
 		wait = c.backoff(d, wait)
-		timer := time.NewTimer(wait/2 + mrand.N(wait))
-		select {
-		case <-timer.C:
-		case <-d.nudge:
+		if d.pause(ctx, wait/2+mrand.N(wait)) {
 			wait = 0
-		case <-ctx.Done():
 		}
-		timer.Stop()
 	}
+}
+
+// pause waits, for less if the candidate is nudged: it says hello, so it is
+// there. Two that nudge but refuse each other do so at a moderate pace.
+func (d *candidate) pause(ctx context.Context, wait time.Duration) (nudged bool) {
+	least := min(wait, firstRetry)
+	if !sleep(ctx, nil, least) {
+		return false
+	}
+	return !sleep(ctx, d.nudge, wait-least)
+}
+
+// sleep tells whether the whole time passed before ctx ended or the bell rang.
+func sleep(ctx context.Context, b bell, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-b:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // follow waits for the end of a link.
@@ -183,7 +201,7 @@ func (c *Channel) open(ctx context.Context, conn Conn, hangUp func()) (*link, er
 	if err := checkMember(w.Self); err != nil {
 		return nil, fmt.Errorf("welcome: %w", err)
 	}
-	c.heardOf(w.Self, w.Known)
+	c.hints(append(w.Known, w.Self))
 	k, err := c.takeOut(ctx, w)
 	if err != nil {
 		return k, notOurs(err)
@@ -270,14 +288,18 @@ func (c *Channel) failed(d *candidate, err error) bool {
 
 // nameTaken notes that a live node has this one's name. A life of ours that
 // was just killed may look alive for a moment; so a newcomer gives up only
-// after that time.
+// after that time. Who is a member already only needs to care when other
+// members hold another one for the member: the claim of the other itself may be
+// that of a superseded life. Called with mu held.
 func (c *Channel) nameTaken(d *candidate, now time.Time, r *Refusal) {
 	problem := &DuplicateNameError{Name: c.cfg.Self.Name, Address: r.Holder.ChannelAddress}
 	if d.taken.IsZero() {
 		d.taken = now
 	}
 	if c.joined {
-		c.problem(d, problem)
+		if !r.Own {
+			c.problem(d, problem)
+		}
 	} else if now.Sub(d.taken) >= c.cfg.DownAfter {
 		c.stop(problem)
 	}

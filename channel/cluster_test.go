@@ -128,7 +128,8 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// sees tells whether exactly these are alive for the node, and linked to it.
+// sees tells whether exactly these are alive for the node, and linked to it;
+// all others are gone.
 func (n *node) sees(others ...*node) bool {
 	want := map[membership.ID]bool{n.id: true}
 	for _, o := range others {
@@ -138,7 +139,7 @@ func (n *node) sees(others ...*node) bool {
 		}
 	}
 	for _, s := range n.Members() {
-		if (s.State == membership.Alive) != want[s.ID] {
+		if (s.State == membership.Alive) != want[s.ID] || s.State == membership.Suspect {
 			return false
 		}
 		delete(want, s.ID)

@@ -38,6 +38,7 @@ type Refusal struct {
 	Reason Reason
 	Text   string            // what differs, and where
 	Holder membership.Member // of the name, for RefusedDuplicate and RefusedSuperseded
+	Own    bool              // the holder is who refuses
 }
 
 // Error is the refusal's text.

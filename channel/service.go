@@ -74,15 +74,20 @@ func (c *Channel) greet(in Incoming) (*Hello, error) {
 	return h, in.Welcome(w)
 }
 
-// heardOf takes hints of members: from is at its address now.
+// heardOf takes the hints in a hello: its sender is at its address now.
 func (c *Channel) heardOf(from membership.Member, known []membership.Member) {
+	c.hints(known)
 	c.found(from.ChannelAddress, "")
 	c.mu.Lock()
-	if d := c.cands[from.ChannelAddress]; d != nil {
+	defer c.mu.Unlock()
+	if d := c.cands[from.ChannelAddress]; d != nil && !d.linked {
 		d.nudge.ring()
 	}
-	c.mu.Unlock()
-	for _, m := range known[:min(len(known), maxKnown)] {
+}
+
+// hints takes the addresses of members that another one knows.
+func (c *Channel) hints(known []membership.Member) {
+	for _, m := range known[:min(len(known), maxKnown+1)] {
 		if m.ID != c.cfg.Self.ID && checkMember(m) == nil {
 			c.found(m.ChannelAddress, "")
 		}
@@ -120,7 +125,9 @@ func (c *Channel) admit(m membership.Member, joined bool) *Refusal {
 		return &Refusal{Reason: RefusedSelf, Text: "this is " + self.Name + " itself"}
 	}
 	if m.Name == self.Name {
-		return duplicate(m, self)
+		r := duplicate(m, self)
+		r.Own = true
+		return r
 	}
 	h := c.names[m.Name]
 	switch {
@@ -212,11 +219,7 @@ func (c *Channel) told(l *life, h Heartbeat) {
 	l.ready, l.drains = h.Ready, h.Draining
 	c.apply(c.view.Told(l.id, h.Ready, h.Draining))
 	c.unlock()
-	for _, m := range h.Known[:min(len(h.Known), maxKnown)] {
-		if m.ID != c.cfg.Self.ID && checkMember(m) == nil {
-			c.found(m.ChannelAddress, "")
-		}
-	}
+	c.hints(h.Known)
 }
 
 // left notes that a member leaves in order.

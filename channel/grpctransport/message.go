@@ -65,12 +65,12 @@ func fromWelcome(w *channelv1.Welcome) channel.Welcome {
 
 func toRefusal(r channel.Refusal) *channelv1.ExchangeResponse {
 	return &channelv1.ExchangeResponse{Message: &channelv1.ExchangeResponse_Refusal{Refusal: &channelv1.Refusal{
-		Reason: channelv1.Reason(r.Reason), Text: r.Text, Holder: toMember(r.Holder),
+		Reason: channelv1.Reason(r.Reason), Text: r.Text, Holder: toMember(r.Holder), Own: r.Own,
 	}}}
 }
 
 func fromRefusal(r *channelv1.Refusal) channel.Refusal {
-	return channel.Refusal{Reason: channel.Reason(r.GetReason()), Text: r.GetText(), Holder: fromMember(r.GetHolder())}
+	return channel.Refusal{Reason: channel.Reason(r.GetReason()), Text: r.GetText(), Holder: fromMember(r.GetHolder()), Own: r.GetOwn()}
 }
 
 func toMessage(m channel.Message) *channelv1.ExchangeRequest {
