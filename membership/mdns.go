@@ -1,0 +1,229 @@
+package membership
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/mdns"
+)
+
+const (
+	mdnsWindow   = 250 * time.Millisecond // how long answers to a question are waited for
+	mdnsInterval = 5 * time.Second
+	mdnsAnswers  = 1024 // per question; beyond, answers wait for the next
+	maxClusters  = 16   // other clusters that are logged
+)
+
+// MulticastConfig says what a node tells of itself by mDNS, and where.
+type MulticastConfig struct {
+	Cluster   string        // nodes of other clusters are ignored
+	Self      Member        // its ID and ChannelAddress are told
+	Interface string        // like "eth0"; empty: the one that holds Self.ChannelAddress
+	Interval  time.Duration // between questions once all is quiet; 0: 5 s
+}
+
+// Multicast is the provider that asks the local network by mDNS, and answers
+// others that ask. See the package's doc for what it does not do.
+type Multicast struct {
+	self     announcement
+	zone     *zone
+	iface    string
+	lo       bool
+	interval time.Duration
+	log      *slog.Logger
+	count    counters
+	foreign  map[string]bool // other clusters that were logged; Run's goroutine only
+}
+
+var _ Provider = (*Multicast)(nil)
+
+// NewMulticast chooses the interface and checks that multicast works over it
+// (see [CheckMulticast]; the group is joined for a moment). Errors name the
+// cure; those with [ErrNoMulticast] in their chain leave static addresses as a
+// way out. A loopback address is refused on an interface that leads to others.
+func NewMulticast(cfg MulticastConfig, log *slog.Logger) (*Multicast, error) {
+	if cfg.Cluster == "" {
+		return nil, errors.New("mdns needs the cluster's name: set cluster.name")
+	}
+	ifi, err := chooseInterface(cfg.Interface, cfg.Self.ChannelAddress)
+	if err != nil {
+		return nil, fmt.Errorf("interface for mdns: %w", err)
+	}
+	at, err := advertised(ifi, cfg.Self.ChannelAddress)
+	if err != nil {
+		return nil, fmt.Errorf("address to tell by mdns: %w", err)
+	}
+	lo := ifi.Flags&net.FlagLoopback != 0
+	if loopback(at) && !lo {
+		return nil, fmt.Errorf("channel address %s over interface %s: other machines can't reach a loopback address; set channel.address (or channel.advertise) to an address of %s (%s), or membership.interface = \"lo\" if all nodes run on this machine", at, ifi.Name, ifi.Name, ifi.ipv4())
+	}
+	if err := checkMulticast(ifi); err != nil {
+		return nil, err
+	}
+	self := announcement{cluster: cfg.Cluster, id: cfg.Self.ID, address: at}
+	z, err := newZone(self, ifi.ipv4())
+	if err != nil {
+		return nil, err
+	}
+	m := &Multicast{self: self, zone: z, iface: ifi.Name, lo: lo, interval: cfg.Interval, log: log, foreign: map[string]bool{}}
+	if m.interval <= 0 {
+		m.interval = mdnsInterval
+	}
+	return m, nil
+}
+
+// Name is "mdns".
+func (m *Multicast) Name() string { return "mdns" }
+
+// Interface is the name of the interface that is used.
+func (m *Multicast) Interface() string { return m.iface }
+
+// Stats is safe for concurrent use.
+func (m *Multicast) Stats() Stats { return m.count.stats() }
+
+// Run answers questions and asks: five times in the first 2 s, then each
+// interval ± 25 %. When multicast stops working it says so once and goes on
+// trying, so that it returns nothing but nil, up to 250 ms after ctx ended. The
+// library's own goroutines end by themselves a moment later.
+func (m *Multicast) Run(ctx context.Context, found func(Candidate)) error {
+	var r responder
+	defer r.close()
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		t.Reset(pause(n, m.interval, rand.Float64()))
+		m.report(m.ask(&r, found))
+	}
+}
+
+// pause is the time from the start of question n to the start of the next. The
+// first ones make up for lost packets; the jitter, r of [0, 1), keeps nodes
+// that were started together from asking together for ever.
+func pause(n int, interval time.Duration, r float64) time.Duration {
+	if first := []time.Duration{250, 250, 500, 1000}; n < len(first) {
+		return first[n] * time.Millisecond
+	}
+	return time.Duration(float64(interval) * (0.75 + r/2))
+}
+
+func (m *Multicast) report(err error) {
+	if !m.count.report(err) {
+		return
+	}
+	if err != nil {
+		m.log.Warn("members can't be asked for by mdns", "err", err)
+		return
+	}
+	m.log.Info("members can be asked for by mdns again")
+}
+
+// ask sends one question and gives out the answers.
+func (m *Multicast) ask(r *responder, found func(Candidate)) error {
+	// Where a join fails the library leaves a socket open; so it gets none to try.
+	ifi, err := namedInterface(m.iface)
+	if err != nil {
+		return err
+	}
+	if err := checkMulticast(ifi); err != nil {
+		return err
+	}
+	lib := log.New(noise{&m.count}, "", 0)
+	if err := r.keep(&ifi.Interface, m.zone, lib); err != nil {
+		return err
+	}
+	entries := make(chan *mdns.ServiceEntry, mdnsAnswers)
+	err = mdns.Query(&mdns.QueryParam{
+		Service: mdnsService, Domain: "local", Timeout: mdnsWindow, Interface: &ifi.Interface,
+		Entries: entries, DisableIPv6: true, Logger: lib,
+	})
+	if err != nil {
+		return fmt.Errorf("ask %s over %s: %w", group(), m.iface, err)
+	}
+	close(entries) // only after Query returned are entries whole, and the channel ours
+	for e := range entries {
+		m.answer(e, found)
+	}
+	return nil
+}
+
+// answer judges one entry. Others' services arrive here too.
+func (m *Multicast) answer(e *mdns.ServiceEntry, found func(Candidate)) {
+	if len(e.Name) < len(mdnsSuffix) || !strings.EqualFold(e.Name[len(e.Name)-len(mdnsSuffix):], mdnsSuffix) {
+		return
+	}
+	a, err := parseTXT(e.InfoFields)
+	switch {
+	case err != nil:
+		m.count.refused.Add(1)
+		m.log.Debug("mdns answer is of no use", "err", err)
+	case a.cluster != m.self.cluster:
+		m.count.foreign.Add(1)
+		m.stranger(a)
+	case a.id == m.self.id:
+	case loopback(a.address) && !m.lo:
+		m.count.refused.Add(1)
+		m.log.Debug("mdns answer from elsewhere names a loopback address", "member", a.id.String(), "addr", a.address)
+	default:
+		m.count.answers.Add(1)
+		found(Candidate{Address: a.address, From: m.Name()})
+	}
+}
+
+// stranger tells once of each other cluster: with a typing error in
+// cluster.name a node would otherwise stay alone without a word.
+func (m *Multicast) stranger(a announcement) {
+	if m.foreign[a.cluster] || len(m.foreign) >= maxClusters {
+		return
+	}
+	m.foreign[a.cluster] = true
+	m.log.Info("another cluster is on this network", "cluster", a.cluster, "own_cluster", m.self.cluster, "member", a.id.String(), "addr", a.address)
+}
+
+// responder is the answering side, bound to one interface while that exists.
+type responder struct {
+	index int
+	srv   *mdns.Server
+}
+
+// keep starts the server, or starts it anew when the interface was taken away
+// and another has come under its name: the old group membership went with it.
+func (r *responder) keep(ifi *net.Interface, z mdns.Zone, lib *log.Logger) error {
+	if r.srv != nil && r.index == ifi.Index {
+		return nil
+	}
+	r.close()
+	srv, err := mdns.NewServer(&mdns.Config{Zone: z, Iface: ifi, Logger: lib})
+	if err != nil {
+		return fmt.Errorf("answer at %s over %s: %w", group(), ifi.Name, err)
+	}
+	r.index, r.srv = ifi.Index, srv
+	return nil
+}
+
+func (r *responder) close() {
+	if r.srv != nil { // Shutdown of a nil server panics
+		_ = r.srv.Shutdown() // returns nil always
+		r.srv = nil
+	}
+}
+
+// noise counts what the library logs: a line or two for each packet on the
+// group that it can't read. Anybody can send those, so they don't reach our log.
+type noise struct{ count *counters }
+
+func (n noise) Write(line []byte) (int, error) {
+	n.count.noise.Add(1)
+	return len(line), nil
+}

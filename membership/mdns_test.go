@@ -1,0 +1,346 @@
+package membership
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/mdns"
+
+	"github.com/nodeserver/nodeserver/e2e/netns"
+)
+
+// node is a provider that runs on a host, and what it found.
+type node struct {
+	*Multicast
+	log *bytes.Buffer // read it after the node has stopped
+	end func()        // stops it and waits
+
+	mu   sync.Mutex
+	seen map[string]int
+}
+
+func (n *node) found(c Candidate) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.seen[c.Address]++
+}
+
+// saw is the addresses found since the last forget, sorted.
+func (n *node) saw() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var list []string
+	for a := range n.seen {
+		list = append(list, a)
+	}
+	slices.Sort(list)
+	return list
+}
+
+func (n *node) forget() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.seen)
+}
+
+// start runs a provider on the host, asking every 300 ms once it is quiet.
+func start(t *testing.T, h *netns.Host, cluster string, id ID, address string) *node {
+	t.Helper()
+	n := &node{seen: map[string]int{}, log: &bytes.Buffer{}}
+	cfg := MulticastConfig{Cluster: cluster, Self: Member{ID: id, ChannelAddress: address}, Interval: 300 * time.Millisecond}
+	var err error
+	h.Do(func() { n.Multicast, err = NewMulticast(cfg, slog.New(slog.NewTextHandler(n.log, nil))) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		h.Do(func() {
+			if err := n.Run(ctx, n.found); err != nil {
+				t.Errorf("run of %s: %v", id, err)
+			}
+		})
+	})
+	n.end = func() { cancel(); wg.Wait() }
+	t.Cleanup(n.end)
+	return n
+}
+
+// within polls until ok or fails the test with what is so instead.
+func within(t *testing.T, d time.Duration, ok func() bool, instead func() any) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(d); !ok(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v; instead: %v", d, instead())
+		}
+	}
+}
+
+func (n *node) sees(t *testing.T, d time.Duration, want ...string) {
+	t.Helper()
+	within(t, d, func() bool { return slices.Equal(n.saw(), want) }, func() any {
+		return []any{n.self.id, "saw", n.saw(), "wants", want, n.Stats()}
+	})
+}
+
+func TestMulticastFindsMembersOnABridge(t *testing.T) {
+	net := netns.New(t)
+	a, b, c := net.Host("a"), net.Host("b"), net.Host("c")
+	began := time.Now()
+	stranger := start(t, b, "other", ID{"n1", 9}, "10.77.1.2:5001")
+	n1 := start(t, a, "shop", ID{"n1", 1}, "10.77.1.1:4001")
+	n2 := start(t, b, "shop", ID{"n2", 2}, "0.0.0.0:4001") // told as the interface's address
+	n3 := start(t, c, "shop", ID{"n3", 3}, ":4001")
+	n1.sees(t, 2*time.Second, "10.77.1.2:4001", "10.77.1.3:4001")
+	n2.sees(t, 2*time.Second, "10.77.1.1:4001", "10.77.1.3:4001")
+	n3.sees(t, 2*time.Second, "10.77.1.1:4001", "10.77.1.2:4001")
+	t.Logf("all found after %v", time.Since(began))
+
+	within(t, 2*time.Second, func() bool { return n1.Stats().Foreign > 0 }, func() any { return n1.Stats() })
+	stranger.sees(t, 0)
+	if s := n1.Stats(); s.Errors != 0 || s.Problem != "" || s.Queries == 0 || s.Answers < 2 {
+		t.Errorf("stats of a quiet network: %+v", s)
+	}
+	n1.end()
+	if s := n1.log.String(); strings.Count(s, "another cluster") != 1 || !strings.Contains(s, "cluster=other") {
+		t.Errorf("another cluster is to be told of once, got\n%s", s)
+	}
+}
+
+func TestMulticastOnLoopback(t *testing.T) {
+	h := netns.Lo(t, "lo")
+	h.IP("route", "add", "224.0.0.0/4", "dev", "lo")
+	n1 := start(t, h, "shop", ID{"n1", 1}, "127.0.0.1:4001")
+	n2 := start(t, h, "shop", ID{"n2", 2}, "127.0.0.1:4002")
+	twin := start(t, h, "shop", ID{"n1", 7}, "127.0.0.1:4003") // a name taken twice is found, so that it can be told
+	n1.sees(t, 2*time.Second, "127.0.0.1:4002", "127.0.0.1:4003")
+	n2.sees(t, 2*time.Second, "127.0.0.1:4001", "127.0.0.1:4003")
+	twin.sees(t, 2*time.Second, "127.0.0.1:4001", "127.0.0.1:4002")
+}
+
+// The ordinary machine: multicast is routed elsewhere, nodes meet on lo.
+func TestMulticastOnLoopbackBesideANetwork(t *testing.T) {
+	h := netns.New(t).Host("a")
+	n1 := start(t, h, "shop", ID{"n1", 1}, "127.0.0.1:4001")
+	n2 := start(t, h, "shop", ID{"n2", 2}, "127.0.0.1:4002")
+	n1.sees(t, 2*time.Second, "127.0.0.1:4002")
+	n2.sees(t, 2*time.Second, "127.0.0.1:4001")
+}
+
+func TestMulticastSurvivesItsInterface(t *testing.T) {
+	nw := netns.New(t)
+	a, b := nw.Host("a"), nw.Host("b")
+	n1 := start(t, a, "shop", ID{"n1", 1}, "10.77.1.1:4001")
+	n2 := start(t, b, "shop", ID{"n2", 2}, "10.77.1.2:4001")
+	n1.sees(t, 2*time.Second, "10.77.1.2:4001")
+
+	// The cable is pulled and put back.
+	b.Unplug()
+	quiet := n1.Stats().Queries + 2
+	within(t, 3*time.Second, func() bool { return n1.Stats().Queries > quiet }, func() any { return n1.Stats() })
+	n1.forget()
+	b.Plug()
+	n1.sees(t, 2*time.Second, "10.77.1.2:4001")
+
+	// The interface goes, and later another comes under its name.
+	b.IP("link", "set", "eth0", "name", "old")
+	within(t, 2*time.Second, func() bool { return n2.Stats().Problem != "" }, func() any { return n2.Stats() })
+	if p := n2.Stats().Problem; p != `there is no interface "eth0" here (there are: lo 127.0.0.1, old 10.77.1.2)` {
+		t.Errorf("problem: %s", p)
+	}
+	fds := openFiles(t)
+	failed := n2.Stats().Errors
+	within(t, 5*time.Second, func() bool { return n2.Stats().Errors > failed+5 }, func() any { return n2.Stats() })
+	if now := openFiles(t); now > fds+6 { // n1 goes on and has some open while it asks
+		t.Errorf("%d files open, %d before: questions that can't be sent must not cost", now, fds)
+	}
+	n2.forget()
+	b.IP("link", "set", "old", "name", "eth0")
+	n2.sees(t, 3*time.Second, "10.77.1.1:4001")
+	n2.end()
+	if s := n2.log.String(); strings.Count(s, "can't be asked") != 1 || strings.Count(s, "again") != 1 {
+		t.Errorf("a failure and its end are to be told once each, got\n%s", s)
+	}
+}
+
+// An interface that was removed took the group membership along: the answering
+// side has to join anew on its successor.
+func TestMulticastJoinsASuccessor(t *testing.T) {
+	h := netns.Lo(t, "lo")
+	pair := func() {
+		h.IP("link", "add", "e0", "type", "veth", "peer", "name", "e1")
+		h.IP("addr", "add", "10.77.9.1/24", "dev", "e0")
+		h.IP("link", "set", "e1", "up")
+		h.IP("link", "set", "e0", "up")
+		h.IP("route", "add", "default", "dev", "e0")
+	}
+	pair()
+	n1 := start(t, h, "shop", ID{"n1", 1}, "10.77.9.1:4001")
+	n2 := start(t, h, "shop", ID{"n2", 2}, "10.77.9.1:4002")
+	n1.sees(t, 2*time.Second, "10.77.9.1:4002")
+	h.IP("link", "del", "e0")
+	within(t, 2*time.Second, func() bool { return n1.Stats().Problem != "" && n2.Stats().Problem != "" }, func() any { return n1.Stats() })
+	pair()
+	n1.forget()
+	n2.forget()
+	n1.sees(t, 3*time.Second, "10.77.9.1:4002")
+	n2.sees(t, 3*time.Second, "10.77.9.1:4001")
+}
+
+func TestMulticastBearsRubbish(t *testing.T) {
+	nw := netns.New(t)
+	a, b := nw.Host("a"), nw.Host("b")
+	n1 := start(t, a, "shop", ID{"n1", 1}, "10.77.1.1:4001")
+
+	// Somebody claims to be a member at this machine's loopback, another talks nonsense.
+	liar, err := newZone(announcement{"shop", ID{"n9", 9}, "127.0.0.1:4001"}, netip.MustParseAddr("10.77.1.2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Do(func() {
+		var r responder
+		ifi, err := net.InterfaceByName("eth0")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if err := r.keep(ifi, liar, log.New(io.Discard, "", 0)); err != nil {
+			t.Error(err)
+		}
+		t.Cleanup(r.close)
+		c, err := net.DialUDP("udp4", nil, group())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer func() { _ = c.Close() }()
+		for _, junk := range []string{"", "x", strings.Repeat("\xff", 100), "\x00\x00\x02\x00" + strings.Repeat("\x00", 8)} {
+			if _, err := c.Write([]byte(junk)); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	within(t, 3*time.Second, func() bool { s := n1.Stats(); return s.Noise > 0 && s.Refused > 0 }, func() any { return n1.Stats() })
+	n2 := start(t, b, "shop", ID{"n2", 2}, "10.77.1.2:4001")
+	n1.sees(t, 2*time.Second, "10.77.1.2:4001")
+	n2.sees(t, 2*time.Second, "10.77.1.1:4001")
+}
+
+func TestMulticastAnswerIsJudged(t *testing.T) {
+	self := announcement{"shop", ID{"n1", 1}, "10.0.0.1:4001"}
+	other := announcement{"shop", ID{"n2", 2}, "10.0.0.2:4001"}
+	suffix := "._nodeserver._tcp.local."
+	entry := func(name string, txt ...string) *mdns.ServiceEntry {
+		return &mdns.ServiceEntry{Name: name, InfoFields: txt}
+	}
+	told := func(a announcement) []string {
+		txt, err := a.txt()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return txt
+	}
+	for _, tc := range []struct {
+		name  string
+		entry *mdns.ServiceEntry
+		want  Stats
+	}{
+		{"a member", entry("x"+suffix, told(other)...), Stats{Answers: 1}},
+		{"a suffix in capitals", entry("X._NodeServer._TCP.local.", told(other)...), Stats{Answers: 1}},
+		{"an unknown field", entry("x"+suffix, append(told(other), "new=1")...), Stats{Answers: 1}},
+		{"a later life of this name", entry("x"+suffix, told(announcement{"shop", ID{"n1", 2}, "10.0.0.1:4001"})...), Stats{Answers: 1}},
+		{"this node itself", entry("x"+suffix, told(self)...), Stats{}},
+		{"another service", entry("x._printer._tcp.local.", told(other)...), Stats{}},
+		{"a short name", entry("local.", told(other)...), Stats{}},
+		{"another cluster", entry("x"+suffix, told(announcement{"Shop", ID{"n2", 2}, "10.0.0.2:4001"})...), Stats{Foreign: 1}},
+		{"a loopback address", entry("x"+suffix, told(announcement{"shop", ID{"n2", 2}, "127.0.0.1:4001"})...), Stats{Refused: 1}},
+		{"all of a machine", entry("x"+suffix, "c=shop", "id=n2", "inc=2", "a=0.0.0.0:4001"), Stats{Refused: 1}},
+		{"no boot", entry("x"+suffix, "c=shop", "id=n2", "a=10.0.0.2:4001"), Stats{Refused: 1}},
+		{"a bad name", entry("x"+suffix, "c=shop", "id=n 2", "inc=2", "a=10.0.0.2:4001"), Stats{Refused: 1}},
+		{"nothing", entry("x" + suffix), Stats{Refused: 1}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			m := &Multicast{self: self, log: slog.New(slog.DiscardHandler), foreign: map[string]bool{}}
+			n := uint64(0)
+			m.answer(tc.entry, func(c Candidate) {
+				n++
+				if c.From != "mdns" {
+					t.Errorf("from %q", c.From)
+				}
+			})
+			if got := m.Stats(); got != tc.want || n != tc.want.Answers {
+				t.Errorf("got %+v and %d proposed, want %+v", got, n, tc.want)
+			}
+		})
+	}
+}
+
+func TestPause(t *testing.T) {
+	at := time.Duration(0)
+	for n, want := range []time.Duration{0, 250, 500, 1000, 2000} {
+		if at != want*time.Millisecond {
+			t.Errorf("question %d is asked at %v, want %v ms", n, at, int(want))
+		}
+		at += pause(n, 5*time.Second, 0)
+	}
+	for r, want := range map[float64]time.Duration{0: 3750, 0.5: 5000, 1: 6250} {
+		if got := pause(9, 5*time.Second, r); got != want*time.Millisecond {
+			t.Errorf("pause with r=%v is %v, want %v ms", r, got, int(want))
+		}
+	}
+}
+
+func TestNewMulticastRefuses(t *testing.T) {
+	h := netns.New(t).Host("a")
+	member := func(at string) Member { return Member{ID: ID{"n1", 1}, ChannelAddress: at} }
+	for _, tc := range []struct {
+		name string
+		cfg  MulticastConfig
+		want string
+	}{
+		{"loopback over a network", MulticastConfig{Cluster: "shop", Self: member("127.0.0.1:4001"), Interface: "eth0"},
+			`channel address 127.0.0.1:4001 over interface eth0: other machines can't reach a loopback address; set channel.address (or channel.advertise) to an address of eth0 (10.77.1.1), or membership.interface = "lo" if all nodes run on this machine`},
+		{"unknown interface", MulticastConfig{Cluster: "shop", Self: member("127.0.0.1:4001"), Interface: "eth7"},
+			`interface for mdns: there is no interface "eth7" here (there are: lo 127.0.0.1, eth0 10.77.1.1)`},
+		{"another machine's address", MulticastConfig{Cluster: "shop", Self: member("192.0.2.9:4001")},
+			`interface for mdns: no interface here has the channel's address 192.0.2.9:4001: set membership.interface to one of lo 127.0.0.1, eth0 10.77.1.1`},
+		{"no cluster", MulticastConfig{Self: member("127.0.0.1:4001")}, `mdns needs the cluster's name: set cluster.name`},
+		{"long names", MulticastConfig{Cluster: strings.Repeat("ü", 30), Self: member("127.0.0.1:4001")},
+			`cluster name "` + strings.Repeat("ü", 30) + `", node name and address 127.0.0.1:4001 take 216 bytes in mDNS and may take 199: shorten cluster.name or advertise an IP address`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var err error
+			h.Do(func() { _, err = NewMulticast(tc.cfg, slog.New(slog.DiscardHandler)) })
+			if err == nil || err.Error() != tc.want {
+				t.Errorf("got  %v\nwant %s", err, tc.want)
+			}
+			if errors.Is(err, ErrNoMulticast) {
+				t.Error("a mistake in the configuration must not look like a machine without multicast")
+			}
+		})
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}
