@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"runtime/debug"
 	"sync"
 
@@ -24,32 +23,31 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, deltamanager.ErrNotReady)
 		return
 	}
-	v := &visit{app: a, request: r}
-	rw := &response{ResponseWriter: w, head: r.Method == http.MethodHead}
-	rw.commit = func() error { return v.commit(w.Header()) }
+	x := new(struct { // one allocation for both
+		response
+		visit
+	})
+	x.visit = visit{app: a, request: r}
+	x.response = response{ResponseWriter: w, visit: &x.visit}
 	defer func() {
 		if p := recover(); p != nil {
-			v.discard()
-			a.recovered(rw, r, p)
+			x.discard()
+			a.recovered(&x.response, r, p)
 		}
 	}()
-	a.handler.ServeHTTP(rw, a.inside(r, v))
-	rw.finish()
-	v.late()
+	a.handler.ServeHTTP(&x.response, a.inside(r, &x.visit))
+	x.finish()
+	x.late()
 }
 
 // inside is the request as the app sees it: below its path, with its session.
 func (a *app) inside(r *http.Request, v *visit) *http.Request {
-	in := r.WithContext(webapps.WithSource(r.Context(), v))
 	prefix := len(a.path) - 1
-	u := new(url.URL)
-	*u = *r.URL
-	u.Path = r.URL.Path[prefix:]
-	if len(u.RawPath) > prefix {
-		u.RawPath = r.URL.RawPath[prefix:]
+	if len(r.URL.RawPath) > prefix {
+		r.URL.RawPath = r.URL.RawPath[prefix:]
 	}
-	in.URL = u
-	return in
+	r.URL.Path = r.URL.Path[prefix:] // the request is this pipeline's own: nobody looks at it any more
+	return r.WithContext(webapps.WithSource(r.Context(), v))
 }
 
 // recovered answers for a handler that panicked; its writes are discarded.
@@ -70,7 +68,7 @@ func (a *app) recovered(w *response, r *http.Request, p any) {
 	rand.Read(b[:]) //nolint:errcheck // never fails
 	id := hex.EncodeToString(b[:])
 	a.panics.Add(1)
-	a.log.Error("handler panicked", "error_id", id, "method", r.Method, "path", r.URL.Path, "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+	a.log.Error("handler panicked", "error_id", id, "method", r.Method, "path", a.path+r.URL.Path[1:], "err", fmt.Sprint(p), "stack", string(debug.Stack()))
 	if w.released {
 		panic(http.ErrAbortHandler) // the answer can't be taken back: break it off, so that nobody takes it for whole
 	}

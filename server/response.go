@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 // holdBytes is how much of a body is held until the commit. A larger one, or a
@@ -21,13 +22,13 @@ const holdBytes = 64 << 10
 // Unwrap whatever http.ResponseController asks for.
 type response struct {
 	http.ResponseWriter
-	commit func() error // settles session and cookie; called once, before the first byte
+	visit *visit // settles session and cookie, once, before the first byte
 
 	status   int
-	body     []byte
+	body     []byte // held; starts in small
+	small    [512]byte
 	released bool // the head has gone out: everything passes through
 	refused  bool // the commit failed: another answer has gone out instead
-	head     bool // HEAD: no body follows
 }
 
 // Unwrap is for http.ResponseController.
@@ -51,7 +52,7 @@ func (w *response) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	if !w.released && len(w.body)+len(b) <= holdBytes {
-		w.hold(len(b))
+		w.hold()
 		w.body = append(w.body, b...)
 		return len(b), nil
 	}
@@ -67,17 +68,17 @@ func (w *response) WriteString(s string) (int, error) {
 	if w.released || w.refused || len(w.body)+len(s) > holdBytes {
 		return w.Write([]byte(s))
 	}
-	w.hold(len(s))
+	w.hold()
 	w.body = append(w.body, s...)
 	return len(s), nil
 }
 
-func (w *response) hold(n int) {
+func (w *response) hold() {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
 	if w.body == nil {
-		w.body = make([]byte, 0, max(n, 512))
+		w.body = w.small[:0]
 	}
 }
 
@@ -87,7 +88,7 @@ func (w *response) release() {
 		return
 	}
 	w.released = true
-	if err := w.commit(); err != nil {
+	if err := w.visit.commit(w.Header()); err != nil {
 		w.refused = true
 		refuse(w.ResponseWriter, err)
 		w.body = nil
@@ -102,12 +103,26 @@ func (w *response) release() {
 	}
 }
 
-// finish ends the response after the handler has returned.
+// finish ends the response after the handler has returned. All of a held body
+// is known, so its length is told; net/http does that for short ones only.
 func (w *response) finish() {
-	if !w.released && w.status != 0 && !w.head && bodyAllowed(w.status) && w.Header()["Content-Length"] == nil && w.Header()["Transfer-Encoding"] == nil {
+	if !w.released && w.lengthKnown() {
 		w.Header()["Content-Length"] = []string{strconv.Itoa(len(w.body))}
 	}
 	w.release()
+}
+
+func (w *response) lengthKnown() bool {
+	h := w.Header()
+	if len(w.body) <= 2048 || !bodyAllowed(w.status) || h["Content-Length"] != nil || h["Transfer-Encoding"] != nil {
+		return false
+	}
+	for name := range h {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			return false
+		}
+	}
+	return true
 }
 
 func bodyAllowed(status int) bool {
@@ -127,7 +142,7 @@ func (w *response) Flush() { _ = w.FlushError() }
 func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if !w.released {
 		w.released = true
-		if err := w.commit(); err != nil {
+		if err := w.visit.commit(w.Header()); err != nil {
 			return nil, nil, err
 		}
 	}
