@@ -51,8 +51,8 @@ func (w *response) Write(b []byte) (int, error) {
 	if w.refused {
 		return len(b), nil
 	}
+	w.implyOK()
 	if !w.released && len(w.body)+len(b) <= holdBytes {
-		w.hold()
 		w.body = append(w.body, b...)
 		return len(b), nil
 	}
@@ -65,17 +65,18 @@ func (w *response) Write(b []byte) (int, error) {
 
 // WriteString saves the copy that Write([]byte(s)) would make.
 func (w *response) WriteString(s string) (int, error) {
+	w.implyOK()
 	if w.released || w.refused || len(w.body)+len(s) > holdBytes {
 		return w.Write([]byte(s))
 	}
-	w.hold()
 	w.body = append(w.body, s...)
 	return len(s), nil
 }
 
-func (w *response) hold() {
-	if w.status == 0 {
-		w.status = http.StatusOK
+// implyOK is the status of a body without one, and a place to hold the body.
+func (w *response) implyOK() {
+	if w.status == 0 && !w.released {
+		w.WriteHeader(http.StatusOK)
 	}
 	if w.body == nil {
 		w.body = w.small[:0]
@@ -151,11 +152,13 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // ReadFrom commits, and lets net/http copy as cheaply as it can.
 func (w *response) ReadFrom(r io.Reader) (int64, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
+	w.implyOK()
 	// What is short enough is held like any other body.
-	n, err := io.CopyN(writerOnly{w}, r, int64(holdBytes-len(w.body)))
+	n := int64(0)
+	var err error
+	if !w.released {
+		n, err = io.CopyN(writerOnly{w}, r, int64(holdBytes-len(w.body)))
+	}
 	if err != nil {
 		if err == io.EOF { //nolint:errorlint // CopyN returns io.EOF itself
 			err = nil

@@ -278,3 +278,5 @@ func TestTakenPortIsSaid(t *testing.T) {
 		t.Errorf("got %v, want %s…", err, want)
 	}
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -22,6 +22,7 @@ const (
 	firstRetry  = 100 * time.Millisecond // of a watch that broke; doubles
 	slowRetry   = 2 * time.Second        // up to this
 	quietFaults = 3                      // attempts before a watch that fails is logged
+	forgetAfter = time.Minute            // without being proposed or named, an address that fails is dropped
 )
 
 // Members is a Source that asks the cluster who is there: of the members that
@@ -36,15 +37,15 @@ type Members struct {
 
 	mu      sync.Mutex
 	wg      sync.WaitGroup
-	watched map[string]bool
-	live    []*report // of watches that are up
+	watched map[string]time.Time // address: when it was last proposed or named
+	live    []*report            // of watches that are up
 }
 
 var _ Source = (*Members)(nil)
 
 // NewMembers returns a Source that has opened nothing yet.
 func NewMembers(providers []membership.Provider, watch WatchFunc, log *slog.Logger) *Members {
-	return &Members{providers: providers, watch: watch, log: log, watched: map[string]bool{}}
+	return &Members{providers: providers, watch: watch, log: log, watched: map[string]time.Time{}}
 }
 
 // Run implements Source. It ends early when all providers have failed. To be
@@ -57,7 +58,7 @@ func (m *Members) Run(ctx context.Context, update func([]Node)) error {
 	failed := make(chan error, len(m.providers))
 	for _, p := range m.providers {
 		providers.Go(func() {
-			err := p.Run(ctx, func(c membership.Candidate) { m.follow(ctx, c.Address, true) })
+			err := p.Run(ctx, func(c membership.Candidate) { m.follow(ctx, c.Address) })
 			if err != nil && ctx.Err() == nil {
 				failed <- fmt.Errorf("membership provider %s: %w", p.Name(), err)
 			}
@@ -86,39 +87,49 @@ func (m *Members) await(ctx context.Context, failed <-chan error) error {
 	}
 }
 
-// follow starts a watch at the address unless there is one. Proposed addresses
-// are followed for ever, others as long as a member names them.
-func (m *Members) follow(ctx context.Context, addr string, proposed bool) {
+// follow starts a watch at the address unless there is one.
+func (m *Members) follow(ctx context.Context, addr string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if ctx.Err() != nil || m.watched[addr] || len(m.watched) >= maxWatches {
+	_, is := m.watched[addr]
+	if ctx.Err() != nil || !is && len(m.watched) >= maxWatches {
 		return
 	}
-	m.watched[addr] = true
-	m.wg.Go(func() { m.keepWatching(ctx, addr, proposed) })
+	m.watched[addr] = time.Now()
+	if !is {
+		m.wg.Go(func() { m.keepWatching(ctx, addr) })
+	}
 }
 
-func (m *Members) keepWatching(ctx context.Context, addr string, proposed bool) {
+func (m *Members) keepWatching(ctx context.Context, addr string) {
 	wait, faults := firstRetry, 0
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && !m.forget(addr) {
 		r := &report{addr: addr}
 		err := m.watch(ctx, addr, func(list []membership.Status) {
 			wait, faults = firstRetry, 0
 			m.told(ctx, r, list)
 		})
 		m.broke(ctx, r)
-		if !proposed && !m.isNamed(addr) {
-			break
-		}
 		if faults++; faults == quietFaults && ctx.Err() == nil {
 			m.log.Warn("member list not available", "addr", addr, "err", err)
 		}
 		sleep(ctx, wait)
 		wait = min(2*wait, slowRetry)
 	}
+}
+
+// forget drops the address if nobody has spoken of it for long.
+func (m *Members) forget(addr string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if slices.Contains(addresses(m.live), addr) {
+		m.watched[addr] = time.Now()
+	}
+	if time.Since(m.watched[addr]) < forgetAfter {
+		return false
+	}
 	delete(m.watched, addr)
+	return true
 }
 
 func sleep(ctx context.Context, d time.Duration) {
@@ -138,7 +149,7 @@ func (m *Members) told(ctx context.Context, r *report, list []membership.Status)
 	named := addresses(m.live)
 	m.mu.Unlock()
 	for _, addr := range named {
-		m.follow(ctx, addr, false)
+		m.follow(ctx, addr)
 	}
 	m.tell(ctx)
 }
@@ -165,10 +176,4 @@ func (m *Members) tell(ctx context.Context) {
 	if any && ctx.Err() == nil {
 		m.update(list)
 	}
-}
-
-func (m *Members) isNamed(addr string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Contains(addresses(m.live), addr)
 }

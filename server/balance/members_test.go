@@ -67,12 +67,19 @@ func (p proposes) Run(ctx context.Context, found func(membership.Candidate)) err
 	if p == nil {
 		return errors.New("no multicast route")
 	}
-	for _, a := range p {
-		found(membership.Candidate{Address: a})
-		found(membership.Candidate{Address: a})
+	again := time.NewTicker(5 * time.Second)
+	defer again.Stop()
+	for {
+		for _, a := range p {
+			found(membership.Candidate{Address: a})
+			found(membership.Candidate{Address: a})
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-again.C:
+		}
 	}
-	<-ctx.Done()
-	return nil
 }
 
 func TestMembersFollowsTheCluster(t *testing.T) {
@@ -112,15 +119,18 @@ func TestMembersFollowsTheCluster(t *testing.T) {
 		c.set("b:4001", "a", "b", "c") // found through a
 		after(2)
 		expect("a=a:8081 b=b:8081 c=c:8081")
+		after(90) // c's own list was never to be had
+		expect("a=a:8081 b=b:8081 c=c:8081")
 		c.set("a:4001") // a dies
 		c.set("b:4001", "b", "c")
 		after(1)
 		expect("b=b:8081 c=c:8081")
 		c.set("b:4001") // and b: now there's nobody to ask
-		after(60)
+		after(90)
 		expect("b=b:8081 c=c:8081")
-		c.set("a:4001", "a") // proposed ones are tried for ever
-		after(2)
+		c.set("b:4001", "b") // nobody speaks of b any more
+		c.set("a:4001", "a") // but a is still proposed
+		after(90)
 		expect("a=a:8081")
 		stop()
 		if err := <-done; err != nil {

@@ -1,0 +1,164 @@
+package demo
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// finding is what an answer shows.
+type finding int
+
+const (
+	good finding = iota
+	repeated
+	lostWrite
+	lostSession
+	skipped
+)
+
+// judge compares an answer with the visitor's last count. It is pure.
+func judge(last, n int, sameSession, duringKill bool) finding {
+	switch {
+	case last > 0 && !sameSession:
+		return lostSession
+	case n == last+1:
+		return good
+	case n <= last:
+		return lostWrite
+	case duringKill:
+		return repeated
+	}
+	return skipped
+}
+
+// ledger gathers what all visitors find. Safe for concurrent use.
+type ledger struct {
+	mu     sync.Mutex
+	result Result
+	killed [2]time.Time // when the signal was about to be sent, and when the node was gone; zero before
+	moves  []wait       // first answers after the kill of those who had to move
+}
+
+// wait is a visitor's wait for one answer.
+type wait struct {
+	asked, answered time.Time
+	node            string
+}
+
+// killing notes when the kill began, and when it was over (zero: not yet).
+func (l *ledger) killing(from, to time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.killed = [2]time.Time{from, to}
+}
+
+// duringKill tells whether a request was under way at the kill; mu is held.
+func (l *ledger) duringKill(w wait) bool {
+	from, to := l.killed[0], l.killed[1]
+	return !from.IsZero() && w.answered.After(from) && (to.IsZero() || w.asked.Before(to))
+}
+
+// answer enters one answer of a visitor.
+func (l *ledger) answer(visitor, last, n int, sameSession bool, w wait) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.result.Requests++
+	what := ""
+	switch judge(last, n, sameSession, l.duringKill(w)) {
+	case repeated:
+		l.result.Repeated++
+	case lostSession:
+		l.result.LostSessions++
+		what = fmt.Sprintf("got a new session after count %d", last)
+	case lostWrite:
+		l.result.LostWrites += last + 1 - n
+		what = fmt.Sprintf("count %d after %d", n, last)
+	case skipped:
+		l.result.Errors++
+		what = fmt.Sprintf("count %d after %d, without a failover", n, last)
+	}
+	if what != "" {
+		l.wrong(visitor, what+", from "+w.node)
+	}
+}
+
+// moved enters the first answer after the kill of a visitor of the killed node.
+func (l *ledger) moved(w wait) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.moves = append(l.moves, w)
+}
+
+// failed enters a request without a good answer.
+func (l *ledger) failed(visitor int, what string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.result.Requests++
+	l.result.Errors++
+	l.wrong(visitor, what)
+}
+
+// unconfirmed enters an answer that came though no other node had confirmed
+// the write in time.
+func (l *ledger) unconfirmed() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.result.Unconfirmed++
+}
+
+// wrong keeps the first thing wrong; mu is held.
+func (l *ledger) wrong(visitor int, what string) {
+	if l.result.Problem == "" {
+		l.result.Problem = fmt.Sprintf("%s visitor %d: %s", time.Now().Format(clock), visitor, what)
+	}
+}
+
+func (l *ledger) snapshot() (Result, []wait) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.result, append([]wait(nil), l.moves...)
+}
+
+// Result is what a demo found. Durations are in milliseconds.
+type Result struct {
+	Schema       string  `json:"schema"` // nodeserver.demo/1
+	Pass         bool    `json:"pass"`
+	Problem      string  `json:"problem,omitempty"` // first thing wrong
+	Logs         string  `json:"logs,omitempty"`    // folder, kept if something is wrong
+	Discovery    string  `json:"discovery"`         // mdns or static
+	Requests     int     `json:"requests"`
+	Errors       int     `json:"errors"`
+	LostWrites   int     `json:"lost_writes"`
+	LostSessions int     `json:"lost_sessions"`
+	Repeated     int     `json:"repeated"`    // counted twice: under way at the kill, asked again elsewhere
+	Unconfirmed  int     `json:"unconfirmed"` // answered before another node had the write
+	Killed       string  `json:"killed"`      // node
+	KilledHomeOf int     `json:"killed_home"` // visitors it served
+	FirstAnswer  float64 `json:"first_ms"`    // from SIGKILL to the first answer to one of them
+	Failover     float64 `json:"failover_ms"` // longest that one of them waited for the answer that moved him
+	GoneAfter    float64 `json:"gone_ms"`     // until the others had removed it
+	ReadyAfter   float64 `json:"ready_ms"`    // from its new start to ready
+	WholeAfter   float64 `json:"whole_ms"`    // and until it had all sessions
+	Seconds      float64 `json:"seconds"`     // the whole run
+	Events       []Event `json:"events"`
+}
+
+// Line is the verdict for people.
+func (r Result) Line() string {
+	sum := fmt.Sprintf("%d requests, %d errors, %d lost writes, %d lost sessions, failover %s",
+		r.Requests, r.Errors, r.LostWrites, r.LostSessions, inMS(r.Failover))
+	if r.Pass {
+		return "PASS " + sum
+	}
+	return fmt.Sprintf("FAIL %s; first: %s; logs: %s", sum, r.Problem, r.Logs)
+}
+
+func inMS(ms float64) string {
+	if ms < 10 {
+		return fmt.Sprintf("%.1f ms", ms)
+	}
+	return fmt.Sprintf("%.0f ms", ms)
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
