@@ -109,10 +109,9 @@ func (t *table) forget(b *bucket, k Key) {
 }
 
 // merge merges registers into a session of the bucket, and keeps the sum and the
-// index right. It reports whether anything changed. Called with b.mu held.
-func (t *table) merge(b *bucket, s *session, regs []register, configured time.Duration) bool {
+// index right. It returns the names of those that changed. Called with b.mu held.
+func (t *table) merge(b *bucket, s *session, regs []register, configured time.Duration) (changed []string) {
 	before := s.digest(t.seed)
-	changed := false
 	for _, r := range regs {
 		old, had := Auth{}, false
 		if r.name == authName {
@@ -121,7 +120,7 @@ func (t *table) merge(b *bucket, s *session, regs []register, configured time.Du
 		if !s.merge(t.seed, r) {
 			continue
 		}
-		changed = true
+		changed = append(changed, r.name)
 		if r.name == authName {
 			if had {
 				t.unindex(old.Tag, s)
@@ -133,7 +132,7 @@ func (t *table) merge(b *bucket, s *session, regs []register, configured time.Du
 			s.maxInactive = a.inactive(configured)
 		}
 	}
-	if changed {
+	if len(changed) > 0 {
 		b.sum.Add(s.digest(t.seed) - before)
 	}
 	return changed
@@ -156,5 +155,3 @@ func (b *bucket) keys() []Key { return slices.SortedFunc(maps.Keys(b.sessions), 
 func (b *bucket) dead() []Key { return slices.SortedFunc(maps.Keys(b.tombs), compareKeys) }
 
 func compareKeys(a, b Key) int { return slices.Compare(a[:], b[:]) }
-
-func sortKeys(keys []Key) { slices.SortFunc(keys, compareKeys) }

@@ -31,6 +31,10 @@ type Config struct {
 	Seed uint64    // of digests; the same at all members
 	Wall time.Time // wall clock at now = 0
 	Rand io.Reader // of keys; crypto/rand.Reader outside simulations
+
+	// Observe, optional, is told what happens to sessions: after the fact, from
+	// whichever goroutine caused it, without a lock held. It must not block.
+	Observe func(Event)
 }
 
 // Acks says what a commit waits for besides the local merge.

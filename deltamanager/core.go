@@ -176,9 +176,11 @@ func (c *Core) CreateKey(now time.Duration, k Key, tag Tag, tx Tx) (Ref, Receipt
 	regs := []register{{authName, stamp, auth.append(nil)}}
 	regs = appendWrites(regs, tx.Writes, stamp)
 	c.table.add(b, s)
-	c.table.merge(b, s, regs, c.cfg.MaxInactive)
+	changed := c.table.merge(b, s, regs, c.cfg.MaxInactive)
 	c.log.publish(&change{pos: pos, key: s.key, all: true})
+	events := c.events(s, true, false, changed, tag)
 	b.mu.Unlock()
+	c.observe(events)
 	c.stats.created.Add(1)
 	c.wakeAll(false)
 	return Ref{c, s, c.stats.pauses.Load()}, Receipt{stamp, pos, true}, nil
@@ -209,8 +211,10 @@ func (c *Core) Commit(now time.Duration, r Ref, tx Tx) (Receipt, error) {
 		}
 	}
 	if tx.Invalidate {
+		events := c.ended(Invalidated, b.sessions[s.key], false)
 		receipt := c.invalidate(now, b, s.key)
 		b.mu.Unlock()
+		c.observe(events)
 		c.wakeAll(true)
 		return receipt, nil
 	}
@@ -231,32 +235,31 @@ func (c *Core) Commit(now time.Duration, r Ref, tx Tx) (Receipt, error) {
 		b.mu.Unlock()
 		return Receipt{}, err
 	}
-	receipt := c.write(now, b, s, tx)
+	receipt, events := c.write(now, b, s, tx)
 	b.mu.Unlock()
+	c.observe(events)
 	c.wakeAll(tx.Auth != nil)
 	return receipt, nil
 }
 
 // write merges and logs the writes. Called with b.mu held.
-func (c *Core) write(now time.Duration, b *bucket, s *session, tx Tx) Receipt {
+func (c *Core) write(now time.Duration, b *bucket, s *session, tx Tx) (Receipt, []Event) {
 	pos := c.log.reserve()
 	stamp := Stamp{c.clock.tick(now), c.cfg.Self.Boot}
 	regs := make([]register, 0, len(tx.Writes)+1)
+	var tag Tag
 	if tx.Auth != nil {
 		a, _ := s.auth()
+		tag = a.Tag
 		tx.Auth(&a)
 		regs = append(regs, register{authName, stamp, a.append(nil)})
 	}
 	regs = appendWrites(regs, tx.Writes, stamp)
-	names := make([]string, len(regs))
-	for i := range regs {
-		names[i] = regs[i].name
-	}
-	c.table.merge(b, s, regs, c.cfg.MaxInactive)
+	names := c.table.merge(b, s, regs, c.cfg.MaxInactive) // all of them: the stamp is the newest
 	s.told = now
 	c.log.publish(&change{pos: pos, key: s.key, names: names})
 	c.stats.commits.Add(1)
-	return Receipt{stamp, pos, true}
+	return Receipt{stamp, pos, true}, c.events(s, false, false, names, tag)
 }
 
 // invalidate buries the session and logs it. Called with b.mu held.
@@ -310,46 +313,54 @@ func (c *Core) wakeAll(urgent bool) {
 // about it. Repair tells that the delta answers a repair, so that ages in it
 // count only with news: else two members would tell each other for ever that a
 // session was used a little later.
-func (c *Core) apply(now time.Duration, d *delta, repair bool) (v verdict) {
+func (c *Core) apply(now time.Duration, d *delta, repair bool) verdict {
 	b := c.table.of(d.key)
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	v, events := c.applyLocked(now, b, d, repair)
+	b.mu.Unlock()
+	c.observe(events)
+	return v
+}
+
+func (c *Core) applyLocked(now time.Duration, b *bucket, d *delta, repair bool) (v verdict, events []Event) {
 	if until, dead := b.tombs[d.key]; dead {
 		v.dead = !d.dead && until > now
-		return v
+		return v, nil
 	}
 	s := b.sessions[d.key]
 	if d.dead {
 		c.applyDead(now, b, s, d)
-		return v
+		return v, c.ended(Invalidated, s, true)
 	}
 	if d.expired {
 		if s != nil && s.last <= now-d.idle+expirySlack {
 			c.table.remove(b, s)
 			c.stats.expired.Add(1)
+			events = c.ended(Expired, s, true)
 		}
-		return v
+		return v, events
 	}
 	fresh := s == nil
 	if fresh {
 		if len(d.regs) == 0 || c.tooOld(d) {
 			v.missing = len(d.regs) == 0 && !c.tooOld(d)
-			return v
+			return v, nil
 		}
 		s = &session{key: d.key, created: now - d.age, last: now - d.idle, partial: !d.full, maxInactive: c.cfg.MaxInactive}
 		c.table.add(b, s)
 	}
+	old, _ := s.auth()
 	changed := c.table.merge(b, s, d.regs, c.cfg.MaxInactive)
 	if d.full {
 		s.partial = false
 		s.created = min(s.created, now-d.age)
 	}
-	if fresh || changed || !repair {
+	if fresh || len(changed) > 0 || !repair {
 		s.last = max(s.last, now-d.idle)
 	}
 	v.missing = s.partial
-	v.changed = changed
-	return v
+	v.changed = len(changed) > 0
+	return v, c.events(s, fresh, true, changed, old.Tag)
 }
 
 // verdict is what follows from a delta.

@@ -1,6 +1,9 @@
 package deltamanager
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Tick lets time pass: heartbeats, acknowledgements that are due, frames to
 // send again, repairs, expiry, readiness. Call it about every 50 ms.
@@ -96,27 +99,32 @@ func (c *Core) sweep(now time.Duration) {
 // the node where a session was used last tells them when it ends.
 func (c *Core) sweepBucket(now time.Duration, b *bucket) (hints bool) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	for k, until := range b.tombs {
 		if until <= now {
 			c.table.forget(b, k)
 		}
 	}
-	var over []Key
-	for k, s := range b.sessions {
+	var over []*session
+	for _, s := range b.sessions {
 		if s.expired(now, c.cfg.AbsoluteLifetime) {
-			over = append(over, k)
+			over = append(over, s)
 		}
 	}
-	sortKeys(over)
-	for _, k := range over {
-		s := b.sessions[k]
+	slices.SortFunc(over, func(a, b *session) int { return compareKeys(a.key, b.key) })
+	for _, s := range over {
 		c.table.remove(b, s)
 		c.stats.expired.Add(1)
-		if s.served > 0 && s.served >= s.last {
-			c.log.publish(&change{pos: c.log.reserve(), key: k, over: expired, last: s.last})
+		if s.mine() {
+			c.log.publish(&change{pos: c.log.reserve(), key: s.key, over: expired, last: s.last})
 			hints = true
 		}
 	}
+	b.mu.Unlock()
+	for _, s := range over {
+		c.observe(c.ended(Expired, s, !s.mine() && !c.expiresHere()))
+	}
 	return hints
 }
+
+// mine tells whether this node used the session last, as far as it knows.
+func (s *session) mine() bool { return s.served > 0 && s.served >= s.last }

@@ -1,0 +1,77 @@
+package deltamanager
+
+// EventKind says what happened to a session.
+type EventKind uint8
+
+// Kinds of events.
+const (
+	Created EventKind = iota
+	AttributeChanged
+	IDChanged
+	Invalidated
+	Expired
+)
+
+// Event is something that happened to a session. Each event is local at one
+// node, where it was decided, and remote at the others. Exactly one, but for
+// this: a session that expires after the node that used it last has died is
+// expired by the member with the smallest name, and by two if these can't reach each other.
+type Event struct {
+	Kind   EventKind
+	Key    Key
+	Name   string                   // of the attribute
+	Remote bool                     // decided at another node
+	Value  func(name string) []byte // reads an attribute, also of a session that has ended
+}
+
+// observe reports events, if anybody listens. Never called with a lock held.
+func (c *Core) observe(events []Event) {
+	for _, e := range events {
+		c.cfg.Observe(e)
+	}
+}
+
+// events are what a merge of these registers into s means. Called with the
+// bucket's lock held; nil unless somebody listens.
+func (c *Core) events(s *session, fresh, remote bool, changed []string, oldTag Tag) []Event {
+	if c.cfg.Observe == nil {
+		return nil
+	}
+	value := Ref{c: c, s: s}.Get
+	var list []Event
+	if fresh {
+		list = append(list, Event{Kind: Created, Key: s.key, Remote: remote, Value: value})
+	}
+	for _, name := range changed {
+		switch a, _ := s.auth(); {
+		case name != authName:
+			list = append(list, Event{Kind: AttributeChanged, Key: s.key, Name: name, Remote: remote, Value: value})
+		case !fresh && a.Tag != oldTag:
+			list = append(list, Event{Kind: IDChanged, Key: s.key, Remote: remote, Value: value})
+		}
+	}
+	return list
+}
+
+// ended is the event of a session that was removed; nil unless somebody
+// listens. Nothing changes it any more, so its values are read without a lock.
+func (c *Core) ended(kind EventKind, s *session, remote bool) []Event {
+	if c.cfg.Observe == nil || s == nil {
+		return nil
+	}
+	return []Event{{Kind: kind, Key: s.key, Remote: remote, Value: s.get}}
+}
+
+// expiresHere tells whether this node speaks for the end of a session that
+// another one used last, and has not told of its end: that one must be gone.
+func (c *Core) expiresHere() bool {
+	for _, l := range *c.links.Load() {
+		l.mu.Lock()
+		smaller := l.up && compareIDs(l.id, c.cfg.Self) < 0
+		l.mu.Unlock()
+		if smaller {
+			return false
+		}
+	}
+	return true
+}
