@@ -104,7 +104,7 @@ func (g graph) distant(a arrow, name string) []string {
 	var out []string
 	for to, way := range g.ways(g.module + "/" + name) {
 		bad := slices.ContainsFunc(a.far, func(f string) bool { return within(to, f) })
-		if p := g.pkgs[to]; a.stdOnly && !p.Standard && !within(to, g.module) {
+		if p := g.pkgs[to]; a.stdOnly && !p.Standard && !within(to, g.module) && to != "C" { // cgo's, no package
 			bad = true
 		}
 		if bad {
