@@ -22,6 +22,7 @@ type candidate struct {
 	since  time.Time // of failing
 	taken  time.Time // since when the name is refused there as taken
 	gaveUp bool      // said that nobody answers
+	plain  bool      // the last dial met ErrPlain
 	err    error     // this node's problem there: *DuplicateNameError, *SupersededError
 	nudge  bell
 	cancel context.CancelFunc
@@ -308,9 +309,12 @@ func (c *Channel) nameTaken(d *candidate, now time.Time, r *Refusal) {
 // sayWhy logs what an operator should know of, once: differences at once,
 // silence after a while.
 func (c *Channel) sayWhy(d *candidate, now time.Time, r *Refusal, err error) {
+	before := d.plain
+	d.plain = errors.Is(err, ErrPlain)
 	switch {
 	case errors.Is(err, errAlias) || errors.Is(err, errLeaving) || r.Reason == RefusedLeaving:
-	case errors.Is(err, ErrSecret), errors.Is(err, ErrPlain):
+	case d.plain && !before: // or it was just about to stop
+	case errors.Is(err, ErrSecret), d.plain:
 		c.noteLocked("out/"+d.addr, err.Error(), "connection refused", "addr", d.addr, "err", err)
 	case r.Reason != 0:
 		c.noteLocked("out/"+d.addr, r.Text, "refused by node", "addr", d.addr, "err", r.Text)

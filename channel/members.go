@@ -2,6 +2,7 @@ package channel
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -67,9 +68,9 @@ func (c *Channel) isSettled() bool {
 func (c *Channel) Problem() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, d := range c.cands {
-		if d.err != nil {
-			return d.err
+	for _, addr := range slices.Sorted(maps.Keys(c.cands)) {
+		if err := c.cands[addr].err; err != nil {
+			return err
 		}
 	}
 	return nil

@@ -17,15 +17,17 @@ import (
 // server are the credentials for serving. failed is told of handshakes that
 // fail because the two sides' security differs.
 func (s Security) server(failed func(addr string, err error)) credentials.TransportCredentials {
-	if !s.TLS() {
-		return &handshaker{TransportCredentials: insecure.NewCredentials()}
+	h := &handshaker{failed: failed, plain: !s.TLS()}
+	h.TransportCredentials = insecure.NewCredentials()
+	if s.TLS() {
+		h.TransportCredentials = credentials.NewTLS(s.serve)
 	}
-	return &handshaker{TransportCredentials: credentials.NewTLS(s.serve), failed: failed}
+	return h
 }
 
 // client are the credentials for dialling. note is told why a connection fails.
 func (s Security) client(note func(error)) credentials.TransportCredentials {
-	h := &handshaker{note: note}
+	h := &handshaker{note: note, plain: !s.TLS()}
 	h.TransportCredentials = insecure.NewCredentials()
 	if s.TLS() {
 		h.TransportCredentials = credentials.NewTLS(s.dial)
@@ -37,17 +39,24 @@ func (s Security) client(note func(error)) credentials.TransportCredentials {
 // makes them text (client), or tells nobody (server).
 type handshaker struct {
 	credentials.TransportCredentials
-	failed func(addr string, err error)
-	note   func(error)
+	plain  bool                         // no TLS on this side
+	failed func(addr string, err error) // of a server
+	note   func(error)                  // of a client
 }
 
 // ServerHandshake proves the two sides to each other.
 func (h *handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	c, info, err := h.TransportCredentials.ServerHandshake(raw)
-	if err != nil && h.failed != nil {
-		if why := differs(err); why != nil {
-			h.failed(raw.RemoteAddr().String(), why)
-		}
+	addr := raw.RemoteAddr().String()
+	if err == nil && h.plain {
+		c = &verdict{Conn: c, first: func(b []byte, _ error) {
+			if len(b) > 0 && b[0] == tlsHandshake {
+				h.failed(addr, channel.ErrPlain)
+			}
+		}}
+	}
+	if why := differs(err); why != nil {
+		h.failed(addr, why)
 	}
 	return c, info, err
 }
@@ -63,33 +72,46 @@ func (h *handshaker) ClientHandshake(ctx context.Context, authority string, raw 
 		h.note(err)
 		return c, info, err
 	}
-	return &verdict{Conn: c, note: h.note}, info, nil
+	return &verdict{Conn: c, first: func(b []byte, err error) {
+		why := differs(err)
+		if len(b) == 0 && h.plain && why == nil {
+			why = fmt.Errorf("%w (it closed the connection without a word)", channel.ErrPlain)
+		}
+		if why != nil {
+			h.note(why)
+		}
+	}}, info, nil
 }
 
 // Clone is part of credentials.TransportCredentials.
 func (h *handshaker) Clone() credentials.TransportCredentials {
-	return &handshaker{TransportCredentials: h.TransportCredentials.Clone(), failed: h.failed, note: h.note}
+	c := *h
+	c.TransportCredentials = h.TransportCredentials.Clone()
+	return &c
 }
 
-// verdict looks out for the server's alert.
+// tlsHandshake is the first byte of a TLS connection.
+const tlsHandshake = 0x16
+
+// verdict looks at the first thing that the other side says.
 type verdict struct {
 	net.Conn
-	note func(error)
+	said  bool
+	first func(b []byte, err error)
 }
 
-// Read reads from the connection.
+// Read reads from the connection. gRPC reads from one goroutine.
 func (v *verdict) Read(b []byte) (int, error) {
 	n, err := v.Conn.Read(b)
-	if err != nil {
-		if why := differs(err); why != nil {
-			v.note(why)
-		}
+	if !v.said {
+		v.said = true
+		v.first(b[:n], err)
 	}
 	return n, err
 }
 
 // differs tells whether a handshake failed because of the two sides' security,
-// and how; nil if it was something else, such as a connection cut.
+// and how; nil if it didn't fail, or for another reason, such as a connection cut.
 func differs(err error) error {
 	var plain tls.RecordHeaderError
 	if errors.As(err, &plain) {

@@ -1,0 +1,222 @@
+package grpctransport_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nodeserver/nodeserver/channel/grpctransport"
+)
+
+var (
+	oldSecret = bytes.Repeat([]byte("old."), 8)
+	newSecret = bytes.Repeat([]byte("new."), 8)
+)
+
+func secrets(t *testing.T, name string, list ...[]byte) grpctransport.Security {
+	t.Helper()
+	s, err := grpctransport.SecretCredentials(list, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func linked(a, b *node) func() bool {
+	return func() bool { return len(a.box.links()) == 1 && len(b.box.links()) == 1 }
+}
+
+func says(n *node, text string) func() bool {
+	return func() bool { return strings.Contains(n.log.String(), text) }
+}
+
+func TestSecretsThatDiffer(t *testing.T) {
+	t.Parallel()
+	a := start(t, "a", "c", secrets(t, "a", oldSecret))
+	b := start(t, "b", "c", secrets(t, "b", newSecret), a.addr)
+	const text = "the cluster secrets differ: give both nodes the same [cluster] secret_file"
+	waitFor(t, "a says why", says(a, text))
+	waitFor(t, "b says why", says(b, text))
+	<-b.Settled()
+	for _, n := range []*node{a, b} {
+		if len(n.box.links()) != 0 || len(n.Members()) != 1 {
+			t.Errorf("%s is linked", n.addr)
+		}
+		if got := strings.Count(n.log.String(), text); got != 1 {
+			t.Errorf("said %d times, want once", got)
+		}
+		if strings.Contains(n.log.String(), "old.old") || strings.Contains(n.log.String(), "new.new") {
+			t.Error("a secret is in the log")
+		}
+	}
+}
+
+// A secret is changed while the cluster runs: at each step neighbours that
+// have made it and those that have not link to each other.
+func TestSecretRotation(t *testing.T) {
+	t.Parallel()
+	steps := [][][]byte{{oldSecret}, {oldSecret, newSecret}, {newSecret, oldSecret}, {newSecret}}
+	for i := range steps[1:] {
+		a := start(t, "a", "c", secrets(t, "a", steps[i]...))
+		b := start(t, "b", "c", secrets(t, "b", steps[i+1]...), a.addr)
+		waitFor(t, "linked", linked(a, b))
+	}
+}
+
+func TestPlainMeetsTLS(t *testing.T) {
+	t.Parallel()
+	const text = "one side speaks TLS and the other doesn't"
+	a := start(t, "a", "c", secrets(t, "a", oldSecret))
+	b := start(t, "b", "c", grpctransport.Insecure(), a.addr)
+	c := start(t, "c", "c", secrets(t, "c", oldSecret), b.addr)
+	waitFor(t, "the TLS side that is dialled says so", says(a, text))
+	waitFor(t, "the TLS side that dials says so", says(c, text))
+	waitFor(t, "the plain side says so, as the one that dials", says(b, a.addr+": "+text))
+	waitFor(t, "and as the one that is dialled", func() bool {
+		return strings.Count(b.log.String(), text) == 2
+	})
+}
+
+func TestOtherName(t *testing.T) {
+	t.Parallel()
+	a := start(t, "a", "c", secrets(t, "a", oldSecret))
+	b := start(t, "b", "c", secrets(t, "liar", oldSecret), a.addr)
+	waitFor(t, "a says so", says(a, `hello of \"b\" with a certificate of \"liar\"`))
+	if len(b.box.links()) != 0 {
+		t.Error("linked")
+	}
+}
+
+func TestSecretFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(name, content string, mode os.FileMode) string {
+		p := filepath.Join(dir, name)
+		if err := os.WriteFile(p, []byte(content), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(p, mode); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	good := strings.Repeat("k", 43)
+	for _, tt := range []struct{ name, path, want string }{
+		{"missing", filepath.Join(dir, "none"), "cluster secret file PATH does not exist: make one with `nodeserver secret new PATH` and copy it to every node"},
+		{"readable by others", file("open", good, 0o640), "cluster secret file PATH can be read by others (mode 0640): run `chmod 600 PATH`"},
+		{"short", file("short", "password\n", 0o600), "cluster secret file PATH holds 8 bytes, fewer than 32: make a new one with `nodeserver secret new PATH`"},
+		{"folder", dir, "cluster secret file PATH is not a regular file"},
+		{"good", file("good", good+"\n", 0o600), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b, err := grpctransport.ReadSecretFile(tt.path)
+			if tt.want == "" {
+				if err != nil || string(b) != good {
+					t.Errorf("read %q, %v", b, err)
+				}
+				return
+			}
+			if want := strings.ReplaceAll(tt.want, "PATH", tt.path); err == nil || err.Error() != want {
+				t.Errorf("error %v\nwant  %s", err, want)
+			}
+		})
+	}
+}
+
+func TestSecretCredentialsRefuse(t *testing.T) {
+	t.Parallel()
+	if _, err := grpctransport.SecretCredentials(nil, "a"); err == nil {
+		t.Error("no secret at all was accepted")
+	}
+	_, err := grpctransport.SecretCredentials([][]byte{oldSecret, []byte("short")}, "a")
+	if want := "channel credentials: cluster secret 2 of 2: 5 bytes, fewer than 32"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
+func TestLoopback(t *testing.T) {
+	t.Parallel()
+	for addr, want := range map[string]bool{
+		"127.0.0.1:4001": true, "127.3.2.1:1": true, "[::1]:4001": true, "localhost:4001": true,
+		"0.0.0.0:4001": false, ":4001": false, "10.0.0.1:1": false, "[::]:1": false, "node1:4001": false, "127.0.0.1": false,
+	} {
+		if got := grpctransport.Loopback(addr); got != want {
+			t.Errorf("Loopback(%q) = %v", addr, got)
+		}
+	}
+}
+
+// The operator's own CA, with a certificate for the host that is dialled.
+func TestPKI(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ca, caKey := makeCert(t, dir, "ca", nil, nil)
+	makeCert(t, dir, "node", ca, caKey)
+	other, otherKey := makeCert(t, dir, "otherca", nil, nil)
+	makeCert(t, dir, "stranger", other, otherKey)
+	pki := func(ca, name string) grpctransport.Security {
+		s, err := grpctransport.PKICredentials(filepath.Join(dir, ca+".pem"), filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	a := start(t, "a", "c", pki("ca", "node"))
+	b := start(t, "b", "c", pki("ca", "node"), a.addr)
+	waitFor(t, "linked", linked(a, b))
+	c := start(t, "c", "c", pki("ca", "stranger"), a.addr) // trusts us, but we don't trust it
+	waitFor(t, "the stranger says so", says(c, "the cluster secrets differ"))
+	waitFor(t, "a says so", says(a, "the cluster secrets differ"))
+	if _, err := grpctransport.PKICredentials(filepath.Join(dir, "node.key"), "", ""); err == nil || !strings.Contains(err.Error(), "no PEM certificate") {
+		t.Errorf("a key as CA: %v", err)
+	}
+}
+
+// makeCert writes NAME.pem and NAME.key: a CA, or a leaf for 127.0.0.1 of the one given.
+func makeCert(t *testing.T, dir, name string, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	if parent == nil {
+		tmpl.IsCA, tmpl.ExtKeyUsage, tmpl.IPAddresses = true, nil, nil
+		parent, parentKey = tmpl, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, key.Public(), parentKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for suffix, b := range map[string]*pem.Block{".pem": {Type: "CERTIFICATE", Bytes: der}, ".key": {Type: "PRIVATE KEY", Bytes: keyDER}} {
+		if err := os.WriteFile(filepath.Join(dir, name+suffix), pem.EncodeToMemory(b), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert, key
+}
