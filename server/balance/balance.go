@@ -79,6 +79,7 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 // requests in flight, at most Config.ShutdownGrace, and returns nil. It returns
 // earlier with the error of the listener or of the source. To be called once.
 func (b *Balancer) Run(ctx context.Context, ln net.Listener) error {
+	told := ctx
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	srv := &http.Server{
@@ -99,10 +100,10 @@ func (b *Balancer) Run(ctx context.Context, ln net.Listener) error {
 	b.shutdown(srv)
 	parts.Wait()
 	b.pool.update(nil)
-	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
-		return err
+	if told.Err() != nil {
+		return nil
 	}
-	return nil
+	return context.Cause(ctx)
 }
 
 func (b *Balancer) shutdown(srv *http.Server) {

@@ -84,11 +84,11 @@ func open(t *testing.T, source balance.Source) *door {
 	}
 	log := &lines{}
 	b := balance.New(balance.Config{HealthInterval: 10 * time.Millisecond}, source, slog.New(slog.NewTextHandler(log, nil)))
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancelCause(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- b.Run(ctx, ln) }()
 	t.Cleanup(func() {
-		stop()
+		stop(errors.New("signal: terminated"))
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
 		}

@@ -55,7 +55,7 @@ func Run(ctx context.Context, o Options) Result {
 	s := &show{line: &timeline{out: o.Out}, ledger: &ledger{}, drive: o.Drive}
 	err := s.play(ctx, o)
 	if ctx.Err() != nil {
-		err = errors.New("interrupted")
+		err = fmt.Errorf("interrupted: %w", context.Cause(ctx))
 	}
 	r, _ := s.ledger.snapshot()
 	r.Schema, r.Events, r.Seconds = "nodeserver.demo/1", s.line.events, time.Since(start).Seconds()
@@ -182,7 +182,7 @@ func (s *show) kill(ctx context.Context) (*member, error) {
 	s.ledger.killing(time.Now(), time.Time{})
 	at := victim.process.kill()
 	s.ledger.killing(at, time.Now())
-	s.line.sayAt(at, victim.name, "SIGKILL (home of %d visitors)", s.facts.home)
+	s.line.inOrder(event(at, victim.name, "SIGKILL (home of %d visitors)", s.facts.home))
 
 	others := s.cluster.others(victim)
 	err := s.cluster.await(ctx, goneLimit, "told that "+victim.name+" is gone", others, func(n *member) bool {
@@ -205,7 +205,7 @@ func (s *show) kill(ctx context.Context) (*member, error) {
 	return victim, nil
 }
 
-// tellMoves tells how visitors fared, in the order in which it happened.
+// tellMoves tells how visitors and members fared.
 func (s *show) tellMoves(at, gone time.Time, victim *member) {
 	_, moves := s.ledger.snapshot()
 	first, last := moves[0], moves[0]
@@ -219,17 +219,11 @@ func (s *show) tellMoves(at, gone time.Time, victim *member) {
 		s.facts.failover = max(s.facts.failover, w.answered.Sub(later(w.asked, at)))
 	}
 	s.facts.first = first.answered.Sub(at)
-	tellGone := func() {
-		s.line.sayAt(gone, "members", "%s is gone on all others after %s", victim.name, inMS(ms(s.facts.goneAfter)))
-	}
-	s.line.sayAt(first.answered, first.node, "answers the first of its visitors %s after the kill", inMS(ms(s.facts.first)))
-	if gone.Before(last.answered) {
-		tellGone()
-	}
-	s.line.sayAt(last.answered, "visitors", "all %d have gone on elsewhere; the longest wait for an answer was %s", len(moves), inMS(ms(s.facts.failover)))
-	if !gone.Before(last.answered) {
-		tellGone()
-	}
+	s.line.inOrder(
+		event(gone, "members", "%s is gone on all others after %s", victim.name, inMS(ms(s.facts.goneAfter))),
+		event(first.answered, first.node, "answers the first of its visitors %s after the kill", inMS(ms(s.facts.first))),
+		event(last.answered, "visitors", "all %d have gone on elsewhere; the longest wait for an answer was %s", len(moves), inMS(ms(s.facts.failover))),
+	)
 }
 
 func later(a, b time.Time) time.Time {

@@ -3,6 +3,7 @@ package demo
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -21,10 +22,19 @@ type timeline struct {
 	events []Event
 }
 
-func (t *timeline) say(who, format string, args ...any) { t.sayAt(time.Now(), who, format, args...) }
+func (t *timeline) say(who, format string, args ...any) {
+	t.inOrder(event(time.Now(), who, format, args...))
+}
 
-func (t *timeline) sayAt(at time.Time, who, format string, args ...any) {
-	e := Event{at, who, fmt.Sprintf(format, args...)}
-	t.events = append(t.events, e)
-	_, _ = fmt.Fprintf(t.out, "%s  %-10s  %s\n", e.Time.Format(clock), e.Who, e.What) // nobody to tell
+func event(at time.Time, who, format string, args ...any) Event {
+	return Event{at, who, fmt.Sprintf(format, args...)}
+}
+
+// inOrder says what happened a while ago, and only now is known.
+func (t *timeline) inOrder(list ...Event) {
+	slices.SortFunc(list, func(a, b Event) int { return a.Time.Compare(b.Time) })
+	for _, e := range list {
+		t.events = append(t.events, e)
+		_, _ = fmt.Fprintf(t.out, "%s  %-10s  %s\n", e.Time.Format(clock), e.Who, e.What) // nobody to tell
+	}
 }

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nodeserver/nodeserver/server/demo"
+)
+
+func newDemoCommand(e env) *cobra.Command {
+	var nodes, seconds int
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "demo [--nodes 3] [--seconds 9] [--json]",
+		Short: "Start a cluster, kill the node that serves most, and check that nobody noticed",
+		Long: `Start real node processes and a front door on free ports of this machine, let
+visitors count in the sample webapp counter, end the node that serves most of
+them with SIGKILL, start it again, and check every answer. The last line is
+PASS or FAIL, and so is the exit code (0 or 1). Needs bin/webapps/counter.so
+beside the binary: make webapps.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			o := demo.Options{Nodes: nodes, Drive: time.Duration(seconds) * time.Second}
+			if err := o.Check(); err != nil {
+				return usageError{err}
+			}
+			var err error
+			if o.Exe, err = ownBinary(); err != nil {
+				return err
+			}
+			if !asJSON {
+				o.Out = e.stdout
+			}
+			return tellResult(e.stdout, demo.Run(c.Context(), o), asJSON)
+		},
+	}
+	c.Flags().IntVar(&nodes, "nodes", 3, "how many nodes, 2 to 9")
+	c.Flags().IntVar(&seconds, "seconds", 9, "how long visitors come")
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object instead of the time line")
+	return c
+}
+
+// ownBinary is the file this process runs, where its plugins lie beside it.
+func ownBinary() (string, error) {
+	exe, err := os.Executable()
+	if err == nil {
+		exe, err = filepath.EvalSymlinks(exe)
+	}
+	if err != nil {
+		return "", fmt.Errorf("find the binary that runs: %w", err)
+	}
+	return exe, nil
+}
+
+func tellResult(w io.Writer, r demo.Result, asJSON bool) error {
+	var err error
+	if asJSON {
+		err = printJSON(w, r)
+	} else {
+		_, err = fmt.Fprintln(w, r.Line())
+	}
+	if err == nil && !r.Pass {
+		return errSilent
+	}
+	return err
+}
