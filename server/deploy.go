@@ -36,6 +36,7 @@ type app struct {
 	exposed []string          // value of Nodeserver-Node
 	serves  func(string) bool // whether the node with this route serves users
 
+	listeners    listeners
 	panics, lost atomic.Int64
 }
 
@@ -98,8 +99,11 @@ func (s *Server) deploy(w webapps.App, origin string) (*app, error) {
 		log: s.log.With("app", w.Name), done: s.appLife,
 	}
 	a.group = new(group)
-	a.manager = deltamanager.New(s.managerConfig(settings), a.group, a.log.With("part", "deltamanager"))
+	cfg := s.managerConfig(settings)
+	cfg.Observe = a.observed
+	a.manager = deltamanager.New(cfg, a.group, a.log.With("part", "deltamanager"))
 	a.group.manager = a.manager
+
 	var err error
 	if a.handler, err = w.New(&appContext{a}); err != nil {
 		return nil, fmt.Errorf("%s: start app %s: %w", origin, w.Name, err)

@@ -39,12 +39,16 @@ func (s *session) SetMaxInactive(d time.Duration) {
 }
 
 func (s *session) Get(name string, into any) (bool, error) {
-	b := s.view.Get(name)
+	return getValue(s.app, name, s.view.Get(name), into)
+}
+
+// getValue is Session.Get for an attribute's bytes.
+func getValue(app, name string, b []byte, into any) (bool, error) {
 	if b == nil {
 		return false, nil
 	}
 	if err := decodeValue(b, into); err != nil {
-		return true, fmt.Errorf("app %s: read attribute %q: %w", s.app, name, err)
+		return true, fmt.Errorf("app %s: read attribute %q: %w", app, name, err)
 	}
 	return true, nil
 }
