@@ -174,14 +174,13 @@ func (c *Channel) attempt(ctx context.Context, addr string) (k *link, err error)
 	if err != nil {
 		return nil, err
 	}
-	streams, cancel := context.WithCancelCause(c.running)
+	streams, cancel := context.WithCancelCause(ctx)
 	hangUp := func() {
 		cancel(nil)
 		conn.Close() //nolint:errcheck // nothing is lost that isn't lost already
 	}
 	patience := time.AfterFunc(dialTimeout, func() { cancel(fmt.Errorf("no welcome within %v", dialTimeout)) })
 	defer patience.Stop()
-	defer context.AfterFunc(ctx, func() { cancel(nil) })()
 	k, err = c.open(streams, conn, hangUp)
 	if err != nil {
 		if cause := context.Cause(streams); cause != nil && !errors.Is(err, errAlias) {
@@ -223,8 +222,7 @@ func (c *Channel) open(ctx context.Context, conn Conn, hangUp func()) (*link, er
 
 // notOurs hides a refusal by this node from those who look for a refusal of it.
 func notOurs(err error) error {
-	var r *Refusal
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*Refusal](err); ok {
 		return fmt.Errorf("node not accepted: %s", r.Text)
 	}
 	return err
@@ -242,7 +240,7 @@ func start(out [2]Outgoing) error {
 
 func nonZero() uint64 {
 	var b [8]byte
-	rand.Read(b[:]) //nolint:errcheck // never fails
+	rand.Read(b[:])
 	return binary.LittleEndian.Uint64(b[:]) | 1
 }
 
@@ -251,7 +249,7 @@ func (c *Channel) hello() Hello {
 	defer c.mu.Unlock()
 	return Hello{
 		Cluster: c.cfg.Cluster, WireMin: WireMin, WireMax: WireMax,
-		Self: c.cfg.Self, Known: c.known(), Joined: c.joined,
+		Self: c.cfg.Self, Known: c.known(),
 	}
 }
 
@@ -259,8 +257,8 @@ func (c *Channel) hello() Hello {
 func (c *Channel) failed(d *candidate, err error) bool {
 	c.mu.Lock()
 	defer c.unlock()
-	var r *Refusal
-	if !errors.As(err, &r) {
+	r, ok := errors.AsType[*Refusal](err)
+	if !ok {
 		r = &Refusal{}
 	}
 	now := time.Now()

@@ -35,7 +35,7 @@ func TestThreeFindEachOtherThroughOne(t *testing.T) {
 }
 
 func TestAloneSettles(t *testing.T) {
-	inBubble(t, func(t *testing.T, cl *cluster) {
+	inBubble(t, func(_ *testing.T, cl *cluster) {
 		a := cl.start("a", []string{"a:1", "b:1"})
 		cl.within(600*time.Millisecond, "settled", func() bool {
 			select {
@@ -160,7 +160,7 @@ func TestCutAndHealed(t *testing.T) {
 }
 
 func TestOneWayCut(t *testing.T) {
-	inBubble(t, func(t *testing.T, cl *cluster) {
+	inBubble(t, func(_ *testing.T, cl *cluster) {
 		a := cl.start("a", nil)
 		b := cl.start("b", []string{"a:1"})
 		cl.within(time.Second, "linked", func() bool { return a.sees(b) && b.sees(a) })
@@ -376,7 +376,9 @@ func TestWatchFromOutside(t *testing.T) {
 			t.Errorf("second list: %+v", second)
 		}
 		cancel()
-		<-ended
+		if err := <-ended; !errors.Is(ctx.Err(), context.Canceled) || err == nil {
+			t.Errorf("watch = %v", err)
+		}
 		err := tr.Watch(t.Context(), "a:1", "prod", func([]membership.Status) {})
 		if err == nil || !strings.Contains(err.Error(), `watch from cluster "prod" at a node of "test"`) {
 			t.Errorf("watch of another cluster = %v", err)

@@ -90,7 +90,11 @@ func (cl *cluster) startAt(name, host string, known []string, options ...func(*c
 func (cl *cluster) crash(n *node) {
 	cl.net.Kill(n.host)
 	n.stop()
-	<-n.err
+	for err := range n.err {
+		if err != nil {
+			cl.t.Errorf("run %s: %v", n.id, err)
+		}
+	}
 }
 
 // three starts three nodes that know of each other through the first, linked.
@@ -209,10 +213,31 @@ func (b *box) note(what string, id membership.ID, up bool) {
 func (b *box) Connected(m membership.Member) { b.note("up", m.ID, true) }
 func (b *box) Disconnected(id membership.ID) { b.note("down", id, false) }
 func (b *box) Gone(id membership.ID)         { b.note("gone", id, false) }
-func (b *box) linked(id membership.ID) bool  { b.mu.Lock(); defer b.mu.Unlock(); return b.up[id] }
-func (b *box) events() []string              { b.mu.Lock(); defer b.mu.Unlock(); return slices.Clone(b.record) }
-func (b *box) came(payload string) time.Time { b.mu.Lock(); defer b.mu.Unlock(); return b.at[payload] }
-func (b *box) holdBack(until chan struct{})  { b.mu.Lock(); defer b.mu.Unlock(); b.hold = until }
+
+func (b *box) linked(id membership.ID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.up[id]
+}
+
+func (b *box) events() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.record)
+}
+
+func (b *box) came(payload string) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.at[payload]
+}
+
+func (b *box) holdBack(until chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hold = until
+}
+
 func (b *box) left(to *node, c channel.Class) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -149,7 +149,7 @@ func (c *Channel) ask(ctx context.Context, addr string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // nothing more is wanted of it
 	return conn.Probe(ctx, c.cfg.Cluster, "")
 }
 
@@ -221,7 +221,7 @@ func (c *Channel) unlock() {
 	c.news = nil
 	c.mu.Unlock()
 	for _, n := range news {
-		c.log.Log(context.Background(), n.level(), n.text, n.args...)
+		c.log.Log(context.Background(), n.level(), n.text, n.args...) //nolint:sloglint // constants all, given to later and note
 	}
 }
 

@@ -34,7 +34,7 @@ const (
 
 // Refusal is one node's no to another's hello; also the error of a dial that
 // met one.
-type Refusal struct {
+type Refusal struct { //nolint:errname // a message first of all
 	Reason Reason
 	Text   string            // what differs, and where
 	Holder membership.Member // of the name, for RefusedDuplicate and RefusedSuperseded

@@ -24,8 +24,8 @@ func forward(t *testing.T, cl *cluster, lis net.Listener, to string) {
 			}
 			for _, p := range [2][2]net.Conn{{in, out}, {out, in}} {
 				go func() {
-					io.Copy(p[0], p[1])
-					p[0].Close()
+					_, _ = io.Copy(p[0], p[1])
+					_ = p[0].Close()
 				}()
 			}
 		}

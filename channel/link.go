@@ -75,12 +75,12 @@ func (c *Channel) cause(k *link) error {
 // current is the life's link to add streams to, made if there is none. It
 // waits for one that is ending. Called with mu held, which it gives up while it
 // waits; refusal may then have changed, so it is asked again.
-func (c *Channel) current(ctx context.Context, m membership.Member, joined bool) (*link, error) {
+func (c *Channel) current(ctx context.Context, m membership.Member) (*link, error) {
 	for {
 		if c.stopped || c.leaving {
 			return nil, errLeaving
 		}
-		if r := c.admit(m, joined); r != nil {
+		if r := c.admit(m); r != nil {
 			return nil, r
 		}
 		l := c.know(m)
@@ -110,7 +110,7 @@ func (c *Channel) attachIn(ctx context.Context, h *Hello, s *Start) (*link, erro
 	c.mu.Lock()
 	defer c.unlock()
 	for {
-		k, err := c.current(ctx, h.Self, h.Joined)
+		k, err := c.current(ctx, h.Self)
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +130,7 @@ func (c *Channel) attachIn(ctx context.Context, h *Hello, s *Start) (*link, erro
 func (c *Channel) takeOut(ctx context.Context, w Welcome) (*link, error) {
 	c.mu.Lock()
 	defer c.unlock()
-	k, err := c.current(ctx, w.Self, w.Joined)
+	k, err := c.current(ctx, w.Self)
 	switch {
 	case err != nil:
 		return nil, err

@@ -12,14 +12,12 @@ type Hello struct {
 	WireMin, WireMax uint32
 	Self             membership.Member
 	Known            []membership.Member
-	Joined           bool // has been a member before: no newcomer that may still be told to choose another name
 }
 
 // Welcome is the answer to a hello that was accepted.
 type Welcome struct {
-	Self   membership.Member
-	Known  []membership.Member
-	Joined bool
+	Self  membership.Member
+	Known []membership.Member
 }
 
 // Start makes a welcomed stream part of a link.
@@ -53,7 +51,7 @@ type Message struct {
 	Leave     *Leave
 }
 
-// check tells what is wrong with what a hello or welcome says of its sender.
+// checkMember tells what is wrong with what a hello or welcome says of its sender.
 // Only what is checked here may be trusted to be of sane size and form.
 func checkMember(m membership.Member) error {
 	if err := membership.CheckName(m.Name); err != nil {

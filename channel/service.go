@@ -63,7 +63,7 @@ func (c *Channel) greet(in Incoming) (*Hello, error) {
 	h := m.Hello
 	c.mu.Lock()
 	r := c.judge(h, in.Peer())
-	w := Welcome{Self: c.cfg.Self, Known: c.known(), Joined: c.joined}
+	w := Welcome{Self: c.cfg.Self, Known: c.known()}
 	c.mu.Unlock()
 	if r != nil {
 		c.refused(h, in.Peer(), r)
@@ -112,14 +112,14 @@ func (c *Channel) judge(h *Hello, p Peer) *Refusal {
 	case c.leaving || c.stopped:
 		return &Refusal{Reason: RefusedLeaving, Text: "node " + self.Name + " is leaving"}
 	}
-	return c.admit(h.Self, h.Joined)
+	return c.admit(h.Self)
 }
 
 // admit decides whether this life of a name may be linked to, either way. A
 // name has one life at a time: a new one takes over only when the one we know
 // doesn't live, and one that was taken over from never comes back. Called with
 // mu held.
-func (c *Channel) admit(m membership.Member, joined bool) *Refusal {
+func (c *Channel) admit(m membership.Member) *Refusal {
 	self := c.cfg.Self
 	if m.ID == self.ID {
 		return &Refusal{Reason: RefusedSelf, Text: "this is " + self.Name + " itself"}
@@ -149,13 +149,8 @@ func duplicate(m, holder membership.Member) *Refusal {
 
 // refused tells the log about a hello that was refused, once per sender and reason.
 func (c *Channel) refused(h *Hello, p Peer, r *Refusal) {
-	switch r.Reason {
-	case RefusedSelf, RefusedLeaving:
+	if r.Reason == RefusedSelf || r.Reason == RefusedLeaving {
 		return
-	case RefusedDuplicate:
-		if h.Self.Name == c.cfg.Self.Name { // it may know others who say so, too
-			c.found(h.Self.ChannelAddress, "")
-		}
 	}
 	c.note("in/"+h.Self.Name, r.Text, "node refused", "node", h.Self.Name, "addr", p.Address, "err", r.Text)
 }
@@ -203,7 +198,7 @@ func (s *service) Watch(ctx context.Context, cluster string, send func([]members
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	defer context.AfterFunc(c.running, func() { stop(errStopped) })()
+	defer context.AfterFunc(c.running, func() { stop(errStopped) })() //nolint:contextcheck // ends with either
 	var err error
 	c.Watch(ctx, func(list []membership.Status) {
 		if err = send(list); err != nil {

@@ -18,9 +18,9 @@ const (
 type conn struct {
 	net      *Network
 	from, to string
-	ends     [2]*end     // the dialler's, the listener's
-	inner    [2]net.Conn // their other halves
-	ctx      context.Context
+	ends     [2]*end         // the dialler's, the listener's
+	inner    [2]net.Conn     // their other halves
+	ctx      context.Context //nolint:containedctx // ends with the connection
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
 }

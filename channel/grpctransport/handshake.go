@@ -113,18 +113,17 @@ func (v *verdict) Read(b []byte) (int, error) {
 // differs tells whether a handshake failed because of the two sides' security,
 // and how; nil if it didn't fail, or for another reason, such as a connection cut.
 func differs(err error) error {
-	var plain tls.RecordHeaderError
-	if errors.As(err, &plain) {
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return fmt.Errorf("%w (%w)", channel.ErrPlain, err)
 	}
-	var unknown x509.UnknownAuthorityError
-	var remote *net.OpError
-	if errors.As(err, &unknown) || errors.As(err, &remote) && remote.Op == "remote error" {
+	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
+	remote, ok := errors.AsType[*net.OpError](err)
+	if unknown || ok && remote.Op == "remote error" {
 		return fmt.Errorf("%w (%w)", channel.ErrSecret, err)
 	}
-	var invalid x509.CertificateInvalidError
-	var host x509.HostnameError
-	if errors.As(err, &invalid) || errors.As(err, &host) {
+	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
+	_, host := errors.AsType[x509.HostnameError](err)
+	if invalid || host {
 		return err
 	}
 	return nil

@@ -110,7 +110,7 @@ func (l *lines) String() string {
 }
 
 // start runs a node on a loopback port of its own.
-func start(t *testing.T, name, cluster string, sec grpctransport.Security, known ...string) *node {
+func start(t *testing.T, name string, sec grpctransport.Security, known ...string) *node {
 	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -119,7 +119,7 @@ func start(t *testing.T, name, cluster string, sec grpctransport.Security, known
 	n := &node{box: newBox(), addr: lis.Addr().String(), log: &lines{}, err: make(chan error, 1)}
 	self := membership.Member{ID: membership.ID{Name: name, Boot: uint64(time.Now().UnixNano())}, ChannelAddress: n.addr}
 	log := slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	n.Channel = channel.New(channel.Config{Self: self, Cluster: cluster}, grpctransport.New(sec, lis, nil), []membership.Provider{at(known)}, log)
+	n.Channel = channel.New(channel.Config{Self: self, Cluster: "c"}, grpctransport.New(sec, lis, nil), []membership.Provider{at(known)}, log)
 	n.topic = n.Topic("t", n.box, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { n.err <- n.Run(ctx); close(n.err) }()
@@ -161,9 +161,9 @@ func TestThreeNodesOverLoopback(t *testing.T) {
 		return s
 	}
 	begin := time.Now()
-	a := start(t, "a", "c", sec("a"))
-	b := start(t, "b", "c", sec("b"), a.addr)
-	c := start(t, "c", "c", sec("c"), a.addr)
+	a := start(t, "a", sec("a"))
+	b := start(t, "b", sec("b"), a.addr)
+	c := start(t, "c", sec("c"), a.addr)
 	for _, n := range []*node{a, b, c} {
 		waitFor(t, "two links each", func() bool { return len(n.box.links()) == 2 })
 	}

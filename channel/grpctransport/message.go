@@ -55,12 +55,12 @@ func fromStatuses(list []*channelv1.MemberStatus) []membership.Status {
 
 func toWelcome(w channel.Welcome) *channelv1.ExchangeResponse {
 	return &channelv1.ExchangeResponse{Message: &channelv1.ExchangeResponse_Welcome{Welcome: &channelv1.Welcome{
-		Self: toMember(w.Self), Known: toMembers(w.Known), Joined: w.Joined,
+		Self: toMember(w.Self), Known: toMembers(w.Known),
 	}}}
 }
 
 func fromWelcome(w *channelv1.Welcome) channel.Welcome {
-	return channel.Welcome{Self: fromMember(w.GetSelf()), Known: fromMembers(w.GetKnown()), Joined: w.GetJoined()}
+	return channel.Welcome{Self: fromMember(w.GetSelf()), Known: fromMembers(w.GetKnown())}
 }
 
 func toRefusal(r channel.Refusal) *channelv1.ExchangeResponse {
@@ -87,7 +87,7 @@ func toMessage(m channel.Message) *channelv1.ExchangeRequest {
 		h := m.Hello
 		r.Message = &channelv1.ExchangeRequest_Hello{Hello: &channelv1.Hello{
 			Cluster: h.Cluster, WireMin: h.WireMin, WireMax: h.WireMax,
-			Self: toMember(h.Self), Known: toMembers(h.Known), Joined: h.Joined,
+			Self: toMember(h.Self), Known: toMembers(h.Known),
 		}}
 	case m.Start != nil:
 		r.Message = &channelv1.ExchangeRequest_Start{Start: &channelv1.Start{
@@ -112,7 +112,7 @@ func fromMessage(r *channelv1.ExchangeRequest) channel.Message {
 		h := m.Hello
 		return channel.Message{Hello: &channel.Hello{
 			Cluster: h.GetCluster(), WireMin: h.GetWireMin(), WireMax: h.GetWireMax(),
-			Self: fromMember(h.GetSelf()), Known: fromMembers(h.GetKnown()), Joined: h.GetJoined(),
+			Self: fromMember(h.GetSelf()), Known: fromMembers(h.GetKnown()),
 		}}
 	case *channelv1.ExchangeRequest_Start:
 		// An unspecified class becomes one that doesn't exist, and is refused.

@@ -43,8 +43,8 @@ func says(n *node, text string) func() bool {
 
 func TestSecretsThatDiffer(t *testing.T) {
 	t.Parallel()
-	a := start(t, "a", "c", secrets(t, "a", oldSecret))
-	b := start(t, "b", "c", secrets(t, "b", newSecret), a.addr)
+	a := start(t, "a", secrets(t, "a", oldSecret))
+	b := start(t, "b", secrets(t, "b", newSecret), a.addr)
 	const text = "the cluster secrets differ: give both nodes the same [cluster] secret_file"
 	waitFor(t, "a says why", says(a, text))
 	waitFor(t, "b says why", says(b, text))
@@ -68,8 +68,8 @@ func TestSecretRotation(t *testing.T) {
 	t.Parallel()
 	steps := [][][]byte{{oldSecret}, {oldSecret, newSecret}, {newSecret, oldSecret}, {newSecret}}
 	for i := range steps[1:] {
-		a := start(t, "a", "c", secrets(t, "a", steps[i]...))
-		b := start(t, "b", "c", secrets(t, "b", steps[i+1]...), a.addr)
+		a := start(t, "a", secrets(t, "a", steps[i]...))
+		b := start(t, "b", secrets(t, "b", steps[i+1]...), a.addr)
 		waitFor(t, "linked", linked(a, b))
 	}
 }
@@ -77,9 +77,9 @@ func TestSecretRotation(t *testing.T) {
 func TestPlainMeetsTLS(t *testing.T) {
 	t.Parallel()
 	const text = "one side speaks TLS and the other doesn't"
-	a := start(t, "a", "c", secrets(t, "a", oldSecret))
-	b := start(t, "b", "c", grpctransport.Insecure(), a.addr)
-	c := start(t, "c", "c", secrets(t, "c", oldSecret), b.addr)
+	a := start(t, "a", secrets(t, "a", oldSecret))
+	b := start(t, "b", grpctransport.Insecure(), a.addr)
+	c := start(t, "c", secrets(t, "c", oldSecret), b.addr)
 	waitFor(t, "the TLS side that is dialled says so", says(a, text))
 	waitFor(t, "the TLS side that dials says so", says(c, text))
 	waitFor(t, "the plain side says so, as the one that dials", says(b, a.addr+": "+text))
@@ -90,8 +90,8 @@ func TestPlainMeetsTLS(t *testing.T) {
 
 func TestOtherName(t *testing.T) {
 	t.Parallel()
-	a := start(t, "a", "c", secrets(t, "a", oldSecret))
-	b := start(t, "b", "c", secrets(t, "liar", oldSecret), a.addr)
+	a := start(t, "a", secrets(t, "a", oldSecret))
+	b := start(t, "b", secrets(t, "liar", oldSecret), a.addr)
 	waitFor(t, "a says so", says(a, `hello of \"b\" with a certificate of \"liar\"`))
 	if len(b.box.links()) != 0 {
 		t.Error("linked")
@@ -173,10 +173,10 @@ func TestPKI(t *testing.T) {
 		}
 		return s
 	}
-	a := start(t, "a", "c", pki("ca", "node"))
-	b := start(t, "b", "c", pki("ca", "node"), a.addr)
+	a := start(t, "a", pki("ca", "node"))
+	b := start(t, "b", pki("ca", "node"), a.addr)
 	waitFor(t, "linked", linked(a, b))
-	c := start(t, "c", "c", pki("ca", "stranger"), a.addr) // trusts us, but we don't trust it
+	c := start(t, "c", pki("ca", "stranger"), a.addr) // trusts us, but we don't trust it
 	waitFor(t, "the stranger says so", says(c, "the cluster secrets differ"))
 	waitFor(t, "a says so", says(a, "the cluster secrets differ"))
 	if _, err := grpctransport.PKICredentials(filepath.Join(dir, "node.key"), "", ""); err == nil || !strings.Contains(err.Error(), "no PEM certificate") {

@@ -79,7 +79,7 @@ func (t *Transport) Serve(ctx context.Context, s channel.Service) error {
 	close(served)
 	stop.Wait()
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // stopped as asked
 	}
 	return err
 }
@@ -120,7 +120,7 @@ func (t *Transport) Watch(ctx context.Context, addr, cluster string, f func([]me
 		return err
 	}
 	c := d.(*conn)
-	defer c.Close()
+	defer c.Close() //nolint:errcheck // nothing more is wanted of it
 	stream, err := c.client.Watch(ctx, &channelv1.WatchRequest{Cluster: cluster})
 	for err == nil {
 		var r *channelv1.WatchResponse

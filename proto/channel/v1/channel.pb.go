@@ -382,10 +382,7 @@ type Hello struct {
 	// Who sends.
 	Self *v1.Member `protobuf:"bytes,4,opt,name=self,proto3" json:"self,omitempty"`
 	// Members the sender knows, itself not included.
-	Known []*v1.Member `protobuf:"bytes,5,rep,name=known,proto3" json:"known,omitempty"`
-	// The sender has been a member before: it isn't a newcomer that could still
-	// be told to choose another name.
-	Joined        bool `protobuf:"varint,6,opt,name=joined,proto3" json:"joined,omitempty"`
+	Known         []*v1.Member `protobuf:"bytes,5,rep,name=known,proto3" json:"known,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -455,22 +452,13 @@ func (x *Hello) GetKnown() []*v1.Member {
 	return nil
 }
 
-func (x *Hello) GetJoined() bool {
-	if x != nil {
-		return x.Joined
-	}
-	return false
-}
-
 // Welcome is the answer to a hello that was accepted.
 type Welcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Who answers.
 	Self *v1.Member `protobuf:"bytes,1,opt,name=self,proto3" json:"self,omitempty"`
 	// Members the answering one knows, itself not included.
-	Known []*v1.Member `protobuf:"bytes,2,rep,name=known,proto3" json:"known,omitempty"`
-	// As in Hello.
-	Joined        bool `protobuf:"varint,3,opt,name=joined,proto3" json:"joined,omitempty"`
+	Known         []*v1.Member `protobuf:"bytes,2,rep,name=known,proto3" json:"known,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -517,13 +505,6 @@ func (x *Welcome) GetKnown() []*v1.Member {
 		return x.Known
 	}
 	return nil
-}
-
-func (x *Welcome) GetJoined() bool {
-	if x != nil {
-		return x.Joined
-	}
-	return false
 }
 
 // Refusal is the answer to a hello that was not accepted.
@@ -1142,18 +1123,16 @@ const file_channel_v1_channel_proto_rawDesc = "" +
 	"\x10ExchangeResponse\x12/\n" +
 	"\awelcome\x18\x01 \x01(\v2\x13.channel.v1.WelcomeH\x00R\awelcome\x12/\n" +
 	"\arefusal\x18\x02 \x01(\v2\x13.channel.v1.RefusalH\x00R\arefusalB\t\n" +
-	"\amessage\"\xc7\x01\n" +
+	"\amessage\"\xaf\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\x12\x19\n" +
 	"\bwire_min\x18\x02 \x01(\rR\awireMin\x12\x19\n" +
 	"\bwire_max\x18\x03 \x01(\rR\awireMax\x12)\n" +
 	"\x04self\x18\x04 \x01(\v2\x15.membership.v1.MemberR\x04self\x12+\n" +
-	"\x05known\x18\x05 \x03(\v2\x15.membership.v1.MemberR\x05known\x12\x16\n" +
-	"\x06joined\x18\x06 \x01(\bR\x06joined\"y\n" +
+	"\x05known\x18\x05 \x03(\v2\x15.membership.v1.MemberR\x05known\"a\n" +
 	"\aWelcome\x12)\n" +
 	"\x04self\x18\x01 \x01(\v2\x15.membership.v1.MemberR\x04self\x12+\n" +
-	"\x05known\x18\x02 \x03(\v2\x15.membership.v1.MemberR\x05known\x12\x16\n" +
-	"\x06joined\x18\x03 \x01(\bR\x06joined\"\x8a\x01\n" +
+	"\x05known\x18\x02 \x03(\v2\x15.membership.v1.MemberR\x05known\"\x8a\x01\n" +
 	"\aRefusal\x12*\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x12.channel.v1.ReasonR\x06reason\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12-\n" +
