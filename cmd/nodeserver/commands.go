@@ -1,0 +1,18 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// commands are the verbs, each from a file of its name.
+func commands(e env) []*cobra.Command {
+	return []*cobra.Command{
+		newRunCommand(e),
+		newCheckCommand(e),
+		newMembersCommand(e),
+		newDemoCommand(e),
+		newBalanceCommand(e),
+		newBuildCommand(e),
+		newInitCommand(e),
+		newSecretCommand(e),
+		newVersionCommand(e),
+	}
+}

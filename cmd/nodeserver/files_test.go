@@ -1,0 +1,77 @@
+package main
+
+import (
+	"encoding/base64"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nodeserver/nodeserver/conf"
+)
+
+func TestSecretNew(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "secret")
+	if code, stdout, stderr := nodeserver(t, nil, "secret", "new", name); code != exitGood || !strings.HasPrefix(stdout, name+": new") || stderr != "" {
+		t.Fatalf("exit code %d, %q, %q", code, stdout, stderr)
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	random, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(random) != 32 {
+		t.Errorf("the file holds %d bytes of base64, %v", len(random), err)
+	}
+	if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v, want 0600", info.Mode(), err)
+	}
+	code, _, stderr := nodeserver(t, nil, "secret", "new", name)
+	if want := "nodeserver: " + name + " is there already: a secret is never overwritten, since nodes may be using it\n"; code != exitNot || stderr != want {
+		t.Errorf("second time: exit code %d, %q", code, stderr)
+	}
+	if again, err := os.ReadFile(name); err != nil || string(again) != string(text) {
+		t.Errorf("second time: the file was changed (%v)", err)
+	}
+}
+
+func TestInit(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cluster")
+	code, stdout, stderr := nodeserver(t, nil, "init", dir, "--nodes", "4")
+	if code != exitGood || stderr != "" {
+		t.Fatalf("exit code %d, %q", code, stderr)
+	}
+	used := map[string]bool{}
+	use := func(addresses ...string) {
+		for _, a := range addresses {
+			if used[a] {
+				t.Errorf("address %s is there twice", a)
+			}
+			used[a] = true
+		}
+	}
+	for i := 1; i <= 4; i++ {
+		name := filepath.Join(dir, fmt.Sprintf("n%d.toml", i))
+		cfg, origins, err := conf.Load(name, nil, nil)
+		if err != nil || len(origins.Warnings) > 0 {
+			t.Fatalf("%v, %v", err, origins)
+		}
+		use(cfg.HTTP.Address, cfg.Admin.Address, cfg.Channel.Address)
+		if cfg.Cluster.SecretFile != filepath.Join(dir, "secret") || cfg.Membership.Static[i-1] != cfg.Channel.Address || len(cfg.Membership.Static) != 4 {
+			t.Errorf("%s: %+v", name, cfg)
+		}
+		if !strings.Contains(stdout, "nodeserver run --conf "+name+"\n") {
+			t.Errorf("it is not told how to start %s:\n%s", name, stdout)
+		}
+	}
+	cfg, _, err := conf.Load(filepath.Join(dir, "balance.toml"), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	use(cfg.Balance.Address)
+	code, _, stderr = nodeserver(t, nil, "init", dir)
+	if code != exitNot || !strings.Contains(stderr, "is there already: choose an empty folder") {
+		t.Errorf("second time: exit code %d, %q", code, stderr)
+	}
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nodeserver/nodeserver/conf"
+	"github.com/nodeserver/nodeserver/server"
+)
+
+func newMembersCommand(e env) *cobra.Command {
+	var to node
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "members [--conf FILE | --admin ADDR]",
+		Short: "Print the members that a running node sees",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			body, err := to.get(c.Context(), e, "/api/v1/members")
+			if err != nil {
+				return err
+			}
+			var reply server.MembersReply
+			if err := json.Unmarshal(body, &reply); err != nil || reply.Schema != "nodeserver.members/1" {
+				return fmt.Errorf("what answers at %s is no nodeserver of this version: %.60q", to.admin, body)
+			}
+			if asJSON {
+				_, err = e.stdout.Write(body)
+				return err
+			}
+			return printMembers(e.stdout, reply)
+		},
+	}
+	to.flags(c)
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+// printMembers prints the table; a star marks the node that was asked.
+func printMembers(w io.Writer, reply server.MembersReply) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NAME\tSTATE\tREADY\tCHANNEL\tHTTP\tAPPS\tSESSIONS\tQUEUE")
+	for _, m := range reply.Members {
+		name, ready := m.Name, "no"
+		if m.Self {
+			name += "*"
+		}
+		switch {
+		case m.Draining:
+			ready = "draining"
+		case m.Ready:
+			ready = "yes"
+		}
+		apps := strings.Join(m.Apps, ",")
+		if apps == "" {
+			apps = "-"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", name, m.State, ready, m.ChannelAddress, m.HTTPAddress, apps, m.Sessions, m.Queue)
+	}
+	return t.Flush()
+}
+
+// node is the running node that a command asks.
+type node struct {
+	file, admin string
+}
+
+// flags adds the flags that say which node.
+func (n *node) flags(c *cobra.Command) {
+	c.Flags().StringVarP(&n.file, "conf", "c", "", "configuration `FILE` of the node to ask")
+	c.Flags().StringVar(&n.admin, "admin", "", "admin `ADDR`ess of the node to ask (default: as configured, 127.0.0.1:9081)")
+}
+
+// get asks the node for a path of its admin address.
+func (n *node) get(ctx context.Context, e env, path string) ([]byte, error) {
+	cfg, _, err := conf.Load(n.file, nil, e.environ)
+	if err != nil {
+		return nil, err
+	}
+	if n.admin == "" {
+		n.admin = cfg.Admin.Address
+	}
+	token, err := readToken(cfg.Admin.TokenFile)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+dialable(n.admin)+path, nil)
+	if err != nil {
+		return nil, usagef("admin address %q is not host:port", n.admin)
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no proxy: the token is for the node
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, n.silent(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	return n.body(response)
+}
+
+// body is what the node answered, if it did what it was asked.
+func (n *node) body(response *http.Response) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(response.Body, 64<<20))
+	switch {
+	case err != nil:
+		return nil, n.silent(err)
+	case response.StatusCode == http.StatusUnauthorized:
+		return nil, fmt.Errorf("the node at %s wants its token: name its configuration with --conf, or the token's file with NODESERVER_ADMIN_TOKEN_FILE", n.admin)
+	case response.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("the node at %s answers %s: %.200s", n.admin, response.Status, strings.TrimSpace(string(body)))
+	}
+	return body, nil
+}
+
+// silent says why no answer came.
+func (n *node) silent(err error) error {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("no node listens on %s: is it running, and is that its [admin] address?", n.admin)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("the node at %s does not answer within 5s", n.admin)
+	}
+	return fmt.Errorf("ask the node at %s: %w", n.admin, err)
+}
+
+func readToken(file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	token, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("read admin.token_file: %w", err)
+	}
+	return strings.TrimSpace(string(token)), nil
+}
+
+// dialable puts this machine in place of "all interfaces".
+func dialable(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case host == "", err == nil && ip == netip.IPv4Unspecified():
+		host = "127.0.0.1"
+	case err == nil && ip == netip.IPv6Unspecified():
+		host = "::1"
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nodeserver/nodeserver/conf"
+	"github.com/nodeserver/nodeserver/server"
+)
+
+func newRunCommand(e env) *cobra.Command {
+	var file string
+	var sets []string
+	c := &cobra.Command{
+		Use:   "run --conf FILE [--set KEY=VALUE]...",
+		Short: "Run a node until it is told to stop",
+		Long: `Run a node until SIGTERM or SIGINT, which lets it leave the cluster in order. A
+second signal ends it at once.
+
+A value comes from --set, else from a variable like NODESERVER_HTTP_ADDRESS,
+else from the file, else it is the default.`,
+		Example: "  nodeserver run --conf conf/node1.toml --set log.level=debug",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, origins, err := conf.Load(file, sets, e.environ)
+			if err != nil {
+				return err
+			}
+			log := newLogger(e.stderr, cfg.Log)
+			for _, w := range origins.Warnings {
+				log.Warn("check the configuration", "problem", w.String())
+			}
+			s, err := server.New(cfg, apps(), log, server.WithVersion(readVersion().Version))
+			if err != nil {
+				return err
+			}
+			return s.Run(c.Context())
+		},
+	}
+	confFlags(c, &file, &sets)
+	must(c.MarkFlagRequired("conf"))
+	return c
+}
+
+// confFlags adds the flags that say which configuration to use.
+func confFlags(c *cobra.Command, file *string, sets *[]string) {
+	c.Flags().StringVarP(file, "conf", "c", "", "configuration `FILE`")
+	c.Flags().StringArrayVar(sets, "set", nil, "set section.key=value over what the file says; may be repeated")
+}
+
+// must is for calls that fail only if this program is written wrong.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// newLogger logs as the configuration says.
+func newLogger(w io.Writer, c server.LogConfig) *slog.Logger {
+	var level slog.Level
+	must(level.UnmarshalText([]byte(c.Level))) // conf lets only levels through
+	options := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}

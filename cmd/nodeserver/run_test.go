@@ -1,0 +1,172 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// process is a running nodeserver whose log is read as it comes.
+type process struct {
+	cmd  *exec.Cmd
+	log  chan map[string]any // one line each; closed at the end
+	rest []string            // lines that are not JSON, valid once log is closed
+}
+
+// start starts nodeserver run with free ports and waits until it is up.
+func start(t *testing.T, sets ...string) (p *process, started map[string]any) {
+	t.Helper()
+	conf := file(t, "n1.toml", `[node]
+name = "n1"
+[http]
+address = "127.0.0.1:0"
+read_header_timeout = "1m"
+[admin]
+address = "127.0.0.1:0"
+[channel]
+address = "127.0.0.1:0"
+[membership]
+providers = []
+[log]
+format = "json"
+`)
+	args := []string{"run", "--conf", conf}
+	for _, s := range sets {
+		args = append(args, "--set", s)
+	}
+	p = &process{cmd: command(t, args...), log: make(chan map[string]any, 100)}
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go p.read(stderr)
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // it may have ended long since
+		p.drain()
+		_ = p.cmd.Wait()
+	})
+	return p, p.await(t, "node started")
+}
+
+func (p *process) read(r io.Reader) {
+	defer close(p.log)
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		var line map[string]any
+		if json.Unmarshal(lines.Bytes(), &line) != nil {
+			p.rest = append(p.rest, lines.Text())
+			continue
+		}
+		p.log <- line
+	}
+}
+
+// await reads the log up to the message.
+func (p *process) await(t *testing.T, message string) map[string]any {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		select {
+		case line, ok := <-p.log:
+			if !ok {
+				t.Fatalf("ended before %q: %q", message, p.rest)
+			}
+			if line["msg"] == message {
+				return line
+			}
+		case <-deadline:
+			t.Fatalf("no %q in 20 s", message)
+		}
+	}
+}
+
+// drain reads the log to its end.
+func (p *process) drain() {
+	for range p.log { //nolint:revive // to the end
+	}
+}
+
+// exit waits for the end and returns the exit code.
+func (p *process) exit(t *testing.T) int {
+	t.Helper()
+	p.drain()
+	err := p.cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+func (p *process) signal(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSignalLetsLeaveInOrder(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		p, _ := start(t)
+		p.signal(t, sig)
+		p.await(t, "stopped")
+		if code := p.exit(t); code != exitGood || len(p.rest) > 0 {
+			t.Errorf("%s: exit code %d, printed %q", sig, code, p.rest)
+		}
+	}
+}
+
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	p, started := start(t, "http.shutdown_grace=1m")
+	// A request that is never finished keeps the node from leaving.
+	c, err := net.Dial("tcp", started["http"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nExpect: 100-continue\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(t, syscall.SIGTERM)
+	p.await(t, "stopping")
+	p.signal(t, syscall.SIGINT)
+	want := "nodeserver: interrupt, the second signal: ended at once, in no order"
+	if code := p.exit(t); code != exitNot || len(p.rest) != 1 || p.rest[0] != want {
+		t.Errorf("exit code %d, printed %q, want %q", code, p.rest, want)
+	}
+}
+
+func TestRunSaysWhyNot(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	conf := file(t, "n1.toml", "[http]\naddress = \""+l.Addr().String()+"\"\n[admin]\naddress = \"127.0.0.1:0\"\n[channel]\naddress = \"127.0.0.1:0\"\n[membership]\nproviders = []\n")
+	code, stdout, stderr := nodeserver(t, nil, "run", "--conf", conf, "--set", "log.level=error")
+	if code != exitNot || stdout != "" || strings.Count(stderr, "\n") != 1 ||
+		!strings.HasPrefix(stderr, "nodeserver: http.address: listen on "+l.Addr().String()+": ") {
+		t.Errorf("exit code %d, printed %q and %q", code, stdout, stderr)
+	}
+}
+
+func TestMembersOfRunningNode(t *testing.T) {
+	_, started := start(t)
+	code, stdout, stderr := nodeserver(t, nil, "members", "--admin", started["admin"].(string))
+	lines := strings.Split(stdout, "\n")
+	if code != exitGood || stderr != "" || len(lines) != 3 ||
+		strings.Join(strings.Fields(lines[0]), " ") != "NAME STATE READY CHANNEL HTTP APPS SESSIONS QUEUE" ||
+		!strings.HasPrefix(lines[1], "n1*   alive  ") || !strings.Contains(lines[1], started["http"].(string)) {
+		t.Errorf("exit code %d, printed\n%s%s", code, stdout, stderr)
+	}
+}
