@@ -3,9 +3,9 @@ package netns
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -63,19 +63,14 @@ func namespace(tb testing.TB, name string) string {
 	tb.Helper()
 	require(tb)
 	sweep()
-	for i := 1; ; i++ {
-		ns := fmt.Sprintf("%s%d-%d-%s", prefix, os.Getpid(), i, name)
-		if slices.Contains(namespaces(), ns) {
-			continue
+	ns := fmt.Sprintf("%s%d-%08x-%s", prefix, os.Getpid(), rand.Uint32(), name)
+	run(tb, "netns", "add", ns)
+	tb.Cleanup(func() {
+		if err := remove(ns); err != nil {
+			tb.Errorf("delete network namespace %s: %v", ns, err)
 		}
-		run(tb, "netns", "add", ns)
-		tb.Cleanup(func() {
-			if err := remove(ns); err != nil {
-				tb.Errorf("delete network namespace %s: %v", ns, err)
-			}
-		})
-		return ns
-	}
+	})
+	return ns
 }
 
 // require ends the test where namespaces can't be made.
@@ -124,7 +119,7 @@ func remove(ns string) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range strings.Fields(out) {
+	for s := range strings.FieldsSeq(out) {
 		if pid, err := strconv.Atoi(s); err == nil && pid != os.Getpid() {
 			_ = syscall.Kill(pid, syscall.SIGKILL) // may have ended by itself
 		}
