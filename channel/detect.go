@@ -45,7 +45,7 @@ func (c *Channel) settle(now time.Time) {
 		return
 	}
 	for _, d := range c.cands {
-		if !d.tried || !d.taken.IsZero() {
+		if !d.tried || !d.taken.IsZero() && !c.joined {
 			return
 		}
 	}
@@ -234,8 +234,11 @@ func (c *Channel) note(subject, what, text string, args ...any) {
 }
 
 func (c *Channel) noteLocked(subject, what, text string, args ...any) {
-	if c.notes[subject] == what || len(c.notes) >= 4*maxCandidates {
+	if c.notes[subject] == what {
 		return
+	}
+	if len(c.notes) >= 4*maxCandidates { // better told twice than never
+		clear(c.notes)
 	}
 	c.notes[subject] = what
 	c.later(note{warn: true, text: text, args: args})
