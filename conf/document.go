@@ -33,8 +33,7 @@ func (d *document) read(data []byte) bool {
 	d.data, d.app = data, -1
 	if err := toml.Unmarshal(data, &d.tree); err != nil {
 		at := origin{layer: fromFile, name: d.name}
-		var where *toml.DecodeError
-		if errors.As(err, &where) {
+		if where, ok := errors.AsType[*toml.DecodeError](err); ok {
 			at.line, at.col = where.Position()
 		}
 		d.bad("", "not TOML: "+explain(strings.TrimPrefix(err.Error(), "toml: ")), at)

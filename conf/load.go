@@ -12,8 +12,9 @@ import (
 	"strings"
 
 	"github.com/go-viper/mapstructure/v2"
-	"github.com/nodeserver/nodeserver/server"
 	"github.com/spf13/viper"
+
+	"github.com/nodeserver/nodeserver/server"
 )
 
 //go:embed nodeserver.toml

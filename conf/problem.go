@@ -79,8 +79,9 @@ func (o origin) source() string {
 		return o.name
 	case fromSet:
 		return "--set"
+	default:
+		return "default"
 	}
-	return "default"
 }
 
 // problem is a problem of the key at the origin.

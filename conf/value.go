@@ -40,11 +40,12 @@ func convert(k kind, v any, like string) (any, error) {
 			return m, nil
 		}
 		return nil, fmt.Errorf("%s is not a table (like {key = 1})", show(v))
+	default:
+		if s, ok := v.(string); ok {
+			return s, nil
+		}
+		return nil, fmt.Errorf("%s is not text: put it in quotes", show(v))
 	}
-	if s, ok := v.(string); ok {
-		return s, nil
-	}
-	return nil, fmt.Errorf("%s is not text: put it in quotes", show(v))
 }
 
 // convertText is convert for a value of the environment or the command line.
@@ -60,6 +61,7 @@ func convertText(k kind, s, like string) (any, error) {
 		}
 	case list:
 		return splitList(s), nil
+	default: // is text in TOML, too
 	}
 	return convert(k, s, like)
 }

@@ -25,8 +25,18 @@ func TestSizes(t *testing.T) {
 		want int
 		ok   bool
 	}{
-		{int64(7), 7, true}, {"7B", 7, true}, {"64KiB", 64 << 10, true}, {"3 MiB", 3 << 20, true}, {"2GiB", 2 << 30, true},
-		{"64", 0, false}, {"64KB", 0, false}, {"KiB", 0, false}, {"99999999999GiB", 0, false}, {"1.5MiB", 0, false}, {true, 0, false}, {1.5, 0, false},
+		{int64(7), 7, true},
+		{"7B", 7, true},
+		{"64KiB", 64 << 10, true},
+		{"3 MiB", 3 << 20, true},
+		{"2GiB", 2 << 30, true},
+		{"64", 0, false},
+		{"64KB", 0, false},
+		{"KiB", 0, false},
+		{"99999999999GiB", 0, false},
+		{"1.5MiB", 0, false},
+		{true, 0, false},
+		{1.5, 0, false},
 	} {
 		got, err := toSize(c.in)
 		if got != c.want || (err == nil) != c.ok {

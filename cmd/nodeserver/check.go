@@ -29,7 +29,7 @@ func newCheckCommand(e env) *cobra.Command {
 				return err
 			}
 			for _, w := range origins.Warnings {
-				fmt.Fprintf(e.stderr, "warning: %s\n", w)
+				put(e.stderr, "warning: %s\n", w)
 			}
 			return printValues(e.stdout, origins.Values)
 		},

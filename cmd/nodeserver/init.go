@@ -42,18 +42,19 @@ free now. What is there is never overwritten.`,
 
 // whatNext tells what was written and how to go on.
 func whatNext(dir string, files []string) string {
-	text := fmt.Sprintf("wrote %s\n\nPut webapps (NAME.so) into %s, then start each in a terminal of its own:\n\n",
+	var text strings.Builder
+	put(&text, "wrote %s\n\nPut webapps (NAME.so) into %s, then start each in a terminal of its own:\n\n",
 		strings.Join(files, ", "), filepath.Join(dir, "webapps"))
 	for _, file := range files {
 		switch filepath.Base(file) {
 		case "secret":
 		case "balance.toml":
-			text += "  nodeserver balance --conf " + file + "\n"
+			put(&text, "  nodeserver balance --conf %s\n", file)
 		default:
-			text += "  nodeserver run --conf " + file + "\n"
+			put(&text, "  nodeserver run --conf %s\n", file)
 		}
 	}
-	return text
+	return text.String()
 }
 
 // initCluster writes the files and tells their names.

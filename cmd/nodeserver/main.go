@@ -56,23 +56,27 @@ var errSilent = errors.New("said already")
 // report says what went wrong, if anything, and returns the exit code.
 func report(c *cobra.Command, err error, stderr io.Writer) int {
 	var wrong *conf.Error
-	var usage usageError
 	switch {
 	case err == nil:
 		return exitGood
 	case errors.Is(err, errSilent):
 	case errors.As(err, &wrong):
-		fmt.Fprintln(stderr, wrong)
+		put(stderr, "%s\n", wrong)
 	default:
 		for line := range strings.Lines(err.Error()) {
-			fmt.Fprintf(stderr, "nodeserver: %s\n", strings.TrimSuffix(line, "\n"))
+			put(stderr, "nodeserver: %s\n", strings.TrimSuffix(line, "\n"))
 		}
 	}
-	if errors.As(err, &usage) {
-		fmt.Fprintf(stderr, "Usage: %s (more: %s --help)\n", strings.TrimSuffix(c.UseLine(), " [flags]"), c.CommandPath())
+	if _, ok := errors.AsType[usageError](err); ok {
+		put(stderr, "Usage: %s (more: %s --help)\n", strings.TrimSuffix(c.UseLine(), " [flags]"), c.CommandPath())
 		return exitUsage
 	}
 	return exitNot
+}
+
+// put writes where a failure has nobody left to be told to.
+func put(w io.Writer, format string, args ...any) {
+	_, _ = fmt.Fprintf(w, format, args...)
 }
 
 // newRootCommand is nodeserver with all its verbs.

@@ -52,7 +52,7 @@ func newMembersCommand(e env) *cobra.Command {
 // printMembers prints the table; a star marks the node that was asked.
 func printMembers(w io.Writer, reply server.MembersReply) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NAME\tSTATE\tREADY\tCHANNEL\tHTTP\tAPPS\tSESSIONS\tQUEUE")
+	put(t, "NAME\tSTATE\tREADY\tCHANNEL\tHTTP\tAPPS\tSESSIONS\tQUEUE\n") // what fails comes out of Flush
 	for _, m := range reply.Members {
 		name, ready := m.Name, "no"
 		if m.Self {
@@ -68,7 +68,7 @@ func printMembers(w io.Writer, reply server.MembersReply) error {
 		if apps == "" {
 			apps = "-"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", name, m.State, ready, m.ChannelAddress, m.HTTPAddress, apps, m.Sessions, m.Queue)
+		put(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", name, m.State, ready, m.ChannelAddress, m.HTTPAddress, apps, m.Sessions, m.Queue)
 	}
 	return t.Flush()
 }

@@ -92,7 +92,7 @@ func (p *process) await(t *testing.T, message string) map[string]any {
 
 // drain reads the log to its end.
 func (p *process) drain() {
-	for range p.log { //nolint:revive // to the end
+	for range p.log {
 	}
 }
 

@@ -26,7 +26,7 @@ func untilSignal(ctx context.Context, stderr io.Writer, do func(context.Context)
 			return code
 		case sig := <-signals:
 			if told {
-				fmt.Fprintf(stderr, "nodeserver: %s, the second signal: ended at once, in no order\n", sig)
+				put(stderr, "nodeserver: %s, the second signal: ended at once, in no order\n", sig)
 				return exitNot
 			}
 			cancel(fmt.Errorf("signal: %s", sig))

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nodeserver/nodeserver/channel"
+	"github.com/nodeserver/nodeserver/channel" //nolint:depguard // to compare with, in this test only
 )
 
 func TestVersion(t *testing.T) {
