@@ -3,6 +3,7 @@ package balance
 import (
 	"context"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -10,7 +11,11 @@ import (
 // update takes a list of the Source over.
 func (b *Balancer) update(list []Node) {
 	for _, c := range b.pool.update(list) {
-		b.log.Info(c.what, "node", c.Name, "addr", c.Address)
+		if c.added {
+			b.log.Info("node added", "node", c.Name, "addr", c.Address)
+		} else {
+			b.log.Info("node removed", "node", c.Name, "addr", c.Address)
+		}
 	}
 }
 
@@ -29,13 +34,8 @@ func (b *Balancer) markUp(n *node) {
 // noteMove counts a request that another node answered than the one its cookie
 // names.
 func (b *Balancer) noteMove(v *visit) {
-	if len(v.routes) == 0 {
+	if len(v.routes) == 0 || slices.Contains(v.routes, v.node.Name) {
 		return
-	}
-	for _, r := range v.routes {
-		if r == v.node.Name {
-			return
-		}
 	}
 	from := v.routes[0]
 	if !b.pool.known(from) {

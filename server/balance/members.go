@@ -171,9 +171,9 @@ func (m *Members) tell(ctx context.Context) {
 	m.telling.Lock()
 	defer m.telling.Unlock()
 	m.mu.Lock()
-	any, list := len(m.live) > 0, merge(m.live)
+	known, list := len(m.live) > 0, merge(m.live)
 	m.mu.Unlock()
-	if any && ctx.Err() == nil {
+	if known && ctx.Err() == nil {
 		m.update(list)
 	}
 }

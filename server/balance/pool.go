@@ -34,7 +34,7 @@ const maxNames = 1024
 // change is news of a node, for the log.
 type change struct {
 	Node
-	what string
+	added bool // or removed
 }
 
 func newPool() *pool { return &pool{turn: rand.IntN(1 << 16), names: map[string]bool{}} }
@@ -57,7 +57,7 @@ func (p *pool) replace(list []Node, news *[]change) (out []*node) {
 		k := p.keep(n)
 		next = append(next, k)
 		if !slices.Contains(p.nodes, k) {
-			*news = append(*news, change{n, "node added"})
+			*news = append(*news, change{n, true})
 		}
 		if len(p.names) < maxNames {
 			p.names[n.Name] = true
@@ -67,7 +67,7 @@ func (p *pool) replace(list []Node, news *[]change) (out []*node) {
 	for _, old := range p.nodes {
 		if !slices.Contains(next, old) {
 			out = append(out, old)
-			*news = append(*news, change{old.Node, "node removed"})
+			*news = append(*news, change{old.Node, false})
 		}
 	}
 	p.nodes = next

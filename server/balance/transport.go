@@ -103,7 +103,7 @@ func (b *Balancer) try(n *node, out *http.Request, body *keptBody) (*http.Respon
 		return nil, release, &dialError{errGone} // nothing was sent
 	}
 	// Only until the answer begins: what comes after may well come to its end.
-	stop := context.AfterFunc(n.gone, func() { cancel(errGone) })
+	stop := context.AfterFunc(n.gone, func() { cancel(errGone) }) //nolint:contextcheck // the node's life, not the request's
 	res, err := n.transport.RoundTrip(to)
 	if !stop() {
 		if err == nil {

@@ -299,12 +299,3 @@ func (c *cluster) others(not *member) (list []*member) {
 	}
 	return list
 }
-
-func (c *cluster) node(name string) *member {
-	for _, n := range c.nodes {
-		if n.name == name {
-			return n
-		}
-	}
-	return nil
-}

@@ -11,11 +11,11 @@ import (
 	"github.com/nodeserver/nodeserver/server"
 )
 
-// Options of a demo. Zero values stand for the defaults.
+// Options of a demo.
 type Options struct {
 	Exe   string        // the nodeserver binary; its plugins are in webapps/ beside it
-	Nodes int           // 2 to 9; default 3
-	Drive time.Duration // how long visitors come, at least 3 s; default 9 s
+	Nodes int           // 2 to 9
+	Drive time.Duration // how long visitors come, 3 s to 1 h
 	Out   io.Writer     // for the time line; nil: nowhere
 }
 
@@ -58,11 +58,14 @@ func Run(ctx context.Context, o Options) Result {
 		err = fmt.Errorf("interrupted: %w", context.Cause(ctx))
 	}
 	r, _ := s.ledger.snapshot()
-	r.Schema, r.Events, r.Seconds = "nodeserver.demo/1", s.line.events, time.Since(start).Seconds()
 	s.facts.copyTo(&r)
-	if err != nil && r.Problem == "" {
-		r.Problem = err.Error()
+	if err != nil {
+		s.line.say("demo", "%v", err)
+		if r.Problem == "" {
+			r.Problem = err.Error()
+		}
 	}
+	r.Schema, r.Events, r.Seconds = "nodeserver.demo/1", s.line.events, time.Since(start).Seconds()
 	r.Pass = r.Problem == ""
 	if s.cluster != nil {
 		r.Logs = s.cluster.dir
@@ -262,7 +265,7 @@ func (s *show) revive(ctx context.Context, n *member) error {
 // A look counts too, so each node must say one more than the one before.
 func (s *show) finalCheck(ctx context.Context) error {
 	before, _ := s.ledger.snapshot()
-	s.line.say("visitors", "have left after %d requests; %d errors, %d repeated, %d not confirmed in time", before.Requests, before.Errors, before.Repeated, before.Unconfirmed)
+	s.line.say("visitors", "have left after %d requests; %d errors, %d repeated, %d not confirmed by another node", before.Requests, before.Errors, before.Repeated, before.Unconfirmed)
 	for _, n := range s.cluster.nodes {
 		if err := s.cluster.await(ctx, quietLimit, "done replicating", s.cluster.nodes, s.cluster.quiet); err != nil {
 			return err

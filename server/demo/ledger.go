@@ -2,6 +2,7 @@ package demo
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 )
@@ -66,6 +67,7 @@ func (l *ledger) answer(visitor, last, n int, sameSession bool, w wait) {
 	l.result.Requests++
 	what := ""
 	switch judge(last, n, sameSession, l.duringKill(w)) {
+	case good:
 	case repeated:
 		l.result.Repeated++
 	case lostSession:
@@ -124,7 +126,7 @@ func (l *ledger) snapshot() (Result, []wait) {
 type Result struct {
 	Schema       string  `json:"schema"` // nodeserver.demo/1
 	Pass         bool    `json:"pass"`
-	Problem      string  `json:"problem,omitempty"` // first thing wrong
+	Problem      string  `json:"problem,omitempty"` // first thing wrong; details on further lines
 	Logs         string  `json:"logs,omitempty"`    // folder, kept if something is wrong
 	Discovery    string  `json:"discovery"`         // mdns or static
 	Requests     int     `json:"requests"`
@@ -132,7 +134,7 @@ type Result struct {
 	LostWrites   int     `json:"lost_writes"`
 	LostSessions int     `json:"lost_sessions"`
 	Repeated     int     `json:"repeated"`    // counted twice: under way at the kill, asked again elsewhere
-	Unconfirmed  int     `json:"unconfirmed"` // answered before another node had the write
+	Unconfirmed  int     `json:"unconfirmed"` // answered though no other node had confirmed the write
 	Killed       string  `json:"killed"`      // node
 	KilledHomeOf int     `json:"killed_home"` // visitors it served
 	FirstAnswer  float64 `json:"first_ms"`    // from SIGKILL to the first answer to one of them
@@ -144,14 +146,19 @@ type Result struct {
 	Events       []Event `json:"events"`
 }
 
-// Line is the verdict for people.
+// Line is the verdict for people, on one line.
 func (r Result) Line() string {
 	sum := fmt.Sprintf("%d requests, %d errors, %d lost writes, %d lost sessions, failover %s",
 		r.Requests, r.Errors, r.LostWrites, r.LostSessions, inMS(r.Failover))
 	if r.Pass {
 		return "PASS " + sum
 	}
-	return fmt.Sprintf("FAIL %s; first: %s; logs: %s", sum, r.Problem, r.Logs)
+	problem, _, _ := strings.Cut(r.Problem, "\n")
+	line := fmt.Sprintf("FAIL %s; first: %s", sum, problem)
+	if r.Logs != "" {
+		line += "; logs: " + r.Logs
+	}
+	return line
 }
 
 func inMS(ms float64) string {
