@@ -72,7 +72,7 @@ func (e *SupersededError) Error() string {
 var (
 	errLeft     = errors.New("it left")
 	errLeaving  = errors.New("this node leaves")
-	errGone     = errors.New("it is held gone")
+	errGone     = errors.New("held gone after silence")
 	errAnew     = errors.New("it began a new link")
 	errStopped  = errors.New("channel stopped")
 	errHalf     = errors.New("it did not dial back in time: can it reach this node's advertised address?")

@@ -2,6 +2,7 @@ package grpctransport
 
 import (
 	"context"
+	"errors"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -69,18 +70,16 @@ type incoming struct {
 func (i *incoming) Recv() (channel.Message, error) {
 	m, err := i.stream.Recv()
 	if err != nil {
-		if s, ok := status.FromError(err); ok {
-			return channel.Message{}, &streamError{s.Message()}
+		switch s, ok := status.FromError(err); {
+		case ok && s.Code() == codes.Canceled: // gRPC's word for both
+			return channel.Message{}, errors.New("the connection or the stream was closed")
+		case ok:
+			return channel.Message{}, errors.New(s.Message())
 		}
 		return channel.Message{}, err
 	}
 	return fromMessage(m), nil
 }
-
-// streamError is gRPC's word on how a stream ended, without its status code.
-type streamError struct{ text string }
-
-func (e *streamError) Error() string { return e.text }
 
 // Welcome accepts the hello.
 func (i *incoming) Welcome(w channel.Welcome) error { return i.stream.Send(toWelcome(w)) }
