@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 )
 
 // ID names one life of one member: its name and the boot it drew at start.
@@ -29,12 +30,7 @@ type Member struct {
 
 // Hosts tells whether the member hosts the webapp.
 func (m Member) Hosts(app string) bool {
-	for _, a := range m.Apps {
-		if a == app {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(m.Apps, app)
 }
 
 // State is what a node believes about a member.
@@ -83,7 +79,7 @@ func CheckName(s string) error {
 // nothing: only a Hello over the channel makes a member.
 type Candidate struct {
 	Address string // host:port of a channel
-	From    string // provider that proposes it: mdns, static, member
+	From    string // provider that proposes it, or "member"
 }
 
 // Provider proposes addresses of members until ctx ends. Found may be called

@@ -67,7 +67,7 @@ type ChannelConfig struct {
 
 // MembershipConfig says how members are found.
 type MembershipConfig struct {
-	Providers    []string      `conf:"providers"` // of mdns, static
+	Providers    []string      `conf:"providers"` // of mdns, static, dns, file
 	Interface    string        `conf:"interface"` // for mdns; empty: the one that holds the channel's address
 	MDNSInterval time.Duration `conf:"mdns_interval"`
 	Static       []string      `conf:"static"` // host:port of channels

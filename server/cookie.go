@@ -69,6 +69,16 @@ func cookieValues(h http.Header, name string, each func(string) bool) {
 	}
 }
 
+// cookieName is the configured name; where browsers accept the prefix (over
+// TLS, with path "/") it says __Host-, so that no other host of the domain can
+// plant one (RFC 6265bis, part 4.1.3).
+func cookieName(c Config, path string) string {
+	if c.HTTP.TLSCert != "" && path == "/" {
+		return "__Host-" + c.Sessions.CookieName
+	}
+	return c.Sessions.CookieName
+}
+
 // setCookie gives the user an id; an empty one takes it away.
 func (a *app) setCookie(h http.Header, id string) {
 	c := http.Cookie{Name: a.cookie, Path: a.path, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: a.secure}

@@ -37,7 +37,10 @@ type app struct {
 	serves  func(string) bool // whether the node with this route serves users
 
 	listeners    listeners
-	panics, lost atomic.Int64
+
+	panics  atomic.Int64 // handlers that panicked
+	lost    atomic.Int64 // requests whose session had ended meanwhile
+	refused atomic.Int64 // sessions not made because of sessions.max_sessions
 }
 
 var appName = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
@@ -94,7 +97,7 @@ func (s *Server) deploy(w webapps.App, origin string) (*app, error) {
 	settings := s.settings(w.Name)
 	a := &app{
 		name: w.Name, version: w.Version, origin: origin, node: s.cfg.Node.Name, config: settings.Config,
-		path: settings.Path, cookie: s.cfg.Sessions.CookieName, secure: s.cfg.HTTP.TLSCert != "",
+		path: settings.Path, cookie: cookieName(s.cfg, settings.Path), secure: s.cfg.HTTP.TLSCert != "",
 		expose: s.cfg.HTTP.ExposeNode, exposed: []string{s.cfg.Node.Name}, serves: s.serves,
 		log: s.log.With("app", w.Name), done: s.appLife,
 	}

@@ -56,7 +56,7 @@ func (a *app) recovered(w *response, r *http.Request, p any) {
 		panic(p)
 	}
 	if err, ok := p.(error); ok && errors.Is(err, deltamanager.ErrFull) {
-		a.log.Warn("session refused", "err", err)
+		a.refused.Add(1)
 		w.body, w.status = nil, 0
 		if !w.released {
 			w.released = true

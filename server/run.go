@@ -128,7 +128,10 @@ func (s *Server) makeChannel() error {
 	if err != nil {
 		return err
 	}
-	self := s.self()
+	self, err := s.self()
+	if err != nil {
+		return err
+	}
 	providers, err := s.providers(self)
 	if err != nil {
 		return err
@@ -164,32 +167,38 @@ func (s *Server) security() (grpctransport.Security, error) {
 	return grpctransport.Insecure(), nil
 }
 
-// self is how this node is told to others.
-func (s *Server) self() membership.Member {
-	m := membership.Member{ID: s.id, Domain: s.cfg.Cluster.Domain, Version: s.version}
-	m.ChannelAddress = advertised(s.cfg.Channel.Advertise, s.channelL.Addr(), "")
-	host, _, _ := net.SplitHostPort(m.ChannelAddress)
-	m.HTTPAddress = advertised("", s.httpL.Addr(), host)
+// self is how this node is told to others: at what addresses they reach it.
+func (s *Server) self() (membership.Member, error) {
+	m := membership.Member{ID: s.id, Domain: s.cfg.Cluster.Domain, Version: s.version, ChannelAddress: s.cfg.Channel.Advertise}
+	if m.ChannelAddress == "" {
+		var err error
+		if m.ChannelAddress, err = reachable(s.channelL.Addr().String(), s.cfg.Membership.Interface); err != nil {
+			return m, fmt.Errorf("channel.advertise: %w", err)
+		}
+	}
+	m.HTTPAddress = s.httpL.Addr().String()
+	if host, port, err := net.SplitHostPort(m.HTTPAddress); err == nil && unspecified(host) {
+		host, _, _ = net.SplitHostPort(m.ChannelAddress)
+		m.HTTPAddress = net.JoinHostPort(host, port)
+	}
 	for _, a := range s.apps {
 		m.Apps = append(m.Apps, a.name)
 	}
-	return m
+	return m, nil
 }
 
-// advertised is the address others dial: what is configured, else where the
-// listener is, with host in place of an address that stands for all of the machine's.
-func advertised(configured string, at net.Addr, host string) string {
-	if configured != "" {
-		return configured
+// reachable is the address of a listener as others dial it: an address that
+// stands for all of the machine's is replaced by the interface's own.
+func reachable(addr, iface string) (string, error) {
+	if host, _, err := net.SplitHostPort(addr); err == nil && !unspecified(host) {
+		return addr, nil
 	}
-	h, port, err := net.SplitHostPort(at.String())
-	if err != nil {
-		return at.String()
-	}
-	if ip := net.ParseIP(h); host != "" && ip != nil && ip.IsUnspecified() {
-		h = host
-	}
-	return net.JoinHostPort(h, port)
+	return membership.Advertise(addr, iface)
+}
+
+func unspecified(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || ip != nil && ip.IsUnspecified()
 }
 
 // providers are the ways in which members are found.

@@ -1,0 +1,170 @@
+package server
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nodeserver/nodeserver/webapps"
+)
+
+// raw sends text over a fresh connection and returns all that comes back
+// until the node closes it, or for a second.
+func raw(t *testing.T, n *node, text string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(n.url, "http://")) //nolint:noctx // has a deadline
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(time.Second))
+	_, _ = io.WriteString(c, text) // the node may have closed already
+	b, _ := io.ReadAll(c)
+	return string(b)
+}
+
+// TestSmugglingCorpus sends what proxies and servers have taken for one or two
+// requests, depending on whom you ask. The node must see one at most. (Both
+// Content-Length and chunked is not among them: net/http obeys the latter, as RFC 9112,
+// part 6.3, allows, and hides the former from us; what follows is a second request.)
+func TestSmugglingCorpus(t *testing.T) {
+	served := make(chan string, 100)
+	n := alone(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		served <- r.URL.Path
+	})
+	const second = "GET /test/smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+	corpus := map[string]string{
+		"TE.CL":                  "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+		"two lengths":            "Content-Length: 0\r\nContent-Length: 43\r\n\r\n" + second,
+		"length list":            "Content-Length: 0, 43\r\n\r\n" + second,
+		"signed length":          "Content-Length: +0\r\n\r\n" + second,
+		"hex length":             "Content-Length: 0x0\r\n\r\n" + second,
+		"TE twice":               "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + second,
+		"TE xchunked":            "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + second,
+		"TE list":                "Transfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n" + second,
+		"TE with vertical tab":   "Transfer-Encoding: \vchunked\r\n\r\n0\r\n\r\n" + second,
+		"space before the colon": "Content-Length : 0\r\n\r\n" + second,
+		"folded header":          "X: a\r\n Content-Length: 0\r\nContent-Length: 43\r\n\r\n" + strings.Repeat("x", 43),
+		"bare CR":                "X: a\rContent-Length: 43\r\n\r\n" + second,
+		"NUL":                    "X: a\x00b\r\n\r\n" + second,
+		"negative chunk":         "Transfer-Encoding: chunked\r\n\r\n-1\r\n\r\n" + second,
+		"huge chunk":             "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n" + second,
+	}
+	for name, rest := range corpus {
+		answer := raw(t, n, "POST /test/first HTTP/1.1\r\nHost: x\r\n"+rest)
+		if strings.Count(answer, "HTTP/1.1 200") > 1 {
+			t.Errorf("%s: two answers: %q", name, answer)
+		}
+	}
+	close(served)
+	for path := range served {
+		if path == "/smuggled" {
+			t.Error("a smuggled request was served")
+		}
+	}
+}
+
+func TestSlowlorisIsCutOff(t *testing.T) {
+	n := alone(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "fine") })
+	conns := make([]net.Conn, 300)
+	for i := range conns {
+		c, err := net.Dial("tcp", strings.TrimPrefix(n.url, "http://")) //nolint:noctx // closed below
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprint(c, "GET /test/ HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+		conns[i] = c
+	}
+	start := time.Now()
+	if _, b := do(t, "GET", n.url+"/test/", nil); string(b) != "fine" || time.Since(start) > time.Second {
+		t.Errorf("a request among 300 slow ones: %q after %v", b, time.Since(start))
+	}
+	for _, c := range conns { // read_header_timeout is 1 s in this test
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := bufio.NewReader(c).ReadByte(); err != io.EOF && !isReset(err) { //nolint:errorlint // io.EOF comes bare
+			t.Fatalf("a slow connection is not closed: %v", err)
+		}
+	}
+}
+
+func isReset(err error) bool { return err != nil && strings.Contains(err.Error(), "reset") }
+
+func TestCookieFloods(t *testing.T) {
+	n := alone(t, func(w http.ResponseWriter, r *http.Request) {
+		_, ok := webapps.ExistingSession(r)
+		fmt.Fprint(w, ok)
+	})
+	value := strings.Repeat("A", 27) + ".n1"
+	for name, cookie := range map[string]string{
+		"1000 of ours":       strings.TrimSuffix(strings.Repeat("NSESSIONID="+value+"; ", 1000), "; "),
+		"1000 of others":     strings.Repeat("c=v; ", 1000),
+		"nameless":           "=;;;=x; NSESSIONID",
+		"quoted":             `NSESSIONID="` + value + `"`,
+		"overlong":           "NSESSIONID=" + strings.Repeat("A", 5000),
+		"not of our letters": "NSESSIONID=" + strings.Repeat("%", 27) + ".n1",
+		"binary":             "NSESSIONID=\xff\xfe\x80",
+		"foreign":            "NSESSIONID=deadbeef-0000-1111-2222-333344445555.jvm1",
+	} {
+		resp, b := do(t, "GET", n.url+"/test/", http.Header{"Cookie": {cookie}})
+		if resp.StatusCode != http.StatusOK || string(b) != "false" || resp.Header["Set-Cookie"] != nil {
+			t.Errorf("%s: %d %q %v", name, resp.StatusCode, b, resp.Header["Set-Cookie"])
+		}
+	}
+	answer := raw(t, n, "GET /test/ HTTP/1.1\r\nHost: x\r\nCookie: NSESSIONID="+strings.Repeat("A", 2<<20)+"\r\n\r\n")
+	if !strings.HasPrefix(answer, "HTTP/1.1 431 ") && answer != "" {
+		t.Errorf("a cookie of 2 MiB: %.60q", answer)
+	}
+	if got := n.server.apps[0].manager.Stats().Sessions; got != 0 {
+		t.Errorf("%d sessions made", got)
+	}
+}
+
+// TestForgedIDsMakeNothing asks with a million ids that nobody issued.
+func TestForgedIDsMakeNothing(t *testing.T) {
+	n := alone(t, func(_ http.ResponseWriter, r *http.Request) { webapps.ExistingSession(r) })
+	a := n.server.apps[0]
+	before := a.manager.Stats()
+	w := &nullWriter{h: http.Header{}}
+	r := httptest.NewRequest(http.MethodGet, "/test/", http.NoBody)
+	for i := range 1_000_000 {
+		r.URL.Path = "/test/"
+		r.Header["Cookie"] = []string{fmt.Sprintf("NSESSIONID=%027d.n1", i)}
+		a.ServeHTTP(w, r)
+	}
+	after := a.manager.Stats()
+	if after.Sessions != 0 || after.DeltasOut != before.DeltasOut || w.h["Set-Cookie"] != nil {
+		t.Errorf("%d sessions, %d deltas, cookies %v", after.Sessions, after.DeltasOut, w.h["Set-Cookie"])
+	}
+}
+
+func TestMaxSessionsIsA503(t *testing.T) {
+	cfg := testConf("n1")
+	cfg.Sessions.MaxSessions = 2
+	n := startNode(t, cfg, testApp())
+	n.waitReady()
+	for i := range 4 {
+		status, body, h := newUser(t).get(n, "/test/inc")
+		want := http.StatusOK
+		if i >= 2 {
+			want = http.StatusServiceUnavailable
+		}
+		if status != want {
+			t.Errorf("session %d: %d %q", i+1, status, body)
+		}
+		if i >= 2 && (h.Get("Retry-After") == "" || !strings.Contains(body, "as many sessions as it may")) {
+			t.Errorf("session %d: %q %v", i+1, body, h)
+		}
+	}
+	_, metrics := do(t, "GET", n.admin+"/metrics", nil)
+	if !strings.Contains(string(metrics), `nodeserver_session_refused_total{app="test"} 2`) {
+		t.Error("the metric does not say 2 refused")
+	}
+}
