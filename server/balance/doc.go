@@ -36,6 +36,9 @@
 // # Where nodes come from
 //
 // From a Source: Fixed is a list; Members asks the cluster itself, by watching
-// the member lists of several nodes at once and merging them. If all watches
-// break, the last list stays and dials decide.
+// the member lists of several nodes at once and merging them. A node is believed
+// about itself, so that one the others can't reach goes on serving its users;
+// but when others suspect it, it is asked anew, and if it doesn't answer within
+// a second it is frozen and their word counts. If all watches break, the last
+// list stays and dials decide.
 package balance

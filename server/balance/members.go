@@ -22,6 +22,7 @@ const (
 	firstRetry  = 100 * time.Millisecond // of a watch that broke; doubles
 	slowRetry   = 2 * time.Second        // up to this
 	quietFaults = 3                      // attempts before a watch that fails is logged
+	doubtTime   = time.Second            // for a member in doubt to answer anew
 	forgetAfter = time.Minute            // without being proposed or named, an address that fails is dropped
 )
 
@@ -104,11 +105,20 @@ func (m *Members) follow(ctx context.Context, addr string) {
 func (m *Members) keepWatching(ctx context.Context, addr string) {
 	wait, faults := firstRetry, 0
 	for ctx.Err() == nil && !m.forget(addr) {
-		r := &report{addr: addr}
-		err := m.watch(ctx, addr, func(list []membership.Status) {
+		attempt, again := context.WithCancel(ctx)
+		r := &report{addr: addr, again: again}
+		err := m.watch(attempt, addr, func(list []membership.Status) {
 			wait, faults = firstRetry, 0
 			m.told(ctx, r, list)
 		})
+		again()
+		if m.inDoubt(r) { // asked anew at once; meanwhile what it said holds
+			m.wg.Go(func() {
+				sleep(ctx, doubtTime)
+				m.broke(ctx, r)
+			})
+			continue
+		}
 		m.broke(ctx, r)
 		if faults++; faults == quietFaults && ctx.Err() == nil {
 			m.log.Warn("member list not available", "addr", addr, "err", err)
@@ -143,15 +153,23 @@ func sleep(ctx context.Context, d time.Duration) {
 func (m *Members) told(ctx context.Context, r *report, list []membership.Status) {
 	m.mu.Lock()
 	r.note(time.Now(), list)
-	if !slices.Contains(m.live, r) {
-		m.live = append(m.live, r)
-	}
+	m.live = slices.DeleteFunc(m.live, func(o *report) bool { return o.addr == r.addr })
+	m.live = append(m.live, r)
 	named := addresses(m.live)
+	for _, d := range doubtful(m.live) {
+		d.again()
+	}
 	m.mu.Unlock()
 	for _, addr := range named {
 		m.follow(ctx, addr)
 	}
 	m.tell(ctx)
+}
+
+func (m *Members) inDoubt(r *report) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return r.doubted && slices.Contains(m.live, r)
 }
 
 // broke takes a report out.

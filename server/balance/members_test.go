@@ -17,9 +17,10 @@ import (
 
 // cluster answers watches as members do.
 type cluster struct {
-	mu    sync.Mutex
-	lists map[string][]membership.Status // by address; none: refused
-	news  chan struct{}                  // closed at each change
+	mu     sync.Mutex
+	lists  map[string][]membership.Status // by address; none: refused
+	frozen map[string]bool
+	news   chan struct{} // closed at each change
 }
 
 func (c *cluster) set(addr string, members ...string) {
@@ -28,6 +29,13 @@ func (c *cluster) set(addr string, members ...string) {
 	var list []membership.Status
 	for _, m := range members {
 		s := membership.Status{State: membership.Alive, Ready: true}
+		m, state, _ := strings.Cut(m, " ")
+		switch state {
+		case "suspect":
+			s.State = membership.Suspect
+		case "gone":
+			s.State, s.Ready = membership.Gone, false
+		}
 		s.Name, s.Boot, s.ChannelAddress, s.HTTPAddress = m, 1, m+":4001", m+":8081"
 		list = append(list, s)
 	}
@@ -35,6 +43,22 @@ func (c *cluster) set(addr string, members ...string) {
 		c.lists = map[string][]membership.Status{}
 	}
 	c.lists[addr] = list
+	delete(c.frozen, addr)
+	c.tell()
+}
+
+// freeze lets watches at the address hang, new ones, too.
+func (c *cluster) freeze(addr string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.frozen == nil {
+		c.frozen = map[string]bool{}
+	}
+	c.frozen[addr] = true
+	c.tell()
+}
+
+func (c *cluster) tell() {
 	if c.news != nil {
 		close(c.news)
 	}
@@ -44,12 +68,15 @@ func (c *cluster) set(addr string, members ...string) {
 func (c *cluster) watch(ctx context.Context, addr string, told func([]membership.Status)) error {
 	for {
 		c.mu.Lock()
-		list, news := c.lists[addr], c.news
+		list, frozen, news := c.lists[addr], c.frozen[addr], c.news
 		c.mu.Unlock()
-		if list == nil {
+		switch {
+		case frozen:
+		case list == nil:
 			return errors.New("refused")
+		default:
+			told(list)
 		}
-		told(list)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -82,60 +109,107 @@ func (p proposes) Run(ctx context.Context, found func(membership.Candidate)) err
 	}
 }
 
-func TestMembersFollowsTheCluster(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var c cluster
-		var mu sync.Mutex
-		var last string
-		m := balance.NewMembers([]membership.Provider{proposes{"a:4001", "z:4001"}, proposes(nil)}, c.watch, slog.New(slog.DiscardHandler))
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() {
-			done <- m.Run(ctx, func(list []balance.Node) {
-				mu.Lock()
-				defer mu.Unlock()
-				var names []string
-				for _, n := range list {
-					names = append(names, fmt.Sprintf("%s=%s", n.Name, n.Address))
-				}
-				last = strings.Join(names, " ")
-			})
-		}()
-		expect := func(want string) {
-			t.Helper()
-			synctest.Wait()
-			mu.Lock()
-			defer mu.Unlock()
-			if last != want {
-				t.Errorf("nodes %q, want %q", last, want)
-			}
-		}
-		expect("")
-		c.set("a:4001", "a")
-		after(2)
-		expect("a=a:8081")
-		c.set("a:4001", "a", "b") // b's own list isn't to be had yet
-		expect("a=a:8081 b=b:8081")
-		c.set("b:4001", "a", "b", "c") // found through a
-		after(2)
-		expect("a=a:8081 b=b:8081 c=c:8081")
-		after(90) // c's own list was never to be had
-		expect("a=a:8081 b=b:8081 c=c:8081")
-		c.set("a:4001") // a dies
-		c.set("b:4001", "b", "c")
-		after(1)
-		expect("b=b:8081 c=c:8081")
-		c.set("b:4001") // and b: now there's nobody to ask
-		after(90)
-		expect("b=b:8081 c=c:8081")
-		c.set("b:4001", "b") // nobody speaks of b any more
-		c.set("a:4001", "a") // but a is still proposed
-		after(90)
-		expect("a=a:8081")
+// latestList is the last list a Source under test has told.
+type latestList struct {
+	mu   sync.Mutex
+	text string
+}
+
+func (l *latestList) update(list []balance.Node) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var names []string
+	for _, n := range list {
+		names = append(names, fmt.Sprintf("%s=%d", n.Name, n.Use))
+	}
+	l.text = strings.Join(names, " ")
+}
+
+// follow runs Members in a bubble, for the time of the test, and returns what
+// it tells.
+func follow(t *testing.T, c *cluster, providers ...membership.Provider) (expect func(string)) {
+	t.Helper()
+	m := balance.NewMembers(providers, c.watch, slog.New(slog.DiscardHandler))
+	ctx, stop := context.WithCancel(context.Background())
+	var last latestList
+	done := make(chan error)
+	go func() { done <- m.Run(ctx, last.update) }()
+	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	})
+	return func(want string) {
+		t.Helper()
+		synctest.Wait()
+		last.mu.Lock()
+		defer last.mu.Unlock()
+		if last.text != want {
+			t.Errorf("nodes %q, want %q", last.text, want)
+		}
+	}
+}
+
+func TestMembersFollowsTheCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c cluster
+		expect := follow(t, &c, proposes{"a:4001", "z:4001"}, proposes(nil))
+		expect("")
+		c.set("a:4001", "a")
+		after(2)
+		expect("a=3")
+		c.set("a:4001", "a", "b") // b's own list isn't to be had yet
+		expect("a=3 b=3")
+		c.set("b:4001", "a", "b", "c") // found through a
+		after(2)
+		expect("a=3 b=3 c=3")
+		after(90) // c's own list was never to be had
+		expect("a=3 b=3 c=3")
+		c.set("a:4001") // a dies
+		c.set("b:4001", "b", "c")
+		after(1)
+		expect("b=3 c=3")
+		c.set("b:4001") // and b: now there's nobody to ask
+		after(90)
+		expect("b=3 c=3")
+		c.set("b:4001", "b") // nobody speaks of b any more
+		c.set("a:4001", "a") // but a is still proposed
+		after(90)
+		expect("a=3")
+	})
+}
+
+// When others suspect a member it is asked anew. One that is only cut off from
+// them answers and goes on serving; a frozen one doesn't.
+func TestMembersInDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c cluster
+		expect := follow(t, &c, proposes{"a:4001", "b:4001"})
+		c.set("a:4001", "a", "b")
+		c.set("b:4001", "a", "b")
+		after(2)
+		expect("a=3 b=3")
+		c.set("a:4001", "a", "b suspect")
+		expect("a=3 b=2") // it has answered
+		after(2)
+		expect("a=3 b=2")
+		c.set("a:4001", "a", "b")
+		expect("a=3 b=3")
+
+		after(1)
+		c.freeze("b:4001")
+		c.set("a:4001", "a", "b suspect")
+		expect("a=3 b=2") // for a moment
+		after(2)
+		expect("a=3 b=1")
+		c.set("a:4001", "a", "b gone")
+		expect("a=3")
+		c.set("b:4001", "a", "b")
+		after(3)
+		expect("a=3 b=1") // its own word, against a's
+		c.set("a:4001", "a", "b")
+		expect("a=3 b=3")
 	})
 }
 

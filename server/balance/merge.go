@@ -16,9 +16,11 @@ type row struct {
 
 // report is what one watched member says.
 type report struct {
-	addr  string // channel address it was watched at
-	heard time.Time
-	rows  []row
+	addr    string // channel address it was watched at
+	heard   time.Time
+	rows    []row
+	again   func() // ends the watch, so that the member is asked anew
+	doubted bool   // again was called
 }
 
 // note takes a new list over. Rows that say what they said keep their age.
@@ -36,16 +38,11 @@ func (r *report) note(now time.Time, list []membership.Status) {
 	r.heard, r.rows = now, rows
 }
 
-// selfKept is how long before others gave a member up it must have spoken for
-// its own word to count: more than they take to notice (down_after).
-const selfKept = 5 * time.Second
-
 // merge makes one list of several reports. It is pure.
 //
-// A member that can be watched itself is believed about itself, unless it fell
-// silent before others gave it up: then it is frozen. Others may only lower
-// what it is used for: they may be the ones who are cut off. Of members that
-// can't be watched the latest word counts.
+// A member that can be watched itself is believed about itself. Others may only
+// lower what it is used for: they may be the ones who are cut off. Of members
+// that can't be watched the latest word counts.
 func merge(reports []*report) []Node {
 	var list []Node
 	for _, name := range names(reports) {
@@ -69,7 +66,7 @@ func names(reports []*report) (list []string) {
 func merged(reports []*report, name string) Node {
 	said, self, own := opinions(reports, name)
 	if own {
-		return nodeOf(self.row, useOfSelf(self, said))
+		return nodeOf(self, useOfSelf(self, said))
 	}
 	last := latest(said)
 	return nodeOf(last, useOfOther(last))
@@ -81,37 +78,31 @@ func nodeOf(r row, u Use) Node {
 
 // latest is the latest word on a member, where the end of one life says
 // nothing of another.
-func latest(said []opinion) (last row) {
+func latest(said []row) (last row) {
 	for _, o := range said {
 		if o.State != membership.Gone && (last.State == 0 || o.since.After(last.since)) {
-			last = o.row
+			last = o
 		}
 	}
 	for _, o := range said {
 		if o.ID == last.ID && o.since.After(last.since) {
-			last = o.row
+			last = o
 		}
 	}
 	return last
 }
 
-// opinion is a row and who says it.
-type opinion struct {
-	row
-	heard time.Time // latest word of who says it, about anything
-}
-
 // opinions are what each report says of the name's present life, the member's
 // own word apart.
-func opinions(reports []*report, name string) (others []opinion, self opinion, own bool) {
+func opinions(reports []*report, name string) (others []row, self row, own bool) {
 	for _, r := range reports {
 		w, ok := r.present(name)
 		switch {
 		case !ok:
 		case w.ChannelAddress == r.addr:
-			self, own = opinion{w, r.heard}, true
+			self, own = w, true
 		default:
-			others = append(others, opinion{w, r.heard})
+			others = append(others, w)
 		}
 	}
 	return others, self, own
@@ -132,7 +123,7 @@ func (r *report) present(name string) (best row, ok bool) {
 	return best, ok
 }
 
-func useOfSelf(self opinion, others []opinion) Use {
+func useOfSelf(self row, others []row) Use {
 	switch {
 	case self.State == membership.Gone:
 		return 0
@@ -145,8 +136,6 @@ func useOfSelf(self opinion, others []opinion) Use {
 	for _, o := range others {
 		switch {
 		case o.ID != self.ID: // they don't know this life yet, or an older one
-		case o.State == membership.Gone && self.heard.Before(o.since.Add(-selfKept)):
-			return 0
 		case o.State == membership.Gone || o.Draining:
 			use = min(use, Spare)
 		case o.State == membership.Suspect:
@@ -166,6 +155,28 @@ func useOfOther(r row) Use {
 		return 0
 	}
 	return Full
+}
+
+// doubtful are the reports of members that others have come to suspect, or
+// have given up, since they were last heard: those may be frozen, and are to be
+// asked anew before they are believed for longer.
+func doubtful(reports []*report) (list []*report) {
+	for _, r := range reports {
+		for _, o := range reports {
+			for _, w := range o.rows {
+				if o != r && !r.doubted && w.ChannelAddress == r.addr && w.State != membership.Alive && r.says(w.ID) && r.heard.Before(w.since) {
+					r.doubted = true
+					list = append(list, r)
+				}
+			}
+		}
+	}
+	return list
+}
+
+// says tells whether this life is in the list.
+func (r *report) says(id membership.ID) bool {
+	return slices.ContainsFunc(r.rows, func(w row) bool { return w.ID == id })
 }
 
 // addresses are the channel addresses of members that somebody reports and

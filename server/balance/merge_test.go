@@ -53,7 +53,6 @@ func TestMerge(t *testing.T) {
 		{"killed, the last to know", []*report{says("a", 2, "a:ready", "b:gone"), says("c", 1, "b:ready", "c:ready")}, "a:3 c:3"},
 		{"suspected while its own watch is up", []*report{says("a", 2, "a:ready", "b:suspect"), says("b", 1, "a:ready", "b:ready")}, "a:3 b:2"},
 		{"cut in two: each gives the other up", []*report{says("a", 9, "a:ready", "b:gone"), says("b", 9, "a:gone", "b:ready")}, "a:1 b:1"},
-		{"frozen: silent long before it was given up", []*report{says("a", 9, "a:ready", "b:gone"), says("b", 1, "a:ready", "b:ready")}, "a:3"},
 		{"a new life beside the old", []*report{says("a", 2, "a:ready", "b:gone", "b:ready#x")}, "a:3 b:3#2"},
 		{"another still tells of the old life's end", []*report{says("a", 1, "a:ready", "b:ready#x"), says("c", 2, "b:gone", "c:ready")}, "a:3 b:3#2 c:3"},
 		{"its own word on a life others don't know", []*report{says("a", 2, "a:ready", "b:gone"), says("b", 1, "b:ready#x")}, "a:3 b:3#2"},
@@ -74,6 +73,31 @@ func TestMerge(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, tc.want)
 			}
 		})
+	}
+}
+
+func TestDoubtful(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		reports []*report
+		want    string
+	}{
+		{"all well", []*report{says("a", 2, "a:ready", "b:ready"), says("b", 1, "a:ready", "b:ready")}, ""},
+		{"suspected since it spoke", []*report{says("a", 2, "a:ready", "b:suspect"), says("b", 1, "a:ready", "b:ready")}, "b"},
+		{"given up since it spoke, by two", []*report{says("a", 2, "a:ready", "b:gone"), says("b", 1, "b:ready"), says("c", 3, "b:gone")}, "b"},
+		{"it has spoken since", []*report{says("a", 2, "a:ready", "b:gone"), says("b", 3, "a:gone", "b:ready")}, "a"},
+		{"its former life is gone", []*report{says("a", 2, "a:ready", "b:gone"), says("b", 1, "b:ready#x")}, ""},
+	} {
+		var got []string
+		for _, r := range doubtful(tc.reports) {
+			got = append(got, strings.TrimSuffix(r.addr, ":4001"))
+		}
+		if got := strings.Join(got, " "); got != tc.want {
+			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
+		}
+		if again := doubtful(tc.reports); len(again) != 0 {
+			t.Errorf("%s: in doubt twice", tc.name)
+		}
 	}
 }
 
