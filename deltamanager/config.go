@@ -22,6 +22,8 @@ type Config struct {
 	FailUnacked  bool          // a commit that was not acknowledged in time is an error
 	QueueEntries int           // changes remembered for members that lag; beyond that repair serves them
 
+	FreshnessWait time.Duration // how long a request waits for what its user has seen and this node has not; 0: not at all
+
 	Heartbeat      time.Duration
 	RepairInterval time.Duration // between two looks whether a member's sessions differ
 	JoinTimeout    time.Duration // with ServeAnyway: be ready after it whatever is missing

@@ -45,7 +45,13 @@ type Core struct {
 	joinedAt time.Duration
 	sweepAt  int // next bucket to look through for what expired
 	sweptAt  time.Duration
+	past     []membership.ID // lives that have ended, the latest maxPast
+	askable  float64         // questions that may be asked at once
+	askedAt  time.Duration
 }
+
+// maxPast is how many ended lives are remembered.
+const maxPast = 256
 
 // NewCore makes a core that is not ready. It keeps cfg and group.
 func NewCore(cfg Config, group Group) *Core {
@@ -400,6 +406,26 @@ func (c *Core) tooOld(d *delta) bool {
 	return limit > 0 && d.idle >= limit
 }
 
+// Enter is called before a request is served: it notices a pause. It reports Ready.
+func (c *Core) Enter(now time.Duration) bool {
+	c.enter(now)
+	return c.Ready()
+}
+
+// Flushed tells whether every member that is linked has applied all changes
+// made here: a node that leaves may end.
+func (c *Core) Flushed() bool {
+	for _, l := range *c.links.Load() {
+		l.mu.Lock()
+		behind := l.acked != c.log.head.Load() || l.push.len() > 0
+		l.mu.Unlock()
+		if behind {
+			return false
+		}
+	}
+	return true
+}
+
 // Ready tells whether the node may serve: it has repaired with every member it
 // can reach since it started, or since it was paused.
 func (c *Core) Ready() bool { return c.ready.Load() }
@@ -430,6 +456,7 @@ func (c *Core) Disconnected(now time.Duration, id membership.ID) {
 		c.deal.release(l)
 		l.mu.Lock()
 		l.up, l.repair = false, nil
+		l.missAsks()
 		l.mu.Unlock()
 	}
 }
@@ -445,8 +472,10 @@ func (c *Core) Gone(now time.Duration, id membership.ID) {
 	c.mu.Lock()
 	links := slices.DeleteFunc(slices.Clone(*c.links.Load()), func(o *link) bool { return o == l })
 	c.links.Store(&links)
+	c.past = append(c.past[max(0, len(c.past)-maxPast+1):], id)
 	c.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.up, l.gone, l.waiters = false, true, nil
+	l.missAsks()
 }

@@ -54,6 +54,11 @@ type link struct {
 	asked    uint64                           // number of the last request made
 	push     keyQueue                         // sessions to send whole
 	want     keyQueue                         // sessions to ask for whole
+
+	// Questions for single sessions.
+	asks    []ask // not answered, the last ones of them not sent
+	unasked int
+	replies []owedReply
 }
 
 // sentFrame remembers what a frame held as a range of the log: not bytes, not
@@ -115,17 +120,21 @@ func (c *Core) pullLive(now time.Duration, l *link) []byte {
 	if len(l.sent) < windowSent {
 		body = c.nextChanges(now, l, &f)
 	}
-	if body == nil && !l.beatDue && !l.ackDue {
+	if body == nil && !l.beatDue && !l.ackDue && l.unasked == 0 && len(l.replies) == 0 {
 		return nil
 	}
 	f.epoch, f.floor = l.epoch, l.floor
 	if l.beatDue {
 		f.beat = &beat{root: c.table.root(), joining: !c.ready.Load(), repairing: l.repair != nil, sessions: uint64(max(0, c.table.count.Load()))}
 		l.beatAt = now
+		if body == nil && len(l.sent) == 0 && c.log.head.Load() == l.cursor {
+			f.covers = f.clock // all is sent and acknowledged
+		}
 	}
 	l.beatDue, l.ackDue, l.unacked, l.ackBy = false, false, 0, 0
 	out := f.appendHeader(make([]byte, 0, 64+len(body)))
 	out = append(out, body...)
+	out = c.appendAsks(now, l, out)
 	c.stats.framesOut.Add(1)
 	c.stats.bytesOut.Add(int64(len(out)))
 	return out
@@ -205,7 +214,8 @@ func (c *Core) receiveLive(now time.Duration, l *link, payload []byte) error {
 	if fresh {
 		c.applyFrame(now, l, &f, late)
 	}
-	if c.applied(now, l, &f, fresh) {
+	due := c.applied(now, l, &f, fresh)
+	if c.questions(now, l, &f, late) || due {
 		c.group.Wake(l.id, false, true)
 	}
 	if f.beat != nil {
@@ -341,6 +351,10 @@ func (c *Core) applied(now time.Duration, l *link, f *frame, fresh bool) bool {
 			l.repaired = l.theirEpoch
 		}
 	}
+	if f.seq == 0 && f.epoch == l.theirEpoch && f.floor <= l.next {
+		l.covers = max(l.covers, f.covers)
+	}
+	defer l.settleAsks(0)
 	if !fresh || f.epoch != l.theirEpoch {
 		return l.ackDue
 	}

@@ -20,6 +20,22 @@ type frame struct {
 	ackNow                 bool
 	beat                   *beat
 	deltas                 [][]byte // encoded, part of the payload
+	asks                   []askMessage
+	replies                []replyMessage
+}
+
+// askMessage is session.v1.Ask: key or tag.
+type askMessage struct {
+	request uint64
+	key     Key
+	tag     Tag
+}
+
+// replyMessage is session.v1.Reply.
+type replyMessage struct {
+	request uint64
+	encoded []byte // to send: the delta with its tag; empty: not here
+	delta   []byte // received: the delta
 }
 
 type beat struct {
@@ -239,6 +255,12 @@ func parseFrame(b []byte) (frame, error) {
 			return f.beat.parse(data)
 		case 10:
 			f.deltas = append(f.deltas, data)
+		case 11:
+			f.asks = append(f.asks, askMessage{})
+			return f.asks[len(f.asks)-1].parse(data)
+		case 12:
+			f.replies = append(f.replies, replyMessage{})
+			return f.replies[len(f.replies)-1].parse(data)
 		}
 		return nil
 	})
@@ -256,6 +278,47 @@ func (p *beat) parse(b []byte) error {
 			p.repairing = v != 0
 		case 4:
 			p.sessions = v
+		}
+		return nil
+	})
+}
+
+func (a *askMessage) append(b []byte) []byte {
+	body := appendVarint(nil, 1, a.request)
+	if a.key != (Key{}) {
+		body = appendBytes(body, 2, a.key[:])
+	} else {
+		body = appendBytes(body, 3, a.tag[:])
+	}
+	return appendBytes(b, 11, body)
+}
+
+func (a *askMessage) parse(b []byte) error {
+	return fields(b, func(num protowire.Number, v uint64, data []byte) error {
+		switch num {
+		case 1:
+			a.request = v
+		case 2:
+			copy(a.key[:], data)
+		case 3:
+			copy(a.tag[:], data)
+		}
+		return nil
+	})
+}
+
+func (r *replyMessage) append(b []byte) []byte {
+	body := append(appendVarint(nil, 1, r.request), r.encoded...)
+	return appendBytes(b, 12, body)
+}
+
+func (r *replyMessage) parse(b []byte) error {
+	return fields(b, func(num protowire.Number, v uint64, data []byte) error {
+		switch num {
+		case 1:
+			r.request = v
+		case 2:
+			r.delta = data
 		}
 		return nil
 	})

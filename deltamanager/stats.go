@@ -19,6 +19,7 @@ type counters struct {
 	repairs, repaired                      atomic.Int64
 	malformed, farAhead                    atomic.Int64
 	unacked                                atomic.Int64
+	asks, stale                            atomic.Int64
 }
 
 // Stats is a snapshot. Counters count since the node's start.
@@ -40,6 +41,8 @@ type Stats struct {
 	FarAhead                               int64 // stamps refused for lying over 24 h in the future
 	Pauses                                 int64 // times the process had not run for over 2 s
 	Unacked                                int64 // commits not acknowledged in time
+	Asks                                   int64 // questions to members for single sessions
+	Stale                                  int64 // requests that may have seen less than their user had
 
 	Links []LinkStats
 }
@@ -49,6 +52,7 @@ type LinkStats struct {
 	ID         membership.ID
 	Up         bool
 	Queue      int  // changes not yet acknowledged by it
+	Held       int  // entries held in memory because of it
 	Repaired   bool // nothing is known to be missing here of what it has
 	Repairing  bool
 	RootDiffer bool // its digest differed from ours at its last heartbeat
@@ -65,6 +69,7 @@ func (c *Core) Stats() Stats {
 		BytesIn: n.bytesIn.Load(), BytesOut: n.bytesOut.Load(), RepairBytesOut: n.repairBytes.Load(),
 		Overflows: n.overflows.Load(), Resends: n.resends.Load(), Repairs: n.repairs.Load(), Repaired: n.repaired.Load(),
 		Malformed: n.malformed.Load(), FarAhead: n.farAhead.Load(), Pauses: int64(n.pauses.Load()), Unacked: n.unacked.Load(),
+		Asks: n.asks.Load(), Stale: n.stale.Load(),
 	}
 	head := c.log.head.Load()
 	for _, l := range *c.links.Load() {
@@ -72,7 +77,7 @@ func (c *Core) Stats() Stats {
 		s.Links = append(s.Links, LinkStats{
 			ID: l.id, Up: l.up, Queue: int(head - min(head, l.acked)),
 			Repaired: l.theirEpoch != 0 && l.repaired == l.theirEpoch, Repairing: l.repair != nil,
-			RootDiffer: l.rootDiffer, Sessions: l.peer.sessions,
+			RootDiffer: l.rootDiffer, Sessions: l.peer.sessions, Held: l.held(),
 		})
 		l.mu.Unlock()
 	}
@@ -82,3 +87,8 @@ func (c *Core) Stats() Stats {
 // Digest is the sum over all sessions and tombstones: equal digests mean equal
 // state. For tests and operators.
 func (c *Core) Digest() uint64 { return c.table.root() }
+
+// held counts what the link remembers. Called with l.mu held.
+func (l *link) held() int {
+	return len(l.sent) + len(l.waiters) + len(l.ahead) + len(l.answers) + l.push.len() + l.want.len() + len(l.asks) + len(l.replies)
+}

@@ -220,7 +220,7 @@ func (v *View) Commit(ctx context.Context) (Result, error) {
 		return Result{}, nil
 	}
 	tx := Tx{Writes: v.writes, Invalidate: v.invalidate}
-	level, limit, strict := v.acks, m.cfg.AckTimeout, m.cfg.FailUnacked
+	wait := m.Wait(v.acks, v.create, v.invalidate || len(v.auth) > 0 && !v.create)
 	if len(v.auth) > 0 {
 		changes := v.auth
 		tx.Auth = func(a *Auth) {
@@ -229,15 +229,9 @@ func (v *View) Commit(ctx context.Context) (Result, error) {
 			}
 		}
 	}
-	if level != All && (v.invalidate || len(v.auth) > 0 && !v.create) {
-		level, limit, strict = All, securityWait, false
-	}
 	var receipt Receipt
 	var err error
 	if v.create {
-		if level == Async {
-			level, limit, strict = One, createWait, false
-		}
 		v.ref, receipt, err = m.CreateKey(m.now(), v.info.Key, v.info.Auth.Tag, tx)
 	} else {
 		receipt, err = m.Core.Commit(m.now(), v.ref, tx)
@@ -249,27 +243,22 @@ func (v *View) Commit(ctx context.Context) (Result, error) {
 	v.ended = v.invalidate
 	v.writes, v.auth = nil, nil
 	v.unlock() // the next Update may read what is committed now
-	return m.await(ctx, receipt, level, limit, strict)
+	return m.await(ctx, receipt, wait)
 }
-
-const (
-	securityWait = 250 * time.Millisecond // for all, at a login or logout, in every mode
-	createWait   = 50 * time.Millisecond  // for one, at a new session, in async mode
-)
 
 // await waits until the receipt is confirmed. ErrUnacked is only returned where
 // the caller is strict.
-func (m *Manager) await(ctx context.Context, r Receipt, level Acks, limit time.Duration, strict bool) (Result, error) {
+func (m *Manager) await(ctx context.Context, r Receipt, wait Wait) (Result, error) {
 	result := Result{Stamp: r.Stamp}
-	if !r.wrote || level == Async {
+	if !r.wrote || wait.Level == Async {
 		return result, nil
 	}
-	w := m.Expect(r, level)
+	w := m.Expect(r, wait.Level)
 	defer w.Close()
 	if w.hopeless {
-		limit = 0
+		wait.Limit = 0
 	}
-	t := time.NewTimer(limit)
+	t := time.NewTimer(wait.Limit)
 	defer t.Stop()
 	select {
 	case <-w.Done():
@@ -281,7 +270,7 @@ func (m *Manager) await(ctx context.Context, r Receipt, level Acks, limit time.D
 		return result, nil
 	}
 	m.stats.unacked.Add(1)
-	if strict {
+	if wait.Strict {
 		return result, ErrUnacked
 	}
 	return result, nil

@@ -1,8 +1,10 @@
 package deltamanager
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nodeserver/nodeserver/membership"
 )
@@ -64,5 +66,38 @@ func (w *Waiter) Applied() (applied, need int) {
 	return len(w.applied), w.need
 }
 
+// Members are those known to have applied the commit.
+func (w *Waiter) Members() []membership.ID {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.applied)
+}
+
 // Close ends the waiting.
 func (w *Waiter) Close() { w.closed.Store(true) }
+
+// Wait says what a commit waits for, how long, and whether it is an error when
+// that has not come.
+type Wait struct {
+	Level  Acks
+	Limit  time.Duration
+	Strict bool
+}
+
+// Wait is what a commit waits for that asks for a level. In every mode, what
+// concerns security waits for all for a moment, and a new session for one, so that
+// a node that dies right after a login does not take the session along.
+func (c *Core) Wait(asked Acks, create, security bool) Wait {
+	switch {
+	case security && asked != All:
+		return Wait{All, securityWait, false}
+	case create && asked == Async:
+		return Wait{One, createWait, false}
+	}
+	return Wait{asked, c.cfg.AckTimeout, c.cfg.FailUnacked}
+}
+
+const (
+	securityWait = 250 * time.Millisecond
+	createWait   = 50 * time.Millisecond
+)

@@ -1,0 +1,73 @@
+package deltamanager
+
+import "time"
+
+// Dump is a copy of one session as it is at this node, for tests and operators.
+type Dump struct {
+	Key       Key
+	Partial   bool // registers are known to be missing
+	Created   time.Duration
+	Last      time.Duration
+	Registers []DumpRegister // by name; the first is the auth register, named ""
+}
+
+// DumpRegister is one register of a Dump. Value is nil when it was removed; it
+// must not be changed.
+type DumpRegister struct {
+	Name  string
+	Stamp Stamp
+	Value []byte
+}
+
+// Dump copies all sessions, by bucket and key. Sessions that have expired and
+// were not swept yet are left out.
+func (c *Core) Dump(now time.Duration) []Dump {
+	var out []Dump
+	for i := range c.table.buckets {
+		b := &c.table.buckets[i]
+		if b.sum.Load() == 0 {
+			continue
+		}
+		b.mu.Lock()
+		for _, k := range b.keys() {
+			if s := b.sessions[k]; !s.expired(now, c.cfg.AbsoluteLifetime) {
+				out = append(out, s.dump())
+			}
+		}
+		b.mu.Unlock()
+	}
+	return out
+}
+
+func (s *session) dump() Dump {
+	d := Dump{Key: s.key, Partial: s.partial, Created: s.created, Last: s.last, Registers: make([]DumpRegister, len(s.regs))}
+	for i, r := range s.regs {
+		d.Registers[i] = DumpRegister{r.name, r.stamp, r.value}
+	}
+	return d
+}
+
+// Peek is Open without using the session.
+func (c *Core) Peek(now time.Duration, tag Tag) (Info, bool) {
+	s := c.table.byTag(tag)
+	if s == nil {
+		return Info{}, false
+	}
+	b := c.table.of(s.key)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a, ok := s.auth()
+	if !ok || s.removed || a.Tag != tag || s.partial || s.expired(now, c.cfg.AbsoluteLifetime) {
+		return Info{}, false
+	}
+	return s.info(a), true
+}
+
+// Dead tells whether the session is known here to have been invalidated.
+func (c *Core) Dead(k Key) bool {
+	b := c.table.of(k)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, dead := b.tombs[k]
+	return dead
+}

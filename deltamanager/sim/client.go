@@ -1,0 +1,457 @@
+package sim
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager"
+)
+
+// client is a user with a browser: one session at a time, cookies, and what he
+// remembers of the answers he got.
+type client struct {
+	id      int
+	op      uint64 // of the request he waits for; older answers are ignored
+	at      int    // node that answered last, -1: none
+	has     bool   // he has a session cookie
+	key     deltamanager.Key
+	tag     deltamanager.Tag
+	user    string
+	logins  int
+	used    time.Duration // when the latest request was answered that found the session
+	doubt   bool          // a request that may have ended or renamed the session was not answered
+	counter string        // the attribute he counts in; another one when its value is in doubt
+	count   int64         // the value he was answered last
+	counted time.Duration // and when
+	epoch   int
+	jar     map[string]cookie
+	dead    []deltamanager.Tag // of sessions he logged out of, or before a rename
+}
+
+// cookie is a freshness token in a browser.
+type cookie struct {
+	token deltamanager.Token
+	set   time.Duration
+}
+
+// visit is a request that a node handles.
+type visit struct {
+	c      *client
+	op     uint64
+	l      *life
+	ref    deltamanager.Ref
+	info   deltamanager.Info
+	found  bool
+	stale  bool // the node said that what it shows may be older than what he has seen
+	tries  int
+	tokens []deltamanager.Token // that came with the request
+}
+
+const (
+	patience  = 1500 * time.Millisecond // after which a client gives up
+	tokenLife = 10 * time.Second
+)
+
+func (w *world) newClient(i int) *client {
+	c := &client{id: i, at: -1, jar: map[string]cookie{}}
+	w.clients = append(w.clients, c)
+	w.after(startup+w.between(0, time.Second), func() { w.act(c) })
+	return c
+}
+
+// act is what a client does next.
+func (w *world) act(c *client) {
+	if w.now >= w.load {
+		return
+	}
+	c.op++
+	op := c.op
+	w.after(patience, func() {
+		if c.op == op {
+			w.giveUp(c)
+		}
+	})
+	if !c.has {
+		w.login(c)
+		return
+	}
+	x := w.rnd.Float64()
+	m := w.mix
+	for _, a := range [...]struct {
+		share float64
+		do    func(*client)
+	}{{m.Logout, w.logout}, {m.Rename, w.rename}, {m.Parallel, w.parallel}, {m.Idle, w.idle}, {0.01, w.intrude}} {
+		if x < a.share {
+			a.do(c)
+			return
+		}
+		x -= a.share
+	}
+	if w.chance(m.Reads) {
+		w.read(c)
+		return
+	}
+	w.increment(c)
+}
+
+// answered lets the client think, then act again.
+func (w *world) answered(v *visit) {
+	if v.c.op != v.op {
+		return
+	}
+	v.c.at = v.l.node.index
+	w.next(v.c, w.between(5*time.Millisecond, 300*time.Millisecond))
+}
+
+func (w *world) next(c *client, d time.Duration) {
+	c.op++
+	w.after(d, func() { w.act(c) })
+}
+
+// giveUp is what a client does who got no answer: what he asked for may or may
+// not have happened.
+func (w *world) giveUp(c *client) {
+	w.obs.unanswered++
+	w.otherCounter(c)
+	w.next(c, w.between(0, 100*time.Millisecond))
+}
+
+// otherCounter makes the client count in another attribute: the order of his
+// latest writes is not certain any more.
+func (w *world) otherCounter(c *client) {
+	c.epoch++
+	c.counter, c.count = "c"+strconv.Itoa(c.epoch), 0
+}
+
+// door is the front door: it keeps the client where he was, more or less.
+func (w *world) door(last int) *node {
+	if last >= 0 && w.nodes[last].serves() && w.chance(w.mix.Sticky) {
+		return w.nodes[last]
+	}
+	for range 20 {
+		if n := w.nodes[w.rnd.IntN(len(w.nodes))]; n.serves() {
+			return n
+		}
+	}
+	return nil
+}
+
+// request sends a request with a session cookie; do runs at the node.
+func (w *world) request(c *client, last int, tag deltamanager.Tag, do func(*visit)) {
+	v := &visit{c: c, op: c.op}
+	w.deliver(v, last, func() {
+		w.openFresh(v, tag, func() {
+			if v.found {
+				w.obs.opened(v, tag)
+			}
+			do(v)
+		})
+	})
+}
+
+// deliver finds a node for the visit, and another one when that refuses.
+func (w *world) deliver(v *visit, last int, do func()) {
+	n := w.door(last)
+	if n == nil || v.tries > 5 {
+		return // he gives up in time
+	}
+	v.tries++
+	w.after(w.between(200*time.Microsecond, 2*time.Millisecond), func() {
+		l := n.life
+		again := func() { w.after(5*time.Millisecond, func() { w.deliver(v, -1, do) }) }
+		if l == nil || !l.alive || n.draining {
+			again()
+			return
+		}
+		enter := func() {
+			if v.c.op != v.op {
+				return // he has given up
+			}
+			if !l.core.Enter(l.now()) {
+				again()
+				return
+			}
+			v.l = l
+			do()
+		}
+		if l.paused && w.chance(0.5) {
+			l.held = append([]func(){enter}, l.held...)
+			return
+		}
+		w.call(l, enter)
+	})
+}
+
+// handle lets the handler take its time; then do runs, unless the client has gone.
+func (w *world) handle(v *visit, do func()) {
+	d := time.Duration(0)
+	if w.chance(0.3) {
+		d = w.between(0, 30*time.Millisecond)
+	}
+	w.after(d, func() {
+		w.call(v.l, func() {
+			if v.c.op == v.op {
+				do()
+			}
+		})
+	})
+}
+
+// commit commits at the node, waits as a node does, and answers the client.
+func (w *world) commit(v *visit, tx deltamanager.Tx, answered func()) {
+	receipt, err := v.l.core.Commit(v.l.now(), v.ref, tx)
+	w.tellOf(v.ref.Key(), "client %d commits %s at %v: %v, %v", v.c.id, describe(tx), v.l.id, receipt.Stamp, err)
+	switch {
+	case errors.Is(err, deltamanager.ErrGone):
+		w.answer(v, func() { w.lostSession(v) })
+		return
+	case err != nil:
+		w.obs.refused++
+		w.answer(v, func() { w.answered(v) })
+		return
+	}
+	w.committed(v, tx, receipt, false, answered)
+}
+
+func describe(tx deltamanager.Tx) string {
+	switch {
+	case tx.Invalidate:
+		return "an invalidation"
+	case tx.Auth != nil:
+		return "an auth change"
+	}
+	s := "use"
+	for _, x := range tx.Writes {
+		s += fmt.Sprintf(" %s=%s", x.Name, x.Value)
+	}
+	return s
+}
+
+// committed waits for acknowledgements, then answers.
+func (w *world) committed(v *visit, tx deltamanager.Tx, receipt deltamanager.Receipt, create bool, answered func()) {
+	wr := w.obs.committed(v, tx, receipt, create)
+	if receipt.Stamp == (deltamanager.Stamp{}) {
+		w.answer(v, answered)
+		return
+	}
+	wait := v.l.core.Wait(w.mix.Acks, create, tx.Invalidate || tx.Auth != nil && !create)
+	if wait.Level == deltamanager.Async {
+		w.answer(v, answered)
+		return
+	}
+	waiter := v.l.core.Expect(receipt, wait.Level)
+	end := w.now + wait.Limit
+	var look func()
+	look = func() {
+		if done(waiter) || w.now >= end {
+			w.obs.confirmed(wr, waiter)
+			waiter.Close()
+			w.answer(v, answered)
+			return
+		}
+		w.after(2*time.Millisecond, func() { w.call(v.l, look) })
+	}
+	w.call(v.l, look)
+}
+
+func done(wt *deltamanager.Waiter) bool {
+	select {
+	case <-wt.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// answer sends the response to the client; f runs there if he still waits.
+// Freshness tokens are cookies of the response.
+func (w *world) answer(v *visit, f func()) {
+	tokens := w.tokens(v)
+	w.after(w.between(200*time.Microsecond, 2*time.Millisecond), func() {
+		for _, t := range tokens {
+			v.c.jar[t.Name] = cookie{t, w.now}
+		}
+		if v.c.op == v.op {
+			f()
+		}
+	})
+}
+
+// login makes a session.
+func (w *world) login(c *client) {
+	v := &visit{c: c, op: c.op}
+	w.deliver(v, c.at, func() {
+		tag, user := w.drawTag(), w.userOf(c)
+		ref, receipt, err := v.l.core.Create(v.l.now(), tag, deltamanager.Tx{Auth: func(a *deltamanager.Auth) { a.Principal = user }})
+		if err != nil {
+			w.obs.broken("I0", nil, "create: %v", err)
+			return
+		}
+		v.ref = ref
+		w.tellOf(ref.Key(), "client %d creates it at %v: %v", c.id, v.l.id, receipt.Stamp)
+		w.obs.named(tag, ref.Key(), user)
+		w.committed(v, deltamanager.Tx{Auth: func(*deltamanager.Auth) {}}, receipt, true, func() {
+			c.has, c.key, c.tag, c.user, c.doubt = true, ref.Key(), tag, user, false
+			c.used = w.now
+			w.otherCounter(c)
+			w.answered(v)
+		})
+	})
+}
+
+func (w *world) drawTag() deltamanager.Tag {
+	var t deltamanager.Tag
+	binary.LittleEndian.PutUint64(t[:], w.rnd.Uint64())
+	binary.LittleEndian.PutUint64(t[8:], w.rnd.Uint64())
+	return t
+}
+
+func (w *world) userOf(c *client) string {
+	c.logins++
+	return fmt.Sprintf("user%d.%d", c.id, c.logins)
+}
+
+// lostSession is what happens when a node does not know the client's session.
+func (w *world) lostSession(v *visit) {
+	w.obs.gone(v)
+	v.c.has, v.c.doubt = false, false
+	w.answered(v)
+}
+
+// increment counts: what he reads must not be less than what he was told.
+func (w *world) increment(c *client) {
+	w.request(c, c.at, c.tag, func(v *visit) {
+		if !v.found {
+			w.answer(v, func() { w.lostSession(v) })
+			return
+		}
+		name := c.counter
+		n := parseCount(v.ref.Get(name))
+		w.obs.counted(v, name, n)
+		if v.stale {
+			w.otherCounter(c)
+			name, n = c.counter, 0
+		}
+		w.handle(v, func() {
+			w.commit(v, deltamanager.Tx{Writes: []deltamanager.Write{{Name: name, Value: strconv.AppendInt(nil, n+1, 10)}}}, func() {
+				c.used = w.now
+				if c.counter == name {
+					c.count, c.counted = n+1, w.now
+				}
+				w.answered(v)
+			})
+		})
+	})
+}
+
+func parseCount(b []byte) int64 {
+	n, _ := strconv.ParseInt(string(b), 10, 64)
+	return n
+}
+
+// read uses the session without writing to it.
+func (w *world) read(c *client) {
+	w.request(c, c.at, c.tag, func(v *visit) {
+		if !v.found {
+			w.answer(v, func() { w.lostSession(v) })
+			return
+		}
+		n := parseCount(v.ref.Get(c.counter))
+		w.obs.counted(v, c.counter, n)
+		name := c.counter
+		if v.stale {
+			w.otherCounter(c)
+		}
+		w.commit(v, deltamanager.Tx{}, func() {
+			c.used = w.now
+			if c.counter == name {
+				c.count, c.counted = max(n, c.count), w.now
+			}
+			w.answered(v)
+		})
+	})
+}
+
+// rename is a login: the cookie's id and the user change in one piece.
+func (w *world) rename(c *client) {
+	w.request(c, c.at, c.tag, func(v *visit) {
+		if !v.found {
+			w.answer(v, func() { w.lostSession(v) })
+			return
+		}
+		tag, user := w.drawTag(), w.userOf(c)
+		w.obs.named(tag, v.ref.Key(), user)
+		w.handle(v, func() {
+			old := c.tag
+			c.doubt = true
+			w.commit(v, deltamanager.Tx{Auth: func(a *deltamanager.Auth) { a.Tag, a.Principal = tag, user }}, func() {
+				c.dead = append(c.dead, old)
+				c.tag, c.user, c.used, c.doubt = tag, user, w.now, false
+				w.answered(v)
+			})
+		})
+	})
+}
+
+func (w *world) logout(c *client) {
+	w.request(c, c.at, c.tag, func(v *visit) {
+		if !v.found {
+			w.answer(v, func() { w.lostSession(v) })
+			return
+		}
+		c.doubt = true
+		w.commit(v, deltamanager.Tx{Invalidate: true}, func() {
+			c.dead = append(c.dead, c.tag)
+			c.has = false
+			w.answered(v)
+		})
+	})
+}
+
+// parallel sends requests for one session to several nodes at once, each
+// writing to its own attribute.
+func (w *world) parallel(c *client) {
+	left := 2 + w.rnd.IntN(2)
+	for i := range left {
+		name := fmt.Sprintf("p%d", w.rnd.IntN(3)*3+i)
+		value := strconv.AppendUint(nil, uint64(w.rnd.Uint32()), 10)
+		w.request(c, -1, c.tag, func(v *visit) {
+			if !v.found {
+				w.answer(v, func() { w.lostSession(v) })
+				return
+			}
+			w.handle(v, func() {
+				w.commit(v, deltamanager.Tx{Writes: []deltamanager.Write{{Name: name, Value: value}}}, func() {
+					c.used = w.now
+					if left--; left == 0 {
+						w.answered(v)
+					}
+				})
+			})
+		})
+	}
+}
+
+// idle leaves the session alone: until shortly before it expires, or until
+// it must have.
+func (w *world) idle(c *client) {
+	d := w.mix.MaxInactive - 1500*time.Millisecond
+	if w.chance(0.3) {
+		d = w.mix.MaxInactive + w.mix.granule() + overstay
+	}
+	w.next(c, d)
+}
+
+// intrude comes with an id that was never given out, or is no longer valid.
+func (w *world) intrude(c *client) {
+	tag := w.drawTag()
+	w.request(c, -1, tag, func(v *visit) {
+		if v.found {
+			w.obs.broken("I9", nil, "%v found a session for an id that was never given out", v.l.id)
+		}
+		w.answer(v, func() { w.answered(v) })
+	})
+}

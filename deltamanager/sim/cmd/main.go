@@ -1,0 +1,90 @@
+// Command cmd plays histories of clusters through the replication core: see
+// package sim.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/sim"
+)
+
+func main() {
+	seeds := flag.Uint64("seeds", 100, "how many histories to play")
+	from := flag.Uint64("from", 1, "the first one's seed")
+	workers := flag.Int("workers", runtime.GOMAXPROCS(0), "how many to play at a time")
+	repeat := flag.Uint64("repeat", 10, "play every n-th one twice and compare; 0: none")
+	show := flag.Int("show", 3, "how many histories with violations to show")
+	flag.Parse()
+	os.Exit(run(*from, *seeds, *repeat, *workers, *show))
+}
+
+// run plays the histories and prints what is wrong, and in the last line how
+// much it was. It returns the exit code.
+func run(from, seeds, repeat uint64, workers, show int) int {
+	start := time.Now()
+	var next atomic.Uint64
+	var mu sync.Mutex // guards what follows
+	var total sim.Counts
+	var bad []uint64
+	kinds := map[string]int{}
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < seeds; i = next.Add(1) - 1 {
+				r := sim.Run(from + i)
+				if repeat > 0 && (from+i)%repeat == 0 {
+					if again := sim.Run(from + i); again.Hash != r.Hash {
+						r.Violations = append(r.Violations, sim.Violation{Invariant: "determinism", Text: fmt.Sprintf("trace hash %x, then %x", r.Hash, again.Hash)})
+					}
+				}
+				mu.Lock()
+				total.Add(r.Counts)
+				if len(r.Violations) > 0 {
+					bad = append(bad, r.Seed)
+					if len(bad) <= show {
+						report(r)
+					}
+					seen := map[string]bool{}
+					for _, v := range r.Violations {
+						if !seen[v.Invariant] {
+							kinds[v.Invariant]++
+						}
+						seen[v.Invariant] = true
+					}
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	fmt.Println(total)
+	if len(bad) > 0 {
+		fmt.Printf("violated, by seeds: %v; first seeds: %v\n", kinds, bad[:min(len(bad), 20)])
+	}
+	fmt.Printf("%d seeds, %d violations, %.1f seeds/s, %v\n", seeds, len(bad), float64(seeds)/time.Since(start).Seconds(), time.Since(start).Round(100*time.Millisecond))
+	if len(bad) > 0 {
+		return 1
+	}
+	return 0
+}
+
+func report(r sim.Result) {
+	fmt.Printf("seed %d: %v\n", r.Seed, r.Mix)
+	for i, v := range r.Violations {
+		if i == 5 {
+			fmt.Printf("  … %d more\n", len(r.Violations)-i)
+			break
+		}
+		fmt.Printf("  %s session %v %s\n", v.Invariant, v.Session, v.Text)
+	}
+	fmt.Printf("  again: make sim SEEDS=1 FROM=%d\n", r.Seed)
+	for _, line := range r.Story {
+		fmt.Println("   ", line)
+	}
+}

@@ -1,0 +1,258 @@
+package sim
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager"
+)
+
+// settle waits for convergence after faults have ended: within two rounds of
+// repair, and the time a node takes to start.
+func (w *world) settle() {
+	limit := w.now + 2*w.mix.Repair + 6*time.Second
+	for {
+		w.runTo(w.now + 250*time.Millisecond)
+		if w.converged() {
+			return
+		}
+		if w.now > limit {
+			w.notConverged()
+			return
+		}
+	}
+}
+
+// converged tells whether all nodes are ready and hold the same.
+func (w *world) converged() bool {
+	for _, n := range w.nodes {
+		if !n.life.alive || n.life.waking || !n.life.core.Ready() || n.life.core.Digest() != w.nodes[0].life.core.Digest() {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *world) notConverged() {
+	var text strings.Builder
+	for _, n := range w.nodes {
+		s := n.life.core.Stats()
+		fmt.Fprintf(&text, " %v ready=%v sessions=%d tombstones=%d digest=%x;", n.life.id, s.Ready, s.Sessions, s.Tombstones, n.life.core.Digest())
+	}
+	for _, n := range w.nodes {
+		if !n.life.core.Ready() {
+			w.obs.broken("I10", nil, "not ready in time:%s", text.String())
+			return
+		}
+	}
+	key := w.differing()
+	w.obs.broken("I1", &key, "not converged in time:%s", text.String())
+}
+
+// differing is a session that not all nodes hold alike.
+func (w *world) differing() deltamanager.Key {
+	first := w.dump(w.nodes[0].life)
+	for _, n := range w.nodes[1:] {
+		d := w.dump(n.life)
+		for _, k := range keys(first, d) {
+			if !same(first[k], d[k]) || w.nodes[0].life.core.Dead(k) != n.life.core.Dead(k) {
+				return k
+			}
+		}
+	}
+	for k := range w.obs.ended {
+		for _, n := range w.nodes[1:] {
+			if w.nodes[0].life.core.Dead(k) != n.life.core.Dead(k) {
+				return k
+			}
+		}
+	}
+	return deltamanager.Key{}
+}
+
+func (w *world) dump(l *life) map[deltamanager.Key]*deltamanager.Dump {
+	m := map[deltamanager.Key]*deltamanager.Dump{}
+	all := l.core.Dump(l.now())
+	for i := range all {
+		m[all[i].Key] = &all[i]
+	}
+	return m
+}
+
+func keys(a, b map[deltamanager.Key]*deltamanager.Dump) []deltamanager.Key {
+	var out []deltamanager.Key
+	for k := range a {
+		out = append(out, k)
+	}
+	for k := range b {
+		if a[k] == nil {
+			out = append(out, k)
+		}
+	}
+	sortKeys(out)
+	return out
+}
+
+func same(a, b *deltamanager.Dump) bool {
+	if a == nil || b == nil || len(a.Registers) != len(b.Registers) {
+		return a == b
+	}
+	for i, r := range a.Registers {
+		if o := b.Registers[i]; r.Name != o.Name || r.Stamp != o.Stamp || !bytes.Equal(r.Value, o.Value) {
+			return false
+		}
+	}
+	return true
+}
+
+// check holds the final states against what was promised.
+func (w *world) check() {
+	if len(w.obs.violations) == 0 {
+		w.checkSame()
+	}
+	state := w.dump(w.nodes[0].life)
+	for _, n := range w.nodes {
+		w.checkLife(n.life)
+	}
+	var all []deltamanager.Key
+	for k := range w.obs.uses {
+		all = append(all, k)
+	}
+	sortKeys(all)
+	for _, k := range all {
+		w.checkSession(k, state[k])
+	}
+	w.checkCalm()
+}
+
+// checkSame compares values, not digests.
+func (w *world) checkSame() {
+	first := w.dump(w.nodes[0].life)
+	for _, n := range w.nodes[1:] {
+		d := w.dump(n.life)
+		for _, k := range keys(first, d) {
+			if same(first[k], d[k]) || first[k] == nil || d[k] == nil && w.expiring(k) {
+				continue
+			}
+			w.obs.broken("I1", &k, "digests are the same, sessions differ at %v and %v", w.nodes[0].life.id, n.life.id)
+		}
+	}
+}
+
+// expiring tells whether a session is about to expire here or there.
+func (w *world) expiring(k deltamanager.Key) bool {
+	u := w.obs.uses[k]
+	return u == nil || w.now-u.latest > w.mix.MaxInactive-time.Second || w.now-u.created > w.mix.Lifetime-time.Second
+}
+
+// checkLife checks what must hold at every node: nothing outlives its time, nothing
+// comes back, nothing grows.
+func (w *world) checkLife(l *life) {
+	for _, d := range l.core.Dump(l.now()) {
+		u := w.obs.uses[d.Key]
+		if e := w.obs.ended[d.Key]; e != nil && !e.extinct {
+			w.obs.broken("I2", &d.Key, "%v holds a session that was invalidated at %.4fs by %v", l.id, e.at.Seconds(), e.by.id)
+		}
+		if u == nil {
+			w.obs.broken("I9", &d.Key, "%v holds a session that nobody made", l.id)
+			continue
+		}
+		last := l.born + d.Last - time.Millisecond
+		if last > u.latest+overstay {
+			w.obs.broken("I7", &d.Key, "%v takes a session for used %v later than it was", l.id, last-u.latest)
+		}
+		if created := l.born + d.Created - time.Millisecond; created > u.created+overstay && !d.Partial {
+			w.obs.broken("I7", &d.Key, "%v takes a session for %v younger than it is", l.id, created-u.created)
+		}
+		for by, at := range u.by {
+			if by.alive && last < at-w.mix.granule()-time.Second && !d.Partial {
+				w.obs.broken("I7", &d.Key, "%v takes a session for unused for %v longer than it was: %v knows better", l.id, at-last, by.id)
+			}
+		}
+	}
+	for _, s := range l.core.Stats().Links {
+		if s.Held > heldMax {
+			w.obs.broken("I5", nil, "%v holds %d entries for %v", l.id, s.Held, s.ID)
+		}
+	}
+}
+
+// heldMax bounds what a link remembers in these histories: frames, keys,
+// questions. A few hundred sessions exist, so more is a leak.
+const heldMax = 3000
+
+// checkSession checks that no write is lost that somebody alive holds.
+func (w *world) checkSession(k deltamanager.Key, d *deltamanager.Dump) {
+	if w.obs.ended[k] != nil {
+		return
+	}
+	u := w.obs.uses[k]
+	young := w.now-u.created < w.mix.Lifetime-time.Second
+	for _, wr := range w.obs.writes[k] {
+		holder := wr.holder()
+		if holder == nil {
+			continue
+		}
+		if d == nil || d.Partial {
+			if young && w.now-wr.at < w.mix.MaxInactive-time.Second {
+				w.obs.broken("I3", &k, "the session is lost, though %v lives and holds a write of it made %v ago", holder.id, w.now-wr.at)
+				return
+			}
+			continue
+		}
+		if w.mix.LongSplits || w.now-wr.at > w.mix.MaxInactive-time.Second {
+			continue // a holder may have taken the session for unused
+		}
+		for _, name := range wr.names {
+			if r := register(d, name); r == nil || r.Stamp.Less(wr.stamp) {
+				w.obs.broken(wr.invariant(), &k, "write of %q by %v is lost, though %v lives and holds it", name, wr.by.id, holder.id)
+				return
+			}
+		}
+	}
+}
+
+// holder is a life that holds the write and lives to the end.
+func (wr *written) holder() *life {
+	if wr.by.alive {
+		return wr.by
+	}
+	for _, l := range wr.holders {
+		if l.alive {
+			return l
+		}
+	}
+	return nil
+}
+
+func (wr *written) invariant() string {
+	if wr.by.alive {
+		return "I3"
+	}
+	return "I8"
+}
+
+func register(d *deltamanager.Dump, name string) *deltamanager.DumpRegister {
+	for i := range d.Registers {
+		if d.Registers[i].Name == name {
+			return &d.Registers[i]
+		}
+	}
+	return nil
+}
+
+// checkCalm checks that without faults nothing was cured that must not be ill.
+func (w *world) checkCalm() {
+	for _, l := range w.obs.lives {
+		s := l.core.Stats()
+		w.obs.asks += s.Asks
+		w.obs.overflows += s.Overflows
+		w.obs.repairs += s.Repairs
+		w.obs.resends += s.Resends
+		if w.mix.calm() && (s.Repaired > 0 || s.Resends > 0 || s.Overflows > 0 || s.Stale > 0) {
+			w.obs.broken("I13", nil, "%v repaired %d sessions, sent %d times again, in a calm history", l.id, s.Repaired, s.Resends)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager"
+)
+
+// openFresh opens the session of a tag as a node does: what the client has seen
+// and the node has not is waited for.
+func (w *world) openFresh(v *visit, tag deltamanager.Tag, do func()) {
+	open := func() {
+		v.ref, v.info, v.found = v.l.core.Open(v.l.now(), tag)
+		do()
+	}
+	tokens := v.c.tokens(w.now)
+	v.tokens = tokens
+	q := v.l.core.Fresh(v.l.now(), tag, tokens)
+	if q == nil {
+		open()
+		return
+	}
+	end := w.now + w.mix.FreshnessWait
+	_, known := v.l.core.Peek(v.l.now(), tag)
+	healthy := known && w.obs.healthy(v, tokens)
+	var look func()
+	look = func() {
+		if !answered(q) && w.now < end {
+			w.after(time.Millisecond, func() { w.call(v.l, look) })
+			return
+		}
+		if v.stale = v.l.core.Close(q); v.stale {
+			w.obs.stale++
+			if healthy && w.obs.healthy(v, tokens) {
+				w.obs.broken("I4", &v.c.key, "%v calls what it shows stale, and could have asked", v.l.id)
+			}
+		}
+		open()
+	}
+	look()
+}
+
+func answered(q *deltamanager.Query) bool {
+	select {
+	case <-q.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// tokens are the freshness cookies that the browser still sends.
+func (c *client) tokens(now time.Duration) []deltamanager.Token {
+	var out []deltamanager.Token
+	for _, name := range slices.Sorted(maps.Keys(c.jar)) {
+		if now-c.jar[name].set < tokenLife {
+			out = append(out, c.jar[name].token)
+		}
+	}
+	return out
+}
+
+// tokens are the cookies of a response.
+func (w *world) tokens(v *visit) []deltamanager.Token {
+	if v.ref == (deltamanager.Ref{}) {
+		return nil
+	}
+	return v.ref.Tokens(v.tokens)
+}

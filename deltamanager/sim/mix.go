@@ -1,0 +1,120 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager"
+)
+
+// Mix is what a history is made of. Every seed draws its own, so that faults
+// meet in ever new combinations instead of all at once (swarm testing).
+type Mix struct {
+	Nodes   int
+	Clients int
+
+	Hostile       bool // connections lose, double and reorder payloads
+	Loss, Double  float64
+	Spike         float64 // share of payloads that take up to 2 s more
+	Delay         time.Duration
+	Splits        bool
+	OneWay        bool
+	Partial       bool // single pairs are cut, not the cluster in two
+	LongSplits    bool // longer than a session lives
+	Crashes       bool
+	Pauses        bool
+	Slow          bool
+	Drains        bool
+	LateJoins     bool
+	Skew          time.Duration
+	Sticky        float64
+	Parallel      float64
+	Logout        float64
+	Rename        float64
+	Reads         float64
+	Idle          float64
+	Queue         int
+	MaxInactive   time.Duration
+	Lifetime      time.Duration
+	Heartbeat     time.Duration
+	Repair        time.Duration
+	Acks          deltamanager.Acks
+	Load          time.Duration // how long clients and faults are at work
+	FreshnessWait time.Duration
+}
+
+func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
+
+func between(r *rand.Rand, lo, hi time.Duration) time.Duration {
+	if hi <= lo {
+		return lo
+	}
+	return lo + time.Duration(r.Int64N(int64(hi-lo)))
+}
+
+// drawMix draws a mix. One seed in ten has no faults at all: there, nothing may
+// need repair.
+func drawMix(r *rand.Rand) Mix {
+	flip := func(p float64) bool { return r.Float64() < p }
+	m := Mix{
+		Nodes: 2 + r.IntN(6), Clients: 12,
+		Delay:  between(r, 500*time.Microsecond, 8*time.Millisecond),
+		Sticky: pick(r, 0, 0.5, 0.9, 1, r.Float64()), Parallel: pick(r, 0, 0.15, r.Float64()*0.5),
+		Logout: r.Float64() * 0.05, Rename: r.Float64() * 0.08, Reads: pick(r, 0.1, 0.3, 0.8), Idle: pick(r, 0, 0.01, 0.05),
+		Queue: pick(r, 48, 48, 1024), MaxInactive: pick(r, 8*time.Second, 20*time.Second, time.Minute, time.Minute),
+		Lifetime: pick(r, 15*time.Second, 10*time.Minute, 10*time.Minute), Heartbeat: pick(r, 250*time.Millisecond, 500*time.Millisecond),
+		Repair: pick(r, time.Second, 3*time.Second, 8*time.Second),
+		Acks:   pick(r, deltamanager.Async, deltamanager.Async, deltamanager.One, deltamanager.Majority, deltamanager.All),
+		Load:   between(r, 12*time.Second, 28*time.Second), FreshnessWait: 50 * time.Millisecond,
+	}
+	if flip(0.1) {
+		m.Queue = 1024
+		return m
+	}
+	m.Splits, m.OneWay, m.Partial, m.LongSplits = flip(0.6), flip(0.4), flip(0.4), flip(0.15)
+	m.Crashes, m.Pauses, m.Slow, m.Drains, m.LateJoins = flip(0.6), flip(0.5), flip(0.4), flip(0.3), flip(0.3)
+	if flip(0.5) {
+		m.Skew = between(r, 0, 600*time.Second)
+	}
+	if m.Hostile = flip(0.5); m.Hostile {
+		m.Loss, m.Double, m.Spike = r.Float64()*0.3, r.Float64()*0.5, r.Float64()*0.1
+		m.Delay = between(r, time.Millisecond, 20*time.Millisecond)
+	}
+	return m
+}
+
+// calm tells whether no fault can happen.
+func (m Mix) calm() bool {
+	return !m.Hostile && !m.Splits && !m.Partial && !m.Crashes && !m.Pauses && !m.Slow && !m.Drains && !m.LateJoins
+}
+
+// granule is how exactly a session's use is known everywhere (DESIGN part 3).
+func (m Mix) granule() time.Duration {
+	return min(max(m.MaxInactive/16, time.Second), time.Minute)
+}
+
+// String is the mix in one line, for reports.
+func (m Mix) String() string {
+	var faults []string
+	add := func(name string, on bool) {
+		if on {
+			faults = append(faults, name)
+		}
+	}
+	add("splits", m.Splits)
+	add("oneway", m.OneWay)
+	add("partial", m.Partial)
+	add("long", m.LongSplits)
+	add("crashes", m.Crashes)
+	add("pauses", m.Pauses)
+	add("slow", m.Slow)
+	add("drains", m.Drains)
+	add("latejoins", m.LateJoins)
+	if m.Hostile {
+		add(fmt.Sprintf("loss=%.0f%% double=%.0f%% spike=%.0f%%", 100*m.Loss, 100*m.Double, 100*m.Spike), true)
+	}
+	return fmt.Sprintf("%d nodes, acks %v, queue %d, inactive %v, lifetime %v, repair %v, sticky %.0f%%, parallel %.0f%%, skew %v; %s",
+		m.Nodes, m.Acks, m.Queue, m.MaxInactive, m.Lifetime, m.Repair, 100*m.Sticky, 100*m.Parallel, m.Skew.Round(time.Second), strings.Join(faults, " "))
+}

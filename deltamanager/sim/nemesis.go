@@ -1,0 +1,216 @@
+package sim
+
+import "time"
+
+// nemesis strikes now and then until the load ends.
+func (w *world) nemesis() {
+	if w.now >= w.load {
+		return
+	}
+	w.after(w.between(300*time.Millisecond, 1800*time.Millisecond), w.nemesis)
+	m := w.mix
+	var strikes []func()
+	add := func(on bool, strike func()) {
+		if on {
+			strikes = append(strikes, strike)
+		}
+	}
+	add(m.Splits, w.split)
+	add(m.Partial, w.cutPair)
+	add(m.Crashes, w.crash)
+	add(m.Pauses, w.pauseSomeone)
+	add(m.Slow, w.slowSomeone)
+	add(m.Drains, w.drainSomeone)
+	if len(strikes) > 0 {
+		strikes[w.rnd.IntN(len(strikes))]()
+	}
+}
+
+// splitTime is how long a split lasts.
+func (w *world) splitTime() time.Duration {
+	d := w.between(200*time.Millisecond, 8*time.Second)
+	if w.mix.LongSplits && w.chance(0.3) {
+		d += min(w.mix.MaxInactive, w.mix.Lifetime) + 4*time.Second
+	}
+	return d
+}
+
+// split cuts the cluster in two, both ways or one.
+func (w *world) split() {
+	side := make([]bool, len(w.nodes))
+	for i := range side {
+		side[i] = w.rnd.IntN(2) == 0
+	}
+	oneWay := w.mix.OneWay && w.chance(0.5)
+	d := w.splitTime()
+	w.obs.splits++
+	w.tell("split %v for %v, one way %v", side, d, oneWay)
+	for i := range w.nodes {
+		for j := range w.nodes {
+			if side[i] && !side[j] {
+				w.cutFor(i, j, d)
+				if !oneWay {
+					w.cutFor(j, i, d)
+				}
+			}
+		}
+	}
+}
+
+// cutPair cuts two nodes from each other; all others still see both.
+func (w *world) cutPair() {
+	i, j := w.rnd.IntN(len(w.nodes)), w.rnd.IntN(len(w.nodes))
+	if i == j {
+		return
+	}
+	d := w.splitTime()
+	w.obs.splits++
+	w.tell("cut %s from %s for %v", w.nodes[i].name, w.nodes[j].name, d)
+	w.cutFor(i, j, d)
+	if !w.mix.OneWay || w.chance(0.5) {
+		w.cutFor(j, i, d)
+	}
+}
+
+func (w *world) cutFor(i, j int, d time.Duration) {
+	if w.network.cut[i][j] {
+		return
+	}
+	w.network.setCut(w, i, j, true)
+	w.after(d, func() {
+		if !w.quiet {
+			w.tell("heal %s to %s", w.nodes[i].name, w.nodes[j].name)
+			w.network.setCut(w, i, j, false)
+		}
+	})
+}
+
+// crash kills a node that is not the last one that serves.
+func (w *world) crash() {
+	n := w.victim()
+	if n == nil {
+		return
+	}
+	w.obs.crashes++
+	w.kill(n.life, "is killed")
+	w.after(w.between(50*time.Millisecond, 3*time.Second), func() { w.restart(n) })
+}
+
+// victim is a node that others can do without.
+func (w *world) victim() *node {
+	n := w.nodes[w.rnd.IntN(len(w.nodes))]
+	if n.life == nil || !n.life.alive || n.draining {
+		return nil
+	}
+	for _, o := range w.nodes {
+		if o != n && o.serves() && !o.life.paused {
+			return n
+		}
+	}
+	return nil
+}
+
+// serves tells whether the front door sends requests to the node.
+func (n *node) serves() bool {
+	return n.life != nil && n.life.alive && !n.draining && n.life.core.Ready()
+}
+
+func (w *world) restart(n *node) {
+	if n.life == nil || !n.life.alive {
+		w.start(n)
+	}
+}
+
+func (w *world) pauseSomeone() {
+	n := w.nodes[w.rnd.IntN(len(w.nodes))]
+	if n.life == nil || !n.life.alive || n.life.paused || n.life.waking {
+		return
+	}
+	w.obs.pauses++
+	d := w.between(100*time.Millisecond, 6*time.Second)
+	if w.mix.LongSplits && w.chance(0.2) {
+		d += w.mix.MaxInactive
+	}
+	w.pause(n.life, d)
+	// Others hold it for gone, when it has been silent for some time.
+	l := n.life
+	for _, o := range w.nodes {
+		if o == n || o.life == nil || o.life.conns[n.index] == nil {
+			continue
+		}
+		c := o.life.conns[n.index]
+		gen := c.gen
+		w.after(w.between(2*time.Second, 4*time.Second), func() {
+			if c.gen == gen && c.to == l && l.paused {
+				w.network.lose(w, c)
+			}
+		})
+	}
+}
+
+func (w *world) slowSomeone() {
+	n := w.nodes[w.rnd.IntN(len(w.nodes))]
+	if n.slow > 0 {
+		return
+	}
+	w.obs.slows++
+	n.slow = w.between(10*time.Millisecond, 800*time.Millisecond)
+	w.tell("%s is slow by %v", n.name, n.slow)
+	w.after(w.between(500*time.Millisecond, 4*time.Second), func() { n.slow, n.slowAt = 0, w.now })
+}
+
+// drainSomeone lets a node leave in good order, and start again later.
+func (w *world) drainSomeone() {
+	n := w.victim()
+	if n == nil || !n.serves() {
+		return
+	}
+	w.obs.drains++
+	n.draining = true
+	w.tell("%v drains", n.life.id)
+	l, end := n.life, w.now+5*time.Second
+	var wait func()
+	wait = func() {
+		if !l.alive || n.life != l {
+			return
+		}
+		if w.quiet {
+			n.draining = false
+			return
+		}
+		if l.paused || w.now < end && !l.core.Flushed() {
+			w.after(10*time.Millisecond, wait)
+			return
+		}
+		w.leave(l)
+		w.after(w.between(50*time.Millisecond, 3*time.Second), func() { w.restart(n) })
+	}
+	w.after(w.between(100*time.Millisecond, time.Second), wait) // requests in flight end first
+}
+
+// leave ends a life that has drained. What it has flushed is at the members
+// it was connected to.
+func (w *world) leave(l *life) {
+	if l.core.Flushed() {
+		w.obs.flushed(l)
+	}
+	w.kill(l, "leaves")
+}
+
+// calmDown ends all faults.
+func (w *world) calmDown() {
+	w.quiet = true
+	w.tell("faults end")
+	for i := range w.nodes {
+		for j := range w.nodes {
+			w.network.setCut(w, i, j, false)
+		}
+	}
+	for _, n := range w.nodes {
+		n.slow = 0
+		if n.life != nil && n.life.alive {
+			w.resume(n.life)
+		}
+		w.restart(n)
+	}
+}

@@ -1,0 +1,274 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager"
+)
+
+// Violation is a broken promise.
+type Violation struct {
+	Invariant string // I1 to I11, as docs/RELIABILITY.md names them; I0: what must never happen at all
+	Session   deltamanager.Key
+	Text      string
+}
+
+// observer notes what clients were answered and what nodes accepted, and holds
+// the promises against it.
+type observer struct {
+	w          *world
+	violations []Violation
+	lives      []*life
+
+	names  map[deltamanager.Tag]login // what each tag was given out for
+	writes map[deltamanager.Key][]*written
+	ended  map[deltamanager.Key]*ended
+	uses   map[deltamanager.Key]*use
+
+	payloads, lost                         int
+	requests, commits, created, logouts    int
+	unanswered, refused, stale, missing    int
+	splits, crashes, pauses, slows, drains int
+	asks, overflows, repairs, resends      int64
+}
+
+type login struct {
+	key  deltamanager.Key
+	user string
+}
+
+// written is a commit that a node accepted, and who is known to hold it.
+type written struct {
+	names   []string
+	stamp   deltamanager.Stamp
+	value   string
+	at      time.Duration
+	by      *life
+	holders []*life
+}
+
+// ended is an invalidation that a node accepted.
+type ended struct {
+	at      time.Duration
+	by      *life
+	horizon time.Duration // after this the session would be over anyway
+	extinct bool          // every life that knew of it has ended
+}
+
+// use is when a session was used.
+type use struct {
+	created time.Duration
+	latest  time.Duration // at any node
+	by      map[*life]time.Duration
+}
+
+// broken notes a violation. key is the session concerned, nil: none.
+func (o *observer) broken(invariant string, key *deltamanager.Key, format string, args ...any) {
+	v := Violation{Invariant: invariant, Text: fmt.Sprintf("at %.4fs: ", o.w.now.Seconds()) + fmt.Sprintf(format, args...)}
+	if key != nil {
+		v.Session = *key
+	}
+	o.violations = append(o.violations, v)
+	if o.w.tell("VIOLATION %s %s", invariant, v.Text); o.w.story != nil {
+		o.w.story.ended = v.Session == o.w.focus
+	}
+}
+
+// named notes which session and user a tag belongs to.
+func (o *observer) named(tag deltamanager.Tag, key deltamanager.Key, user string) {
+	if o.names == nil {
+		o.names = map[deltamanager.Tag]login{}
+	}
+	o.names[tag] = login{key, user}
+}
+
+func (o *observer) touched(v *visit) {
+	if o.uses == nil {
+		o.uses = map[deltamanager.Key]*use{}
+	}
+	k := v.ref.Key()
+	u := o.uses[k]
+	if u == nil {
+		u = &use{created: o.w.now, by: map[*life]time.Duration{}}
+		o.uses[k] = u
+	}
+	u.latest, u.by[v.l] = o.w.now, o.w.now
+}
+
+// opened checks what a node found for a tag.
+func (o *observer) opened(v *visit, tag deltamanager.Tag) {
+	o.requests++
+	o.touched(v)
+	k := v.ref.Key()
+	o.w.tellOf(k, "client %d opens it at %v, stale %v", v.c.id, v.l.id, v.stale)
+	given, ok := o.names[tag]
+	switch {
+	case !ok:
+		o.broken("I9", &k, "%v adopted an id that was never given out", v.l.id)
+	case given.key != k:
+		o.broken("I9", &k, "%v shows session %v to the user of %v", v.l.id, k, given.key)
+	case given.user != v.info.Auth.Principal:
+		o.broken("I11", &k, "%v shows user %q under the id of %q", v.l.id, v.info.Auth.Principal, given.user)
+	}
+	if u := o.uses[k]; o.w.now-u.created > o.w.mix.Lifetime+overstay {
+		o.broken("I7", &k, "%v shows a session %v old, lifetime %v", v.l.id, o.w.now-u.created, o.w.mix.Lifetime)
+	}
+	if v.c.key == k && v.c.used > 0 && o.w.now-v.c.used > o.w.mix.MaxInactive+o.w.mix.granule()+overstay && o.w.now-o.latest(k) > o.w.mix.MaxInactive+o.w.mix.granule()+overstay {
+		o.broken("I7", &k, "%v shows a session unused for %v", v.l.id, o.w.now-v.c.used)
+	}
+}
+
+func (o *observer) latest(k deltamanager.Key) time.Duration { return o.uses[k].latest }
+
+// counted checks read-your-writes and monotonic reads: what a node shows
+// without calling it stale is not older than what the client was told.
+func (o *observer) counted(v *visit, name string, n int64) {
+	o.w.tellOf(v.ref.Key(), "client %d reads %s=%d at %v, was told %d, stale %v", v.c.id, name, n, v.l.id, v.c.count, v.stale)
+	if v.stale || n >= v.c.count || name != v.c.counter || o.w.now-v.c.counted > tokenLife-2*time.Second {
+		return
+	}
+	k := v.ref.Key()
+	o.broken("I6", &k, "client %d was told %s=%d and reads %d at %v", v.c.id, name, v.c.count, n, v.l.id)
+}
+
+// committed notes what a node accepted.
+func (o *observer) committed(v *visit, tx deltamanager.Tx, r deltamanager.Receipt, create bool) *written {
+	o.commits++
+	o.touched(v)
+	k := v.ref.Key()
+	if create {
+		o.created++
+	}
+	if tx.Invalidate {
+		o.logouts++
+		o.ended[k] = &ended{at: o.w.now, by: v.l, horizon: o.uses[k].created + o.w.mix.Lifetime}
+		return nil
+	}
+	if r.Stamp == (deltamanager.Stamp{}) {
+		return nil
+	}
+	wr := &written{stamp: r.Stamp, at: o.w.now, by: v.l}
+	if tx.Auth != nil {
+		wr.names = append(wr.names, "")
+	}
+	for _, x := range tx.Writes {
+		wr.names = append(wr.names, x.Name)
+	}
+	o.writes[k] = append(o.writes[k], wr)
+	return wr
+}
+
+// confirmed notes who is known to have applied a commit.
+func (o *observer) confirmed(wr *written, wt *deltamanager.Waiter) {
+	if wr == nil {
+		return
+	}
+	for _, id := range wt.Members() {
+		for _, l := range o.lives {
+			if l.id == id {
+				wr.holders = append(wr.holders, l)
+			}
+		}
+	}
+}
+
+// flushed notes that a life has left after all its members had all it wrote.
+func (o *observer) flushed(l *life) {
+	var holders []*life
+	for _, c := range l.conns {
+		if c != nil && c.known && c.to.alive {
+			holders = append(holders, c.to)
+		}
+	}
+	for _, writes := range o.writes {
+		for _, wr := range writes {
+			if wr.by == l {
+				wr.holders = append(wr.holders, holders...)
+			}
+		}
+	}
+}
+
+// died finds out which invalidations nobody knows of any more.
+func (o *observer) died(*life) {
+	for k, e := range o.ended {
+		if e.extinct || o.w.now > e.horizon {
+			continue
+		}
+		e.extinct = true
+		for _, n := range o.w.nodes {
+			if n.life != nil && n.life.alive && n.life.core.Dead(k) {
+				e.extinct = false
+			}
+		}
+	}
+}
+
+// gone looks at a client whose session a node did not know: was there a good
+// reason?
+func (o *observer) gone(v *visit) {
+	o.missing++
+	c := v.c
+	k := c.key
+	o.w.tellOf(k, "client %d is told by %v that it has no session, stale %v", c.id, v.l.id, v.stale)
+	if c.doubt || v.stale || o.ended[k] != nil || o.w.mix.Hostile {
+		return
+	}
+	if o.w.now-c.used > o.w.mix.MaxInactive-500*time.Millisecond || o.w.now-o.uses[k].created > o.w.mix.Lifetime-500*time.Millisecond {
+		return
+	}
+	for _, n := range o.w.nodes {
+		l := n.life
+		if l == nil || !l.alive || !o.steady(v.l, l) {
+			continue
+		}
+		if info, ok := l.core.Peek(l.now(), c.tag); ok && info.Key == k && o.w.now-o.since(l) > steadyTime {
+			o.broken("I12", &k, "%v does not know a session that %v has had for long", v.l.id, l.id)
+			return
+		}
+	}
+}
+
+// steadyTime is how long the way between two nodes must have been good before
+// they have no excuse.
+const steadyTime = 8 * time.Second
+
+// overstay is by how much a session may outlive its time beside a granule.
+const overstay = 6 * time.Second
+
+func (o *observer) since(l *life) time.Duration { return max(l.born, l.woke) }
+
+// steady tells whether two lives have had a good connection for steadyTime.
+func (o *observer) steady(a, b *life) bool {
+	if a == b {
+		return true
+	}
+	w := o.w
+	ca, cb := a.conns[b.node.index], b.conns[a.node.index]
+	for _, l := range [...]*life{a, b} {
+		if !l.alive || l.paused || l.waking || l.node.slow > 0 || w.now-o.since(l) < steadyTime || w.now-l.node.slowAt < steadyTime {
+			return false
+		}
+	}
+	return ca != nil && cb != nil && ca.to == b && cb.to == a && ca.up && cb.up && w.network.reachable(a, b) && w.now-w.network.cutAt > steadyTime
+}
+
+// healthy tells whether every origin of the tokens can be asked.
+func (o *observer) healthy(v *visit, tokens []deltamanager.Token) bool {
+	if o.w.mix.Hostile {
+		return false
+	}
+	for _, t := range tokens {
+		ok := false
+		for _, l := range o.lives {
+			if l.id.Boot == t.Stamp.Boot && l.alive && o.steady(v.l, l) {
+				ok = true
+			}
+		}
+		if !ok {
+			return false
+		}
+	}
+	return len(tokens) > 0
+}
