@@ -13,7 +13,8 @@ export CGO_ENABLED := 1
 # How long each fuzz target runs, which benchmarks run, how many histories the simulator plays.
 FUZZTIME ?= 10s
 BENCH ?= .
-SEEDS ?= 2000
+SEEDS ?= 1000
+FROM ?= 1
 
 # Tools have modfiles of their own, so that their needs never become the host's.
 BUF := $(GO) tool -modfile=../.ci/buf.mod buf
@@ -109,8 +110,8 @@ proto: ## generate Go code from proto/
 	@cd proto && $(BUF) generate
 
 .PHONY: sim
-sim: ## the simulator: SEEDS histories of clusters through the replication core
-	NODESERVER_SIM_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 60m -run Sim ./deltamanager/...
+sim: ## the simulator: SEEDS histories of clusters, from number FROM on, through the replication core
+	$(GO) run ./deltamanager/sim/cmd -seeds $(SEEDS) -from $(FROM)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME; finds go to testdata/fuzz
