@@ -138,6 +138,18 @@ func (t *table) merge(b *bucket, s *session, regs []register, configured time.Du
 	return changed
 }
 
+// complete takes note that nothing of the session is missing. It reports
+// whether that was news. Called with b.mu held.
+func (t *table) complete(b *bucket, s *session) bool {
+	if !s.partial {
+		return false
+	}
+	before := s.digest(t.seed)
+	s.partial = false
+	b.sum.Add(s.digest(t.seed) - before)
+	return true
+}
+
 // root is the sum of all buckets. Writers may be at work meanwhile.
 func (t *table) root() uint64 {
 	var sum uint64

@@ -27,14 +27,15 @@ type Group interface {
 // Locks are taken in the order Core.mu, link.mu, encoder.mu, bucket.mu, tagShard.mu; deal.mu
 // is a leaf.
 type Core struct {
-	cfg   Config
-	group Group
-	clock clock
-	table table
-	log   *changeLog
-	enc   encoder
-	stats counters
-	deal  deal
+	cfg     Config
+	group   Group
+	clock   clock
+	table   table
+	log     *changeLog
+	enc     encoder
+	stats   counters
+	deal    deal
+	touches touches
 
 	beatAt atomic.Int64 // last Tick, for the pause fence; 0: none yet
 	ready  atomic.Bool
@@ -45,9 +46,15 @@ type Core struct {
 	joinedAt time.Duration
 	sweepAt  int // next bucket to look through for what expired
 	sweptAt  time.Duration
-	past     []membership.ID // lives that have ended, the latest maxPast
-	askable  float64         // questions that may be asked at once
+	past     []pastLife // ended, the latest maxPast
+	askable  float64    // questions that may be asked at once
 	askedAt  time.Duration
+}
+
+// pastLife is a life that has ended, or was believed to have.
+type pastLife struct {
+	membership.ID
+	clean time.Duration // when it had applied all changes
 }
 
 // maxPast is how many ended lives are remembered.
@@ -59,6 +66,7 @@ func NewCore(cfg Config, group Group) *Core {
 		cfg.ResendAfter = 2 * time.Second
 	}
 	c := &Core{cfg: cfg, group: group, log: newChangeLog(cfg.QueueEntries)}
+	c.touches.next = Buckets
 	c.clock.wall = uint64(cfg.Wall.UnixMilli())
 	c.clock.last.Store(c.clock.physical(0))
 	c.table.seed = cfg.Seed
@@ -89,20 +97,35 @@ func compareIDs(a, b membership.ID) int {
 }
 
 // ensureLink returns the link to a member's life, making it if need be.
-func (c *Core) ensureLink(id membership.ID) *link {
+func (c *Core) ensureLink(now time.Duration, id membership.ID) *link {
 	if l := c.link(id); l != nil {
 		return l
 	}
+	c.touches.missed(c.returns(now, id))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if l := c.link(id); l != nil {
 		return l
 	}
-	l := newLink(id, c.stats.epochs.Add(1), c.stats.seqs.Load(), c.log.head.Load())
+	l := newLink(now, id, c.stats.epochs.Add(1), c.stats.seqs.Load(), c.log.head.Load())
 	links := append(slices.Clone(*c.links.Load()), l)
 	slices.SortFunc(links, func(a, b *link) int { return compareIDs(a.id, b.id) })
 	c.links.Store(&links)
 	return l
+}
+
+// returns is since when a life that gets a new link may have missed changes:
+// since its old link was clean; or, if it had none, since what it learns of
+// other members may be as old as that.
+func (c *Core) returns(now time.Duration, id membership.ID) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.past {
+		if c.past[i].ID == id {
+			return c.past[i].clean
+		}
+	}
+	return now - granule(c.cfg.MaxInactive) - 2*c.cfg.ResendAfter
 }
 
 // enter is called first by every entry point. After a pause of the whole
@@ -357,15 +380,15 @@ func (c *Core) applyLocked(now time.Duration, b *bucket, d *delta, repair bool) 
 	}
 	old, _ := s.auth()
 	changed := c.table.merge(b, s, d.regs, c.cfg.MaxInactive)
+	v.changed = len(changed) > 0
 	if d.full {
-		s.partial = false
+		v.changed = c.table.complete(b, s) || v.changed
 		s.created = min(s.created, now-d.age)
 	}
-	if fresh || len(changed) > 0 || !repair {
+	if fresh || v.changed || !repair {
 		s.last = max(s.last, now-d.idle)
 	}
-	v.missing = s.partial
-	v.changed = len(changed) > 0
+	v.missing = s.partial && !repair
 	return v, c.events(s, fresh, true, changed, old.Tag)
 }
 
@@ -442,7 +465,7 @@ func (c *Core) Settle() {
 // sent before may have been lost.
 func (c *Core) Connected(now time.Duration, id membership.ID) {
 	c.enter(now)
-	l := c.ensureLink(id)
+	l := c.ensureLink(now, id)
 	l.mu.Lock()
 	l.connected(now)
 	l.mu.Unlock()
@@ -469,10 +492,13 @@ func (c *Core) Gone(now time.Duration, id membership.ID) {
 		return
 	}
 	c.deal.release(l)
+	l.mu.Lock()
+	clean := l.clean
+	l.mu.Unlock()
 	c.mu.Lock()
 	links := slices.DeleteFunc(slices.Clone(*c.links.Load()), func(o *link) bool { return o == l })
 	c.links.Store(&links)
-	c.past = append(c.past[max(0, len(c.past)-maxPast+1):], id)
+	c.past = append(c.past[max(0, len(c.past)-maxPast+1):], pastLife{id, clean})
 	c.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()

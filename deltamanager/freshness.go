@@ -4,8 +4,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/nodeserver/nodeserver/membership"
 )
 
 // Token says that a user has seen a write with this stamp. His browser carries
@@ -73,7 +71,7 @@ func (c *Core) nameOf(boot uint64) string {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if i := slices.IndexFunc(c.past, func(id membership.ID) bool { return id.Boot == boot }); i >= 0 {
+	if i := slices.IndexFunc(c.past, func(p pastLife) bool { return p.Boot == boot }); i >= 0 {
 		return c.past[i].Name
 	}
 	return ""

@@ -19,13 +19,14 @@ type link struct {
 	gone bool       // no longer among the core's links
 
 	// Sending.
-	seq     uint64      // of the last frame; numbers are never used again, even by a later link
-	floor   uint64      // frames below are void
-	epoch   uint64      // counts the times changes were left out
-	cursor  uint64      // log position of the next change to send
-	start   uint64      // log position where the epoch began: changes below were left out
-	acked   uint64      // log position: all changes from start to here are applied there
-	sent    []sentFrame // not yet acknowledged, oldest first
+	seq     uint64        // of the last frame; numbers are never used again, even by a later link
+	floor   uint64        // frames below are void
+	epoch   uint64        // counts the times changes were left out
+	cursor  uint64        // log position of the next change to send
+	start   uint64        // log position where the epoch began: changes below were left out
+	acked   uint64        // log position: all changes from start to here are applied there
+	clean   time.Duration // when all changes were
+	sent    []sentFrame   // not yet acknowledged, oldest first
 	mark    mark
 	waiters []*Waiter
 	beatDue bool
@@ -74,8 +75,8 @@ type mark struct {
 	pos, clock uint64
 }
 
-func newLink(id membership.ID, epoch, seq, head uint64) *link {
-	return &link{id: id, epoch: epoch, seq: seq, floor: seq + 1, cursor: head, start: head, acked: head, ahead: map[uint64]uint64{}}
+func newLink(now time.Duration, id membership.ID, epoch, seq, head uint64) *link {
+	return &link{id: id, epoch: epoch, seq: seq, floor: seq + 1, cursor: head, start: head, acked: head, clean: now, ahead: map[uint64]uint64{}}
 }
 
 // connected goes back to the first change that was not acknowledged: it may
@@ -156,6 +157,7 @@ func (c *Core) nextChanges(now time.Duration, l *link, f *frame) []byte {
 		c.stats.overflows.Add(1)
 		l.skip(c.stats.epochs.Add(1), c.log.head.Load())
 		l.beatDue = true
+		c.touches.missed(l.clean)
 		return nil
 	}
 	if batch.to == l.cursor {

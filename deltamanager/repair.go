@@ -278,7 +278,7 @@ func (b *bucket) appendListing(out []byte) []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, k := range b.keys() {
-		out = appendListing(out, k, b.sessions[k].hash)
+		out = appendListing(out, k, b.sessions[k].state())
 	}
 	for _, k := range b.dead() {
 		out = appendListing(out, k, deadHash)
@@ -398,7 +398,7 @@ func (c *Core) answerBucket(now time.Duration, n int, theirs map[Key]uint64, lis
 		}
 		s := b.sessions[k]
 		hash, listed := theirs[k]
-		if listed && hash == s.hash || s.expired(now, c.cfg.AbsoluteLifetime) {
+		if listed && hash == s.state() || s.expired(now, c.cfg.AbsoluteLifetime) {
 			continue
 		}
 		if listed {

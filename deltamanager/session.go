@@ -92,8 +92,21 @@ func (r *register) hash(k Key, seed uint64) uint64 {
 	return mix(h ^ mix(r.stamp.Clock) + r.stamp.Boot)
 }
 
+// state is what members compare: equal states mean equal registers. A session
+// that is not whole differs from one that is, even when no register does: else
+// nobody would ever make it whole.
+func (s *session) state() uint64 {
+	if s.partial {
+		return s.hash ^ partialHash
+	}
+	return s.hash
+}
+
 // digest is the session's part of its bucket's sum.
-func (s *session) digest(seed uint64) uint64 { return mix(s.key.hash(seed) ^ s.hash) }
+func (s *session) digest(seed uint64) uint64 { return mix(s.key.hash(seed) ^ s.state()) }
+
+// partialHash marks the state of a session that is not whole.
+const partialHash = 0x9a57a1b9a57a1b5
 
 // deadHash stands for the hash of a session that is over.
 const deadHash = 0xdeadf00ddeadf00d

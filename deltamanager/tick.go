@@ -16,6 +16,7 @@ func (c *Core) Tick(now time.Duration) {
 		}
 		c.stepRepair(now, l)
 	}
+	c.retouch()
 	c.sweep(now)
 	c.checkReady(now)
 }
@@ -28,6 +29,9 @@ func (c *Core) tickLink(now time.Duration, l *link) bool {
 		return false
 	}
 	l.tellWaiters()
+	if l.acked == c.log.head.Load() {
+		l.clean = now
+	}
 	if now-l.beatAt >= c.cfg.Heartbeat {
 		l.beatDue = true
 	}

@@ -83,7 +83,9 @@ func (o *observer) named(tag deltamanager.Tag, key deltamanager.Key, user string
 	o.names[tag] = login{key, user}
 }
 
-func (o *observer) touched(v *visit) {
+// touched notes that a node has seen a session used, and whether it has told
+// the client so: if not, it may forget it.
+func (o *observer) touched(v *visit, told bool) {
 	if o.uses == nil {
 		o.uses = map[deltamanager.Key]*use{}
 	}
@@ -93,13 +95,15 @@ func (o *observer) touched(v *visit) {
 		u = &use{created: o.w.now, by: map[*life]time.Duration{}}
 		o.uses[k] = u
 	}
-	u.latest, u.by[v.l] = o.w.now, o.w.now
+	if u.latest = o.w.now; told {
+		u.by[v.l] = o.w.now
+	}
 }
 
 // opened checks what a node found for a tag.
 func (o *observer) opened(v *visit, tag deltamanager.Tag) {
 	o.requests++
-	o.touched(v)
+	o.touched(v, false)
 	k := v.ref.Key()
 	o.w.tellOf(k, "client %d opens it at %v, stale %v", v.c.id, v.l.id, v.stale)
 	given, ok := o.names[tag]
@@ -135,7 +139,7 @@ func (o *observer) counted(v *visit, name string, n int64) {
 // committed notes what a node accepted.
 func (o *observer) committed(v *visit, tx deltamanager.Tx, r deltamanager.Receipt, create bool) *written {
 	o.commits++
-	o.touched(v)
+	o.touched(v, true)
 	k := v.ref.Key()
 	if create {
 		o.created++
