@@ -52,7 +52,11 @@ type Frame struct {
 	// Set about four times a second.
 	Beat *Beat `protobuf:"bytes,9,opt,name=beat,proto3" json:"beat,omitempty"`
 	// In the order of their commits, one per session.
-	Deltas        []*Delta `protobuf:"bytes,10,rep,name=deltas,proto3" json:"deltas,omitempty"`
+	Deltas []*Delta `protobuf:"bytes,10,rep,name=deltas,proto3" json:"deltas,omitempty"`
+	// Questions for single sessions that a user waits for, and answers to such.
+	// They are not numbered: what is lost is asked again by the user.
+	Asks          []*Ask   `protobuf:"bytes,11,rep,name=asks,proto3" json:"asks,omitempty"`
+	Replies       []*Reply `protobuf:"bytes,12,rep,name=replies,proto3" json:"replies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -157,6 +161,136 @@ func (x *Frame) GetDeltas() []*Delta {
 	return nil
 }
 
+func (x *Frame) GetAsks() []*Ask {
+	if x != nil {
+		return x.Asks
+	}
+	return nil
+}
+
+func (x *Frame) GetReplies() []*Reply {
+	if x != nil {
+		return x.Replies
+	}
+	return nil
+}
+
+// Ask asks for all of one session.
+type Ask struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Request uint64                 `protobuf:"varint,1,opt,name=request,proto3" json:"request,omitempty"`
+	// The session's key, 16 bytes; or, where that is not known, its tag.
+	Key           []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Tag           []byte `protobuf:"bytes,3,opt,name=tag,proto3" json:"tag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ask) Reset() {
+	*x = Ask{}
+	mi := &file_session_v1_session_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ask) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ask) ProtoMessage() {}
+
+func (x *Ask) ProtoReflect() protoreflect.Message {
+	mi := &file_session_v1_session_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ask.ProtoReflect.Descriptor instead.
+func (*Ask) Descriptor() ([]byte, []int) {
+	return file_session_v1_session_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Ask) GetRequest() uint64 {
+	if x != nil {
+		return x.Request
+	}
+	return 0
+}
+
+func (x *Ask) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Ask) GetTag() []byte {
+	if x != nil {
+		return x.Tag
+	}
+	return nil
+}
+
+// Reply answers Ask.
+type Reply struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Request uint64                 `protobuf:"varint,1,opt,name=request,proto3" json:"request,omitempty"`
+	// Absent: the session is not here.
+	Delta         *Delta `protobuf:"bytes,2,opt,name=delta,proto3" json:"delta,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reply) Reset() {
+	*x = Reply{}
+	mi := &file_session_v1_session_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reply) ProtoMessage() {}
+
+func (x *Reply) ProtoReflect() protoreflect.Message {
+	mi := &file_session_v1_session_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reply.ProtoReflect.Descriptor instead.
+func (*Reply) Descriptor() ([]byte, []int) {
+	return file_session_v1_session_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Reply) GetRequest() uint64 {
+	if x != nil {
+		return x.Request
+	}
+	return 0
+}
+
+func (x *Reply) GetDelta() *Delta {
+	if x != nil {
+		return x.Delta
+	}
+	return nil
+}
+
 // Beat is the heartbeat of a delta manager.
 type Beat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -174,7 +308,7 @@ type Beat struct {
 
 func (x *Beat) Reset() {
 	*x = Beat{}
-	mi := &file_session_v1_session_proto_msgTypes[1]
+	mi := &file_session_v1_session_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -186,7 +320,7 @@ func (x *Beat) String() string {
 func (*Beat) ProtoMessage() {}
 
 func (x *Beat) ProtoReflect() protoreflect.Message {
-	mi := &file_session_v1_session_proto_msgTypes[1]
+	mi := &file_session_v1_session_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -199,7 +333,7 @@ func (x *Beat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Beat.ProtoReflect.Descriptor instead.
 func (*Beat) Descriptor() ([]byte, []int) {
-	return file_session_v1_session_proto_rawDescGZIP(), []int{1}
+	return file_session_v1_session_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Beat) GetRoot() uint64 {
@@ -255,7 +389,7 @@ type Delta struct {
 
 func (x *Delta) Reset() {
 	*x = Delta{}
-	mi := &file_session_v1_session_proto_msgTypes[2]
+	mi := &file_session_v1_session_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -267,7 +401,7 @@ func (x *Delta) String() string {
 func (*Delta) ProtoMessage() {}
 
 func (x *Delta) ProtoReflect() protoreflect.Message {
-	mi := &file_session_v1_session_proto_msgTypes[2]
+	mi := &file_session_v1_session_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -280,7 +414,7 @@ func (x *Delta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delta.ProtoReflect.Descriptor instead.
 func (*Delta) Descriptor() ([]byte, []int) {
-	return file_session_v1_session_proto_rawDescGZIP(), []int{2}
+	return file_session_v1_session_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Delta) GetKey() []byte {
@@ -356,7 +490,7 @@ type Register struct {
 
 func (x *Register) Reset() {
 	*x = Register{}
-	mi := &file_session_v1_session_proto_msgTypes[3]
+	mi := &file_session_v1_session_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -368,7 +502,7 @@ func (x *Register) String() string {
 func (*Register) ProtoMessage() {}
 
 func (x *Register) ProtoReflect() protoreflect.Message {
-	mi := &file_session_v1_session_proto_msgTypes[3]
+	mi := &file_session_v1_session_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -381,7 +515,7 @@ func (x *Register) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Register.ProtoReflect.Descriptor instead.
 func (*Register) Descriptor() ([]byte, []int) {
-	return file_session_v1_session_proto_rawDescGZIP(), []int{3}
+	return file_session_v1_session_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Register) GetName() string {
@@ -427,7 +561,7 @@ type Auth struct {
 
 func (x *Auth) Reset() {
 	*x = Auth{}
-	mi := &file_session_v1_session_proto_msgTypes[4]
+	mi := &file_session_v1_session_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -439,7 +573,7 @@ func (x *Auth) String() string {
 func (*Auth) ProtoMessage() {}
 
 func (x *Auth) ProtoReflect() protoreflect.Message {
-	mi := &file_session_v1_session_proto_msgTypes[4]
+	mi := &file_session_v1_session_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -452,7 +586,7 @@ func (x *Auth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Auth.ProtoReflect.Descriptor instead.
 func (*Auth) Descriptor() ([]byte, []int) {
-	return file_session_v1_session_proto_rawDescGZIP(), []int{4}
+	return file_session_v1_session_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Auth) GetTag() []byte {
@@ -495,7 +629,7 @@ type Repair struct {
 
 func (x *Repair) Reset() {
 	*x = Repair{}
-	mi := &file_session_v1_session_proto_msgTypes[5]
+	mi := &file_session_v1_session_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -507,7 +641,7 @@ func (x *Repair) String() string {
 func (*Repair) ProtoMessage() {}
 
 func (x *Repair) ProtoReflect() protoreflect.Message {
-	mi := &file_session_v1_session_proto_msgTypes[5]
+	mi := &file_session_v1_session_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -520,7 +654,7 @@ func (x *Repair) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Repair.ProtoReflect.Descriptor instead.
 func (*Repair) Descriptor() ([]byte, []int) {
-	return file_session_v1_session_proto_rawDescGZIP(), []int{5}
+	return file_session_v1_session_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Repair) GetClock() uint64 {
@@ -622,7 +756,7 @@ type Compare struct {
 
 func (x *Compare) Reset() {
 	*x = Compare{}
-	mi := &file_session_v1_session_proto_msgTypes[6]
+	mi := &file_session_v1_session_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -634,7 +768,7 @@ func (x *Compare) String() string {
 func (*Compare) ProtoMessage() {}
 
 func (x *Compare) ProtoReflect() protoreflect.Message {
-	mi := &file_session_v1_session_proto_msgTypes[6]
+	mi := &file_session_v1_session_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -647,7 +781,7 @@ func (x *Compare) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Compare.ProtoReflect.Descriptor instead.
 func (*Compare) Descriptor() ([]byte, []int) {
-	return file_session_v1_session_proto_rawDescGZIP(), []int{6}
+	return file_session_v1_session_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Compare) GetRequest() uint64 {
@@ -685,7 +819,7 @@ type Differ struct {
 
 func (x *Differ) Reset() {
 	*x = Differ{}
-	mi := &file_session_v1_session_proto_msgTypes[7]
+	mi := &file_session_v1_session_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +831,7 @@ func (x *Differ) String() string {
 func (*Differ) ProtoMessage() {}
 
 func (x *Differ) ProtoReflect() protoreflect.Message {
-	mi := &file_session_v1_session_proto_msgTypes[7]
+	mi := &file_session_v1_session_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +844,7 @@ func (x *Differ) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Differ.ProtoReflect.Descriptor instead.
 func (*Differ) Descriptor() ([]byte, []int) {
-	return file_session_v1_session_proto_rawDescGZIP(), []int{7}
+	return file_session_v1_session_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Differ) GetRequest() uint64 {
@@ -749,7 +883,7 @@ type Fetch struct {
 
 func (x *Fetch) Reset() {
 	*x = Fetch{}
-	mi := &file_session_v1_session_proto_msgTypes[8]
+	mi := &file_session_v1_session_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -761,7 +895,7 @@ func (x *Fetch) String() string {
 func (*Fetch) ProtoMessage() {}
 
 func (x *Fetch) ProtoReflect() protoreflect.Message {
-	mi := &file_session_v1_session_proto_msgTypes[8]
+	mi := &file_session_v1_session_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -774,7 +908,7 @@ func (x *Fetch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fetch.ProtoReflect.Descriptor instead.
 func (*Fetch) Descriptor() ([]byte, []int) {
-	return file_session_v1_session_proto_rawDescGZIP(), []int{8}
+	return file_session_v1_session_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Fetch) GetRequest() uint64 {
@@ -822,7 +956,7 @@ type Sessions struct {
 
 func (x *Sessions) Reset() {
 	*x = Sessions{}
-	mi := &file_session_v1_session_proto_msgTypes[9]
+	mi := &file_session_v1_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +968,7 @@ func (x *Sessions) String() string {
 func (*Sessions) ProtoMessage() {}
 
 func (x *Sessions) ProtoReflect() protoreflect.Message {
-	mi := &file_session_v1_session_proto_msgTypes[9]
+	mi := &file_session_v1_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +981,7 @@ func (x *Sessions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sessions.ProtoReflect.Descriptor instead.
 func (*Sessions) Descriptor() ([]byte, []int) {
-	return file_session_v1_session_proto_rawDescGZIP(), []int{9}
+	return file_session_v1_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Sessions) GetRequest() uint64 {
@@ -883,7 +1017,7 @@ var File_session_v1_session_proto protoreflect.FileDescriptor
 const file_session_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"\x18session/v1/session.proto\x12\n" +
-	"session.v1\"\x88\x02\n" +
+	"session.v1\"\xda\x02\n" +
 	"\x05Frame\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x14\n" +
 	"\x05floor\x18\x02 \x01(\x04R\x05floor\x12\x10\n" +
@@ -895,7 +1029,16 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\aack_now\x18\b \x01(\bR\x06ackNow\x12$\n" +
 	"\x04beat\x18\t \x01(\v2\x10.session.v1.BeatR\x04beat\x12)\n" +
 	"\x06deltas\x18\n" +
-	" \x03(\v2\x11.session.v1.DeltaR\x06deltas\"n\n" +
+	" \x03(\v2\x11.session.v1.DeltaR\x06deltas\x12#\n" +
+	"\x04asks\x18\v \x03(\v2\x0f.session.v1.AskR\x04asks\x12+\n" +
+	"\areplies\x18\f \x03(\v2\x11.session.v1.ReplyR\areplies\"C\n" +
+	"\x03Ask\x12\x18\n" +
+	"\arequest\x18\x01 \x01(\x04R\arequest\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x12\x10\n" +
+	"\x03tag\x18\x03 \x01(\fR\x03tag\"J\n" +
+	"\x05Reply\x12\x18\n" +
+	"\arequest\x18\x01 \x01(\x04R\arequest\x12'\n" +
+	"\x05delta\x18\x02 \x01(\v2\x11.session.v1.DeltaR\x05delta\"n\n" +
 	"\x04Beat\x12\x12\n" +
 	"\x04root\x18\x01 \x01(\x06R\x04root\x12\x18\n" +
 	"\ajoining\x18\x02 \x01(\bR\ajoining\x12\x1c\n" +
@@ -959,33 +1102,38 @@ func file_session_v1_session_proto_rawDescGZIP() []byte {
 	return file_session_v1_session_proto_rawDescData
 }
 
-var file_session_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_session_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_session_v1_session_proto_goTypes = []any{
 	(*Frame)(nil),    // 0: session.v1.Frame
-	(*Beat)(nil),     // 1: session.v1.Beat
-	(*Delta)(nil),    // 2: session.v1.Delta
-	(*Register)(nil), // 3: session.v1.Register
-	(*Auth)(nil),     // 4: session.v1.Auth
-	(*Repair)(nil),   // 5: session.v1.Repair
-	(*Compare)(nil),  // 6: session.v1.Compare
-	(*Differ)(nil),   // 7: session.v1.Differ
-	(*Fetch)(nil),    // 8: session.v1.Fetch
-	(*Sessions)(nil), // 9: session.v1.Sessions
+	(*Ask)(nil),      // 1: session.v1.Ask
+	(*Reply)(nil),    // 2: session.v1.Reply
+	(*Beat)(nil),     // 3: session.v1.Beat
+	(*Delta)(nil),    // 4: session.v1.Delta
+	(*Register)(nil), // 5: session.v1.Register
+	(*Auth)(nil),     // 6: session.v1.Auth
+	(*Repair)(nil),   // 7: session.v1.Repair
+	(*Compare)(nil),  // 8: session.v1.Compare
+	(*Differ)(nil),   // 9: session.v1.Differ
+	(*Fetch)(nil),    // 10: session.v1.Fetch
+	(*Sessions)(nil), // 11: session.v1.Sessions
 }
 var file_session_v1_session_proto_depIdxs = []int32{
-	1, // 0: session.v1.Frame.beat:type_name -> session.v1.Beat
-	2, // 1: session.v1.Frame.deltas:type_name -> session.v1.Delta
-	3, // 2: session.v1.Delta.registers:type_name -> session.v1.Register
-	6, // 3: session.v1.Repair.compare:type_name -> session.v1.Compare
-	7, // 4: session.v1.Repair.differ:type_name -> session.v1.Differ
-	8, // 5: session.v1.Repair.fetch:type_name -> session.v1.Fetch
-	9, // 6: session.v1.Repair.sessions:type_name -> session.v1.Sessions
-	2, // 7: session.v1.Sessions.deltas:type_name -> session.v1.Delta
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	3,  // 0: session.v1.Frame.beat:type_name -> session.v1.Beat
+	4,  // 1: session.v1.Frame.deltas:type_name -> session.v1.Delta
+	1,  // 2: session.v1.Frame.asks:type_name -> session.v1.Ask
+	2,  // 3: session.v1.Frame.replies:type_name -> session.v1.Reply
+	4,  // 4: session.v1.Reply.delta:type_name -> session.v1.Delta
+	5,  // 5: session.v1.Delta.registers:type_name -> session.v1.Register
+	8,  // 6: session.v1.Repair.compare:type_name -> session.v1.Compare
+	9,  // 7: session.v1.Repair.differ:type_name -> session.v1.Differ
+	10, // 8: session.v1.Repair.fetch:type_name -> session.v1.Fetch
+	11, // 9: session.v1.Repair.sessions:type_name -> session.v1.Sessions
+	4,  // 10: session.v1.Sessions.deltas:type_name -> session.v1.Delta
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_session_v1_session_proto_init() }
@@ -993,8 +1141,8 @@ func file_session_v1_session_proto_init() {
 	if File_session_v1_session_proto != nil {
 		return
 	}
-	file_session_v1_session_proto_msgTypes[3].OneofWrappers = []any{}
-	file_session_v1_session_proto_msgTypes[5].OneofWrappers = []any{
+	file_session_v1_session_proto_msgTypes[5].OneofWrappers = []any{}
+	file_session_v1_session_proto_msgTypes[7].OneofWrappers = []any{
 		(*Repair_Compare)(nil),
 		(*Repair_Differ)(nil),
 		(*Repair_Fetch)(nil),
@@ -1006,7 +1154,7 @@ func file_session_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_session_v1_session_proto_rawDesc), len(file_session_v1_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
