@@ -87,7 +87,7 @@ check-lint:
 check-proto: # style of the .proto files, and that the committed Go code is theirs; "make proto" cures
 	@cd proto && $(BUF) lint && $(BUF) format --diff --exit-code
 	@fresh=$$(mktemp -d) && trap "rm -rf $$fresh" EXIT && cd proto && $(BUF) generate -o $$fresh && \
-	diff -r -x '*.proto' -x '*.yaml' $$fresh . || { echo 'generated code in proto/ is not fresh: run "make proto"'; exit 1; }
+	diff -rq -x '*.proto' -x '*.yaml' $$fresh . || { echo 'generated code in proto/ is not fresh: run "make proto"'; exit 1; }
 
 .PHONY: check-arrows
 check-arrows: # who may import whom, and what may lie at the top level
