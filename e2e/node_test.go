@@ -250,8 +250,11 @@ func since(t testing.TB, begin time.Time, limit time.Duration, what string, is f
 	}
 }
 
-// errEarly is what a condition says that only waits for time to pass.
+// errEarly is what a condition says that has nothing else to say.
 var errEarly = errors.New("not yet")
+
+// until lets time pass where that is what is tested.
+func until(at time.Time) { <-time.After(time.Until(at)) }
 
 // all is the first error that each returns.
 func all(nodes []*node, each func(*node) error) error {
