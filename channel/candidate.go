@@ -24,6 +24,7 @@ type candidate struct {
 	gaveUp bool      // said that nobody answers
 	plain  bool      // the last dial met ErrPlain
 	err    error     // this node's problem there: *DuplicateNameError, *SupersededError
+	stray  error     // why this node is none of its cluster, as it said last: secret, name, version
 	nudge  bell
 	cancel context.CancelFunc
 }
@@ -141,6 +142,7 @@ func (c *Channel) succeeded(d *candidate) {
 	c.mu.Lock()
 	defer c.unlock()
 	d.tried, d.gaveUp, d.good, d.taken = true, false, time.Now(), time.Time{}
+	d.stray = nil
 	c.problem(d, nil)
 	c.noteClear("out/" + d.addr)
 }
@@ -276,8 +278,14 @@ func (c *Channel) failed(d *candidate, err error) bool {
 		d.taken = time.Time{}
 		c.problem(d, nil)
 	}
-	d.tried = true
+	plainBefore := d.plain
 	c.sayWhy(d, now, r, err)
+	d.stray = nil
+	switch {
+	case r.Reason == RefusedCluster || r.Reason == RefusedWire, errors.Is(err, ErrSecret), d.plain && plainBefore:
+		d.stray = err
+	}
+	d.tried = !d.plain || plainBefore // what looks like plain text once may have been about to stop
 	if d.hint && now.Sub(d.since) > lately {
 		c.forget(d)
 		return false

@@ -37,7 +37,7 @@ func TestThreeFindEachOtherThroughOne(t *testing.T) {
 func TestAloneSettles(t *testing.T) {
 	inBubble(t, func(_ *testing.T, cl *cluster) {
 		a := cl.start("a", []string{"a:1", "b:1"})
-		cl.within(600*time.Millisecond, "settled", func() bool {
+		cl.within(900*time.Millisecond, "settled", func() bool {
 			select {
 			case <-a.Settled():
 				return true
@@ -348,6 +348,10 @@ func TestOtherClusterIsToldOnBothSidesOnce(t *testing.T) {
 		a := cl.start("a", nil)
 		b := cl.start("b", []string{"a:1"}, func(c *channel.Config) { c.Cluster = "prod" })
 		pass(20 * time.Second)
+		var stray *channel.StrayError
+		if err := <-b.err; !errors.As(err, &stray) || stray.Address != "a:1" {
+			t.Errorf("b ended with %v, want to be told that it is a stray", err)
+		}
 		const text = `cluster names differ: b is of cluster \"prod\", a of \"test\"`
 		if a.log.count(text) != 1 || b.log.count(text) != 1 {
 			t.Errorf("told %d and %d times, want once each", a.log.count(text), b.log.count(text))

@@ -25,7 +25,7 @@ const (
 	retryAtMost  = 2 * time.Second        // for others
 	lately       = 10 * time.Minute       // also how long a hint from a member is pursued in vain
 	busyBeat     = time.Second            // heartbeats between frames, so that readiness gets through
-	settleAfter  = 500 * time.Millisecond // for providers to propose their first addresses
+	settleAfter  = 800 * time.Millisecond // for providers to propose their first addresses: three questions by mdns
 	defaultFrame = 256 << 10
 )
 

@@ -56,6 +56,22 @@ func (e *DuplicateNameError) Error() string {
 	return fmt.Sprintf("node name %q is taken by the live node at %s: choose another [node] name", e.Name, e.Address)
 }
 
+// StrayError says that whoever this new node found is of another cluster: its
+// secret, name or version differs. Run returns it: alone, the node would be a
+// cluster of its own, unnoticed.
+type StrayError struct {
+	Address string // where it was refused
+	Err     error
+}
+
+// Error says what differs, and the cure.
+func (e *StrayError) Error() string {
+	return fmt.Sprintf("the node at %s is of another cluster, and no other was found: %v", e.Address, e.Err)
+}
+
+// Unwrap is what differs.
+func (e *StrayError) Unwrap() error { return e.Err }
+
 // SupersededError says that a newer life of this node's name has taken its
 // place in the cluster: this process was held dead, or it was started twice.
 type SupersededError struct {

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/channel"
 	"github.com/nodeserver/nodeserver/channel/grpctransport"
 )
 
@@ -41,6 +43,20 @@ func says(n *node, text string) func() bool {
 	return func() bool { return strings.Contains(n.log.String(), text) }
 }
 
+// wantStray waits for a node that met only others of another cluster to end.
+func wantStray(t *testing.T, n *node, want error) {
+	t.Helper()
+	select {
+	case err := <-n.err:
+		var stray *channel.StrayError
+		if !errors.As(err, &stray) || !errors.Is(err, want) {
+			t.Errorf("it ended with %v, want a stray's %v", err, want)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("a stray goes on")
+	}
+}
+
 func TestSecretsThatDiffer(t *testing.T) {
 	t.Parallel()
 	a := start(t, "a", secrets(t, "a", oldSecret))
@@ -48,7 +64,7 @@ func TestSecretsThatDiffer(t *testing.T) {
 	const text = "the cluster secrets differ: give both nodes the same [cluster] secret_file"
 	waitFor(t, "a says why", says(a, text))
 	waitFor(t, "b says why", says(b, text))
-	<-b.Settled()
+	wantStray(t, b, channel.ErrSecret)
 	for _, n := range []*node{a, b} {
 		if len(n.box.links()) != 0 || len(n.Members()) != 1 {
 			t.Errorf("%s is linked", n.addr)
@@ -86,6 +102,8 @@ func TestPlainMeetsTLS(t *testing.T) {
 	waitFor(t, "and as the one that is dialled", func() bool {
 		return strings.Count(b.log.String(), text) == 2
 	})
+	wantStray(t, b, channel.ErrPlain)
+	wantStray(t, c, channel.ErrPlain)
 }
 
 func TestOtherName(t *testing.T) {
