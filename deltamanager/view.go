@@ -255,9 +255,6 @@ func (m *Manager) await(ctx context.Context, r Receipt, wait Wait) (Result, erro
 	}
 	w := m.Expect(r, wait.Level)
 	defer w.Close()
-	if w.hopeless {
-		wait.Limit = 0
-	}
 	t := time.NewTimer(wait.Limit)
 	defer t.Stop()
 	select {

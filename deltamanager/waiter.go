@@ -11,31 +11,32 @@ import (
 
 // Waiter counts the members that have applied a commit. Close it.
 type Waiter struct {
-	pos      uint64
-	hopeless bool // fewer members are linked than must confirm
-	closed   atomic.Bool
+	pos    uint64
+	level  Acks
+	closed atomic.Bool
 
 	mu      sync.Mutex
 	applied []membership.ID
 	need    int
-	done    chan struct{} // closed when as many as needed have applied it
+	open    int // members that may yet confirm
+	ended   bool
+	done    chan struct{} // closed when enough have confirmed, or too few can
 }
 
 // Expect starts waiting until level's number of members have applied what the
 // receipt stands for, which are then sent it at once. Members counts those
-// linked now; a member whose link is down counts, but can't confirm before it is up.
+// linked now; a member whose link is down counts, but can't confirm before it
+// is up. One that is gone counts no longer.
 func (c *Core) Expect(r Receipt, level Acks) *Waiter {
 	links := *c.links.Load()
-	w := &Waiter{pos: r.pos, need: level.need(len(links)), done: make(chan struct{})}
-	w.hopeless = len(links) < w.need
-	if w.need == 0 {
-		close(w.done)
-		return w
-	}
+	w := &Waiter{pos: r.pos, level: level, need: level.need(len(links)), open: len(links), done: make(chan struct{})}
 	for _, l := range links {
 		l.mu.Lock()
 		switch {
-		case l.gone || r.pos < l.start: // it gets the change by repair, which confirms nothing
+		case l.gone:
+			w.lose(true)
+		case r.pos < l.start:
+			w.lose(false) // it gets the change by repair, which confirms nothing
 		case r.pos < l.acked:
 			w.confirm(l.id)
 		default:
@@ -44,19 +45,40 @@ func (c *Core) Expect(r Receipt, level Acks) *Waiter {
 		l.mu.Unlock()
 		c.group.Wake(l.id, false, true)
 	}
+	w.settle(func() {})
 	return w
 }
 
 func (w *Waiter) confirm(id membership.ID) {
+	w.settle(func() {
+		w.applied = append(w.applied, id)
+		w.open--
+	})
+}
+
+// lose says that a member will not confirm: it is gone, or gets the change by repair.
+func (w *Waiter) lose(gone bool) {
+	w.settle(func() {
+		w.open--
+		if gone && w.level == All {
+			w.need--
+		}
+	})
+}
+
+// settle ends the waiting when its outcome is known.
+func (w *Waiter) settle(change func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.applied = append(w.applied, id)
-	if len(w.applied) == w.need {
+	change()
+	if !w.ended && (len(w.applied) >= w.need || len(w.applied)+w.open < w.need) {
+		w.ended = true
 		close(w.done)
 	}
 }
 
-// Done is closed when enough members have applied the commit.
+// Done is closed when enough members have applied the commit, or too few are
+// left that could: Applied tells.
 func (w *Waiter) Done() <-chan struct{} { return w.done }
 
 // Applied is how many members have applied the commit, and how many were asked for.

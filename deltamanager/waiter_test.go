@@ -1,0 +1,72 @@
+package deltamanager
+
+import (
+	"testing"
+	"time"
+)
+
+// outcome is where a waiter stands.
+func outcome(w *Waiter) (done bool, applied, need int) {
+	select {
+	case <-w.Done():
+		done = true
+	default:
+	}
+	applied, need = w.Applied()
+	return done, applied, need
+}
+
+func TestAcksAreCountedByMember(t *testing.T) {
+	for _, tt := range []struct {
+		level         Acks
+		cut, gone     bool // of the third node
+		done          bool
+		applied, need int
+	}{
+		{level: One, done: true, applied: 2, need: 1},
+		{level: Majority, done: true, applied: 2, need: 1},
+		{level: All, done: true, applied: 2, need: 2},
+		{level: All, cut: true, applied: 1, need: 2},
+		{level: Majority, cut: true, done: true, applied: 1, need: 1},
+		{level: All, cut: true, gone: true, done: true, applied: 1, need: 1},
+	} {
+		c := newCluster(t, 3)
+		c.run(time.Second)
+		c.create(0, 1)
+		c.run(time.Second)
+		if tt.cut {
+			c.disconnect(0, 2)
+		}
+		r, _, _ := c.cores[0].Open(c.now, tagOf(1))
+		receipt, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{"n", []byte("1")}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := c.cores[0].Expect(receipt, tt.level)
+		if done, applied, _ := outcome(w); done || applied != 0 {
+			t.Errorf("%+v: confirmed before anything was sent", tt)
+		}
+		c.run(100 * time.Millisecond)
+		if tt.gone {
+			c.cores[0].Gone(c.now, c.ids[2])
+		}
+		if done, applied, n := outcome(w); done != tt.done || applied != tt.applied || n != tt.need {
+			t.Errorf("%+v: done=%v, %d of %d", tt, done, applied, n)
+		}
+	}
+}
+
+func TestNobodyToWaitFor(t *testing.T) {
+	c := newCluster(t, 1)
+	c.run(time.Second)
+	r, receipt, err := c.cores[0].Create(c.now, tagOf(1), Tx{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for level, need := range map[Acks]int{One: 1, Majority: 0, All: 0} {
+		if done, applied, n := outcome(c.cores[0].Expect(receipt, level)); !done || applied != 0 || n != need {
+			t.Errorf("%v alone: done=%v, %d of %d", level, done, applied, n)
+		}
+	}
+	_ = r
+}
