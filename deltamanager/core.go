@@ -55,6 +55,7 @@ type Core struct {
 type pastLife struct {
 	membership.ID
 	clean time.Duration // when it had applied all changes
+	lag   lag
 }
 
 // maxPast is how many ended lives are remembered.
@@ -101,31 +102,33 @@ func (c *Core) ensureLink(now time.Duration, id membership.ID) *link {
 	if l := c.link(id); l != nil {
 		return l
 	}
-	c.touches.missed(c.returns(now, id))
+	past := c.recall(now, id)
+	c.touches.missed(past.clean)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if l := c.link(id); l != nil {
 		return l
 	}
 	l := newLink(now, id, c.stats.epochs.Add(1), c.stats.seqs.Load(), c.log.head.Load())
+	l.lag = past.lag
 	links := append(slices.Clone(*c.links.Load()), l)
 	slices.SortFunc(links, func(a, b *link) int { return compareIDs(a.id, b.id) })
 	c.links.Store(&links)
 	return l
 }
 
-// returns is since when a life that gets a new link may have missed changes:
-// since its old link was clean; or, if it had none, since what it learns of
-// other members may be as old as that.
-func (c *Core) returns(now time.Duration, id membership.ID) time.Duration {
+// recall takes what is remembered of a life that gets a new link. A life that
+// is new here may learn of others' sessions from somebody who is a little behind.
+func (c *Core) recall(now time.Duration, id membership.ID) pastLife {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := range c.past {
-		if c.past[i].ID == id {
-			return c.past[i].clean
-		}
+	i := slices.IndexFunc(c.past, func(p pastLife) bool { return p.ID == id })
+	if i < 0 {
+		return pastLife{id, now - granule(c.cfg.MaxInactive) - 2*c.cfg.ResendAfter, lag{}}
 	}
-	return now - granule(c.cfg.MaxInactive) - 2*c.cfg.ResendAfter
+	p := c.past[i]
+	c.past = slices.Delete(c.past, i, i+1)
+	return p
 }
 
 // enter is called first by every entry point. After a pause of the whole
@@ -293,20 +296,23 @@ func (c *Core) write(now time.Duration, b *bucket, s *session, tx Tx) (Receipt, 
 
 // invalidate buries the session and logs it. Called with b.mu held.
 func (c *Core) invalidate(now time.Duration, b *bucket, k Key) Receipt {
-	until := now + c.cfg.AbsoluteLifetime
+	until := now + c.tombLife()
 	if s := b.sessions[k]; s != nil {
-		until = s.created + c.cfg.AbsoluteLifetime
+		until = min(until, s.created+c.cfg.AbsoluteLifetime+granule(c.cfg.AbsoluteLifetime))
 	}
 	pos := c.log.reserve()
 	stamp := Stamp{c.clock.tick(now), c.cfg.Self.Boot}
-	c.table.bury(b, k, min(until, now+tombstoneLife))
+	c.table.bury(b, k, until)
 	c.log.publish(&change{pos: pos, key: k, over: invalidated})
 	c.stats.invalidated.Add(1)
 	return Receipt{stamp, pos, true}
 }
 
-// tombstoneLife is how long an invalidation is remembered at most.
-const tombstoneLife = 24 * time.Hour
+// tombLife is how long an invalidation is remembered at most: a little longer than
+// any copy of the session may live, since members disagree a little on its age.
+func (c *Core) tombLife() time.Duration {
+	return min(c.cfg.AbsoluteLifetime, 24*time.Hour) + granule(c.cfg.AbsoluteLifetime)
+}
 
 // checkSize tells whether the session may grow by the writes. Called with the
 // bucket's lock held.
@@ -403,7 +409,7 @@ type verdict struct {
 const expirySlack = 500 * time.Millisecond
 
 func (c *Core) applyDead(now time.Duration, b *bucket, s *session, d *delta) {
-	until := now - d.age + min(c.cfg.AbsoluteLifetime, tombstoneLife)
+	until := now - d.age + c.tombLife()
 	if s != nil {
 		c.stats.invalidated.Add(1)
 	}
@@ -440,7 +446,7 @@ func (c *Core) Enter(now time.Duration) bool {
 func (c *Core) Flushed() bool {
 	for _, l := range *c.links.Load() {
 		l.mu.Lock()
-		behind := l.acked != c.log.head.Load() || l.push.len() > 0
+		behind := l.acked != c.log.head.Load() || l.peer.repaired != l.epoch || l.push.len() > 0
 		l.mu.Unlock()
 		if behind {
 			return false
@@ -493,15 +499,16 @@ func (c *Core) Gone(now time.Duration, id membership.ID) {
 	}
 	c.deal.release(l)
 	l.mu.Lock()
-	clean := l.clean
+	past := pastLife{id, l.clean, l.lag}
 	l.mu.Unlock()
 	c.mu.Lock()
 	links := slices.DeleteFunc(slices.Clone(*c.links.Load()), func(o *link) bool { return o == l })
 	c.links.Store(&links)
-	c.past = append(c.past[max(0, len(c.past)-maxPast+1):], pastLife{id, clean})
+	c.past = append(c.past[max(0, len(c.past)-maxPast+1):], past)
 	c.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.up, l.gone, l.waiters = false, true, nil
+	l.up, l.gone = false, true
+	l.loseWaiters()
 	l.missAsks()
 }

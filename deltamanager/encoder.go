@@ -17,6 +17,7 @@ type encoder struct {
 
 // batch is a range of the log as encoded deltas. It is not changed any more.
 type batch struct {
+	at          time.Duration
 	from, to    uint64
 	head        uint64 // of the log, when the batch was begun
 	clock       uint64 // all writes up to it lie below head
@@ -36,10 +37,10 @@ type pending struct {
 func (e *encoder) encode(c *Core, now time.Duration, from uint64) batch {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.latest.from == from && e.latest.to > from {
+	if e.latest.from == from && e.latest.to > from && now-e.latest.at <= batchLife {
 		return e.latest
 	}
-	b := batch{from: from, to: from, clock: c.clock.read()}
+	b := batch{at: now, from: from, to: from, clock: c.clock.read()}
 	b.head = c.log.head.Load() // after the clock: see changeLog.reserve
 	if b.head == from {
 		return b
@@ -65,6 +66,10 @@ func (e *encoder) encode(c *Core, now time.Duration, from uint64) batch {
 	e.latest = b
 	return b
 }
+
+// batchLife is how long a batch is shared: it says how long ago sessions were
+// used, which must be true when it is sent.
+const batchLife = 10 * time.Millisecond
 
 // maxBatch bounds the sessions in a frame, beside its size.
 const maxBatch = 1024
@@ -118,7 +123,7 @@ func (c *Core) appendChange(body []byte, now time.Duration, ch *change) []byte {
 	case s != nil && ch.all:
 		d = s.full(now)
 	case s != nil:
-		d = delta{key: ch.key, idle: now - s.last, regs: make([]register, 0, len(ch.names))}
+		d = delta{key: ch.key, idle: now - s.last, age: now - s.created, regs: make([]register, 0, len(ch.names))}
 		for _, name := range ch.names {
 			if i, ok := s.find(name); ok {
 				d.regs = append(d.regs, s.regs[i])
@@ -148,6 +153,5 @@ func (c *Core) deadDelta(now time.Duration, b *bucket, k Key) (delta, bool) {
 	if !ok {
 		return delta{}, false
 	}
-	life := min(c.cfg.AbsoluteLifetime, tombstoneLife)
-	return delta{key: k, dead: true, age: max(0, life-(until-now))}, true
+	return delta{key: k, dead: true, age: max(0, c.tombLife()-(until-now))}, true
 }

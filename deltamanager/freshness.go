@@ -25,15 +25,17 @@ const TokenLife = 10 * time.Second
 // A node names tokens for its own writes after itself, and those for what it
 // shows of others' writes after both: so each cookie is only ever set by one
 // node, and no answer to a parallel request can set back what another one said.
-func (r Ref) Tokens(seen []Token) []Token {
+func (r Ref) Tokens(now time.Duration, seen []Token) []Token {
 	c := r.c
-	now := c.clock.read()
+	// By the wall clock, not by the hybrid one: that may have been moved far
+	// ahead, by another member, since the write.
+	old := c.clock.physical(now - TokenLife)
 	b := c.table.of(r.s.key)
 	b.mu.Lock()
 	var stamps []Stamp
 	if s := b.sessions[r.s.key]; s != nil {
 		for i := range s.regs {
-			if st := s.regs[i].stamp; now < st.Clock+uint64(TokenLife/time.Millisecond)<<16 {
+			if st := s.regs[i].stamp; st.Clock > old {
 				stamps = newest(stamps, st)
 			}
 		}

@@ -40,8 +40,7 @@ type link struct {
 	covers     uint64            // all their writes up to this stamp are here, if repaired == theirEpoch
 	unacked    int               // frames applied since an ack was sent
 	ackBy      time.Duration     // when an ack must go out at the latest; 0: none is owed
-	offset     int32             // smallest (our time − their sent_ms) seen
-	hasOffset  bool
+	lag        lag
 	peer       beat // their latest beat
 	heard      bool // a beat came since the link is up
 	rootDiffer bool // roots differed when the latest beat came
@@ -82,7 +81,7 @@ func newLink(now time.Duration, id membership.ID, epoch, seq, head uint64) *link
 // connected goes back to the first change that was not acknowledged: it may
 // have been lost with the old stream. Called with l.mu held.
 func (l *link) connected(now time.Duration) {
-	l.up, l.heard, l.hasOffset = true, false, false
+	l.up, l.heard = true, false
 	l.rewind()
 	l.beatDue, l.ackDue = true, true
 	l.behindAt = now
@@ -106,7 +105,7 @@ func (l *link) skip(epoch, head uint64) {
 	l.sent = l.sent[:0]
 	l.floor = l.seq + 1
 	l.mark = mark{}
-	l.waiters = nil
+	l.loseWaiters()
 }
 
 // pullLive builds the next frame for the member, or returns nil.
@@ -126,7 +125,7 @@ func (c *Core) pullLive(now time.Duration, l *link) []byte {
 	}
 	f.epoch, f.floor = l.epoch, l.floor
 	if l.beatDue {
-		f.beat = &beat{root: c.table.root(), joining: !c.ready.Load(), repairing: l.repair != nil, sessions: uint64(max(0, c.table.count.Load()))}
+		f.beat = &beat{root: c.table.root(), joining: !c.ready.Load(), repairing: l.repair != nil, sessions: uint64(max(0, c.table.count.Load())), repaired: l.repaired}
 		l.beatAt = now
 		if body == nil && len(l.sent) == 0 && c.log.head.Load() == l.cursor {
 			f.covers = f.clock // all is sent and acknowledged
@@ -231,7 +230,7 @@ func (c *Core) receiveLive(now time.Duration, l *link, payload []byte) error {
 func (c *Core) admit(now time.Duration, l *link, f *frame) (fresh bool, late time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	late = l.lateness(uint32(c.clock.physical(now)>>16), f.sentMS)
+	late = l.lag.late(now, uint32(c.clock.physical(now)>>16), f.sentMS)
 	if f.epoch > l.theirEpoch {
 		l.theirEpoch = f.epoch
 		l.next, l.covers = f.floor, 0
@@ -256,17 +255,6 @@ func (c *Core) admit(now time.Duration, l *link, f *frame) (fresh bool, late tim
 	return true, late
 }
 
-// lateness is how much longer than the fastest frame of this connection a frame
-// took (the idea of LEDBAT, RFC 6817: the clocks' offset cancels out). Ages in
-// it are that much higher by now.
-func (l *link) lateness(here, sent uint32) time.Duration {
-	d := int32(here - sent)
-	if !l.hasOffset || d < l.offset {
-		l.offset, l.hasOffset = d, true
-	}
-	return time.Duration(d-l.offset) * time.Millisecond
-}
-
 // acknowledged drops frames that the member has applied and tells who waits.
 func (l *link) acknowledged(ack uint64) {
 	n := 0
@@ -283,6 +271,14 @@ func (l *link) acknowledged(ack uint64) {
 		l.floor = l.sent[0].seq
 	}
 	l.tellWaiters()
+}
+
+// loseWaiters tells those who wait for this member that it will not confirm.
+func (l *link) loseWaiters() {
+	for _, w := range l.waiters {
+		w.lose(l.gone)
+	}
+	l.waiters = nil
 }
 
 // tellWaiters tells those whose change has been applied, and drops those who

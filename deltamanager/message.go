@@ -43,6 +43,7 @@ type beat struct {
 	joining   bool
 	repairing bool
 	sessions  uint64
+	repaired  uint64
 }
 
 // delta is session.v1.Delta.
@@ -97,11 +98,12 @@ func (f *frame) appendHeader(b []byte) []byte {
 	b = appendVarint(b, 7, uint64(f.sentMS))
 	b = appendVarint(b, 8, protowire.EncodeBool(f.ackNow))
 	if f.beat != nil {
-		var in [32]byte
+		var in [48]byte
 		body := appendFixed64(in[:0], 1, f.beat.root)
 		body = appendVarint(body, 2, protowire.EncodeBool(f.beat.joining))
 		body = appendVarint(body, 3, protowire.EncodeBool(f.beat.repairing))
 		body = appendVarint(body, 4, f.beat.sessions)
+		body = appendVarint(body, 5, f.beat.repaired)
 		b = protowire.AppendTag(b, 9, protowire.BytesType)
 		b = protowire.AppendBytes(b, body)
 	}
@@ -278,6 +280,8 @@ func (p *beat) parse(b []byte) error {
 			p.repairing = v != 0
 		case 4:
 			p.sessions = v
+		case 5:
+			p.repaired = v
 		}
 		return nil
 	})

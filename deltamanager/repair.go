@@ -298,7 +298,7 @@ func (c *Core) receiveBulk(now time.Duration, l *link, payload []byte) error {
 		return errFarAhead(c.clock.ahead(now, m.clock))
 	}
 	l.mu.Lock()
-	late := l.lateness(uint32(c.clock.physical(now)>>16), m.sentMS)
+	late := l.lag.late(now, uint32(c.clock.physical(now)>>16), m.sentMS)
 	l.mu.Unlock()
 	switch {
 	case m.compare != nil:

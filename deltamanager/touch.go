@@ -58,7 +58,8 @@ func (c *Core) retouchBucket(b *bucket, since time.Duration) (news bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, k := range b.keys() {
-		if b.sessions[k].last >= since {
+		// Only what this node knows at first hand: told on and on, hearsay grows younger.
+		if s := b.sessions[k]; s.served >= since && s.served >= s.last {
 			c.log.publish(&change{pos: c.log.reserve(), key: k})
 			news = true
 		}

@@ -67,5 +67,5 @@ func (w *world) tokens(v *visit) []deltamanager.Token {
 	if v.ref == (deltamanager.Ref{}) {
 		return nil
 	}
-	return v.ref.Tokens(v.tokens)
+	return v.ref.Tokens(v.l.now(), v.tokens)
 }

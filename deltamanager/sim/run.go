@@ -56,9 +56,9 @@ func (c Counts) String() string {
 }
 
 // Run plays the history of a seed. With violations it is played once more, to
-// tell the story of the first session concerned.
-func Run(seed uint64) Result {
-	r := play(seed, nil)
+// tell the latest lines of the story of the first session concerned.
+func Run(seed uint64, lines int) Result {
+	r := play(seed, nil, 0)
 	if len(r.Violations) > 0 {
 		focus := r.Violations[0].Session
 		for _, v := range r.Violations {
@@ -66,15 +66,15 @@ func Run(seed uint64) Result {
 				focus = v.Session
 			}
 		}
-		r.Story = play(seed, &focus).Story
+		r.Story = play(seed, &focus, lines).Story
 	}
 	return r
 }
 
-func play(seed uint64, focus *deltamanager.Key) Result {
+func play(seed uint64, focus *deltamanager.Key, lines int) Result {
 	w := newWorld(seed, nil)
 	if focus != nil {
-		w.focus, w.story = *focus, &story{}
+		w.focus, w.story = *focus, &story{keep: lines}
 	}
 	for i := range w.mix.Nodes {
 		w.nodes = append(w.nodes, &node{index: i, name: fmt.Sprintf("n%d", i+1)})
@@ -114,5 +114,7 @@ func (w *world) result() Result {
 }
 
 func sortKeys(keys []deltamanager.Key) {
-	slices.SortFunc(keys, func(a, b deltamanager.Key) int { return slices.Compare(a[:], b[:]) })
+	slices.SortFunc(keys, compareKeys)
 }
+
+func compareKeys(a, b deltamanager.Key) int { return slices.Compare(a[:], b[:]) }

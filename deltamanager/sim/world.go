@@ -257,19 +257,18 @@ func (w *world) tellOf(k deltamanager.Key, format string, args ...any) {
 // story is the latest events that concern a session, and all faults.
 type story struct {
 	lines []string
+	keep  int
 	ended bool // the violation has been told
 }
-
-const storyLines = 50
 
 func (s *story) add(at time.Duration, line string) {
 	if s.ended {
 		return
 	}
 	s.lines = append(s.lines, fmt.Sprintf("%9.4fs  %s", at.Seconds(), line))
-	if len(s.lines) > 4*storyLines {
-		s.lines = append(s.lines[:0], s.lines[len(s.lines)-storyLines:]...)
+	if len(s.lines) > 4*s.keep {
+		s.lines = append(s.lines[:0], s.last()...)
 	}
 }
 
-func (s *story) last() []string { return s.lines[max(0, len(s.lines)-storyLines):] }
+func (s *story) last() []string { return s.lines[max(0, len(s.lines)-s.keep):] }

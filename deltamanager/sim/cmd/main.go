@@ -20,13 +20,14 @@ func main() {
 	workers := flag.Int("workers", runtime.GOMAXPROCS(0), "how many to play at a time")
 	repeat := flag.Uint64("repeat", 10, "play every n-th one twice and compare; 0: none")
 	show := flag.Int("show", 3, "how many histories with violations to show")
+	lines := flag.Int("lines", 50, "how much of their stories")
 	flag.Parse()
-	os.Exit(run(*from, *seeds, *repeat, *workers, *show))
+	os.Exit(run(*from, *seeds, *repeat, *workers, *show, *lines))
 }
 
 // run plays the histories and prints what is wrong, and in the last line how
 // much it was. It returns the exit code.
-func run(from, seeds, repeat uint64, workers, show int) int {
+func run(from, seeds, repeat uint64, workers, show, lines int) int {
 	start := time.Now()
 	var next atomic.Uint64
 	var mu sync.Mutex // guards what follows
@@ -37,9 +38,9 @@ func run(from, seeds, repeat uint64, workers, show int) int {
 	for range workers {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < seeds; i = next.Add(1) - 1 {
-				r := sim.Run(from + i)
+				r := sim.Run(from+i, lines)
 				if repeat > 0 && (from+i)%repeat == 0 {
-					if again := sim.Run(from + i); again.Hash != r.Hash {
+					if again := sim.Run(from+i, lines); again.Hash != r.Hash {
 						r.Violations = append(r.Violations, sim.Violation{Invariant: "determinism", Text: fmt.Sprintf("trace hash %x, then %x", r.Hash, again.Hash)})
 					}
 				}
