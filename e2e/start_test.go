@@ -1,0 +1,230 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nodeserver/nodeserver/e2e/netns"
+)
+
+// exitLimit is for a node that can't start to say so and end.
+const exitLimit = 15 * time.Second
+
+// lone makes a node that expects nobody, on ports of its own.
+func lone(t testing.TB, sets ...string) *node {
+	t.Helper()
+	return among(t, "n1", "", append([]string{"membership.providers=static", "membership.static=127.0.0.1:1"}, sets...)...)
+}
+
+// among makes a node of the name that looks for others at the address.
+func among(t testing.TB, name, address string, sets ...string) *node {
+	t.Helper()
+	httpAt, admin, channel := freeAddress(t), freeAddress(t), freeAddress(t)
+	n := newNode(t, name, "node1.toml", nil, append([]string{
+		"node.name=" + name, "http.address=" + httpAt, "admin.address=" + admin, "channel.address=" + channel,
+		"membership.providers=static", "membership.static=" + address,
+	}, sets...)...)
+	n.http, n.admin, n.channel = httpAt, admin, channel
+	return n
+}
+
+// refuses fails the test unless the started node ends with exit code 1 and says
+// this, and nothing else, to whoever started it.
+func (n *node) refuses(t *testing.T, want string) {
+	t.Helper()
+	if code := n.exit(exitLimit); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	if said := n.log.said(); said != "nodeserver: "+want+"\n" {
+		t.Errorf("said\n%s\nwant\nnodeserver: %s", said, want)
+	}
+}
+
+// What keeps a node from starting without anybody else.
+func TestStartAlone(t *testing.T) {
+	taken, err := net.Listen("tcp", freeAddress(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { taken.Close() })
+	dir := t.TempDir()
+	file := func(name string, size int, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, bytes.Repeat([]byte("x"), size), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	port := func(key string) (string, string) {
+		_, number, _ := net.SplitHostPort(taken.Addr().String())
+		return key + "=" + taken.Addr().String(), fmt.Sprintf(
+			"%s: listen on %s: the port is taken by another process; see which with: ss -ltnp 'sport = :%s'", key, taken.Addr(), number)
+	}
+	for name, give := range map[string]func() (set, want string){
+		"port of http":    func() (string, string) { return port("http.address") },
+		"port of admin":   func() (string, string) { return port("admin.address") },
+		"port of channel": func() (string, string) { return port("channel.address") },
+		"no secret": func() (string, string) {
+			path := filepath.Join(dir, "none")
+			return "cluster.secret_file=" + path, fmt.Sprintf("cluster.secret_file: cluster secret file %s does not exist: make one with `nodeserver secret new %s` and copy it to every node", path, path)
+		},
+		"readable secret": func() (string, string) {
+			path := file("open", 32, 0o644)
+			return "cluster.secret_file=" + path, fmt.Sprintf("cluster.secret_file: cluster secret file %s can be read by others (mode 0644): run `chmod 600 %s`", path, path)
+		},
+		"short secret": func() (string, string) {
+			path := file("short", 31, 0o600)
+			return "cluster.secret_file=" + path, fmt.Sprintf("cluster.secret_file: cluster secret file %s holds 31 bytes, fewer than 32: make a new one with `nodeserver secret new %s`", path, path)
+		},
+		"no plugin folder": func() (string, string) {
+			path := filepath.Join(dir, "webapps")
+			return "webapps.dir=" + path, fmt.Sprintf("look for webapps in %s: no such folder: run make webapps, create it, or set webapps.dir", path)
+		},
+	} {
+		set, want := give()
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := lone(t, set)
+			n.start()
+			n.refuses(t, want)
+		})
+	}
+}
+
+// Plugins that this node can't load: it says which, and why, before opening them.
+func TestStartWithBadPlugin(t *testing.T) {
+	good, err := os.ReadFile(filepath.Join(webapp, "bench.so"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name  string
+		spoil func(plugin []byte) []byte
+		want  string // with the file as %[1]s
+	}{
+		{"cut off", func(b []byte) []byte { return b[:len(b)/2] }, "check plugin %[1]s: not a plugin, or cut off (EOF): copy or build it again"},
+		{"empty", func([]byte) []byte { return nil }, "check plugin %[1]s: the file is empty: copy or build it again"},
+		{"no plugin", func([]byte) []byte { return []byte("#!/bin/sh\n") }, "check plugin %[1]s: not a plugin, or cut off (EOF): copy or build it again"},
+		{"of another Go", otherGo, "plugin %[1]s does not fit this node:\nnodeserver:   built by go1.99" + runtime.Version()[len("go1.26"):] + ", this node by " + runtime.Version() + ": rebuild it with this nodeserver's build DIR"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "bench.so")
+			if err := os.WriteFile(file, tt.spoil(bytes.Clone(good)), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			n := lone(t, "webapps.dir="+filepath.Dir(file))
+			n.start()
+			n.refuses(t, fmt.Sprintf(tt.want, file))
+		})
+	}
+}
+
+// otherGo makes a plugin say that it was built by Go 1.99.
+func otherGo(plugin []byte) []byte {
+	at := bytes.Index(plugin, []byte("\xff Go buildinf:"))
+	at += bytes.Index(plugin[at:], []byte("go1."))
+	copy(plugin[at:], "go1.99")
+	return plugin
+}
+
+// A binary without cgo says that it can't load plugins, and runs without.
+func TestStartWithoutCgo(t *testing.T) {
+	t.Parallel()
+	exe := filepath.Join(t.TempDir(), "nodeserver")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", exe, "../cmd/nodeserver")
+	cmd.Env = append(environment("CGO_ENABLED"), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build without cgo: %v\n%s", err, out)
+	}
+	n := lone(t)
+	n.exe = exe
+	n.start()
+	var want []string
+	for _, app := range []string{"bench", "counter"} {
+		file := filepath.Join("../bin/webapps", app+".so") // as conf/node1.toml has it
+		want = append(want, "nodeserver: check plugin "+file+": this nodeserver was built with CGO_ENABLED=0 and can't load plugins: build it with cgo (apt-get install gcc; make build), or leave [webapps] dir empty and link the apps in")
+	}
+	n.refuses(t, strings.TrimPrefix(strings.Join(want, "\n"), "nodeserver: "))
+	n.log = new(logBuffer)
+	n.start("--set", "webapps.dir=")
+	within(t, startLimit, "ready without plugins", func() error { return n.sees(n) })
+}
+
+// Where nothing leads multicast the node says so, with a command that cures it.
+func TestStartWithoutMulticastRoute(t *testing.T) {
+	t.Parallel()
+	host := netns.Lo(t, "a")
+	n := newNode(t, "n1", "node1.toml", host, "membership.providers=mdns", "membership.interface=lo")
+	n.http, n.admin, n.channel = "127.0.0.1:8081", "127.0.0.1:9081", "127.0.0.1:4001"
+	const cure = "ip route add 224.0.0.0/4 dev lo"
+	n.start()
+	n.refuses(t, "membership: no multicast over lo: no route for it; run: "+cure)
+	host.IP(strings.Fields(cure)[1:]...)
+	n.start()
+	within(t, startLimit, "ready after the cure", func() error { return n.sees(n) })
+}
+
+// What keeps a node from joining another one: both say it, the newcomer ends,
+// and the other one goes on.
+func TestStartBesideAnother(t *testing.T) {
+	key, otherKey := secret(t), secret(t)
+	const (
+		stray   = "nodeserver: the node at FIRST is of another cluster, and no other was found: "
+		secrets = "the cluster secrets differ: give both nodes the same [cluster] secret_file (or CA)"
+		names   = `cluster names differ: n2 is of cluster "green", n1 of "blue": give both the same [cluster] name`
+		plain   = "one side speaks TLS and the other doesn't: give both a [cluster] secret_file, or neither"
+	)
+	with := func(key string) string { return "cluster.secret_file=" + key }
+	for _, tt := range []struct {
+		name    string
+		first   []string // of n1, which is there already
+		second  []string // of n2, the newcomer
+		begins  string   // what the newcomer says, at its beginning
+		says    string   // and besides; FIRST and SECOND are the channels
+		atFirst string   // in the log of the first
+	}{
+		{"wrong secret", []string{with(key)}, []string{with(otherKey)}, stray, secrets, secrets},
+		{"other cluster name", []string{"cluster.name=blue"}, []string{"cluster.name=green"}, stray, names, names},
+		{"other cluster name, same secret", []string{"cluster.name=blue", with(key)}, []string{"cluster.name=green", with(key)}, stray, names, names},
+		{"newcomer without TLS", []string{with(key)}, nil, stray, plain, plain},
+		{"newcomer with TLS", nil, []string{with(key)}, stray, plain, plain},
+		{
+			"duplicate name", nil, []string{"node.name=n1"},
+			`nodeserver: node name "n1" is taken by the live node at FIRST: choose another [node] name` + "\n", "",
+			`duplicate node name: "n1" at SECOND is taken by the live node at FIRST: choose another [node] name`,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			first := among(t, "n1", "127.0.0.1:1", tt.first...)
+			second := among(t, "n2", first.channel, tt.second...)
+			first.start()
+			within(t, startLimit, "first node ready", func() error { return first.sees(first) })
+			second.start()
+			if code := second.exit(exitLimit); code != 1 {
+				t.Errorf("exit code %d, want 1", code)
+			}
+			addresses := strings.NewReplacer("FIRST", first.channel, "SECOND", second.channel)
+			begins, said := addresses.Replace(tt.begins), second.log.said()
+			if !strings.HasPrefix(said, begins) || !strings.Contains(said, tt.says) || strings.Count(said, "\n") != 1 {
+				t.Errorf("said\n%s\nwant\n%s … %s", said, begins, tt.says)
+			}
+			log := strings.ReplaceAll(first.log.String(), `\"`, `"`)
+			if want := addresses.Replace(tt.atFirst); !strings.Contains(log, want) {
+				t.Errorf("the log of the first node does not say\n%s", want)
+			}
+			if err := first.sees(first); err != nil {
+				t.Errorf("the first node suffered: %v", err)
+			}
+		})
+	}
+}
