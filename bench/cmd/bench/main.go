@@ -1,0 +1,161 @@
+// Command bench measures nodeserver beside what users would pick instead, on the
+// same work, in one run, and writes what came out: every single run as JSON to
+// results/, tables into docs/BENCHMARKS.md, plots to docs/img/.
+//
+//	go run ./cmd/bench              the table, in less than 15 minutes
+//	go run ./cmd/bench -full        everything, in some hours
+//	go run ./cmd/bench -smoke       every step for a moment, to see that it works
+//	go run ./cmd/bench -report FILE tables and plots again, from earlier results
+//
+// It needs bin/nodeserver and bin/webapps/bench.so (make build webapps); setup.sh
+// installs the rest. As root it runs everything in a network namespace of its
+// own, where there is nothing but loopback. All processes end with it, whatever
+// happens.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nodeserver/nodeserver/bench/cluster"
+	"github.com/nodeserver/nodeserver/bench/record"
+	"github.com/nodeserver/nodeserver/bench/report"
+)
+
+func main() {
+	o, err := parseFlags()
+	if err == nil {
+		err = o.run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// options are what the command line says.
+type options struct {
+	full, smoke bool
+	setup       bool
+	only        string
+	rounds      int
+	skip        string
+	repo        string // folder of the repository
+	results     string // file to write
+	report      string // file to report on instead of measuring
+	noDocs      bool
+}
+
+func parseFlags() (*options, error) {
+	o := &options{}
+	flag.BoolVar(&o.full, "full", false, "do everything; takes hours")
+	flag.BoolVar(&o.smoke, "smoke", false, "every step for a moment only")
+	flag.BoolVar(&o.setup, "setup", false, "install what is missing first (setup.sh)")
+	flag.StringVar(&o.only, "only", "", "kinds to measure, comma separated (default: all)")
+	flag.StringVar(&o.skip, "skip", "", "parts to leave out, of: table,memory,join,lag,failover,scale")
+	flag.IntVar(&o.rounds, "rounds", 0, "rounds of the table (default: 5)")
+	flag.StringVar(&o.repo, "repo", "..", "folder of the repository")
+	flag.StringVar(&o.results, "results", "", "file for the results (default: results/TIME-PROFILE.json)")
+	flag.StringVar(&o.report, "report", "", "make tables and plots from this file, measure nothing")
+	flag.BoolVar(&o.noDocs, "no-docs", false, "print the tables instead of changing docs/")
+	flag.Parse()
+	var err error
+	o.repo, err = filepath.Abs(o.repo)
+	if flag.NArg() > 0 {
+		err = fmt.Errorf("unknown argument %q", flag.Arg(0))
+	}
+	return o, err
+}
+
+func (o *options) run() error {
+	if o.report != "" {
+		f, err := record.Load(o.report)
+		if err != nil {
+			return err
+		}
+		return o.write(f)
+	}
+	if !inside() {
+		if err := o.prepare(); err != nil {
+			return err
+		}
+		if done, err := enter(); done {
+			return err
+		}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	r, err := newRunner(o)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	err = r.measure(ctx)
+	return errors.Join(err, r.save(), o.write(r.file))
+}
+
+// write makes the tables and plots.
+func (o *options) write(f *record.File) error {
+	if o.noDocs || f.Profile == "smoke" {
+		return report.Print(os.Stdout, f)
+	}
+	docs := filepath.Join(o.repo, "docs")
+	if err := report.Plots(filepath.Join(docs, "img"), f); err != nil {
+		return err
+	}
+	return report.Update(filepath.Join(docs, "BENCHMARKS.md"), f)
+}
+
+func (o *options) plan() (plan, error) {
+	p := quickPlan()
+	if o.full {
+		p = fullPlan()
+	}
+	if o.smoke {
+		p = smokePlan()
+	}
+	if o.rounds > 0 {
+		p.rounds = o.rounds
+	}
+	if o.only == "" {
+		return p, nil
+	}
+	want := strings.Split(o.only, ",")
+	for _, id := range want {
+		if _, ok := cluster.Find(id); !ok {
+			return p, fmt.Errorf("-only: there is no kind %q", id)
+		}
+	}
+	p.kinds = want
+	for _, list := range []*[]string{&p.memory, &p.join, &p.fail} {
+		*list = slices.DeleteFunc(slices.Clone(*list), func(id string) bool { return !slices.Contains(want, id) })
+	}
+	return p, nil
+}
+
+func (o *options) skips(part string) bool {
+	return slices.Contains(strings.Split(o.skip, ","), part)
+}
+
+func (o *options) env() (cluster.Env, error) {
+	dir, err := os.MkdirTemp("", "nodeserver-bench-")
+	return cluster.Env{
+		Dir: dir, Peers: filepath.Join(o.repo, "bench/bin"), Source: filepath.Join(o.repo, "bench"),
+		Nodeserver: filepath.Join(o.repo, "bin/nodeserver"), Webapps: filepath.Join(o.repo, "bin/webapps"),
+		Tomcat: "/usr/share/tomcat10",
+	}, err
+}
+
+// say prints a line of progress.
+func say(format string, args ...any) {
+	fmt.Printf(time.Now().Format("15:04:05 ")+format+"\n", args...)
+}

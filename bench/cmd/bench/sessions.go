@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nodeserver/nodeserver/bench/cluster"
+	"github.com/nodeserver/nodeserver/bench/loadgen"
+	"github.com/nodeserver/nodeserver/bench/record"
+)
+
+// size names a number of sessions in results.
+func size(n int) string {
+	if n >= 1_000_000 {
+		return fmt.Sprintf("%d M", n/1_000_000)
+	}
+	return fmt.Sprintf("%d k", n/1000)
+}
+
+// memory measures what sessions take.
+func (r *runner) memory(ctx context.Context) {
+	for _, n := range r.plan.sizes {
+		kinds := r.plan.memory
+		if n > 100_000 {
+			kinds = slices.DeleteFunc(slices.Clone(kinds), func(id string) bool { return !ours(id) })
+		}
+		r.repeat(ctx, "memory, "+size(n), kinds, func(ctx context.Context, id string, round int) {
+			run := record.Run{What: "memory", Kind: id, Work: size(n), Round: round}
+			var err error
+			run.Values, err = r.memoryOnce(ctx, id, n)
+			r.add(run, err, "heap_bytes", "rss_bytes", "all_rss_bytes", "fill_s", "cpu_us", "gc_pause_p99_ms", "errors")
+		})
+	}
+}
+
+func (r *runner) memoryOnce(ctx context.Context, id string, n int) (map[string]float64, error) {
+	c, err := r.fresh(ctx, id, members, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Stop()
+	before, err := c.Memory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	result, err := r.fill(ctx, c, n)
+	values := record.Values(result)
+	if err != nil {
+		return values, err
+	}
+	after, err := c.Memory(ctx)
+	if err != nil {
+		return values, err
+	}
+	copies := 1
+	if c.Replicated && !strings.HasSuffix(id, "-redis") {
+		copies = members
+	}
+	// Per session and copy, and per session with all its copies.
+	values["heap_bytes"] = float64(after.Heap-before.Heap) / float64(n*copies)
+	values["rss_bytes"] = float64(after.RSS-before.RSS) / float64(n*copies)
+	values["all_rss_bytes"] = float64(after.RSS-before.RSS) / float64(n)
+	values["copies"] = float64(copies)
+	if ours(id) {
+		err = r.pauses(ctx, c, values)
+	}
+	return values, err
+}
+
+// pauses loads the filled cluster for a moment and looks at the collector.
+func (r *runner) pauses(ctx context.Context, c *cluster.Cluster, values map[string]float64) error {
+	if _, err := loadgen.Load(ctx, loadgen.LoadConfig{Target: c.Target(), Op: "inc", Policy: "sticky", Workers: 64, Measure: 2 * time.Second}); err != nil {
+		return err
+	}
+	var all []time.Duration
+	for i := range members {
+		p, err := c.Pauses(ctx, i)
+		if err != nil {
+			return err
+		}
+		all = append(all, p...)
+	}
+	slices.Sort(all)
+	if len(all) > 0 {
+		values["gc_pause_p99_ms"] = all[min(len(all)*99/100, len(all)-1)].Seconds() * 1000
+		values["gc_pause_max_ms"] = all[len(all)-1].Seconds() * 1000
+	}
+	return nil
+}
+
+func (r *runner) fill(ctx context.Context, c *cluster.Cluster, n int) (loadgen.FillResult, error) {
+	cfg := loadgen.FillConfig{Target: c.Target(), N: n, Bytes: attribute, Workers: 12}
+	if c.Bulk {
+		cfg.Bulk = min(1000, n)
+	}
+	result, err := loadgen.Fill(ctx, cfg)
+	if err == nil && result.Errors > 0 {
+		err = fmt.Errorf("%d of the requests that make sessions failed, the first: %s", result.Errors, result.FirstError)
+	}
+	return result, err
+}
+
+// join measures how long an empty node takes to hold all sessions, and what users
+// of the others notice.
+func (r *runner) join(ctx context.Context) {
+	for _, n := range append([]int{0}, r.plan.sizes...) { // 0: how long the start alone takes
+		kinds := r.plan.join
+		if n > 100_000 {
+			kinds = slices.DeleteFunc(slices.Clone(kinds), func(id string) bool { return !ours(id) })
+		}
+		r.repeat(ctx, "join, "+size(n), kinds, func(ctx context.Context, id string, round int) {
+			for _, work := range []string{"", " under load"} {
+				if work != "" && (!ours(id) || n == 0) {
+					continue
+				}
+				run := record.Run{What: "join", Kind: id, Work: size(n) + work, Round: round}
+				var err error
+				run.Values, err = r.joinOnce(ctx, id, n, work != "")
+				r.add(run, err, "first_answer_ms", "count_at_first_answer", "complete_ms", "p99_before_ms", "p99_during_ms", "load_errors")
+			}
+		})
+	}
+}
+
+func (r *runner) joinOnce(ctx context.Context, id string, n int, load bool) (map[string]float64, error) {
+	r.drop(id)
+	c, err := r.fresh(ctx, id, members, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Stop()
+	if _, err := r.fill(ctx, c, n); err != nil {
+		return nil, err
+	}
+	want, err := loadgen.Count(c.Target(), 0)
+	if err != nil {
+		return nil, err
+	}
+	live := loadgen.LoadConfig{Target: c.Target(), Op: "inc", Policy: "sticky", Workers: 16, Warm: 300 * time.Millisecond, Measure: 2 * time.Second}
+	live.PIDs = nil
+	var before, during loadgen.LoadResult
+	if load {
+		live.Rate = r.half(ctx, c) / 2
+		if before, err = loadgen.Load(ctx, live); err != nil {
+			return nil, err
+		}
+	}
+	var wait sync.WaitGroup
+	busy, stop := context.WithCancel(ctx)
+	defer stop()
+	if load {
+		live.Measure = time.Minute
+		wait.Go(func() { during, _ = loadgen.Load(busy, live) }) // ended on purpose
+		timer := time.NewTimer(live.Warm)
+		<-timer.C
+	}
+	result, err := loadgen.Join(ctx, loadgen.JoinConfig{
+		Target: c.One(members - 1), Start: func() error { return c.StartNode(members - 1) }, Want: want, Limit: 2 * time.Minute,
+	})
+	stop()
+	wait.Wait()
+	values := record.Values(result)
+	if load {
+		values["p99_before_ms"], values["p99_during_ms"] = before.P99, during.P99
+		values["load_errors"], values["load_rps"] = float64(during.Errors), during.RPS
+	}
+	return values, err
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nodeserver/nodeserver/bench/cluster"
+	"github.com/nodeserver/nodeserver/bench/loadgen"
+	"github.com/nodeserver/nodeserver/bench/record"
+)
+
+// table runs all works on all kinds, round by round. Each round begins with
+// another kind, so that what changes on the machine meets all alike.
+func (r *runner) table(ctx context.Context) {
+	n := len(r.plan.kinds)
+	for round := 1; round <= r.plan.rounds && ctx.Err() == nil; round++ {
+		say("-- round %d of %d", round, r.plan.rounds)
+		for i := range n {
+			id := r.plan.kinds[(i+(round-1)*3)%n]
+			if ctx.Err() != nil || r.file.Missing[id] != "" {
+				continue
+			}
+			c, err := r.get(ctx, id)
+			if err != nil {
+				r.add(record.Run{What: "load", Kind: id, Work: "start", Round: round}, err)
+				continue
+			}
+			r.cells(ctx, c, round)
+			r.put(c)
+		}
+	}
+}
+
+// cells runs all works on one cluster.
+func (r *runner) cells(ctx context.Context, c *cluster.Cluster, round int) {
+	var done []string
+	for _, w := range r.plan.works {
+		if !c.Sessions {
+			w = w.raw()
+		}
+		if w.policy == "random" && c.Sessions && !c.Replicated || slices.Contains(done, w.String()) {
+			continue
+		}
+		done = append(done, w.String())
+		run := record.Run{What: "load", Kind: c.ID, Work: w.String(), Round: round}
+		var err error
+		run.Values, err = r.load(ctx, c, w)
+		if ctx.Err() != nil {
+			return
+		}
+		r.add(run, err, "cpu_us", "rps", "p99_ms", "errors", "stale", "lost_sessions", "lost_increments", "diverged_sessions", "drain_ms", "other_cores")
+	}
+}
+
+// load runs one work, and counts what goes over the wire meanwhile.
+func (r *runner) load(ctx context.Context, c *cluster.Cluster, w work) (map[string]float64, error) {
+	payload := func() (n float64) {
+		if strings.HasPrefix(c.ID, "nodeserver") {
+			n, _ = c.Metric(ctx, "nodeserver_replication_bytes_total", `direction="out"`) // 0 is seen in the table
+		}
+		return n
+	}
+	traffic, err := c.Traffic(ctx)
+	if err != nil {
+		return nil, err
+	}
+	before := payload()
+	result, err := loadgen.Load(ctx, loadgen.LoadConfig{
+		Target: c.Target(), Op: w.op, Policy: w.policy, Workers: w.workers, Bytes: w.bytes,
+		Warm: r.plan.warm, Measure: r.plan.measure, Patience: 3 * time.Second, Apart: !c.Replicated,
+	})
+	values := record.Values(result)
+	if err != nil {
+		return values, err
+	}
+	after := payload()
+	now, err := c.Traffic(ctx)
+	all := float64(max(result.All, 1))
+	others := float64(max(len(c.Target().Nodes)-1, 1))
+	values["wire_bytes"] = float64(now-traffic) / all
+	if after > before {
+		values["payload_member_bytes"] = (after - before) / all / others
+	}
+	if result.Errors > 0 {
+		r.note("%s, %s: %d errors, the first: %s", c.ID, w, result.Errors, result.FirstError)
+	}
+	return values, err
+}
