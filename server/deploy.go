@@ -36,7 +36,7 @@ type app struct {
 	exposed []string          // value of Nodeserver-Node
 	serves  func(string) bool // whether the node with this route serves users
 
-	listeners    listeners
+	listeners listeners
 
 	panics  atomic.Int64 // handlers that panicked
 	lost    atomic.Int64 // requests whose session had ended meanwhile

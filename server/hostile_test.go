@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -18,7 +19,7 @@ import (
 // until the node closes it, or for a second.
 func raw(t *testing.T, n *node, text string) string {
 	t.Helper()
-	c, err := net.Dial("tcp", strings.TrimPrefix(n.url, "http://")) //nolint:noctx // has a deadline
+	c, err := net.Dial("tcp", strings.TrimPrefix(n.url, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,12 +76,14 @@ func TestSlowlorisIsCutOff(t *testing.T) {
 	n := alone(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "fine") })
 	conns := make([]net.Conn, 300)
 	for i := range conns {
-		c, err := net.Dial("tcp", strings.TrimPrefix(n.url, "http://")) //nolint:noctx // closed below
+		c, err := net.Dial("tcp", strings.TrimPrefix(n.url, "http://"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		fmt.Fprint(c, "GET /test/ HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+		if _, err := io.WriteString(c, "GET /test/ HTTP/1.1\r\nHost: x\r\nX-Slow: "); err != nil {
+			t.Fatal(err)
+		}
 		conns[i] = c
 	}
 	start := time.Now()
@@ -89,7 +92,7 @@ func TestSlowlorisIsCutOff(t *testing.T) {
 	}
 	for _, c := range conns { // read_header_timeout is 1 s in this test
 		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
-		if _, err := bufio.NewReader(c).ReadByte(); err != io.EOF && !isReset(err) { //nolint:errorlint // io.EOF comes bare
+		if _, err := bufio.NewReader(c).ReadByte(); !errors.Is(err, io.EOF) && !isReset(err) {
 			t.Fatalf("a slow connection is not closed: %v", err)
 		}
 	}

@@ -65,7 +65,7 @@ func (a *app) recovered(w *response, r *http.Request, p any) {
 		return
 	}
 	var b [6]byte
-	rand.Read(b[:]) //nolint:errcheck // never fails
+	rand.Read(b[:])
 	id := hex.EncodeToString(b[:])
 	a.panics.Add(1)
 	a.log.Error("handler panicked", "error_id", id, "method", r.Method, "path", a.path+r.URL.Path[1:], "err", fmt.Sprint(p), "stack", string(debug.Stack()))

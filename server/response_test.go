@@ -39,9 +39,7 @@ func do(t *testing.T, method, url string, header http.Header) (*http.Response, [
 	if err != nil {
 		t.Fatal(err)
 	}
-	for k, v := range header {
-		r.Header[k] = v
-	}
+	maps.Copy(r.Header, header)
 	resp, err := (&http.Transport{DisableCompression: true}).RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +56,7 @@ func do(t *testing.T, method, url string, header http.Header) (*http.Response, [
 // compares what goes out.
 func TestAnswersAreLikeNetHTTPs(t *testing.T) {
 	big := bytes.Repeat([]byte("0123456789abcdef"), 10000) // over what is held
+	text := string(big)
 	handlers := map[string]http.HandlerFunc{
 		"nothing":   func(http.ResponseWriter, *http.Request) {},
 		"short":     func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") },
@@ -70,7 +69,7 @@ func TestAnswersAreLikeNetHTTPs(t *testing.T) {
 			fmt.Fprint(w, "hello")
 		},
 		"big":    func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(big) },
-		"string": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, string(big)) },
+		"string": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) },
 		"copied": func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, bytes.NewReader(big)) },
 		"content": func(w http.ResponseWriter, r *http.Request) {
 			http.ServeContent(w, r, "x.txt", time.Unix(1e9, 0), bytes.NewReader(big))
@@ -146,7 +145,7 @@ func TestSSEGoesOutAsItIsWritten(t *testing.T) {
 			<-next
 		}
 	})
-	r, err := http.Get(n.url + "/test/") //nolint:noctx // ends with the node
+	r, err := http.Get(n.url + "/test/")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +221,7 @@ func TestHTTP2(t *testing.T) {
 	defer s.Close()
 	c := s.Client()
 	c.Transport.(*http.Transport).TLSClientConfig.NextProtos = []string{"h2"}
-	r, err := c.Get(s.URL + "/test/") //nolint:noctx // ends with the server
+	r, err := c.Get(s.URL + "/test/")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,6 +257,7 @@ func BenchmarkPipelineWithoutSession(b *testing.B) {
 }
 
 func benchmarkHandler(b *testing.B, h http.Handler) {
+	b.Helper()
 	b.ReportAllocs()
 	r := httptest.NewRequest(http.MethodGet, "/test/", http.NoBody)
 	w := &nullWriter{h: http.Header{}}

@@ -26,7 +26,7 @@ import (
 // went wrong. To be called once.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.endApps()
-	if err := s.listen(); err != nil {
+	if err := s.listen(ctx); err != nil {
 		return err
 	}
 	admin, err := s.adminHandler()
@@ -79,7 +79,7 @@ func served(err error) error {
 }
 
 // listen binds all addresses, so that a taken port is found before anything starts.
-func (s *Server) listen() error {
+func (s *Server) listen(ctx context.Context) error {
 	for _, l := range []struct {
 		listener *net.Listener
 		key, at  string
@@ -91,7 +91,7 @@ func (s *Server) listen() error {
 		if *l.listener != nil {
 			continue
 		}
-		n, err := net.Listen("tcp", l.at)
+		n, err := new(net.ListenConfig).Listen(ctx, "tcp", l.at)
 		if err != nil {
 			s.closeListeners()
 			return fmt.Errorf("%s: %w", l.key, listenError(l.at, err))

@@ -90,7 +90,7 @@ func listen(t *testing.T) net.Listener {
 func startNode(t *testing.T, cfg Config, apps ...webapps.App) *node {
 	t.Helper()
 	http, admin, ch := listen(t), listen(t), listen(t)
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := discard()
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
@@ -156,7 +156,7 @@ func newUser(t *testing.T) *user {
 
 func (u *user) get(n *node, path string) (int, string, http.Header) {
 	u.t.Helper()
-	r, err := u.web.Get(n.url + path) //nolint:noctx // the client has a timeout
+	r, err := u.web.Get(n.url + path)
 	if err != nil {
 		u.t.Fatal(err)
 	}
