@@ -1,6 +1,7 @@
 package deltamanager
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"sync"
@@ -24,6 +25,9 @@ type table struct {
 	tags    [256]tagShard // by the tag's first byte
 	count   atomic.Int64
 	tombs   atomic.Int64
+
+	maxTombs int          // in one bucket
+	evicted  atomic.Int64 // tombstones forgotten for want of room
 }
 
 // tagShard is a part of the index from tags to sessions. Its lock is taken
@@ -98,7 +102,17 @@ func (t *table) bury(b *bucket, k Key, until time.Duration) bool {
 	b.tombs[k] = until
 	b.sum.Add(deadDigest(k, t.seed))
 	t.tombs.Add(1)
+	if len(b.tombs) > t.maxTombs {
+		t.forget(b, b.oldestTomb())
+		t.evicted.Add(1)
+	}
 	return true
+}
+
+// oldestTomb is the tombstone that would be forgotten first. Called with b.mu held.
+func (b *bucket) oldestTomb() Key {
+	keys := b.dead()
+	return slices.MinFunc(keys, func(x, y Key) int { return cmp.Compare(b.tombs[x], b.tombs[y]) })
 }
 
 // forget drops a tombstone. Called with b.mu held.

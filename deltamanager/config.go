@@ -16,6 +16,7 @@ type Config struct {
 	AbsoluteLifetime time.Duration // how long a session lives at all; > 0
 	MaxSessions      int           // 0: no limit
 	MaxSessionBytes  int           // names and values of one session
+	MaxTombstones    int           // optional; 1 Mi: invalidations remembered, beyond that the oldest are forgotten
 
 	Acks         Acks          // what a commit waits for
 	AckTimeout   time.Duration // and for how long
@@ -84,7 +85,9 @@ const (
 	frameBytes = 256 << 10
 	windowSent = 256 // frames not yet acknowledged
 	MaxNames   = 1024
-	MaxName    = 256 // bytes
+
+	maxTombstones = 1 << 20
+	MaxName       = 256 // bytes
 )
 
 // pauseFence is how long a node may not have run without noticing: after that

@@ -71,6 +71,10 @@ func NewCore(cfg Config, group Group) *Core {
 	c.clock.wall = uint64(cfg.Wall.UnixMilli())
 	c.clock.last.Store(c.clock.physical(0))
 	c.table.seed = cfg.Seed
+	c.table.maxTombs = maxTombstones / Buckets
+	if cfg.MaxTombstones > 0 {
+		c.table.maxTombs = max(1, cfg.MaxTombstones/Buckets)
+	}
 	c.links.Store(&[]*link{})
 	return c
 }
@@ -196,7 +200,7 @@ func (c *Core) CreateKey(now time.Duration, k Key, tag Tag, tx Tx) (Ref, Receipt
 	if c.cfg.MaxSessions > 0 && c.table.count.Load() >= int64(c.cfg.MaxSessions) {
 		return Ref{}, Receipt{}, ErrFull
 	}
-	s := &session{key: k, created: now, last: now, served: now, told: now}
+	s := &session{key: k, created: now, last: now, served: now, told: now, heard: never}
 	b := c.table.of(s.key)
 	b.mu.Lock()
 	pos := c.log.reserve()
@@ -248,6 +252,7 @@ func (c *Core) Commit(now time.Duration, r Ref, tx Tx) (Receipt, error) {
 		b.mu.Unlock()
 		c.observe(events)
 		c.wakeAll(true)
+		c.overtake(s.key)
 		return receipt, nil
 	}
 	s.touch(now)
@@ -271,6 +276,9 @@ func (c *Core) Commit(now time.Duration, r Ref, tx Tx) (Receipt, error) {
 	b.mu.Unlock()
 	c.observe(events)
 	c.wakeAll(tx.Auth != nil)
+	if tx.Auth != nil {
+		c.overtake(s.key)
+	}
 	return receipt, nil
 }
 
@@ -338,10 +346,36 @@ func (s *session) touch(now time.Duration) {
 	s.served = s.last
 }
 
+// overtake sends a session, or that it is over, ahead of the changes that a
+// lagging member has not been sent yet: a login or logout must not wait for them.
+func (c *Core) overtake(k Key) {
+	backlog := uint64(min(maxBatch, len(c.log.slots)/4))
+	head := c.log.head.Load()
+	for _, l := range *c.links.Load() {
+		l.mu.Lock()
+		lags := l.up && (head-l.cursor > backlog || len(l.sent) >= windowSent)
+		if lags {
+			l.push.add(k)
+		}
+		l.mu.Unlock()
+		if lags {
+			c.group.Wake(l.id, true, true)
+		}
+	}
+}
+
 func (c *Core) wakeAll(urgent bool) {
 	for _, l := range *c.links.Load() {
 		c.group.Wake(l.id, false, urgent)
 	}
+}
+
+// isPast tells whether the life has ended, or is believed to have, and has not been
+// connected since.
+func (c *Core) isPast(id membership.ID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(c.past, func(p pastLife) bool { return p.ID == id })
 }
 
 // apply merges one delta that a member sent. It reports what the link has to do
@@ -381,7 +415,7 @@ func (c *Core) applyLocked(now time.Duration, b *bucket, d *delta, repair bool) 
 			v.missing = len(d.regs) == 0 && !c.tooOld(d)
 			return v, nil
 		}
-		s = &session{key: d.key, created: now - d.age, last: now - d.idle, partial: !d.full, maxInactive: c.cfg.MaxInactive}
+		s = &session{key: d.key, created: now - d.age, last: now - d.idle, served: never, told: never, heard: never, partial: !d.full, maxInactive: c.cfg.MaxInactive}
 		c.table.add(b, s)
 	}
 	old, _ := s.auth()
@@ -392,7 +426,8 @@ func (c *Core) applyLocked(now time.Duration, b *bucket, d *delta, repair bool) 
 		s.created = min(s.created, now-d.age)
 	}
 	if fresh || v.changed || !repair {
-		s.last = max(s.last, now-d.idle)
+		s.heard = max(s.heard, now-d.idle)
+		s.last = max(s.last, s.heard)
 	}
 	v.missing = s.partial && !repair
 	return v, c.events(s, fresh, true, changed, old.Tag)

@@ -24,7 +24,10 @@ func (k Key) String() string { return hex.EncodeToString(k[:]) }
 // ParseKey reads what String wrote.
 func ParseKey(s string) (Key, error) {
 	var k Key
-	if n, err := hex.Decode(k[:], []byte(s)); err != nil || n != len(k) || len(s) != 2*len(k) {
+	if len(s) != 2*len(k) {
+		return Key{}, fmt.Errorf("%q is not a session key: want 32 hex digits", s)
+	}
+	if _, err := hex.Decode(k[:], []byte(s)); err != nil {
 		return Key{}, fmt.Errorf("%q is not a session key: want 32 hex digits", s)
 	}
 	return k, nil

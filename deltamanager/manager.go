@@ -88,6 +88,37 @@ func (m *Manager) Open(tag Tag) (*View, bool) {
 	return &View{m: m, ref: r, info: info, acks: m.cfg.Acks}, true
 }
 
+// Ready is Core's, now: it notices a pause before it answers, so that whoever asks
+// it before each request never serves what is old.
+func (m *Manager) Ready() bool { return m.Enter(m.now()) }
+
+// OpenFresh is Open for a user who has seen the writes that the tokens stand
+// for: what is not here of them is asked for, and waited for at most FreshnessWait. View.Stale
+// tells whether that was in vain. A tag that is unknown here is asked of all members
+// when there are tokens, or when something is known to be missing here.
+func (m *Manager) OpenFresh(ctx context.Context, tag Tag, tokens []Token) (*View, bool) {
+	stale := m.awaitFresh(ctx, m.Fresh(m.now(), tag, tokens))
+	v, ok := m.Open(tag)
+	if ok {
+		v.stale, v.tokens = stale, tokens
+	}
+	return v, ok
+}
+
+func (m *Manager) awaitFresh(ctx context.Context, q *Query) (stale bool) {
+	if q == nil {
+		return false
+	}
+	t := time.NewTimer(m.cfg.FreshnessWait)
+	defer t.Stop()
+	select {
+	case <-q.Done():
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return m.Close(q)
+}
+
 // Create begins a request's view of a session that does not exist yet. It is
 // made by the first commit, with the tag; until then nobody else can see it.
 func (m *Manager) Create(tag Tag) (*View, error) {

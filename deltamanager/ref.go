@@ -122,7 +122,13 @@ func (c *Core) Pull(now time.Duration, to membership.ID, bulk bool) []byte {
 // the payload; whatever of it could be used was.
 func (c *Core) Receive(now time.Duration, from membership.ID, bulk bool, payload []byte) error {
 	c.enter(now)
-	l := c.ensureLink(now, from)
+	l := c.link(from)
+	if l == nil {
+		if c.isPast(from) {
+			return nil // late; a link to it would wait for its end for ever
+		}
+		l = c.ensureLink(now, from)
+	}
 	if bulk {
 		return c.receiveBulk(now, l, payload)
 	}

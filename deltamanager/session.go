@@ -30,13 +30,18 @@ type session struct {
 	// machines' clocks are ever compared.
 	created time.Duration
 	last    time.Duration // newest use that is known
-	served  time.Duration // newest use at this node; never: 0
+	served  time.Duration // newest use at this node
 	told    time.Duration // newest use that the others were told by this node
+	heard   time.Duration // newest use that others have told
 
 	maxInactive time.Duration // 0: no limit
 	partial     bool          // registers are known to be missing: not to be served
 	removed     bool          // no longer in its bucket; look the key up again
 }
+
+// never is the instant of what has not happened. Not 0: sessions are older
+// than a node that has just started, and instants before its start are negative.
+const never time.Duration = -1 << 62
 
 // find returns where the register is, or where it would be.
 func (s *session) find(name string) (int, bool) {
@@ -117,7 +122,7 @@ func deadDigest(k Key, seed uint64) uint64 { return mix(k.hash(seed) ^ deadHash)
 
 // expired tells whether the session is over for this node: at its inactive
 // time where it was used last, one granule later elsewhere, since reads are
-// told once a granule only.
+// told twice a granule only.
 func (s *session) expired(now, lifetime time.Duration) bool {
 	if lifetime > 0 && now-s.created >= lifetime {
 		return true
@@ -126,7 +131,7 @@ func (s *session) expired(now, lifetime time.Duration) bool {
 		return false
 	}
 	limit := s.maxInactive
-	if s.served < s.last {
+	if s.served < s.heard+granule(s.maxInactive)/2 {
 		limit += granule(s.maxInactive)
 	}
 	return now-s.last >= limit

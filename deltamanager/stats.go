@@ -42,6 +42,7 @@ type Stats struct {
 	Pauses                                 int64 // times the process had not run for over 2 s
 	Unacked                                int64 // commits not acknowledged in time
 	Asks                                   int64 // questions to members for single sessions
+	TombstonesEvicted                      int64 // invalidations forgotten for want of room
 	Stale                                  int64 // requests that may have seen less than their user had
 
 	Links []LinkStats
@@ -69,7 +70,7 @@ func (c *Core) Stats() Stats {
 		BytesIn: n.bytesIn.Load(), BytesOut: n.bytesOut.Load(), RepairBytesOut: n.repairBytes.Load(),
 		Overflows: n.overflows.Load(), Resends: n.resends.Load(), Repairs: n.repairs.Load(), Repaired: n.repaired.Load(),
 		Malformed: n.malformed.Load(), FarAhead: n.farAhead.Load(), Pauses: int64(n.pauses.Load()), Unacked: n.unacked.Load(),
-		Asks: n.asks.Load(), Stale: n.stale.Load(),
+		Asks: n.asks.Load(), Stale: n.stale.Load(), TombstonesEvicted: c.table.evicted.Load(),
 	}
 	head := c.log.head.Load()
 	for _, l := range *c.links.Load() {

@@ -102,6 +102,9 @@ func (c *Core) sweep(now time.Duration) {
 // sweepBucket removes what has expired. It reports whether others are to be told:
 // the node where a session was used last tells them when it ends.
 func (c *Core) sweepBucket(now time.Duration, b *bucket) (hints bool) {
+	if b.sum.Load() == 0 {
+		return false // empty, as most are
+	}
 	b.mu.Lock()
 	for k, until := range b.tombs {
 		if until <= now {
@@ -131,4 +134,4 @@ func (c *Core) sweepBucket(now time.Duration, b *bucket) (hints bool) {
 }
 
 // mine tells whether this node used the session last, as far as it knows.
-func (s *session) mine() bool { return s.served > 0 && s.served >= s.last }
+func (s *session) mine() bool { return s.served >= s.last }

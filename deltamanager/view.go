@@ -27,6 +27,23 @@ type View struct {
 	ended      bool // invalidated and committed
 	locked     bool // holds the session's lock
 	acks       Acks
+	stale      bool    // what its user has seen could not be had
+	tokens     []Token // that its user came with
+}
+
+// Stale tells whether the session may be older here than what its user has seen.
+func (v *View) Stale() bool { return v.stale }
+
+// Tokens are what the response must set as cookies, so that the next node shows
+// its user no less than this one: call it after Commit. Most often there is
+// none, or one.
+func (v *View) Tokens() []Token {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.create || v.ended {
+		return nil
+	}
+	return v.ref.Tokens(v.m.now(), v.tokens)
 }
 
 // Key is the session's key.
