@@ -301,7 +301,9 @@ type Beat struct {
 	// The sender runs a repair with the receiver right now.
 	Repairing bool `protobuf:"varint,3,opt,name=repairing,proto3" json:"repairing,omitempty"`
 	// Sessions at the sender.
-	Sessions      uint64 `protobuf:"varint,4,opt,name=sessions,proto3" json:"sessions,omitempty"`
+	Sessions uint64 `protobuf:"varint,4,opt,name=sessions,proto3" json:"sessions,omitempty"`
+	// The receiver's epoch up to which nothing it left out is missing here.
+	Repaired      uint64 `protobuf:"varint,5,opt,name=repaired,proto3" json:"repaired,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -364,6 +366,13 @@ func (x *Beat) GetSessions() uint64 {
 	return 0
 }
 
+func (x *Beat) GetRepaired() uint64 {
+	if x != nil {
+		return x.Repaired
+	}
+	return 0
+}
+
 // Delta says some registers of one session, or that it is over.
 type Delta struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -374,7 +383,7 @@ type Delta struct {
 	Registers []*Register `protobuf:"bytes,3,rep,name=registers,proto3" json:"registers,omitempty"`
 	// How long ago the session was last used, in milliseconds.
 	IdleMs uint64 `protobuf:"varint,4,opt,name=idle_ms,json=idleMs,proto3" json:"idle_ms,omitempty"`
-	// How long ago the session was created, in milliseconds. Only with full or dead.
+	// How long ago the session was created, in milliseconds.
 	AgeMs uint64 `protobuf:"varint,5,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
 	// These are all registers the sender has.
 	Full bool `protobuf:"varint,6,opt,name=full,proto3" json:"full,omitempty"`
@@ -1038,12 +1047,13 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x03tag\x18\x03 \x01(\fR\x03tag\"J\n" +
 	"\x05Reply\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12'\n" +
-	"\x05delta\x18\x02 \x01(\v2\x11.session.v1.DeltaR\x05delta\"n\n" +
+	"\x05delta\x18\x02 \x01(\v2\x11.session.v1.DeltaR\x05delta\"\x8a\x01\n" +
 	"\x04Beat\x12\x12\n" +
 	"\x04root\x18\x01 \x01(\x06R\x04root\x12\x18\n" +
 	"\ajoining\x18\x02 \x01(\bR\ajoining\x12\x1c\n" +
 	"\trepairing\x18\x03 \x01(\bR\trepairing\x12\x1a\n" +
-	"\bsessions\x18\x04 \x01(\x04R\bsessions\"\xd5\x01\n" +
+	"\bsessions\x18\x04 \x01(\x04R\bsessions\x12\x1a\n" +
+	"\brepaired\x18\x05 \x01(\x04R\brepaired\"\xd5\x01\n" +
 	"\x05Delta\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05clock\x18\x02 \x01(\x06R\x05clock\x122\n" +
