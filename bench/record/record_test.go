@@ -1,0 +1,74 @@
+package record
+
+import (
+	"path/filepath"
+	"reflect"
+	"testing"
+)
+
+func TestSpread(t *testing.T) {
+	for _, c := range []struct {
+		in   []float64
+		want Spread
+	}{
+		{nil, Spread{}},
+		{[]float64{3}, Spread{3, 3, 3, 1}},
+		{[]float64{5, 1, 3}, Spread{3, 1, 5, 3}},
+		{[]float64{4, 1, 2, 3}, Spread{2.5, 1, 4, 4}},
+	} {
+		if got := SpreadOf(c.in); got != c.want {
+			t.Errorf("SpreadOf(%v) = %v, want %v", c.in, got, c.want)
+		}
+	}
+}
+
+// Ratios are made within a round: here each is 2, though the medians' quotient is
+// not, and a round that lacks one of the two doesn't count.
+func TestRatio(t *testing.T) {
+	f := &File{}
+	for round, v := range []float64{10, 30, 100} {
+		f.Runs = append(f.Runs, Run{What: "load", Kind: "a", Work: "w", Round: round, Values: map[string]float64{"x": v}})
+		if round > 0 {
+			f.Runs = append(f.Runs, Run{What: "load", Kind: "b", Work: "v", Round: round, Values: map[string]float64{"x": 2 * v}})
+		}
+	}
+	f.Runs = append(f.Runs, Run{What: "load", Kind: "b", Work: "v", Round: 0, Error: "broke", Values: map[string]float64{"x": 1}})
+	if got, want := f.Ratio("load", "x", "b", "v", "a", "w"), (Spread{2, 2, 2, 2}); got != want {
+		t.Errorf("ratio %v, want %v", got, want)
+	}
+}
+
+func TestValues(t *testing.T) {
+	type inner struct {
+		P50 float64 `json:"p50_ms"`
+	}
+	got := Values(struct {
+		N     int     `json:"n"`
+		X     float64 `json:"x"`
+		Large float64 `json:"large"`
+		First string  `json:"first"`
+		inner
+	}{3, 1.23456789, 1234567.8, "text", inner{0.5}})
+	delete(got, "p50_ms") // not exported, so not in JSON
+	if want := map[string]float64{"n": 3, "x": 1.2346, "large": 1234568}; !reflect.DeepEqual(got, want) {
+		t.Errorf("values %v, want %v", got, want)
+	}
+}
+
+func TestFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f.json")
+	f := &File{Schema: Schema, Runs: []Run{{What: "load", Kind: "a", Values: map[string]float64{"x": 1}}}}
+	if err := f.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Load(path); err != nil || !reflect.DeepEqual(got.Runs, f.Runs) {
+		t.Errorf("read back %+v, %v", got, err)
+	}
+	f.Schema = "other/1"
+	if err := f.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); err == nil {
+		t.Error("read a file of another schema")
+	}
+}
