@@ -83,12 +83,13 @@ func secret(t testing.TB) string {
 }
 
 // await waits until all nodes are ready, see each other, and have nothing left
-// to tell. It returns how long that took.
-func (c cluster) await(t testing.TB, limit time.Duration) time.Duration {
+// to tell.
+func (c cluster) await(t testing.TB, limit time.Duration) {
 	t.Helper()
-	return c.awaitSince(t, time.Now(), limit)
+	c.awaitSince(t, time.Now(), limit)
 }
 
+// awaitSince is await that returns how long it took from the beginning.
 func (c cluster) awaitSince(t testing.TB, begin time.Time, limit time.Duration) time.Duration {
 	t.Helper()
 	return since(t, begin, limit, "cluster complete and in sync", func() error {
@@ -96,7 +97,8 @@ func (c cluster) awaitSince(t testing.TB, begin time.Time, limit time.Duration) 
 	})
 }
 
-// lose waits until the others see a node as gone.
+// lose waits until the others see a node as gone, and returns how long that
+// took from the beginning.
 func (c cluster) lose(t testing.TB, begin time.Time, gone *node, limit time.Duration) time.Duration {
 	t.Helper()
 	return since(t, begin, limit, gone.name+" gone on the others", func() error {

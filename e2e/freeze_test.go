@@ -63,35 +63,41 @@ func TestFreeze(t *testing.T) {
 func wakeAfter(t *testing.T, frozen *node, at time.Time, users []*user, dead *user) time.Time {
 	t.Helper()
 	until(at.Add(-300 * time.Millisecond)) // time enough for requests to get there
-	var refused, right int
+	var refused int
 	var wrong []string
 	var mu sync.Mutex
-	ask := func(u *user, path, want string) {
-		a, err := u.stranger().get(frozen, path)
+	ask := func(u *user, want string) (served bool) {
+		a, err := u.stranger().get(frozen, "all")
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
 		case err != nil || a.status == http.StatusServiceUnavailable:
 			refused++
 		case a.status == http.StatusOK && strings.Contains(a.body, want):
-			right++
+			return true
 		default:
 			wrong = append(wrong, fmt.Sprintf("%s %d %q, want %q or 503", time.Now().UTC().Format(time.StampMilli), a.status, a.body, want))
 		}
+		return false
 	}
 	var waiting sync.WaitGroup
-	for _, u := range users {
-		waiting.Go(func() {
-			for range 5 {
-				ask(u, "all", "n=2\n")
+	askOn := func(u *user, want string) func() {
+		return func() {
+			pace := time.NewTicker(time.Millisecond)
+			defer pace.Stop()
+			for end := at.Add(5 * time.Second); !ask(u, want) && time.Now().Before(end); {
+				<-pace.C
 			}
-		})
+		}
 	}
-	waiting.Go(func() { ask(dead, "all", "none -1") })
+	for _, u := range users {
+		waiting.Go(askOn(u, "n=2\n"))
+	}
+	waiting.Go(askOn(dead, "none -1"))
 	until(at)
 	woken := frozen.signal(syscall.SIGCONT)
 	waiting.Wait()
-	t.Logf("first answers after SIGCONT: %d refused, %d right", refused, right)
+	t.Logf("answers until each was right: %d refused, %d old; all right %v after SIGCONT", refused, len(wrong), time.Since(woken))
 	if len(wrong) > 0 {
 		t.Errorf("a node that was frozen serves what is old, %d times, first and last:\n%s\n%s", len(wrong), wrong[0], wrong[len(wrong)-1])
 	}

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -16,6 +17,12 @@ func TestLAN(t *testing.T) {
 	}
 	took := c.awaitSince(t, last, 5*time.Second)
 	t.Logf("members complete on all %v after the last start (contract: 2s)", took)
+
+	for _, n := range c {
+		if !strings.Contains(n.log.String(), " tls=true\n") {
+			t.Errorf("%s has a secret but runs without TLS", n.name)
+		}
+	}
 
 	u := new(user)
 	for i := range 5 {
@@ -39,11 +46,12 @@ func TestLAN(t *testing.T) {
 	if err := u.has(c[0], "n=7\n"); err != nil {
 		t.Errorf("a node that joins: %v", err)
 	}
-	testSplit(t, c)
+	split(t, c)
 }
 
-// testSplit pulls the cable of the third host for 10 s.
-func testSplit(t *testing.T, c cluster) {
+// split pulls the cable of the third host for 10 s.
+func split(t *testing.T, c cluster) {
+	t.Helper()
 	near, far := c[0], c[2]
 	both, deadNear, deadFar := new(user), new(user), new(user)
 	for _, u := range []*user{both, deadNear, deadFar} {
@@ -94,8 +102,11 @@ func isHealed(c cluster, both, deadNear, deadFar, bornNear, bornFar *user) error
 			user *user
 			want string
 		}{
-			{both, "before=1\nfar=3\nnear=2\n"}, {deadNear, noSession}, {deadFar, noSession},
-			{bornNear, "born=near\n"}, {bornFar, "born=far\n"},
+			{both, "before=1\nfar=3\nnear=2\n"},
+			{deadNear, noSession},
+			{deadFar, noSession},
+			{bornNear, "born=near\n"},
+			{bornFar, "born=far\n"},
 		} {
 			if err := s.user.has(n, s.want); err != nil {
 				return err

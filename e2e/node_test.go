@@ -73,7 +73,7 @@ func (n *node) start(more ...string) time.Time {
 	args := append(append([]string{}, n.args...), more...)
 	n.cmd = exec.Command(n.exe, args...)
 	if n.host != nil {
-		n.cmd = n.host.Command(context.Background(), n.exe, args...) //nolint:usetesting // ended by the clean-up, after its log was read
+		n.cmd = n.host.Command(context.Background(), n.exe, args...)
 	}
 	n.cmd.Stdout, n.cmd.Stderr, n.cmd.Env = n.log, n.log, environment()
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -135,13 +135,7 @@ func (n *node) ask(path string) (status int, body []byte, err error) {
 	return r.StatusCode, body, err
 }
 
-// ready tells whether the node serves.
-func (n *node) ready() bool {
-	status, _, err := n.ask("/readyz")
-	return err == nil && status == http.StatusOK
-}
-
-// members is what the node says of all, and of itself.
+// members is what the node says of all.
 func (n *node) members() ([]server.MemberRow, error) {
 	status, body, err := n.ask("/api/v1/members")
 	if err != nil {
@@ -226,13 +220,13 @@ func (l *logBuffer) said() string {
 	return strings.Join(said, "")
 }
 
-// within polls until is returns nil and returns how long that took.
-func within(t testing.TB, limit time.Duration, what string, is func() error) time.Duration {
+// within polls until is returns nil.
+func within(t testing.TB, limit time.Duration, what string, is func() error) {
 	t.Helper()
-	return since(t, time.Now(), limit, what, is)
+	since(t, time.Now(), limit, what, is)
 }
 
-// since is within with a beginning in the past.
+// since polls until is returns nil and returns how long that took from the beginning.
 func since(t testing.TB, begin time.Time, limit time.Duration, what string, is func() error) time.Duration {
 	t.Helper()
 	poll := time.NewTicker(10 * time.Millisecond)

@@ -198,7 +198,8 @@ func TestStartBesideAnother(t *testing.T) {
 		{"newcomer without TLS", []string{with(key)}, nil, stray, plain, plain},
 		{"newcomer with TLS", nil, []string{with(key)}, stray, plain, plain},
 		{
-			"duplicate name", nil, []string{"node.name=n1"},
+			"duplicate name", nil,
+			[]string{"node.name=n1"},
 			`nodeserver: node name "n1" is taken by the live node at FIRST: choose another [node] name` + "\n", "",
 			`duplicate node name: "n1" at SECOND is taken by the live node at FIRST: choose another [node] name`,
 		},
