@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"net/http"
 	"strings"
 
@@ -54,16 +55,15 @@ func idChar(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_'
 }
 
-// cookieValues calls each with the values of all cookies of the name, in their
-// order (a browser sends the one with the longest path first), until it reports true.
-func cookieValues(h http.Header, name string, each func(string) bool) {
+// eachCookie calls each with all cookies, in their order: a browser sends the
+// one with the longest path first.
+func eachCookie(h http.Header, each func(name, value string)) {
 	for _, line := range h["Cookie"] {
 		for line != "" {
 			var part string
 			part, line, _ = strings.Cut(line, ";")
-			n, value, ok := strings.Cut(strings.Trim(part, " \t"), "=")
-			if ok && n == name && each(strings.Trim(value, `"`)) {
-				return
+			if name, value, ok := strings.Cut(strings.Trim(part, " \t"), "="); ok {
+				each(name, strings.Trim(value, `"`))
 			}
 		}
 	}
@@ -87,8 +87,56 @@ func (a *app) setCookie(h http.Header, id string) {
 	} else {
 		c.Value = id + "." + a.node
 	}
-	h.Add("Set-Cookie", c.String())
-	if h.Get("Cache-Control") == "" { // a shared cache must not give one user's cookie to another
-		h.Set("Cache-Control", `no-cache="Set-Cookie, Set-Cookie2"`)
+	a.addCookie(h, c.String())
+}
+
+func (a *app) addCookie(h http.Header, line string) {
+	h["Set-Cookie"] = append(h["Set-Cookie"], line)
+	if h["Cache-Control"] == nil { // a shared cache must not give one user's cookie to another
+		h["Cache-Control"] = keepCookie
 	}
+}
+
+var keepCookie = []string{`no-cache="Set-Cookie, Set-Cookie2"`}
+
+// tokenPrefix begins the names of freshness cookies: NSV-NODE says what of
+// NODE's writes the user has seen. They are worthless to a thief and no secret.
+const tokenPrefix = "NSV-"
+
+// tokenText is the length of a token's value: two words in base64url.
+var tokenText = base64.RawURLEncoding.EncodedLen(16)
+
+// maxTokens is how many freshness cookies of one request are looked at.
+const maxTokens = 64
+
+func parseToken(name, value string) (deltamanager.Token, bool) {
+	node, ok := strings.CutPrefix(name, tokenPrefix)
+	if !ok || len(value) != tokenText {
+		return deltamanager.Token{}, false
+	}
+	var b [16]byte
+	if _, err := base64.RawURLEncoding.Decode(b[:], []byte(value)); err != nil {
+		return deltamanager.Token{}, false
+	}
+	stamp := deltamanager.Stamp{Clock: binary.BigEndian.Uint64(b[:]), Boot: binary.BigEndian.Uint64(b[8:])}
+	return deltamanager.Token{Name: node, Stamp: stamp}, true
+}
+
+// setTokens gives the user the tokens, as cookies that live as long as they matter.
+func (a *app) setTokens(h http.Header, tokens []deltamanager.Token) {
+	for _, t := range tokens {
+		var b [16]byte
+		binary.BigEndian.PutUint64(b[:], t.Stamp.Clock)
+		binary.BigEndian.PutUint64(b[8:], t.Stamp.Boot)
+		line := make([]byte, 0, 128)
+		line = append(append(append(line, tokenPrefix...), t.Name...), '=')
+		line = base64.RawURLEncoding.AppendEncode(line, b[:])
+		a.addCookie(h, string(append(line, a.tokenTail...)))
+	}
+}
+
+// tokenTail are the attributes of an app's freshness cookies.
+func (a *app) makeTokenTail() string {
+	c := http.Cookie{Name: "n", Value: "v", Path: a.path, MaxAge: int(deltamanager.TokenLife.Seconds()), HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: a.secure}
+	return strings.TrimPrefix(c.String(), "n=v")
 }

@@ -30,17 +30,20 @@ type app struct {
 	config  map[string]any
 	done    context.Context //nolint:containedctx // the app's life, handed to it as Context.Done
 
-	cookie  string
-	secure  bool
-	expose  bool
-	exposed []string          // value of Nodeserver-Node
-	serves  func(string) bool // whether the node with this route serves users
+	cookie    string
+	secure    bool
+	expose    bool
+	exposed   []string          // value of Nodeserver-Node
+	fresh     bool              // users carry what they have seen from node to node
+	tokenTail string            // attributes of freshness cookies
+	serves    func(string) bool // whether the node with this route serves users
 
 	listeners listeners
 
 	panics  atomic.Int64 // handlers that panicked
 	lost    atomic.Int64 // requests whose session had ended meanwhile
 	refused atomic.Int64 // sessions not made because of sessions.max_sessions
+	stale   atomic.Int64 // requests served though something their user had seen could not be had
 }
 
 var appName = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
@@ -101,6 +104,7 @@ func (s *Server) deploy(w webapps.App, origin string) (*app, error) {
 		expose: s.cfg.HTTP.ExposeNode, exposed: []string{s.cfg.Node.Name}, serves: s.serves,
 		log: s.log.With("app", w.Name), done: s.appLife,
 	}
+	a.fresh, a.tokenTail = s.cfg.Sessions.Freshness != "off", a.makeTokenTail()
 	a.group = new(group)
 	cfg := s.managerConfig(settings)
 	cfg.Observe = a.observed

@@ -16,13 +16,13 @@ type metrics struct {
 	server   *Server
 	registry *prometheus.Registry
 
-	members, ready, requests, panics, lost, refused *prometheus.Desc
-	sessions, tombstones                            *prometheus.Desc
-	events                                          *prometheus.Desc
-	deltas, bytes, frames                           *prometheus.Desc
-	queue, memberReady                              *prometheus.Desc
-	repairs, repaired, repairBytes                  *prometheus.Desc
-	trouble                                         *prometheus.Desc
+	members, ready, requests, panics, lost, refused, stale *prometheus.Desc
+	sessions, tombstones                                   *prometheus.Desc
+	events                                                 *prometheus.Desc
+	deltas, bytes, frames                                  *prometheus.Desc
+	queue, memberReady                                     *prometheus.Desc
+	repairs, repaired, repairBytes                         *prometheus.Desc
+	trouble                                                *prometheus.Desc
 }
 
 func newMetrics(s *Server) *metrics {
@@ -36,6 +36,7 @@ func newMetrics(s *Server) *metrics {
 		requests:    d("http_requests_total", "Requests taken by the HTTP listener."),
 		panics:      d("http_panics_total", "Handlers that panicked.", "app"),
 		lost:        d("session_lost_writes_total", "Requests whose writes were void because the session had ended elsewhere meanwhile.", "app"),
+		stale:       d("session_stale_total", "Requests served though a write that their user had seen could not be had: its node is gone.", "app"),
 		refused:     d("session_refused_total", "Sessions not made because the node holds as many as sessions.max_sessions allows.", "app"),
 		sessions:    d("sessions", "Sessions on this node.", "app"),
 		tombstones:  d("session_tombstones", "Invalidated sessions that are remembered.", "app"),
@@ -89,6 +90,7 @@ func (m *metrics) collectApp(a *app, s deltamanager.Stats, gauge func(*prometheu
 	count(m.panics, a.panics.Load(), a.name)
 	count(m.lost, a.lost.Load(), a.name)
 	count(m.refused, a.refused.Load(), a.name)
+	count(m.stale, a.stale.Load(), a.name)
 	for event, n := range map[string]int64{"created": s.Created, "committed": s.Commits, "invalidated": s.Invalidated, "expired": s.Expired} {
 		count(m.events, n, a.name, event)
 	}

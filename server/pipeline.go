@@ -102,8 +102,9 @@ type visit struct {
 
 	mu      sync.Mutex
 	looked  bool
-	found   bool   // the request's cookie belongs to a session
-	route   string // of the cookie
+	found   bool                 // the request's cookie belongs to a session
+	route   string               // of the cookie
+	tokens  []deltamanager.Token // of the user: what he has seen
 	current *session
 	earlier []*session // invalidated by this request
 }
@@ -132,22 +133,41 @@ func (v *visit) Session(create bool) (webapps.Session, bool) {
 	return v.current, true
 }
 
-// look finds the session of the request's cookie.
+// look finds the session of the request's cookie: of several, the first that is
+// one of ours.
 func (v *visit) look() {
-	cookieValues(v.request.Header, v.app.cookie, func(value string) bool {
+	var ids []string
+	eachCookie(v.request.Header, func(name, value string) {
+		if name == v.app.cookie {
+			if len(ids) < maxIDs {
+				ids = append(ids, value)
+			}
+		} else if t, ok := parseToken(name, value); ok && v.app.fresh && len(v.tokens) < maxTokens {
+			v.tokens = append(v.tokens, t)
+		}
+	})
+	for _, value := range ids {
 		id, route, ok := splitID(value)
 		if !ok {
-			return false
+			continue
 		}
-		view, ok := v.app.manager.Open(tagOf(id))
-		if ok {
-			v.found, v.route = true, route
-			v.current = v.app.session(v.request, view, id)
-			v.current.sent = id
+		view, ok := v.app.manager.OpenFresh(v.request.Context(), tagOf(id), v.tokens)
+		if !ok {
+			continue
 		}
-		return ok
-	})
+		if view.Stale() {
+			v.app.stale.Add(1)
+		}
+		v.found, v.route = true, route
+		v.current = v.app.session(v.request, view, id)
+		v.current.sent = id
+		return
+	}
 }
+
+// maxIDs is how many session cookies of one request are tried: one per path
+// that may lead here, and some that somebody planted.
+const maxIDs = 8
 
 func (v *visit) create() {
 	id := newID()
@@ -193,6 +213,9 @@ func (v *visit) commit(h http.Header) error {
 		h.Set("Nodeserver-Replicated", fmt.Sprintf("%d/%d", result.Applied, result.Need))
 	}
 	v.settleCookie(h, s)
+	if v.app.fresh {
+		v.app.setTokens(h, s.view.Tokens())
+	}
 	return err
 }
 

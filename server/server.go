@@ -118,9 +118,12 @@ func (s *Server) hosts(name string) bool {
 func (s *Server) managerConfig(a AppConfig) deltamanager.Config {
 	acks, _ := deltamanager.ParseAcks(a.Acks) // checked by package conf
 	r, n := s.cfg.Replication, s.cfg.Sessions
+	if n.Freshness == "off" {
+		n.FreshnessWait = 0
+	}
 	return deltamanager.Config{
 		Self: s.id, MaxInactive: a.MaxInactive, AbsoluteLifetime: n.AbsoluteLifetime,
-		MaxSessions: n.MaxSessions, MaxSessionBytes: n.MaxSessionBytes,
+		MaxSessions: n.MaxSessions, MaxSessionBytes: n.MaxSessionBytes, FreshnessWait: n.FreshnessWait,
 		Acks: acks, AckTimeout: r.AckTimeout, FailUnacked: r.OnAckTimeout == "fail", QueueEntries: s.cfg.Channel.QueueEntries,
 		Heartbeat: s.cfg.Channel.Heartbeat, RepairInterval: r.RepairInterval, JoinTimeout: r.JoinTimeout,
 		ServeAnyway: r.JoinPolicy == "serve", Seed: s.seed(a.Name), Rand: rand.Reader,

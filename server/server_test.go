@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -72,7 +73,7 @@ func testConf(name string, static ...string) Config {
 		Admin: AdminConfig{Address: "127.0.0.1:0"}, Cluster: ClusterConfig{Name: "test"},
 		Channel:     ChannelConfig{Address: "127.0.0.1:0", QueueEntries: 65536, Heartbeat: 100 * time.Millisecond, SuspectAfter: time.Second, DownAfter: 3 * time.Second},
 		Membership:  MembershipConfig{Providers: []string{"static"}, Static: static},
-		Sessions:    SessionsConfig{CookieName: "NSESSIONID", MaxInactive: 30 * time.Minute, AbsoluteLifetime: 24 * time.Hour, MaxSessionBytes: 1 << 20},
+		Sessions:    SessionsConfig{CookieName: "NSESSIONID", MaxInactive: 30 * time.Minute, AbsoluteLifetime: 24 * time.Hour, MaxSessionBytes: 1 << 20, Freshness: "off"},
 		Replication: ReplicationConfig{Acks: "async", AckTimeout: 250 * time.Millisecond, OnAckTimeout: "proceed", Gather: time.Millisecond, RepairInterval: 10 * time.Second, JoinTimeout: time.Minute, JoinPolicy: "wait"},
 	}
 }
@@ -212,6 +213,36 @@ func TestSessionOutlivesItsNode(t *testing.T) {
 	h = u.want(nodes[2], "/test/inc", "3")
 	if got := h["Set-Cookie"]; len(got) != 1 || !strings.Contains(got[0], ".n3;") {
 		t.Errorf("the cookie does not move to n3: %q", got)
+	}
+}
+
+// TestUserSeesHisOwnWrites moves a user to another node with each request, with
+// no time for replication: in async mode, only what his cookies say makes the
+// next node wait for what the last one wrote.
+func TestUserSeesHisOwnWrites(t *testing.T) {
+	fresh := func(name string, static ...string) *node {
+		cfg := testConf(name, static...)
+		cfg.Sessions.Freshness, cfg.Sessions.FreshnessWait = "on", 500*time.Millisecond
+		cfg.Replication.Gather = 5 * time.Millisecond
+		return startNode(t, cfg, testApp())
+	}
+	n1 := fresh("n1")
+	nodes := []*node{n1, fresh("n2", n1.channel()), fresh("n3", n1.channel())}
+	for _, n := range nodes {
+		n.waitReady()
+		eventually(t, "three members", func() bool { return len(strings.Fields(n.server.names())) == 3 })
+	}
+	u := newUser(t)
+	for i := range 300 {
+		n := nodes[(i*i+i/3)%3]
+		if h := u.want(n, "/test/inc", strconv.Itoa(i+1)); i == 0 && len(h["Set-Cookie"]) != 2 {
+			t.Errorf("cookies of the first answer: %q", h["Set-Cookie"])
+		}
+	}
+	for _, n := range nodes {
+		if got := n.server.apps[0].stale.Load(); got != 0 {
+			t.Errorf("%s served %d requests stale", n.server.cfg.Node.Name, got)
+		}
 	}
 }
 
