@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
 // bucket is one of the table's parts: its sessions, its tombstones, its sum.
@@ -131,12 +133,17 @@ func (t *table) merge(b *bucket, s *session, regs []register, configured time.Du
 		if r.name == authName {
 			old, had = s.auth()
 		}
+		if had && mutate.Is(mutate.TornAuth) {
+			torn, _ := parseAuth(r.value)
+			torn.Principal = old.Principal
+			r.value = torn.append(nil)
+		}
 		if !s.merge(t.seed, r) {
 			continue
 		}
 		changed = append(changed, r.name)
 		if r.name == authName {
-			if had {
+			if had && !mutate.Is(mutate.OldCookie) {
 				t.unindex(old.Tag, s)
 			}
 			a, ok := s.auth()

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 	"github.com/nodeserver/nodeserver/membership"
 )
 
@@ -140,7 +141,7 @@ func (c *Core) recall(now time.Duration, id membership.ID) pastLife {
 // being ready until it has repaired.
 func (c *Core) enter(now time.Duration) {
 	last := c.beatAt.Load()
-	if last == 0 || now-time.Duration(last) <= pauseFence || !c.beatAt.CompareAndSwap(last, int64(now)) {
+	if last == 0 || now-time.Duration(last) <= pauseFence || mutate.Is(mutate.NoPauseFence) || !c.beatAt.CompareAndSwap(last, int64(now)) {
 		return
 	}
 	c.stats.pauses.Add(1)
@@ -257,7 +258,7 @@ func (c *Core) Commit(now time.Duration, r Ref, tx Tx) (Receipt, error) {
 	}
 	s.touch(now)
 	if len(tx.Writes) == 0 && tx.Auth == nil {
-		due := now-s.told >= granule(s.maxInactive)/2 && s.maxInactive > 0
+		due := !mutate.Is(mutate.NoTouch) && now-s.told >= granule(s.maxInactive)/2 && s.maxInactive > 0
 		if due {
 			s.told = now
 			c.log.publish(&change{pos: c.log.reserve(), key: s.key})
@@ -310,7 +311,11 @@ func (c *Core) invalidate(now time.Duration, b *bucket, k Key) Receipt {
 	}
 	pos := c.log.reserve()
 	stamp := Stamp{c.clock.tick(now), c.cfg.Self.Boot}
-	c.table.bury(b, k, until)
+	if s := b.sessions[k]; s != nil && mutate.Is(mutate.NoTombstone) {
+		c.table.remove(b, s)
+	} else {
+		c.table.bury(b, k, until)
+	}
 	c.log.publish(&change{pos: pos, key: k, over: invalidated})
 	c.stats.invalidated.Add(1)
 	return Receipt{stamp, pos, true}
@@ -394,6 +399,9 @@ func (c *Core) apply(now time.Duration, d *delta, repair bool) verdict {
 func (c *Core) applyLocked(now time.Duration, b *bucket, d *delta, repair bool) (v verdict, events []Event) {
 	if until, dead := b.tombs[d.key]; dead {
 		v.dead = !d.dead && until > now
+		if mutate.Is(mutate.ReviveOnRepair) && repair && d.full {
+			c.table.forget(b, d.key)
+		}
 		return v, nil
 	}
 	s := b.sessions[d.key]
@@ -425,11 +433,11 @@ func (c *Core) applyLocked(now time.Duration, b *bucket, d *delta, repair bool) 
 		v.changed = c.table.complete(b, s) || v.changed
 		s.created = min(s.created, now-d.age)
 	}
-	if fresh || v.changed || !repair {
+	if fresh || v.changed || !repair || mutate.Is(mutate.HearsayRetold) {
 		s.heard = max(s.heard, now-d.idle)
 		s.last = max(s.last, s.heard)
 	}
-	v.missing = s.partial && !repair
+	v.missing = s.partial && !repair && !mutate.Is(mutate.NoWant)
 	return v, c.events(s, fresh, true, changed, old.Tag)
 }
 
@@ -481,7 +489,7 @@ func (c *Core) Enter(now time.Duration) bool {
 func (c *Core) Flushed() bool {
 	for _, l := range *c.links.Load() {
 		l.mu.Lock()
-		behind := l.acked != c.log.head.Load() || l.peer.repaired != l.epoch || l.push.len() > 0
+		behind := l.acked != c.log.head.Load() || l.peer.repaired != l.epoch && !mutate.Is(mutate.FlushedTooEarly) || l.push.len() > 0
 		l.mu.Unlock()
 		if behind {
 			return false

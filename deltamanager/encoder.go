@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
 // encoder turns ranges of the log into deltas. Members that are equally far,
@@ -37,7 +39,7 @@ type pending struct {
 func (e *encoder) encode(c *Core, now time.Duration, from uint64) batch {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.latest.from == from && e.latest.to > from && now-e.latest.at <= batchLife {
+	if e.latest.from == from && e.latest.to > from && (now-e.latest.at <= batchLife || mutate.Is(mutate.OldBatch)) {
 		return e.latest
 	}
 	b := batch{at: now, from: from, to: from, clock: c.clock.read()}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
 // Token says that a user has seen a write with this stamp. His browser carries
@@ -48,6 +50,9 @@ func (r Ref) Tokens(now time.Duration, seen []Token) []Token {
 	// By the wall clock, not by the hybrid one: that may have been moved far
 	// ahead, by another member, since the write.
 	old := c.clock.physical(now - TokenLife)
+	if mutate.Is(mutate.TokenByAge) {
+		old = c.clock.read() - uint64(TokenLife/time.Millisecond)<<16
+	}
 	b := c.table.of(r.s.key)
 	b.mu.Lock()
 	var stamps []Stamp
@@ -167,7 +172,7 @@ func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token) *Query {
 	if c.cfg.FreshnessWait <= 0 {
 		return nil
 	}
-	q := &Query{done: make(chan struct{})}
+	q := &Query{open: 1, done: make(chan struct{})} // open until all is asked: the first answer may come before the last question
 	key, known := c.keyOf(tag)
 	a := ask{query: q, key: key, tag: tag}
 	all := !known && (len(tokens) > 0 || c.behind())
@@ -177,11 +182,11 @@ func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token) *Query {
 		}
 		a.clock = t.Stamp.Clock
 		if l := c.linkOf(t.Stamp.Boot); l == nil || !c.ask(l, a) {
-			q.missed++
+			q.settle(1, 0)
 			all = true
 		}
 	}
-	if all && c.mayAsk(now) {
+	if all && c.mayAsk(now) && !mutate.Is(mutate.NoAskAll) {
 		a.clock = 0
 		for _, l := range *c.links.Load() {
 			c.ask(l, a)
@@ -189,7 +194,7 @@ func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token) *Query {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.open == 0 && q.missed == 0 {
+	if q.open--; q.open == 0 && q.missed == 0 {
 		return nil
 	}
 	q.finish()
@@ -239,8 +244,7 @@ func (c *Core) mayAsk(now time.Duration) bool {
 func (c *Core) ask(l *link, a ask) bool {
 	l.mu.Lock()
 	switch {
-	case a.clock != 0 && l.covered(a.clock),
-		slices.ContainsFunc(l.asks, func(o ask) bool { return o.query == a.query }):
+	case a.clock != 0 && l.covered(a.clock), l.askedFor(a):
 		l.mu.Unlock()
 		return true
 	case !l.up || len(l.asks) >= maxAsks:
@@ -260,6 +264,21 @@ func (c *Core) ask(l *link, a ask) bool {
 	return true
 }
 
+// askedFor tells whether the query has a question to the member already, which
+// then has to bring what a asks for, too. Called with l.mu held.
+func (l *link) askedFor(a ask) bool {
+	i := slices.IndexFunc(l.asks, func(o ask) bool { return o.query == a.query })
+	if i < 0 {
+		return false
+	}
+	if old := &l.asks[i].clock; a.clock == 0 || *old == 0 {
+		*old = 0
+	} else {
+		*old = max(*old, a.clock)
+	}
+	return true
+}
+
 // settleAsks ends the questions that are answered: by an answer with that number,
 // or by what the member's frames have brought. Called with l.mu held.
 func (l *link) settleAsks(request uint64) {
@@ -268,7 +287,7 @@ func (l *link) settleAsks(request uint64) {
 	l.asks = slices.DeleteFunc(l.asks, func(a ask) bool {
 		over := a.request == request || a.clock != 0 && l.covered(a.clock)
 		if over {
-			a.query.answered(0)
+			a.query.settle(0, 1)
 			if i >= first {
 				l.unasked--
 			}
@@ -281,15 +300,15 @@ func (l *link) settleAsks(request uint64) {
 // missAsks ends all questions: they will not be answered. Called with l.mu held.
 func (l *link) missAsks() {
 	for _, a := range l.asks {
-		a.query.answered(1)
+		a.query.settle(1, 1)
 	}
 	l.asks, l.unasked, l.replies = nil, 0, nil
 }
 
-func (q *Query) answered(missed int) {
+func (q *Query) settle(missed, answered int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.open--
+	q.open -= answered
 	q.missed += missed
 	q.finish()
 }
@@ -308,6 +327,20 @@ func (q *Query) finish() {
 
 // Done is closed when no answer is awaited any more.
 func (q *Query) Done() <-chan struct{} { return q.done }
+
+// Patient tells whether it is worth to wait on: a member that has not answered
+// was heard from within two heartbeats, so it is only slow.
+func (c *Core) Patient(now time.Duration, q *Query) bool {
+	for _, l := range *c.links.Load() {
+		l.mu.Lock()
+		slow := l.up && now-l.heardAt <= 2*c.cfg.Heartbeat && slices.ContainsFunc(l.asks, func(a ask) bool { return a.query == q })
+		l.mu.Unlock()
+		if slow {
+			return true
+		}
+	}
+	return false
+}
 
 // Close gives up what has not been answered. It reports whether something was
 // missed: what the node holds may then be older than what the user has seen.

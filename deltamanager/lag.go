@@ -1,6 +1,10 @@
 package deltamanager
 
-import "time"
+import (
+	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
+)
 
 // lag finds out how much longer than the fastest one a message of a member
 // took: the ages in it are that much higher by now. The two clocks' offset
@@ -21,6 +25,12 @@ const driftTime = 10 * time.Second
 // time, in milliseconds, and came at ours.
 func (g *lag) late(now time.Duration, ours, theirs uint32) time.Duration {
 	d := int32(ours - theirs)
+	switch {
+	case mutate.Is(mutate.SenderClock):
+		return time.Duration(d) * time.Millisecond
+	case mutate.Is(mutate.NoLateness):
+		return 0
+	}
 	if drift := (now - g.at) / driftTime; drift > 0 {
 		g.offset += int32(drift)
 		g.at += drift * driftTime

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 	"github.com/nodeserver/nodeserver/membership"
 )
 
@@ -41,9 +42,10 @@ type link struct {
 	unacked    int               // frames applied since an ack was sent
 	ackBy      time.Duration     // when an ack must go out at the latest; 0: none is owed
 	lag        lag
-	peer       beat // their latest beat
-	heard      bool // a beat came since the link is up
-	rootDiffer bool // roots differed when the latest beat came
+	peer       beat          // their latest beat
+	heard      bool          // a beat came since the link is up
+	heardAt    time.Duration // when the latest frame came
+	rootDiffer bool          // roots differed when the latest beat came
 
 	// Repair.
 	repaired uint64 // theirEpoch when the last repair that was completed began
@@ -127,7 +129,7 @@ func (c *Core) pullLive(now time.Duration, l *link) []byte {
 	if l.beatDue {
 		f.beat = &beat{root: c.table.root(), joining: !c.ready.Load(), repairing: l.repair != nil, sessions: uint64(max(0, c.table.count.Load())), repaired: l.repaired}
 		l.beatAt = now
-		if body == nil && len(l.sent) == 0 && c.log.head.Load() == l.cursor {
+		if body == nil && len(l.sent) == 0 && c.log.head.Load() == l.cursor || mutate.Is(mutate.CoversTooHigh) {
 			f.covers = f.clock // all is sent and acknowledged
 		}
 	}
@@ -145,6 +147,11 @@ func (l *link) ackValue() uint64 {
 	if l.next == 0 {
 		return 0
 	}
+	if mutate.Is(mutate.AckGaps) {
+		for seq := range l.ahead {
+			l.next = max(l.next, seq+1)
+		}
+	}
 	return l.next - 1
 }
 
@@ -154,6 +161,10 @@ func (c *Core) nextChanges(now time.Duration, l *link, f *frame) []byte {
 	batch := c.enc.encode(c, now, l.cursor)
 	if batch.overwritten {
 		c.stats.overflows.Add(1)
+		if mutate.Is(mutate.OverflowUnsaid) {
+			l.skip(l.epoch, c.log.head.Load())
+			return nil
+		}
 		l.skip(c.stats.epochs.Add(1), c.log.head.Load())
 		l.beatDue = true
 		c.touches.missed(l.clean)
@@ -230,6 +241,7 @@ func (c *Core) receiveLive(now time.Duration, l *link, payload []byte) error {
 func (c *Core) admit(now time.Duration, l *link, f *frame) (fresh bool, late time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.heardAt = now
 	late = l.lag.late(now, uint32(c.clock.physical(now)>>16), f.sentMS)
 	if f.epoch > l.theirEpoch {
 		l.theirEpoch = f.epoch
@@ -260,6 +272,9 @@ func (l *link) acknowledged(ack uint64) {
 	n := 0
 	for n < len(l.sent) && l.sent[n].seq <= ack {
 		l.acked = max(l.acked, l.sent[n].to)
+		if mutate.Is(mutate.AckNewest) {
+			l.acked = l.cursor
+		}
 		n++
 	}
 	if n == 0 {
@@ -345,6 +360,9 @@ func (c *Core) applied(now time.Duration, l *link, f *frame, fresh bool) bool {
 	if f.beat != nil {
 		l.peer, l.heard = *f.beat, true
 		l.rootDiffer = f.beat.root != c.table.root()
+		if mutate.Is(mutate.CompareCounts) {
+			l.rootDiffer = f.beat.sessions != uint64(c.table.count.Load())
+		}
 		if !l.rootDiffer && f.epoch == l.theirEpoch && f.floor <= l.next {
 			l.repaired = l.theirEpoch
 		}

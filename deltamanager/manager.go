@@ -93,7 +93,7 @@ func (m *Manager) Open(tag Tag) (*View, bool) {
 func (m *Manager) Ready() bool { return m.Enter(m.now()) }
 
 // OpenFresh is Open for a user who has seen the writes that the tokens stand
-// for: what is not here of them is asked for, and waited for at most FreshnessWait. View.Stale
+// for: what is not here of them is asked for, and waited for: FreshnessWait, and as long again and again while who has it is heard from. View.Stale
 // tells whether that was in vain. A tag that is unknown here is asked of all members
 // when there are tokens, or when something is known to be missing here.
 func (m *Manager) OpenFresh(ctx context.Context, tag Tag, tokens []Token) (*View, bool) {
@@ -109,15 +109,28 @@ func (m *Manager) awaitFresh(ctx context.Context, q *Query) (stale bool) {
 	if q == nil {
 		return false
 	}
+	defer func() { stale = m.Close(q) }()
 	t := time.NewTimer(m.cfg.FreshnessWait)
 	defer t.Stop()
-	select {
-	case <-q.Done():
-	case <-t.C:
-	case <-ctx.Done():
+	for range freshnessRounds {
+		select {
+		case <-q.Done():
+			return
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if !m.Patient(m.now(), q) {
+			return
+		}
+		t.Reset(m.cfg.FreshnessWait)
 	}
-	return m.Close(q)
+	return
 }
+
+// freshnessRounds is how many times FreshnessWait a member that is heard from,
+// but slow, is waited for.
+const freshnessRounds = 20
 
 // Create begins a request's view of a session that does not exist yet. It is
 // made by the first commit, with the tag; until then nobody else can see it.

@@ -3,6 +3,7 @@ package deltamanager
 import (
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 	"github.com/nodeserver/nodeserver/membership"
 )
 
@@ -36,7 +37,7 @@ func (c *Core) Open(now time.Duration, tag Tag) (Ref, Info, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a, ok := s.auth()
-	if !ok || s.removed || a.Tag != tag || s.partial || s.expired(now, c.cfg.AbsoluteLifetime) {
+	if !ok || s.removed || a.Tag != tag && !mutate.Is(mutate.OldCookie) || s.partial || s.expired(now, c.cfg.AbsoluteLifetime) {
 		return Ref{}, Info{}, false
 	}
 	info := s.info(a)
@@ -124,7 +125,7 @@ func (c *Core) Receive(now time.Duration, from membership.ID, bulk bool, payload
 	c.enter(now)
 	l := c.link(from)
 	if l == nil {
-		if c.isPast(from) {
+		if c.isPast(from) && !mutate.Is(mutate.GhostLink) {
 			return nil // late; a link to it would wait for its end for ever
 		}
 		l = c.ensureLink(now, from)

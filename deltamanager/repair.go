@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
 // repair is this node's comparison of all sessions with one member, and the
@@ -89,7 +91,7 @@ func (d *deal) release(l *link) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for n, o := range d.by {
-		if o == l {
+		if o == l && !mutate.Is(mutate.DonorForgotten) {
 			delete(d.by, n)
 		}
 	}
@@ -335,6 +337,9 @@ func (c *Core) answerCompare(now time.Duration, l *link, q *compareRequest) []by
 		}
 		sums = sums[8:]
 	})
+	if n := differ.next(0); n >= 0 && mutate.Is(mutate.RepairSkipsBucket) {
+		differ.drop(n)
+	}
 	return c.finishRepair(now, &repairMessage{differ: &differReply{q.request, differ.bytes(), l.epoch}})
 }
 

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"sort"
 	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
 // register is one named value of a session with the stamp of its last write.
@@ -68,7 +70,7 @@ func (s *session) merge(seed uint64, r register) bool {
 		s.size += len(r.name)
 	} else {
 		old := &s.regs[i]
-		if !old.stamp.Less(r.stamp) {
+		if !old.stamp.Less(r.stamp) && (!mutate.Is(mutate.MergeByArrival) || old.stamp == r.stamp) {
 			return false
 		}
 		s.hash -= old.hash(s.key, seed)
@@ -101,7 +103,7 @@ func (r *register) hash(k Key, seed uint64) uint64 {
 // that is not whole differs from one that is, even when no register does: else
 // nobody would ever make it whole.
 func (s *session) state() uint64 {
-	if s.partial {
+	if s.partial && !mutate.Is(mutate.PartialAsWhole) {
 		return s.hash ^ partialHash
 	}
 	return s.hash

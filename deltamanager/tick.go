@@ -3,6 +3,8 @@ package deltamanager
 import (
 	"slices"
 	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
 // Tick lets time pass: heartbeats, acknowledgements that are due, frames to
@@ -38,7 +40,7 @@ func (c *Core) tickLink(now time.Duration, l *link) bool {
 	if l.ackBy > 0 && now >= l.ackBy {
 		l.ackDue = true
 	}
-	if len(l.sent) > 0 && now-l.sent[0].at >= c.cfg.ResendAfter {
+	if len(l.sent) > 0 && now-l.sent[0].at >= c.cfg.ResendAfter && !mutate.Is(mutate.NoResend) {
 		c.stats.resends.Add(1)
 		l.rewind()
 		return true
@@ -54,7 +56,7 @@ func (c *Core) checkReady(now time.Duration) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.settled && c.allRepaired() || c.cfg.ServeAnyway && now-c.joinedAt >= c.cfg.JoinTimeout {
+	if c.settled && (c.allRepaired() || mutate.Is(mutate.ReadyEarly)) || c.cfg.ServeAnyway && now-c.joinedAt >= c.cfg.JoinTimeout {
 		c.ready.Store(true)
 		c.deal.reset()
 	}
@@ -63,7 +65,9 @@ func (c *Core) checkReady(now time.Duration) {
 func (c *Core) allRepaired() bool {
 	for _, l := range *c.links.Load() {
 		l.mu.Lock()
-		behind := l.up && (l.theirEpoch == 0 || l.repaired != l.theirEpoch)
+		// A link that is down may be the one whose member has what is missing
+		// here; it counts until the member is gone.
+		behind := !l.gone && (l.theirEpoch == 0 || l.repaired != l.theirEpoch)
 		l.mu.Unlock()
 		if behind {
 			return false
@@ -120,6 +124,9 @@ func (c *Core) sweepBucket(now time.Duration, b *bucket) (hints bool) {
 	slices.SortFunc(over, func(a, b *session) int { return compareKeys(a.key, b.key) })
 	for _, s := range over {
 		c.table.remove(b, s)
+		if mutate.Is(mutate.ExpireTombstone) {
+			c.table.bury(b, s.key, now+c.tombLife())
+		}
 		c.stats.expired.Add(1)
 		if s.mine() {
 			c.log.publish(&change{pos: c.log.reserve(), key: s.key, over: expired, last: s.last})

@@ -3,6 +3,8 @@ package deltamanager
 import (
 	"sync"
 	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
 // touches is a pass over all sessions that tells again which ones were used
@@ -37,7 +39,7 @@ func (t *touches) take() (n int, since time.Duration) {
 func (c *Core) retouch() {
 	news := false
 	for range Buckets / 16 {
-		if !c.roomy() {
+		if !c.roomy() || mutate.Is(mutate.NoRetouch) {
 			break
 		}
 		n, since := c.touches.take()

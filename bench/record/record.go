@@ -164,6 +164,22 @@ func (f *File) Ratio(what, value, kind, work, baseKind, baseWork string) Spread 
 	return SpreadOf(all)
 }
 
+// Beyond is the spread of the differences of a value in two works of a kind, each
+// of the same round.
+func (f *File) Beyond(what, value, kind, work, baseWork string) Spread {
+	base := map[int]float64{}
+	for _, r := range f.runs(what, kind, baseWork) {
+		base[r.Round] = r.Values[value]
+	}
+	var all []float64
+	for _, r := range f.runs(what, kind, work) {
+		if b, ok := base[r.Round]; ok {
+			all = append(all, r.Values[value]-b)
+		}
+	}
+	return SpreadOf(all)
+}
+
 // Works are the works of a cell's kind in the order they were first run; with
 // kind "" of all.
 func (f *File) Works(what, kind string) (works []string) {

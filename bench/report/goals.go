@@ -42,6 +42,13 @@ func quotient(what, id, work, value, by string, bound float64, text string) goal
 	}}
 }
 
+// beyond is a value less that of another work of the same round.
+func beyond(what, id, work, base, value string, bound float64, text string) goal {
+	return goal{text, bound, func(f *record.File) record.Spread {
+		return f.Beyond(what, value, id, work, base)
+	}}
+}
+
 const async, all = "nodeserver-async", "nodeserver-all"
 
 func allGoals() []goal {
@@ -61,6 +68,8 @@ func allGoals() []goal {
 		figure("memory", async, "1 M", "gc_pause_p99_ms", 2, "GC pause p99 at 1 M sessions, ms"),
 		figure("join", async, "100 k", "complete_ms", 250, "join, 100 k sessions, ms from the start of the process"),
 		figure("join", async, "1 M", "complete_ms", 3000, "join, 1 M sessions, ms from the start of the process"),
+		beyond("join", async, "100 k", "0 k", "complete_ms", 250, "join, 100 k sessions, ms beyond what the start alone takes"),
+		beyond("join", async, "1 M", "0 k", "complete_ms", 3000, "join, 1 M sessions, ms beyond what the start alone takes"),
 		quotient("join", async, "100 k under load", "p99_during_ms", "p99_before_ms", 1.2, "p99 of live traffic during a join, part of before"),
 		figure("failover", async, "front door", "first_good_ms", 5, "kill -9 through our door: first good answer, ms"),
 		figure("failover", async, "front door", "errors", 0, "kill -9 through our door: errors"),

@@ -19,7 +19,7 @@ const (
 // about says where the figures are from, and what is not among them.
 func about(f *record.File) string {
 	var b strings.Builder
-	if s := noise(f); s.Median > quiet || f.Profile == "smoke" {
+	if s := noise(f); s.N == 0 || s.Median > quiet || f.Profile == "smoke" {
 		fmt.Fprintf(&b, "> **Provisional**: the machine was not quiet (see noise), or the run was too short. Don't quote these figures.\n\n")
 	}
 	m := f.Machine

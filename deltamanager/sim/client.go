@@ -28,7 +28,14 @@ type client struct {
 	counted time.Duration // and when
 	epoch   int
 	jar     map[string]cookie
-	dead    []deltamanager.Tag // of sessions he logged out of, or before a rename
+	dead    []deadTag // of sessions he logged out of, or before a rename
+}
+
+// deadTag is an id that was given up, at a node that knows so.
+type deadTag struct {
+	tag deltamanager.Tag
+	key deltamanager.Key
+	at  *life
 }
 
 // cookie is a freshness token in a browser.
@@ -83,7 +90,7 @@ func (w *world) act(c *client) {
 	for _, a := range [...]struct {
 		share float64
 		do    func(*client)
-	}{{m.Logout, w.logout}, {m.Rename, w.rename}, {m.Parallel, w.parallel}, {m.Idle, w.idle}, {0.01, w.intrude}} {
+	}{{m.Logout, w.logout}, {m.Rename, w.rename}, {m.Parallel, w.parallel}, {m.Idle, w.idle}, {0.02, w.intrude}} {
 		if x < a.share {
 			a.do(c)
 			return
@@ -158,6 +165,10 @@ func (w *world) deliver(v *visit, last int, do func()) {
 	if n == nil || v.tries > 5 {
 		return // he gives up in time
 	}
+	w.deliverTo(v, n, do)
+}
+
+func (w *world) deliverTo(v *visit, n *node, do func()) {
 	v.tries++
 	w.after(w.between(200*time.Microsecond, 2*time.Millisecond), func() {
 		l := n.life
@@ -388,7 +399,7 @@ func (w *world) rename(c *client) {
 			old := c.tag
 			c.doubt = true
 			w.commit(v, deltamanager.Tx{Auth: func(a *deltamanager.Auth) { a.Tag, a.Principal = tag, user }}, func() {
-				c.dead = append(c.dead, old)
+				c.dead = append(c.dead, deadTag{old, c.key, v.l})
 				c.tag, c.user, c.used, c.doubt = tag, user, w.now, false
 				w.answered(v)
 			})
@@ -404,7 +415,7 @@ func (w *world) logout(c *client) {
 		}
 		c.doubt = true
 		w.commit(v, deltamanager.Tx{Invalidate: true}, func() {
-			c.dead = append(c.dead, c.tag)
+			c.dead = append(c.dead, deadTag{c.tag, c.key, v.l})
 			c.has = false
 			w.answered(v)
 		})
@@ -445,8 +456,20 @@ func (w *world) idle(c *client) {
 	w.next(c, d)
 }
 
-// intrude comes with an id that was never given out, or is no longer valid.
+// intrude comes with an id that was never given out; or with one that was given
+// up, to a node that knows so.
 func (w *world) intrude(c *client) {
+	if len(c.dead) > 0 && w.chance(0.5) {
+		d := c.dead[w.rnd.IntN(len(c.dead))]
+		v := &visit{c: c, op: c.op}
+		w.deliverTo(v, d.at.node, func() {
+			if _, _, found := v.l.core.Open(v.l.now(), d.tag); found && v.l == d.at {
+				w.obs.broken("I2", &d.key, "%v shows a session under an id that was given up there", v.l.id)
+			}
+			w.answer(v, func() { w.answered(v) })
+		})
+		return
+	}
 	tag := w.drawTag()
 	w.request(c, -1, tag, func(v *visit) {
 		if v.found {

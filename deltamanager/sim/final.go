@@ -18,7 +18,7 @@ func (w *world) settle() {
 	for {
 		w.runTo(w.now + 250*time.Millisecond)
 		if w.converged() && w.connected() {
-			w.runTo(w.now + time.Second)
+			w.runTo(w.now + 3*time.Second) // uses are told again, and what was lost is sent again
 			return
 		}
 		if w.now > limit {
@@ -195,7 +195,11 @@ func (w *world) checkLife(l *life) {
 			}
 		}
 	}
-	for _, s := range l.core.Stats().Links {
+	links := l.core.Stats().Links
+	if len(links) > len(w.nodes)-1 {
+		w.obs.broken("I5", nil, "%v has %d links, %d others live", l.id, len(links), len(w.nodes)-1)
+	}
+	for _, s := range links {
 		if s.Held > heldMax {
 			w.obs.broken("I5", nil, "%v holds %d entries for %v", l.id, s.Held, s.ID)
 		}

@@ -131,6 +131,8 @@ func (n *network) died(w *world, l *life) {
 		}
 		c := o.life.conns[l.node.index]
 		if c == nil || c.to != l {
+			// Never connected; but the member was known, and may have been heard.
+			w.after(w.between(0, 3*time.Second), func() { w.call(o.life, func() { o.life.core.Gone(o.life.now(), l.id) }) })
 			continue
 		}
 		c.gen++ // payloads on their way are lost

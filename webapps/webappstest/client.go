@@ -2,16 +2,12 @@ package webappstest
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
-	"slices"
-	"sync"
+	"strings"
 	"testing"
 
 	"github.com/nodeserver/nodeserver/webapps"
@@ -20,13 +16,14 @@ import (
 // NodeName is the name of the node that a Client's app runs on.
 const NodeName = "test"
 
+// cookieName is the session cookie's, as a node has it by default.
+const cookieName = "NSESSIONID"
+
 // Client is one user of an app. Make it with New.
 type Client struct {
-	t       testing.TB
-	node    *node
-	jar     http.CookieJar
-	mu      sync.Mutex
-	session *state // nil before the app makes one
+	t    testing.TB
+	node *node
+	jar  http.CookieJar
 }
 
 // Response is what the app answered.
@@ -36,11 +33,22 @@ type Response struct {
 	Body   string
 }
 
-// New starts the app, with an empty config, and returns its first user. The
-// test fails if the app's New does. The app's Done closes when the test ends.
-func New(tb testing.TB, app webapps.App) *Client {
+// Option changes what New makes.
+type Option func(*node)
+
+// WithConfig sets what the app's Context.Config decodes: a struct or map that
+// can be encoded as JSON, standing for the app's table in a conf file. Without
+// it the config is empty.
+func WithConfig(config any) Option { return func(n *node) { n.config = config } }
+
+// New starts the app and returns its first user. The test fails if the app's
+// New does. The app's Done closes when the test ends.
+func New(tb testing.TB, app webapps.App, options ...Option) *Client {
 	tb.Helper()
-	n := &node{app: app, log: slog.New(slog.NewTextHandler(testWriter{tb}, nil)), done: make(chan struct{})}
+	n := newNode(tb, app)
+	for _, o := range options {
+		o(n)
+	}
 	h, err := app.New(n)
 	if err != nil {
 		tb.Fatalf("start webapp %s: %v", app.Name, err)
@@ -56,6 +64,15 @@ func (c *Client) Another() *Client {
 	return &Client{t: c.t, node: c.node, jar: jar}
 }
 
+// Copy returns another browser with the cookies that this one has now: what
+// somebody has who stole them.
+func (c *Client) Copy() *Client {
+	a := c.Another()
+	site := site("")
+	a.jar.SetCookies(site, c.jar.Cookies(site))
+	return a
+}
+
 // Get asks for a path within the app: "/" is its first page.
 func (c *Client) Get(path string) Response {
 	c.t.Helper()
@@ -65,176 +82,66 @@ func (c *Client) Get(path string) Response {
 // PostForm sends a form to a path within the app.
 func (c *Client) PostForm(path string, form url.Values) Response {
 	c.t.Helper()
-	r := httptest.NewRequestWithContext(c.t.Context(), http.MethodPost, path, bytes.NewBufferString(form.Encode()))
+	r := httptest.NewRequestWithContext(c.t.Context(), http.MethodPost, path, strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	return c.Do(r)
 }
 
 // Do sends any request, made by httptest.NewRequest with a path within the app.
+// Redirects are not followed.
 func (c *Client) Do(r *http.Request) Response {
 	c.t.Helper()
-	site := &url.URL{Scheme: "http", Host: r.Host, Path: "/"}
+	site := site(r.Host)
+	r = r.Clone(r.Context()) // the caller may send it again
 	for _, k := range c.jar.Cookies(site) {
 		r.AddCookie(k)
 	}
-	v := &visit{client: c, start: c.current()}
+	v := newVisit(c.node, r)
 	w := httptest.NewRecorder()
-	c.node.serve(w, r.WithContext(webapps.WithSource(r.Context(), v)), v)
+	c.node.serve(w, r, v)
 	res := w.Result()
+	if k := v.cookie; k != nil {
+		res.Header.Add("Set-Cookie", k.String())
+	}
 	c.jar.SetCookies(site, res.Cookies())
 	body, _ := io.ReadAll(res.Body) // from memory
 	return Response{Status: res.StatusCode, Header: res.Header, Body: string(body)}
 }
 
+// site is where cookies belong; httptest's requests are for example.com unless
+// they say otherwise.
+func site(host string) *url.URL {
+	if host == "" {
+		host = "example.com"
+	}
+	return &url.URL{Scheme: "http", Host: host, Path: "/"}
+}
+
+// Cookie is the value of the user's session cookie, or "". It changes with the
+// session's id.
+func (c *Client) Cookie() string {
+	for _, k := range c.jar.Cookies(site("")) {
+		if k.Name == cookieName {
+			return k.Value
+		}
+	}
+	return ""
+}
+
 // Session is the user's session as a request of his would see it now, or nil.
 // Call its Commit to keep what a test writes.
 func (c *Client) Session() webapps.Session {
-	if st := c.current(); st != nil {
-		return c.node.session(st, false)
+	if st := c.node.find(c.Cookie()); st != nil {
+		return c.node.session(st)
 	}
 	return nil
 }
 
-func (c *Client) current() *state {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.session != nil && c.session.isDead() {
-		c.session = nil
-	}
-	return c.session
-}
-
-// keep makes the session the user's, unless a request of his that ran at the
-// same time came first: a browser, too, keeps one cookie.
-func (c *Client) keep(st *state) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.session = st
-}
-
-// node is the webapps.Context of the app.
-type node struct {
-	app     webapps.App
-	handler http.Handler
-	log     *slog.Logger
-	done    chan struct{}
-
-	mu       sync.Mutex
-	sessions []*state
-}
-
-var (
-	_ webapps.Context  = (*node)(nil)
-	_ webapps.Sessions = (*node)(nil)
-)
-
-func (n *node) Name() string { return n.app.Name }
-
-func (n *node) Path() string {
-	if n.app.Name == "root" {
-		return "/"
-	}
-	return "/" + n.app.Name + "/"
-}
-
-func (n *node) Node() string          { return NodeName }
-func (n *node) Logger() *slog.Logger  { return n.log }
-func (n *node) Done() <-chan struct{} { return n.done }
-
-func (n *node) Config(into any) error { return json.Unmarshal([]byte("{}"), into) }
-
-// SessionCount implements webapps.Sessions.
-func (n *node) SessionCount() int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	alive := 0
-	for _, st := range n.sessions {
-		if !st.isDead() {
-			alive++
-		}
-	}
-	return alive
-}
-
-// NewSession implements webapps.Sessions.
-func (n *node) NewSession() (webapps.Session, error) {
-	s := n.session(newState(), true)
-	s.onCommit = n.add
-	return s, nil
-}
-
-func (n *node) add(st *state) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.sessions = append(n.sessions, st)
-}
-
-// serve runs the handler and commits, or answers a panic as a node does.
-func (n *node) serve(w *httptest.ResponseRecorder, r *http.Request, v *visit) {
-	defer v.release()
-	defer func() {
-		if p := recover(); p != nil {
-			n.log.Error("handler panicked", "app", n.app.Name, "panic", p)
-			*w = *httptest.NewRecorder()
-			http.Error(w, "internal error", http.StatusInternalServerError)
-		}
-	}()
-	n.handler.ServeHTTP(w, r)
-	v.commit(r.Context())
-}
-
-// visit is the session source of one request.
-type visit struct {
-	client  *Client
-	start   *state // the user's session when the request came, or nil
-	mu      sync.Mutex
-	session *session   // nil until asked for
-	ended   []*session // those the handler invalidated before
-}
-
-// Session implements webapps.Source. After Invalidate there is none until one
-// is created anew.
-func (v *visit) Session(create bool) (webapps.Session, bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.session != nil && v.session.ended() {
-		v.ended, v.session, v.start = append(v.ended, v.session), nil, nil
-	}
-	if v.session == nil && v.start != nil && !v.start.isDead() {
-		v.session = v.client.node.session(v.start, false)
-	}
-	if v.session == nil && create {
-		v.session = v.client.node.session(newState(), true)
-		v.session.onCommit = func(st *state) {
-			v.client.node.add(st)
-			v.client.keep(st)
-		}
-	}
-	if v.session == nil {
-		return nil, false
-	}
-	return v.session, true
-}
-
-func (v *visit) all() []*session {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.session == nil {
-		return v.ended
-	}
-	return append(slices.Clip(v.ended), v.session)
-}
-
-func (v *visit) commit(ctx context.Context) {
-	for _, s := range v.all() {
-		_ = s.Commit(context.WithoutCancel(ctx)) // only a context could fail it
-	}
-}
-
-func (v *visit) release() {
-	for _, s := range v.all() {
-		s.release()
-	}
+// Expire ends the user's session as if he had not used it for too long. It
+// reports whether he had one.
+func (c *Client) Expire() bool {
+	st := c.node.find(c.Cookie())
+	return st != nil && c.node.end(st, webapps.Expired)
 }
 
 // testWriter sends the app's log to the test's.

@@ -1,22 +1,30 @@
 // Package webappstest runs a webapp in a test: no node, no network, no cluster.
 //
-//	client := webappstest.New(t, counter.Webapp())
-//	client.Get("/")
-//	fmt.Println(client.Get("/?format=text").Body)   // 2 test
+//	u := webappstest.New(t, counter.Webapp())
+//	u.Get("/")
+//	fmt.Println(u.Get("/?format=text").Body) // 2 test
 //
-// A Client is one user with one cookie jar: his first request has no session,
-// those after it have the one the app made. The session is a real one in what
-// an app can see of it: values are copied in and out, sizes and names are
-// checked, writes are visible to the request at once and to others when the
-// handler returns, and a panic discards them and answers 500.
+// A Client is one user with one browser: his first request has no cookie, those
+// after it have what the app's session gave him. Another is another user, Copy
+// somebody who stole the cookie. The session is a real one in what an app can
+// see of it: values are copied in and out, sizes and names are checked, writes
+// are visible to the request at once and to others when the handler returns, a
+// panic discards them and answers 500, a new id at login kills the old cookie,
+// and listeners are told. Client.Session looks into it, Expire lets it end.
+//
+// For the same app on real nodes, of which some are killed, see package
+// server/servertest; its visitors take the same requests and give the same
+// answers, so that helpers of a test can serve both.
 //
 // # What it does not do
 //
 // Sessions don't expire by themselves, writes aren't replicated, ack levels
 // only have their names checked, and a response isn't held back until the
-// commit. Types that are not native (see package webapps) are stored as JSON
-// rather than CBOR, since this package, too, uses the standard library only;
-// with exported fields and json tags both hold the same.
+// commit; but a session that is created or given a new id after the first
+// Flush, whose cookie a node couldn't send any more, fails the test. Types that
+// are not native (see package webapps) are stored as JSON rather than CBOR,
+// since this package, too, uses the standard library only; with exported fields
+// and json tags both hold the same.
 //
 // A Client may be used from several goroutines, as a browser with many tabs.
 package webappstest

@@ -31,20 +31,11 @@ type state struct {
 
 	mu         sync.Mutex
 	dead       bool
+	cookie     string // changes with ChangeID; "" before the first commit
 	lastAccess time.Time
 	inactive   time.Duration
 	principal  string
 	values     map[string]value
-}
-
-func newState() *state {
-	var k [16]byte
-	_, _ = rand.Read(k[:]) // never fails
-	now := time.Now()
-	return &state{
-		id: hex.EncodeToString(k[:]), created: now, lastAccess: now,
-		inactive: 30 * time.Minute, values: map[string]value{},
-	}
 }
 
 func (st *state) isDead() bool {
@@ -56,18 +47,17 @@ func (st *state) isDead() bool {
 // session is one request's view of a state: what it wrote lies over what is
 // committed.
 type session struct {
-	app      string
-	st       *state
-	isNew    bool
-	access   time.Time
-	onCommit func(*state) // called once, at the first commit of a new session; may be nil
+	node   *node
+	st     *state
+	isNew  bool
+	access time.Time
 
 	mu        sync.Mutex
 	dead      bool
-	told      bool              // onCommit was called
 	writes    map[string]*value // nil: removed
 	inactive  *time.Duration
 	principal *string
+	rename    bool // ChangeID was called
 
 	updating bool       // this view holds st.update
 	updates  sync.Mutex // one Update at a time within the request
@@ -75,10 +65,24 @@ type session struct {
 
 var _ webapps.Session = (*session)(nil)
 
-func (n *node) session(st *state, isNew bool) *session {
+// session makes a request's view of an existing session.
+func (n *node) session(st *state) *session {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return &session{app: n.app.Name, st: st, isNew: isNew, access: st.lastAccess, writes: map[string]*value{}}
+	return &session{node: n, st: st, access: st.lastAccess, writes: map[string]*value{}}
+}
+
+// newSession makes one that exists, and has a cookie, once it is committed.
+func (n *node) newSession() *session {
+	now := time.Now()
+	st := &state{id: randomText(), created: now, lastAccess: now, inactive: 30 * time.Minute, values: map[string]value{}}
+	return &session{node: n, st: st, isNew: true, access: now, writes: map[string]*value{}, rename: true}
+}
+
+func randomText() string {
+	var k [16]byte
+	_, _ = rand.Read(k[:]) // never fails
+	return hex.EncodeToString(k[:])
 }
 
 func (s *session) ID() string            { return s.st.id }
@@ -108,11 +112,16 @@ func (s *session) Get(name string, into any) (bool, error) {
 	s.mu.Lock()
 	v, found := s.merged()[name]
 	s.mu.Unlock()
+	return getValue(s.node.app.Name, name, v, found, into)
+}
+
+// getValue is Session.Get for an attribute's value.
+func getValue(app, name string, v value, found bool, into any) (bool, error) {
 	if !found {
 		return false, nil
 	}
 	if err := v.decode(into); err != nil {
-		return true, fmt.Errorf("app %s: read attribute %q: %w", s.app, name, err)
+		return true, fmt.Errorf("app %s: read attribute %q: %w", app, name, err)
 	}
 	return true, nil
 }
@@ -141,7 +150,7 @@ func (s *session) Set(name string, val any) error {
 		err = s.write(name, v)
 	}
 	if err != nil {
-		return fmt.Errorf("app %s: set attribute %q: %w", s.app, name, err)
+		return fmt.Errorf("app %s: set attribute %q: %w", s.node.app.Name, name, err)
 	}
 	return nil
 }
@@ -191,7 +200,7 @@ func (s *session) Update(name string, into any, change func() error) error {
 		s.updating = true
 	}
 	if err := clearPointer(into); err != nil {
-		return fmt.Errorf("app %s: update attribute %q: %w", s.app, name, err)
+		return fmt.Errorf("app %s: update attribute %q: %w", s.node.app.Name, name, err)
 	}
 	if _, err := s.Get(name, into); err != nil {
 		return err
@@ -202,14 +211,13 @@ func (s *session) Update(name string, into any, change func() error) error {
 	return s.Set(name, pointee(into))
 }
 
-// ChangeID changes nothing an app can see: ID stays, and the cookie isn't its
-// business.
 func (s *session) ChangeID() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.merged() == nil {
-		return fmt.Errorf("app %s: change session id: %w", s.app, errGone)
+		return fmt.Errorf("app %s: change session id: %w", s.node.app.Name, errGone)
 	}
+	s.rename = true
 	return nil
 }
 
@@ -246,46 +254,105 @@ func (s *session) SetPrincipal(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.principal = &name
+	s.rename = true
 }
 
-// Commit makes the writes so far visible to other requests.
+// Commit makes the writes so far visible to other requests, and tells listeners.
 func (s *session) Commit(ctx context.Context) error {
-	if err := context.Cause(ctx); err != nil {
-		return fmt.Errorf("app %s: commit session: %w", s.app, err)
-	}
-	if s.apply() {
-		s.onCommit(s.st)
+	err := context.Cause(ctx)
+	if err == nil {
+		err = s.apply()
 	}
 	s.release()
+	if err != nil {
+		return fmt.Errorf("app %s: commit session: %w", s.node.app.Name, err)
+	}
 	return nil
 }
 
-// apply merges the writes into the state and reports whether the owner is to
-// be told of a new session.
-func (s *session) apply() (tell bool) {
+func (s *session) apply() error {
+	if s.ended() {
+		if s.cookie() != "" { // else nobody has ever seen it
+			s.node.end(s.st, webapps.Invalidated)
+		}
+		return nil
+	}
+	done, err := s.merge()
+	if err != nil {
+		return err
+	}
+	s.node.tell(s.st, func(l webapps.Listener, e webapps.Event) {
+		if done.created && l.Created != nil {
+			l.Created(e)
+		}
+		for _, name := range done.changed {
+			if l.AttributeChanged != nil {
+				l.AttributeChanged(e, name)
+			}
+		}
+		if done.renamed && l.IDChanged != nil {
+			l.IDChanged(e)
+		}
+	})
+	return nil
+}
+
+// changes are what a commit did.
+type changes struct {
+	created, renamed bool
+	changed          []string // attributes, sorted
+}
+
+// merge puts the writes into the state.
+func (s *session) merge() (done changes, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.st.mu.Lock()
-	defer s.st.mu.Unlock()
-	s.st.dead = s.st.dead || s.dead
-	s.st.lastAccess = time.Now()
-	for name, v := range s.writes {
-		if v == nil {
-			delete(s.st.values, name)
-		} else {
-			s.st.values[name] = *v
-		}
+	st := s.st
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.dead {
+		return done, errGone
 	}
+	st.lastAccess = time.Now()
+	for name, v := range s.writes {
+		_, there := st.values[name]
+		switch {
+		case v != nil:
+			st.values[name] = *v
+		case there:
+			delete(st.values, name)
+		default:
+			continue
+		}
+		done.changed = append(done.changed, name)
+	}
+	slices.Sort(done.changed)
 	if s.inactive != nil {
-		s.st.inactive = *s.inactive
+		st.inactive = *s.inactive
 	}
 	if s.principal != nil {
-		s.st.principal = *s.principal
+		st.principal = *s.principal
+	}
+	if s.rename {
+		old := st.cookie
+		st.cookie = randomText() + "." + NodeName
+		s.node.rename(st, old, st.cookie)
+		done.created, done.renamed = old == "", old != ""
 	}
 	clear(s.writes)
-	tell = s.onCommit != nil && !s.told && !s.st.dead
-	s.told = s.told || tell
-	return tell
+	s.inactive, s.principal, s.rename = nil, nil, false
+	return done, nil
+}
+
+// cookie is what the user's cookie should be; "" if there is nothing to have
+// one for.
+func (s *session) cookie() string {
+	s.st.mu.Lock()
+	defer s.st.mu.Unlock()
+	if s.st.dead {
+		return ""
+	}
+	return s.st.cookie
 }
 
 // release lets other requests' Updates go on. What this request wrote and

@@ -7,6 +7,8 @@
 //	go run ./cmd/bench -smoke       every step for a moment, to see that it works
 //	go run ./cmd/bench -report FILE tables and plots again, from earlier results
 //
+// With -only and -skip it measures parts, and prints their tables instead.
+//
 // It needs bin/nodeserver and bin/webapps/bench.so (make build webapps); setup.sh
 // installs the rest. As root it runs everything in a network namespace of its
 // own, where there is nothing but loopback. All processes end with it, whatever
@@ -22,6 +24,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -49,6 +52,7 @@ type options struct {
 	only        string
 	rounds      int
 	skip        string
+	sizes       string
 	repo        string // folder of the repository
 	results     string // file to write
 	report      string // file to report on instead of measuring
@@ -62,7 +66,8 @@ func parseFlags() (*options, error) {
 	flag.BoolVar(&o.setup, "setup", false, "install what is missing first (setup.sh)")
 	flag.StringVar(&o.only, "only", "", "kinds to measure, comma separated (default: all)")
 	flag.StringVar(&o.skip, "skip", "", "parts to leave out, of: table,memory,join,lag,failover,scale")
-	flag.IntVar(&o.rounds, "rounds", 0, "rounds of the table (default: 5)")
+	flag.StringVar(&o.sizes, "sizes", "", "numbers of sessions for memory and join, comma separated")
+	flag.IntVar(&o.rounds, "rounds", 0, "rounds of everything (default: 5 of the table)")
 	flag.StringVar(&o.repo, "repo", "..", "folder of the repository")
 	flag.StringVar(&o.results, "results", "", "file for the results (default: results/TIME-PROFILE.json)")
 	flag.StringVar(&o.report, "report", "", "make tables and plots from this file, measure nothing")
@@ -99,13 +104,15 @@ func (o *options) run() error {
 		return err
 	}
 	defer r.close()
-	err = r.measure(ctx)
-	return errors.Join(err, r.save(), o.write(r.file))
+	if err = errors.Join(r.measure(ctx), r.save()); err != nil {
+		return err
+	}
+	return o.write(r.file)
 }
 
-// write makes the tables and plots.
+// write makes the tables and plots; those of a part are only printed.
 func (o *options) write(f *record.File) error {
-	if o.noDocs || f.Profile == "smoke" {
+	if o.noDocs || f.Profile == "smoke" || o.only != "" || o.skip != "" {
 		return report.Print(os.Stdout, f)
 	}
 	docs := filepath.Join(o.repo, "docs")
@@ -124,7 +131,17 @@ func (o *options) plan() (plan, error) {
 		p = smokePlan()
 	}
 	if o.rounds > 0 {
-		p.rounds = o.rounds
+		p.rounds, p.extra, p.others = o.rounds, o.rounds, min(o.rounds, p.others)
+	}
+	if o.sizes != "" {
+		p.sizes = nil
+		for text := range strings.SplitSeq(o.sizes, ",") {
+			n, err := strconv.Atoi(text)
+			if err != nil || n < 1000 {
+				return p, fmt.Errorf("-sizes: %q is not a number from 1000", text)
+			}
+			p.sizes = append(p.sizes, n)
+		}
 	}
 	if o.only == "" {
 		return p, nil

@@ -21,7 +21,11 @@ func main() {
 	repeat := flag.Uint64("repeat", 10, "play every n-th one twice and compare; 0: none")
 	show := flag.Int("show", 3, "how many histories with violations to show")
 	lines := flag.Int("lines", 50, "how much of their stories")
+	mutants := flag.Bool("mutants", false, "plant one bug after the other and look for it in up to that many histories")
 	flag.Parse()
+	if *mutants {
+		os.Exit(hunt(*from, *seeds, *workers))
+	}
 	os.Exit(run(*from, *seeds, *repeat, *workers, *show, *lines))
 }
 
