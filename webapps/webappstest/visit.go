@@ -1,0 +1,112 @@
+package webappstest
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"sync"
+
+	"github.com/nodeserver/nodeserver/webapps"
+)
+
+// visit is the session source of one request.
+type visit struct {
+	node *node
+	ctx  context.Context //nolint:containedctx // the request's
+
+	mu      sync.Mutex
+	start   *state       // the user's session when the request came, or nil
+	sent    string       // the cookie that the user has
+	session *session     // nil until asked for
+	ended   []*session   // those the handler invalidated before
+	head    bool         // the answer's head has gone out, and with it the cookie
+	cookie  *http.Cookie // for the user; nil: his own is right
+}
+
+func newVisit(n *node, r *http.Request) *visit {
+	v := &visit{node: n, ctx: context.WithoutCancel(r.Context())}
+	for _, k := range r.CookiesNamed(cookieName) {
+		if st := n.find(k.Value); st != nil && v.start == nil {
+			v.start, v.sent = st, k.Value
+		}
+	}
+	return v
+}
+
+// Session implements webapps.Source. After Invalidate there is none until one
+// is created anew.
+func (v *visit) Session(create bool) (webapps.Session, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.session != nil && v.session.ended() {
+		v.ended, v.session, v.start = append(v.ended, v.session), nil, nil
+	}
+	if v.session == nil && v.start != nil && !v.start.isDead() {
+		v.session = v.node.session(v.start)
+	}
+	if v.session == nil && create {
+		v.session = v.node.newSession()
+	}
+	if v.session == nil {
+		return nil, false
+	}
+	return v.session, true
+}
+
+func (v *visit) all() []*session {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.session == nil {
+		return v.ended
+	}
+	return append(slices.Clip(v.ended), v.session)
+}
+
+// commit commits what was written, and settles the cookie.
+func (v *visit) commit() {
+	for _, s := range v.all() {
+		_ = s.Commit(v.ctx) // of a session that was ended elsewhere the writes are void, the answer is not
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	k := &http.Cookie{Name: cookieName, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}
+	cookie, known := "", v.sent != ""
+	if v.session != nil {
+		cookie, known = v.session.cookie(), true
+	}
+	switch {
+	case !known && len(v.ended) == 0, v.session == nil && len(v.ended) == 0, cookie == v.sent:
+		return
+	case v.head:
+		v.node.t.Errorf("webappstest: app %s: the session was created, ended or given a new id after the first Flush: the user can't be told", v.node.app.Name)
+		return
+	case cookie == "":
+		k.MaxAge = -1
+	default:
+		k.Value = cookie
+	}
+	v.cookie, v.sent = k, cookie
+}
+
+// release lets go of what Update holds.
+func (v *visit) release() {
+	for _, s := range v.all() {
+		s.release()
+	}
+}
+
+// response commits at the first flush, as a node does.
+type response struct {
+	*httptest.ResponseRecorder
+	visit *visit
+}
+
+// Flush implements http.Flusher.
+func (w *response) Flush() {
+	if !w.visit.head {
+		w.visit.commit()
+		w.visit.head = true
+	}
+	w.ResponseRecorder.Flush()
+}
