@@ -375,6 +375,20 @@ func (c *Core) wakeAll(urgent bool) {
 	}
 }
 
+// linkLife is how long a link is kept to a member that is neither connected nor heard.
+const linkLife = time.Minute
+
+// forgetSilent drops the link to a member that was heard and never connected:
+// nobody may say of such a one that it is gone.
+func (c *Core) forgetSilent(now time.Duration, l *link) {
+	l.mu.Lock()
+	silent := !l.up && now-l.seenAt > linkLife
+	l.mu.Unlock()
+	if silent {
+		c.Gone(now, l.id)
+	}
+}
+
 // isPast tells whether the life has ended, or is believed to have, and has not been
 // connected since.
 func (c *Core) isPast(id membership.ID) bool {

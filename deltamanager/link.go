@@ -15,9 +15,10 @@ import (
 type link struct {
 	id membership.ID
 
-	mu   sync.Mutex // guards all below
-	up   bool       // payloads can be sent
-	gone bool       // no longer among the core's links
+	mu     sync.Mutex    // guards all below
+	up     bool          // payloads can be sent
+	seenAt time.Duration // when it was connected or heard last
+	gone   bool          // no longer among the core's links
 
 	// Sending.
 	seq     uint64        // of the last frame; numbers are never used again, even by a later link
@@ -77,13 +78,13 @@ type mark struct {
 }
 
 func newLink(now time.Duration, id membership.ID, epoch, seq, head uint64) *link {
-	return &link{id: id, epoch: epoch, seq: seq, floor: seq + 1, cursor: head, start: head, acked: head, clean: now, ahead: map[uint64]uint64{}}
+	return &link{id: id, epoch: epoch, seq: seq, floor: seq + 1, cursor: head, start: head, acked: head, clean: now, seenAt: now, ahead: map[uint64]uint64{}}
 }
 
 // connected goes back to the first change that was not acknowledged: it may
 // have been lost with the old stream. Called with l.mu held.
 func (l *link) connected(now time.Duration) {
-	l.up, l.heard = true, false
+	l.up, l.heard, l.seenAt = true, false, now
 	l.rewind()
 	l.beatDue, l.ackDue = true, true
 	l.behindAt = now
@@ -242,6 +243,7 @@ func (c *Core) admit(now time.Duration, l *link, f *frame) (fresh bool, late tim
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.heardAt = now
+	l.seenAt = now
 	late = l.lag.late(now, uint32(c.clock.physical(now)>>16), f.sentMS)
 	if f.epoch > l.theirEpoch {
 		l.theirEpoch = f.epoch

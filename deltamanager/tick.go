@@ -17,6 +17,7 @@ func (c *Core) Tick(now time.Duration) {
 			c.group.Wake(l.id, false, false)
 		}
 		c.stepRepair(now, l)
+		c.forgetSilent(now, l)
 	}
 	c.retouch()
 	c.sweep(now)

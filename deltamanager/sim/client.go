@@ -463,7 +463,12 @@ func (w *world) intrude(c *client) {
 		d := c.dead[w.rnd.IntN(len(c.dead))]
 		v := &visit{c: c, op: c.op}
 		w.deliverTo(v, d.at.node, func() {
-			if _, _, found := v.l.core.Open(v.l.now(), d.tag); found && v.l == d.at {
+			ref, _, found := v.l.core.Open(v.l.now(), d.tag)
+			if found {
+				v.ref = ref
+				w.obs.touched(v, false)
+			}
+			if found && v.l == d.at {
 				w.obs.broken("I2", &d.key, "%v shows a session under an id that was given up there", v.l.id)
 			}
 			w.answer(v, func() { w.answered(v) })
