@@ -3,6 +3,7 @@ package channel
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nodeserver/nodeserver/membership"
 )
@@ -66,7 +67,8 @@ type StrayError struct {
 
 // Error says what differs, and the cure.
 func (e *StrayError) Error() string {
-	return fmt.Sprintf("the node at %s is of another cluster, and no other was found: %v", e.Address, e.Err)
+	why := strings.TrimPrefix(e.Err.Error(), e.Address+": ")
+	return fmt.Sprintf("the node at %s is of another cluster, and no other was found: %s", e.Address, why)
 }
 
 // Unwrap is what differs.

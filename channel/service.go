@@ -152,7 +152,7 @@ func (c *Channel) refused(h *Hello, p Peer, r *Refusal) {
 	if r.Reason == RefusedSelf || r.Reason == RefusedLeaving {
 		return
 	}
-	c.note("in/"+h.Self.Name, r.Text, "node refused", "node", h.Self.Name, "addr", p.Address, "err", r.Text)
+	c.note("in/"+h.Self.Name, r.Text, "node refused", "member", h.Self.Name, "addr", p.Address, "err", r.Text)
 }
 
 // Failed notes that somebody could not even connect.
