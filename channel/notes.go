@@ -3,6 +3,7 @@ package channel
 import (
 	"context"
 	"log/slog"
+	"strings"
 
 	"github.com/nodeserver/nodeserver/membership"
 )
@@ -21,6 +22,9 @@ func report(ch membership.Change) note {
 		n.args = append(n.args, "addr", ch.ChannelAddress, "http", ch.HTTPAddress)
 	case ch.State == membership.Suspect:
 		n.text, n.warn = "member suspect", true
+		n.args = append(n.args, "why", ch.Why)
+	case strings.HasPrefix(ch.Why, "left"):
+		n.text = "member left"
 		n.args = append(n.args, "why", ch.Why)
 	default:
 		n.text, n.warn = "member gone", true
