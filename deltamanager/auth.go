@@ -1,7 +1,6 @@
 package deltamanager
 
 import (
-	"bytes"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -86,7 +85,7 @@ func parseAuth(b []byte) (Auth, bool) {
 				a.MaxInactive = -1
 			}
 		default:
-			a.unknown = append(bytes.Clone(a.unknown), field...)
+			a.unknown = append(a.unknown, field...)
 		}
 	}
 	return a, tagged

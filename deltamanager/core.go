@@ -158,6 +158,7 @@ func (c *Core) rejoin(now time.Duration) {
 	for _, l := range *c.links.Load() {
 		l.mu.Lock()
 		l.repaired, l.repair, l.behindAt = 0, nil, now
+		l.distrust = true
 		l.mu.Unlock()
 	}
 }
@@ -375,6 +376,12 @@ func (c *Core) wakeAll(urgent bool) {
 	}
 }
 
+func (c *Core) remember(past pastLife) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.past = append(c.past[max(0, len(c.past)-maxPast+1):], past)
+}
+
 // linkLife is how long a link is kept to a member that is neither connected nor heard.
 const linkLife = time.Minute
 
@@ -552,6 +559,7 @@ func (c *Core) Gone(now time.Duration, id membership.ID) {
 	c.enter(now)
 	l := c.link(id)
 	if l == nil {
+		c.remember(c.recall(now, id)) // what it sent before its end may still come
 		return
 	}
 	c.deal.release(l)
@@ -561,8 +569,8 @@ func (c *Core) Gone(now time.Duration, id membership.ID) {
 	c.mu.Lock()
 	links := slices.DeleteFunc(slices.Clone(*c.links.Load()), func(o *link) bool { return o == l })
 	c.links.Store(&links)
-	c.past = append(c.past[max(0, len(c.past)-maxPast+1):], past)
 	c.mu.Unlock()
+	c.remember(past)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.up, l.gone = false, true

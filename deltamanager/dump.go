@@ -63,6 +63,19 @@ func (c *Core) Peek(now time.Duration, tag Tag) (Info, bool) {
 	return s.info(a), true
 }
 
+// StampOf is the stamp of a session's register, zero if there is none.
+func (c *Core) StampOf(k Key, name string) Stamp {
+	b := c.table.of(k)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s := b.sessions[k]; s != nil {
+		if i, ok := s.find(name); ok {
+			return s.regs[i].stamp
+		}
+	}
+	return Stamp{}
+}
+
 // Dead tells whether the session is known here to have been invalidated.
 func (c *Core) Dead(k Key) bool {
 	b := c.table.of(k)

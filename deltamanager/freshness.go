@@ -157,9 +157,10 @@ type owedReply struct {
 }
 
 const (
-	maxAsks    = 1024 // per member, both ways: beyond that questions are not asked, and not answered
-	askRate    = 1000 // questions a second for sessions that may not exist
-	askReserve = 1000
+	maxAsks      = 1024 // per member, both ways: beyond that questions are not asked, and not answered
+	frameReplies = 256  // answers in one frame
+	askRate      = 1000 // questions a second for sessions that may not exist
+	askReserve   = 1000
 )
 
 // Fresh asks for what is missing here before a request may see the session:
@@ -383,7 +384,7 @@ func (c *Core) appendAsks(now time.Duration, l *link, body []byte) []byte {
 		body = m.append(body)
 	}
 	l.unasked = 0
-	for len(l.replies) > 0 && len(body) < frameBytes {
+	for n := 0; n < frameReplies && len(l.replies) > 0 && len(body) < frameBytes; n++ {
 		body = c.appendReply(now, body, l.replies[0])
 		l.replies = l.replies[1:]
 	}

@@ -25,7 +25,7 @@ func (k Key) String() string { return hex.EncodeToString(k[:]) }
 func ParseKey(s string) (Key, error) {
 	var k Key
 	if len(s) != 2*len(k) {
-		return Key{}, fmt.Errorf("%q is not a session key: want 32 hex digits", s)
+		return Key{}, fmt.Errorf("session key of %d characters: want 32 hex digits", len(s))
 	}
 	if _, err := hex.Decode(k[:], []byte(s)); err != nil {
 		return Key{}, fmt.Errorf("%q is not a session key: want 32 hex digits", s)

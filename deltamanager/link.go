@@ -49,6 +49,7 @@ type link struct {
 	rootDiffer bool          // roots differed when the latest beat came
 
 	// Repair.
+	distrust bool   // beats may be old, held back by a pause: only an answer counts
 	repaired uint64 // theirEpoch when the last repair that was completed began
 	behindAt time.Duration
 	lookAt   time.Duration // last look at the roots
@@ -365,7 +366,7 @@ func (c *Core) applied(now time.Duration, l *link, f *frame, fresh bool) bool {
 		if mutate.Is(mutate.CompareCounts) {
 			l.rootDiffer = f.beat.sessions != uint64(c.table.count.Load())
 		}
-		if !l.rootDiffer && f.epoch == l.theirEpoch && f.floor <= l.next {
+		if !l.rootDiffer && !l.distrust && f.epoch == l.theirEpoch && f.floor <= l.next {
 			l.repaired = l.theirEpoch
 		}
 	}

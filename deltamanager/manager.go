@@ -55,7 +55,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		}
 		if r := m.Ready(); r != ready {
 			ready = r
-			m.log.Info("readiness changed", "ready", r, "sessions", m.table.count.Load())
+			m.log.Debug("readiness changed", "ready", r, "sessions", m.table.count.Load())
 		}
 	}
 }

@@ -232,6 +232,21 @@ func fields(b []byte, each func(num protowire.Number, v uint64, data []byte) err
 	return nil
 }
 
+// countFields counts how often a field occurs, as far as b can be read.
+func countFields(b []byte, field protowire.Number) (n int) {
+	for len(b) > 0 {
+		num, _, size := protowire.ConsumeField(b)
+		if size < 0 {
+			return n
+		}
+		if num == field {
+			n++
+		}
+		b = b[size:]
+	}
+	return n
+}
+
 func parseFrame(b []byte) (frame, error) {
 	var f frame
 	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
@@ -253,20 +268,38 @@ func parseFrame(b []byte) (frame, error) {
 		case 8:
 			f.ackNow = v != 0
 		case 9:
-			f.beat = new(beat)
+			if f.beat == nil {
+				f.beat = new(beat)
+			}
 			return f.beat.parse(data)
 		case 10:
-			f.deltas = append(f.deltas, data)
+			return appendRaw(&f.deltas, data)
 		case 11:
+			if len(data) <= len(Key{}) || len(f.asks) >= maxAsks {
+				return fmt.Errorf("%w: question", errWire)
+			}
 			f.asks = append(f.asks, askMessage{})
 			return f.asks[len(f.asks)-1].parse(data)
 		case 12:
+			if len(f.replies) >= frameReplies {
+				return fmt.Errorf("%w: over %d answers", errWire, frameReplies)
+			}
 			f.replies = append(f.replies, replyMessage{})
 			return f.replies[len(f.replies)-1].parse(data)
 		}
 		return nil
 	})
 	return f, err
+}
+
+// appendRaw takes note of an encoded delta. Those too short to hold a key are
+// refused, so that a message can't ask for much more memory than it has bytes.
+func appendRaw(deltas *[][]byte, data []byte) error {
+	if len(data) <= len(Key{}) {
+		return fmt.Errorf("%w: delta of %d bytes", errWire, len(data))
+	}
+	*deltas = append(*deltas, data)
+	return nil
 }
 
 func (p *beat) parse(b []byte) error {
@@ -334,6 +367,7 @@ func parseDelta(b []byte, boot uint64) (delta, error) {
 	var d delta
 	var common uint64
 	var has bool
+	d.regs = make([]register, 0, min(countFields(b, 3), MaxNames+1))
 	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
 		switch num {
 		case 1:
@@ -465,7 +499,13 @@ func (m *repairMessage) append(b []byte) []byte {
 
 func parseRepair(b []byte) (repairMessage, error) {
 	var m repairMessage
+	parts := 0
 	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
+		if num >= 3 && num <= 6 {
+			if parts++; parts > 1 {
+				return fmt.Errorf("%w: two parts in one", errWire)
+			}
+		}
 		switch num {
 		case 1:
 			m.clock = v
@@ -544,7 +584,7 @@ func (r *fetchRequest) parse(b []byte) error {
 		case 2:
 			for len(data) > 0 {
 				v, n := protowire.ConsumeVarint(data)
-				if n < 0 || v >= Buckets || len(r.buckets) >= Buckets {
+				if n < 0 || v >= Buckets || len(r.buckets) >= maxFetch {
 					return fmt.Errorf("%w: bucket list", errWire)
 				}
 				r.buckets = append(r.buckets, int(v))
@@ -569,7 +609,7 @@ func (r *sessionsReply) parse(b []byte) error {
 		case 1:
 			r.request = v
 		case 2:
-			r.deltas = append(r.deltas, data)
+			return appendRaw(&r.deltas, data)
 		case 3:
 			r.wants = data
 			return checkKeys(data)

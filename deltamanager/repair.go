@@ -42,6 +42,7 @@ const (
 	maxPending = 8
 	groupSize  = 64       // buckets in one fetch
 	groupBytes = 32 << 10 // listing in one fetch
+	maxFetch   = 256      // buckets in a fetch that is answered
 )
 
 // deal shares out the buckets among the donors of a joining node.
@@ -182,7 +183,7 @@ func (c *Core) settleRepair(l *link) {
 		r.dealt, r.compare = false, true
 		return
 	}
-	l.repaired, l.repair = r.epoch, nil
+	l.repaired, l.repair, l.distrust = r.epoch, nil, false
 	c.stats.repairs.Add(1)
 }
 

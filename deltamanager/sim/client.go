@@ -186,6 +186,7 @@ func (w *world) deliverTo(v *visit, n *node, do func()) {
 				return
 			}
 			v.l = l
+			w.obs.served(l)
 			do()
 		}
 		if l.paused && w.chance(0.5) {

@@ -149,6 +149,7 @@ func (w *world) check() {
 		w.checkSession(k, state[k])
 	}
 	w.checkCalm()
+	w.checkAcked()
 }
 
 // checkSame compares values, not digests.
@@ -162,6 +163,31 @@ func (w *world) checkSame() {
 			}
 		}
 	}
+}
+
+// checkAcked checks that nothing waits to be acknowledged for ever.
+func (w *world) checkAcked() {
+	for range 2 {
+		late := w.unacked()
+		if late == "" {
+			return
+		}
+		w.runTo(w.now + 2500*time.Millisecond)
+	}
+	if late := w.unacked(); late != "" {
+		w.obs.broken("I10", nil, "changes wait for ever to be acknowledged: %s", late)
+	}
+}
+
+func (w *world) unacked() string {
+	for _, n := range w.nodes {
+		for _, s := range n.life.core.Stats().Links {
+			if s.Queue > 0 {
+				return fmt.Sprintf("%d of %v at %v", s.Queue, s.ID, n.life.id)
+			}
+		}
+	}
+	return ""
 }
 
 // expiring tells whether a session is about to expire here or there.

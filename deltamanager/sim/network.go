@@ -20,7 +20,8 @@ type conn struct {
 	from, to *life
 	up       bool
 	known    bool // the member is told to the core: Connected, and not Gone since
-	gen      int  // counts breaks; what was sent before is lost
+	upAt     time.Duration
+	gen      int // counts breaks; what was sent before is lost
 	lanes    [2]lane
 	stalled  []func() // held by a cut
 }
@@ -84,7 +85,7 @@ func (n *network) dial(w *world, from, to *life) {
 		c = &conn{from: from, to: to}
 		from.conns[to.node.index] = c
 	}
-	c.up, c.known, c.stalled = true, true, nil
+	c.up, c.known, c.stalled, c.upAt = true, true, nil, w.now
 	c.gen++
 	c.lanes = [2]lane{}
 	w.call(from, func() { from.core.Connected(from.now(), to.id) })

@@ -40,6 +40,7 @@ type login struct {
 
 // written is a commit that a node accepted, and who is known to hold it.
 type written struct {
+	key     deltamanager.Key
 	names   []string
 	stamp   deltamanager.Stamp
 	value   string
@@ -152,7 +153,7 @@ func (o *observer) committed(v *visit, tx deltamanager.Tx, r deltamanager.Receip
 	if r.Stamp == (deltamanager.Stamp{}) {
 		return nil
 	}
-	wr := &written{stamp: r.Stamp, at: o.w.now, by: v.l}
+	wr := &written{key: k, stamp: r.Stamp, at: o.w.now, by: v.l}
 	if tx.Auth != nil {
 		wr.names = append(wr.names, "")
 	}
@@ -172,6 +173,52 @@ func (o *observer) confirmed(wr *written, wt *deltamanager.Waiter) {
 		for _, l := range o.lives {
 			if l.id == id {
 				wr.holders = append(wr.holders, l)
+				o.holds(l, wr)
+			}
+		}
+	}
+}
+
+// holds checks that a member has what it is said to have.
+func (o *observer) holds(l *life, wr *written) {
+	if !l.alive || l.core.Dead(wr.key) || o.idle(wr.key) {
+		return
+	}
+	for _, name := range wr.names {
+		if l.core.StampOf(wr.key, name).Less(wr.stamp) {
+			o.broken("I8", &wr.key, "%v is said to have applied a write of %q by %v, and has not", l.id, name, wr.by.id)
+		}
+	}
+}
+
+// idle tells whether a session may have expired somewhere.
+func (o *observer) idle(k deltamanager.Key) bool {
+	u := o.uses[k]
+	return o.w.mix.LongSplits || o.w.now-u.created > o.w.mix.Lifetime-2*time.Second || o.w.mix.MaxInactive < 10*time.Second
+}
+
+// served checks a node when it serves a request: it has noticed if it was
+// paused; and when it does so for the first time, it has what the others have.
+func (o *observer) served(l *life) {
+	if l.core.Stats().Pauses < l.longPauses {
+		o.broken("I10", nil, "%v serves without having noticed a pause", l.id)
+	}
+	if l.served {
+		return
+	}
+	l.served = true
+	for i, c := range l.conns {
+		if c == nil || !c.up || c.upAt > l.born+900*time.Millisecond || c.gen != 1 || !c.to.alive || c.to.conns[l.node.index] == nil || !c.to.conns[l.node.index].up || o.w.nodes[i].life != c.to {
+			continue
+		}
+		for _, d := range c.to.core.Dump(c.to.now()) {
+			u := o.uses[d.Key]
+			if u == nil || o.w.now-u.created < 5*time.Second || o.w.now-u.latest > o.w.mix.MaxInactive-2*time.Second || o.idle(d.Key) || l.core.Dead(d.Key) {
+				continue
+			}
+			if l.core.StampOf(d.Key, "") == (deltamanager.Stamp{}) {
+				o.broken("I10", &d.Key, "%v serves without a session that %v has", l.id, c.to.id)
+				return
 			}
 		}
 	}
@@ -216,7 +263,20 @@ func (o *observer) gone(v *visit) {
 	c := v.c
 	k := c.key
 	o.w.tellOf(k, "client %d is told by %v that it has no session, stale %v", c.id, v.l.id, v.stale)
-	if c.doubt || v.stale || o.ended[k] != nil || o.w.mix.Hostile {
+	if c.doubt || v.stale || o.ended[k] != nil {
+		return
+	}
+	if !o.idle(k) && o.w.now-c.used < o.w.mix.MaxInactive-2*time.Second {
+		for _, t := range v.tokens {
+			for _, wr := range o.writes[k] {
+				if wr.stamp.Boot == t.Stamp.Boot && wr.stamp.Clock <= t.Stamp.Clock && wr.at > c.used-tokenLife {
+					o.broken("I4", &k, "%v does not know a session in which its user has seen a write by %v", v.l.id, wr.by.id)
+					return
+				}
+			}
+		}
+	}
+	if o.w.mix.Hostile {
 		return
 	}
 	if o.w.now-c.used > o.w.mix.MaxInactive-500*time.Millisecond || o.w.now-o.uses[k].created > o.w.mix.Lifetime-500*time.Millisecond {

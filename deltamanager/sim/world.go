@@ -68,18 +68,21 @@ type node struct {
 
 // life is a process from start to crash.
 type life struct {
-	w       *world
-	node    *node
-	id      membership.ID
-	core    *deltamanager.Core
-	born    time.Duration
-	alive   bool
-	paused  bool
-	waking  bool // was paused; what was held is being delivered
-	woke    time.Duration
-	held    []func()
-	conns   []*conn // to the other nodes, by index; nil: never connected
-	settled bool
+	w          *world
+	node       *node
+	id         membership.ID
+	core       *deltamanager.Core
+	born       time.Duration
+	alive      bool
+	paused     bool
+	waking     bool // was paused; what was held is being delivered
+	slept      time.Duration
+	woke       time.Duration
+	held       []func()
+	conns      []*conn // to the other nodes, by index; nil: never connected
+	settled    bool
+	served     bool  // a request
+	longPauses int64 // that must have been noticed
 }
 
 // base is the wall clock when every history begins.
@@ -206,7 +209,7 @@ func (w *world) kill(l *life, why string) {
 }
 
 func (w *world) pause(l *life, d time.Duration) {
-	l.paused = true
+	l.paused, l.slept = true, w.now
 	w.tell("%v is paused for %v", l.id, d)
 	w.after(d, func() { w.resume(l) })
 }
@@ -218,8 +221,14 @@ func (w *world) resume(l *life) {
 	}
 	w.tell("%v runs again", l.id)
 	l.paused, l.waking, l.woke = false, true, w.now
+	if w.now-l.slept > noticed && w.now-l.born > noticed {
+		l.longPauses++
+	}
 	w.after(w.between(0, 2*time.Millisecond), func() { w.drain(l) })
 }
+
+// noticed is how long a pause must be to be noticed.
+const noticed = 2 * time.Second
 
 func (w *world) drain(l *life) {
 	for range 8 {

@@ -1,0 +1,318 @@
+package deltamanager
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	sessionv1 "github.com/nodeserver/nodeserver/proto/session/v1"
+)
+
+// The hand-written codec says what the generated one says: messages of random
+// content go through both, both ways.
+
+const testBoot = 77
+
+func randomDelta(r *rand.Rand) delta {
+	d := delta{key: randomKey(r), idle: time.Duration(r.IntN(1e6)) * time.Millisecond, age: time.Duration(r.IntN(1e6)) * time.Millisecond}
+	switch r.IntN(5) {
+	case 0:
+		d.dead = true
+		return d
+	case 1:
+		d.expired = true
+		return d
+	case 2:
+		d.full = true
+	}
+	for i := range r.IntN(4) {
+		reg := register{name: []string{"", "n", "name", "föö"}[i], stamp: Stamp{uint64(1 + r.IntN(3)), testBoot}}
+		if r.IntN(3) == 0 {
+			reg.stamp.Boot = 1 + r.Uint64N(9)
+		}
+		if r.IntN(4) > 0 {
+			reg.value = make([]byte, r.IntN(20))
+			for j := range reg.value {
+				reg.value[j] = byte(r.Uint32())
+			}
+		}
+		d.regs = append(d.regs, reg)
+	}
+	return d
+}
+
+func randomKey(r *rand.Rand) (k Key) {
+	for i := range k {
+		k[i] = byte(r.Uint32())
+	}
+	return k
+}
+
+// generated is the delta as the generated code has it.
+func (d *delta) generated() *sessionv1.Delta {
+	m := &sessionv1.Delta{
+		Key: d.key[:], Clock: d.clock(), IdleMs: millis(d.idle), AgeMs: millis(d.age), Full: d.full, Dead: d.dead, Expired: d.expired,
+	}
+	for _, r := range d.regs {
+		g := &sessionv1.Register{Name: r.name, Value: r.value}
+		if r.stamp.Clock != d.clock() {
+			g.Clock = r.stamp.Clock
+		}
+		if r.stamp.Boot != testBoot {
+			g.Boot = r.stamp.Boot
+		}
+		m.Registers = append(m.Registers, g)
+	}
+	return m
+}
+
+func sameDelta(a, b delta) bool {
+	return a.key == b.key && a.idle == b.idle && a.age == b.age && a.full == b.full && a.dead == b.dead && a.expired == b.expired &&
+		slices.EqualFunc(a.regs, b.regs, func(x, y register) bool {
+			return x.name == y.name && x.stamp == y.stamp && bytes.Equal(x.value, y.value) && (x.value == nil) == (y.value == nil)
+		})
+}
+
+func TestFramesAreWhatTheSchemaSays(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		f := frame{
+			seq: r.Uint64N(100), floor: r.Uint64N(100), ack: r.Uint64N(100), epoch: r.Uint64N(3), clock: r.Uint64N(1 << 40),
+			covers: r.Uint64N(2), sentMS: r.Uint32(), ackNow: r.IntN(2) == 0,
+		}
+		if r.IntN(2) == 0 {
+			f.beat = &beat{root: r.Uint64(), joining: r.IntN(2) == 0, repairing: r.IntN(2) == 0, sessions: r.Uint64N(1e6), repaired: r.Uint64N(3)}
+		}
+		want := &sessionv1.Frame{
+			Seq: f.seq, Floor: f.floor, Ack: f.ack, Epoch: f.epoch, Clock: f.clock, Covers: f.covers, SentMs: f.sentMS, AckNow: f.ackNow,
+		}
+		if f.beat != nil {
+			want.Beat = &sessionv1.Beat{Root: f.beat.root, Joining: f.beat.joining, Repairing: f.beat.repairing, Sessions: f.beat.sessions, Repaired: f.beat.repaired}
+		}
+		wire := f.appendHeader(nil)
+		deltas := make([]delta, r.IntN(3))
+		for i := range deltas {
+			deltas[i] = randomDelta(r)
+			before := len(wire)
+			wire = appendDelta(wire, 10, &deltas[i], testBoot)
+			if got := len(wire) - before; got > 3+deltas[i].size(testBoot)+4 {
+				t.Fatalf("size says %d, encoded %d", deltas[i].size(testBoot), got)
+			}
+			want.Deltas = append(want.Deltas, deltas[i].generated())
+		}
+		ask := askMessage{request: 1 + r.Uint64N(9), key: randomKey(r)}
+		wire = ask.append(wire)
+		want.Asks = append(want.Asks, &sessionv1.Ask{Request: ask.request, Key: ask.key[:]})
+		answer := randomDelta(r)
+		reply := replyMessage{request: 3, encoded: appendDelta(nil, 2, &answer, testBoot)}
+		wire = reply.append(wire)
+		want.Replies = append(want.Replies, &sessionv1.Reply{Request: 3, Delta: answer.generated()})
+
+		var got sessionv1.Frame
+		if err := proto.Unmarshal(wire, &got); err != nil {
+			t.Fatal(err)
+		}
+		if !proto.Equal(&got, want) {
+			t.Fatalf("the generated code reads\n%v, want\n%v", &got, want)
+		}
+		wire, err := proto.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, err := parseFrame(wire)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkFrame(t, read, f, append(deltas, answer), ask)
+	}
+}
+
+func checkFrame(t *testing.T, read, f frame, deltas []delta, ask askMessage) {
+	t.Helper()
+	if read.seq != f.seq || read.floor != f.floor || read.ack != f.ack || read.epoch != f.epoch || read.clock != f.clock ||
+		read.covers != f.covers || read.sentMS != f.sentMS || read.ackNow != f.ackNow || (read.beat == nil) != (f.beat == nil) || f.beat != nil && *read.beat != *f.beat {
+		t.Fatalf("read %+v, want %+v", read, f)
+	}
+	raws := append(slices.Clone(read.deltas), read.replies[0].delta)
+	for i, raw := range raws {
+		d, err := parseDelta(raw, testBoot)
+		if err != nil || !sameDelta(d, deltas[i]) {
+			t.Fatalf("read %+v, %v, want %+v", d, err, deltas[i])
+		}
+	}
+	if read.asks[0] != ask || read.replies[0].request != 3 {
+		t.Fatalf("read %+v %+v", read.asks[0], read.replies[0])
+	}
+}
+
+func TestRepairMessagesAreWhatTheSchemaSays(t *testing.T) {
+	set := bucketSet{}
+	set.add(3)
+	set.add(4095)
+	sums := make([]byte, 16)
+	listing := appendListing(nil, Key{1}, 9)
+	d := randomDelta(rand.New(rand.NewPCG(3, 4)))
+	for _, c := range []struct {
+		ours repairMessage
+		want *sessionv1.Repair
+	}{
+		{repairMessage{compare: &compareRequest{7, sums, set.bytes()}},
+			&sessionv1.Repair{Message: &sessionv1.Repair_Compare{Compare: &sessionv1.Compare{Request: 7, Sums: sums, Buckets: set.bytes()}}}},
+		{repairMessage{differ: &differReply{7, set.bytes(), 5}},
+			&sessionv1.Repair{Message: &sessionv1.Repair_Differ{Differ: &sessionv1.Differ{Request: 7, Buckets: set.bytes(), Epoch: 5}}}},
+		{repairMessage{fetch: &fetchRequest{7, []int{1, 4000}, listing, make([]byte, 32)}},
+			&sessionv1.Repair{Message: &sessionv1.Repair_Fetch{Fetch: &sessionv1.Fetch{Request: 7, Buckets: []uint32{1, 4000}, Listing: listing, Keys: make([]byte, 32)}}}},
+		{repairMessage{sessions: &sessionsReply{request: 7, encoded: appendDelta(nil, 2, &d, testBoot), wants: make([]byte, 16), done: 3}},
+			&sessionv1.Repair{Message: &sessionv1.Repair_Sessions{Sessions: &sessionv1.Sessions{Request: 7, Deltas: []*sessionv1.Delta{d.generated()}, Wants: make([]byte, 16), Done: 3}}}},
+	} {
+		c.ours.clock, c.want.Clock = 1<<40, 1<<40
+		c.ours.sentMS, c.want.SentMs = 12, 12
+		var got sessionv1.Repair
+		if err := proto.Unmarshal(c.ours.append(nil), &got); err != nil {
+			t.Fatal(err)
+		}
+		if !proto.Equal(&got, c.want) {
+			t.Errorf("the generated code reads\n%v, want\n%v", &got, c.want)
+		}
+		wire, err := proto.MarshalOptions{Deterministic: true}.Marshal(c.want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, err := parseRepair(wire)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.ours.sessions != nil {
+			read.sessions.encoded, read.sessions.deltas = c.ours.sessions.encoded, nil
+		}
+		if again := read.append(nil); !bytes.Equal(again, c.ours.append(nil)) {
+			t.Errorf("read and written again it differs:\n%x\n%x", again, c.ours.append(nil))
+		}
+	}
+}
+
+func TestAuthIsWhatTheSchemaSays(t *testing.T) {
+	for _, a := range []Auth{
+		{Tag: Tag{1, 2}},
+		{Tag: Tag{9}, Principal: "ann", MaxInactive: 5 * time.Minute},
+		{Tag: Tag{9}, MaxInactive: -1},
+	} {
+		var got sessionv1.Auth
+		if err := proto.Unmarshal(a.append(nil), &got); err != nil {
+			t.Fatal(err)
+		}
+		ms := a.MaxInactive.Milliseconds()
+		if a.MaxInactive < 0 {
+			ms = -1
+		}
+		if !bytes.Equal(got.GetTag(), a.Tag[:]) || got.GetPrincipal() != a.Principal || got.GetMaxInactiveMs() != ms {
+			t.Errorf("the generated code reads %v from %+v", &got, a)
+		}
+		wire, err := proto.Marshal(&got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if read, ok := parseAuth(wire); !ok || read.Tag != a.Tag || read.Principal != a.Principal || read.MaxInactive != a.MaxInactive {
+			t.Errorf("read %+v %v, want %+v", read, ok, a)
+		}
+	}
+	newer := append(Auth{Tag: Tag{1}}.append(nil), 0xa2, 0x06, 1, 'x') // field 100: "x"
+	a, ok := parseAuth(newer)
+	if !ok || !bytes.Equal(a.append(nil), newer) {
+		t.Errorf("a newer version's field is not passed on: %x, want %x", a.append(nil), newer)
+	}
+}
+
+// survives runs a decoder on what anybody might send: it must not panic, nor
+// allocate more than a fixed amount beside a few times the input.
+func survives(t *testing.T, input []byte, decode func()) {
+	t.Helper()
+	const per, fixed = 8, 64 << 10
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	decode()
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > uint64(per*len(input)+fixed) {
+		t.Errorf("%d bytes of input took %d bytes of memory", len(input), got)
+	}
+}
+
+func wireSeeds(f *testing.F) {
+	f.Helper()
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 8 {
+		d := randomDelta(r)
+		h := frame{seq: 1, epoch: 1, clock: 1 << 40, beat: &beat{root: 4}}
+		f.Add(appendDelta(h.appendHeader(nil), 10, &d, testBoot))
+		m := repairMessage{sessions: &sessionsReply{request: 1, encoded: appendDelta(nil, 2, &d, testBoot)}}
+		f.Add(m.append(nil))
+	}
+	f.Add(bytes.Repeat([]byte{0x52, 0}, 5000))
+	f.Add(bytes.Repeat([]byte{0x1a, 0}, 5000))
+	f.Add(bytes.Repeat([]byte{0x5a, 2, 8, 1}, 3000))
+	f.Add(bytes.Repeat([]byte{0x62, 2, 8, 1}, 3000))
+	q := repairMessage{fetch: &fetchRequest{1, []int{1}, appendListing(nil, Key{}, 1), make([]byte, 16)}}
+	f.Add(q.append(nil))
+	f.Add(Auth{Tag: Tag{1}, Principal: "a"}.append(nil))
+	f.Add(bytes.Repeat([]byte{0x20, 0}, 5000))
+}
+
+func FuzzFrame(f *testing.F) {
+	wireSeeds(f)
+	f.Fuzz(func(t *testing.T, b []byte) { survives(t, b, func() { _, _ = parseFrame(b) }) })
+}
+
+func FuzzDelta(f *testing.F) {
+	wireSeeds(f)
+	f.Fuzz(func(t *testing.T, b []byte) { survives(t, b, func() { _, _ = parseDelta(b, testBoot) }) })
+}
+
+func FuzzRepair(f *testing.F) {
+	wireSeeds(f)
+	f.Fuzz(func(t *testing.T, b []byte) { survives(t, b, func() { _, _ = parseRepair(b) }) })
+}
+
+func FuzzAuth(f *testing.F) {
+	wireSeeds(f)
+	f.Fuzz(func(t *testing.T, b []byte) { survives(t, b, func() { _, _ = parseAuth(b) }) })
+}
+
+// FuzzReceive gives a whole core what an authenticated member may send.
+func FuzzReceive(f *testing.F) {
+	wireSeeds(f)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c := newCluster(t, 2)
+		c.create(0, 1)
+		for _, bulk := range [...]bool{false, true} {
+			_ = c.cores[0].Receive(c.now, c.ids[1], bulk, b)
+			c.cores[0].Tick(c.now)
+			for range 20 {
+				if c.cores[0].Pull(c.now, c.ids[1], bulk) == nil {
+					break
+				}
+			}
+		}
+	})
+}
+
+func FuzzNames(f *testing.F) {
+	f.Add("n1", Token{"n1", Stamp{1, 2}}.String())
+	f.Add("", "zz")
+	f.Fuzz(func(t *testing.T, name, value string) {
+		survives(t, []byte(value), func() {
+			if tok, ok := ParseToken(name, value); ok && tok.String() != lower(value) {
+				t.Errorf("%q reads as %v", value, tok)
+			}
+			if k, err := ParseKey(value); err == nil && k.String() != lower(value) {
+				t.Errorf("%q reads as %v", value, k)
+			}
+		})
+	})
+}
+
+func lower(s string) string { return string(bytes.ToLower([]byte(s))) }
