@@ -46,6 +46,10 @@ type Cluster struct {
 	procs []*Process // of the nodes in their order, nil where not running
 	more  []*Process // what they need besides: Redis, the front door
 
+	// Idle is how many cores all processes use without load; whoever measured it
+	// says so here, and it goes with each Target.
+	Idle float64
+
 	node func(i int) (*Process, error) // starts one node
 	heap func(ctx context.Context, i int) (int64, error)
 }
@@ -118,7 +122,7 @@ func (c *Cluster) KillNode(i int) error { return c.procs[i].Kill() }
 
 // Target is what to drive: the nodes that were started.
 func (c *Cluster) Target() loadgen.Target {
-	t := loadgen.Target{PIDs: c.PIDs()}
+	t := loadgen.Target{PIDs: c.PIDs(), Idle: c.Idle}
 	for i, p := range c.procs {
 		if p != nil {
 			t.Nodes = append(t.Nodes, c.http(i))

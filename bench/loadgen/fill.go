@@ -38,7 +38,7 @@ func Fill(ctx context.Context, cfg FillConfig) (FillResult, error) {
 	}
 	all.Wait()
 	took := time.Since(start.at)
-	Idle(ctx, cfg.PIDs, 30*time.Second)
+	Idle(ctx, cfg.Target, 30*time.Second)
 	used := measure(cfg.PIDs).servers - start.servers
 	r := FillResult{Sessions: cfg.N, Errors: int(f.errors.Load()), Seconds: took.Seconds()}
 	r.CPU = float64(used.Microseconds()) / float64(max(cfg.N, 1))

@@ -15,6 +15,7 @@ type Target struct {
 	Base    string        // path before /inc and the others; "" means /bench
 	Timeout time.Duration // per request; 0 means 20 s
 	PIDs    []int         // of all server processes, whose CPU is counted
+	Idle    float64       // cores that they use when there is no load, as Cores says
 }
 
 func (t *Target) defaults() {
@@ -38,6 +39,7 @@ type LoadConfig struct {
 	Warm     time.Duration // before counting starts
 	Measure  time.Duration
 	Patience time.Duration // how long copies that differ may take to agree
+	Drain    time.Duration // how long to wait for the servers to be idle, at most; 0 means 15 s
 	Apart    bool          // the nodes share nothing: there are no copies to compare
 }
 
@@ -56,6 +58,7 @@ type LoadResult struct {
 	Cores     float64 `json:"server_cores"`  // that the servers used on average
 	Other     float64 `json:"other_cores"`   // that neither they nor this process used: noise
 	Drain     float64 `json:"drain_ms"`      // until the servers were idle
+	Idle      float64 `json:"idle_cores"`    // that they use without any load
 
 	Stale    int     `json:"stale"`
 	StalePct float64 `json:"stale_pct"`
@@ -76,6 +79,9 @@ const (
 func Load(ctx context.Context, cfg LoadConfig) (LoadResult, error) {
 	cfg.defaults()
 	cfg.Sessions = max(cfg.Sessions, 1)
+	if cfg.Drain == 0 {
+		cfg.Drain = 15 * time.Second
+	}
 	workers, err := newWorkers(ctx, &cfg)
 	if err != nil {
 		return LoadResult{}, err
@@ -92,10 +98,9 @@ func Load(ctx context.Context, cfg LoadConfig) (LoadResult, error) {
 	phase.Store(done)
 	all.Wait()
 	answered := measure(cfg.PIDs)
-	drain := Idle(ctx, cfg.PIDs, 15*time.Second)
+	Idle(ctx, cfg.Target, cfg.Drain)
 	r := total(workers)
-	r.Drain = ms(drain)
-	r.charge(start, answered, measure(cfg.PIDs))
+	r.charge(start, answered, measure(cfg.PIDs), cfg.Idle)
 	if cfg.Op == "inc" {
 		r.Copies = compare(ctx, cfg.Target, cfg.Patience, sessionsOf(workers))
 		if cfg.Apart {
@@ -105,14 +110,18 @@ func Load(ctx context.Context, cfg LoadConfig) (LoadResult, error) {
 	return r, context.Cause(ctx)
 }
 
-// charge shares the CPU out among the requests.
-func (r *LoadResult) charge(start, answered, idle usage) {
+// charge shares the CPU out among the requests. After the last answer only that
+// counts which is more than the servers use without any load.
+func (r *LoadResult) charge(start, answered, end usage, idle float64) {
 	took := answered.at.Sub(start.at).Seconds()
 	n := float64(max(r.Requests, 1))
 	us := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 / n }
 	r.RPS = float64(r.Requests) / took
-	r.CPU = us(idle.servers - start.servers)
 	r.CPUWindow = us(answered.servers - start.servers)
+	drain := end.at.Sub(answered.at)
+	later := end.servers - answered.servers - time.Duration(idle*float64(drain))
+	r.CPU = r.CPUWindow + us(max(0, later))
+	r.Drain, r.Idle = ms(drain), idle
 	r.ClientCPU = us(answered.own - start.own)
 	r.Cores = (answered.servers - start.servers).Seconds() / took
 	own := (answered.own - start.own) + (answered.servers - start.servers)
@@ -184,7 +193,7 @@ func newWorkers(ctx context.Context, cfg *LoadConfig) ([]*worker, error) {
 			return nil, fmt.Errorf("prepare sessions to read: %w", err)
 		}
 	}
-	Idle(ctx, cfg.PIDs, 5*time.Second)
+	Idle(ctx, cfg.Target, 5*time.Second)
 	return all, nil
 }
 

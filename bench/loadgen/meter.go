@@ -77,24 +77,30 @@ func machineCPU() time.Duration {
 	return busy
 }
 
-// Idle waits until the processes do next to nothing, or limit is over, and says
-// how long that took: what a server put off has been done then.
-func Idle(ctx context.Context, pids []int, limit time.Duration) time.Duration {
+// Idle waits until the servers do next to nothing, or limit is over: what they put
+// off has been done then.
+func Idle(ctx context.Context, t Target, limit time.Duration) {
 	const step = 100 * time.Millisecond
-	// CPU in a step, of all processes: some for what they do when idle.
-	quiet := time.Duration(5+len(pids)) * time.Millisecond
-	start, calm := time.Now(), 0
-	was := measure(pids)
-	for calm < 3 && time.Since(start) < limit && ctx.Err() == nil {
+	// CPU in a step, of all processes: somewhat more than what they use anyway.
+	quiet := time.Duration(5+len(t.PIDs))*time.Millisecond + time.Duration(1.5*t.Idle*float64(step))
+	was := measure(t.PIDs)
+	for start, calm := was.at, 0; calm < 3 && time.Since(start) < limit && ctx.Err() == nil; {
 		pause(ctx, step)
-		is := measure(pids)
+		is := measure(t.PIDs)
 		calm++
 		if is.servers-was.servers > quiet {
 			calm = 0
 		}
 		was = is
 	}
-	return time.Since(start)
+}
+
+// Cores is how many cores the processes use, measured for d.
+func Cores(ctx context.Context, pids []int, d time.Duration) float64 {
+	start := measure(pids)
+	pause(ctx, d)
+	end := measure(pids)
+	return (end.servers - start.servers).Seconds() / end.at.Sub(start.at).Seconds()
 }
 
 // pause waits for d, or until ctx ends.

@@ -243,6 +243,6 @@ func failover(f *record.File) string {
 
 func scale(f *record.File) string {
 	return plainTable(f, "scale", "`/inc`, sticky, 64 workers; work is the number of members",
-		[]string{"cpu_us", "rps", "p99_ms", "payload_member_bytes", "diverged_sessions"},
-		"CPU µs per request, all processes", "requests/s", "p99 ms", "payload to each member, B", "copies that differ")
+		[]string{"cpu_us", "rps", "p99_ms", "payload_member_bytes", "diverged_sessions", "idle_cores"},
+		"CPU µs per request, all processes", "requests/s", "p99 ms", "payload to each member, B", "copies that differ", "cores used without load")
 }

@@ -51,6 +51,7 @@ type options struct {
 	setup       bool
 	only        string
 	rounds      int
+	measured    time.Duration
 	skip        string
 	sizes       string
 	repo        string // folder of the repository
@@ -68,8 +69,10 @@ func parseFlags() (*options, error) {
 	flag.StringVar(&o.skip, "skip", "", "parts to leave out, of: table,memory,join,lag,failover,scale")
 	flag.StringVar(&o.sizes, "sizes", "", "numbers of sessions for memory and join, comma separated")
 	flag.IntVar(&o.rounds, "rounds", 0, "rounds of everything (default: 5 of the table)")
+	flag.DurationVar(&o.measured, "d", 0, "measured time of each run of the table (default: 1.5s, full: 2s)")
 	flag.StringVar(&o.repo, "repo", "..", "folder of the repository")
 	flag.StringVar(&o.results, "results", "", "file for the results (default: results/TIME-PROFILE.json)")
+	flag.DurationVar(&o.measured, "d", 0, "measured time of each run of the table (default: 1.5s, full: 2s)")
 	flag.StringVar(&o.report, "report", "", "make tables and plots from this file, measure nothing")
 	flag.BoolVar(&o.noDocs, "no-docs", false, "print the tables instead of changing docs/")
 	flag.Parse()
@@ -132,6 +135,9 @@ func (o *options) plan() (plan, error) {
 	}
 	if o.rounds > 0 {
 		p.rounds, p.extra, p.others = o.rounds, o.rounds, min(o.rounds, p.others)
+	}
+	if o.measured > 0 {
+		p.measure = o.measured
 	}
 	if o.sizes != "" {
 		p.sizes = nil

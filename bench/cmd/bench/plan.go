@@ -49,7 +49,7 @@ type plan struct {
 func quickPlan() plan {
 	return plan{
 		name: "quick", rounds: 5, extra: 3, others: 1,
-		warm: 200 * time.Millisecond, measure: 1500 * time.Millisecond, budget: 13 * time.Minute,
+		warm: 200 * time.Millisecond, measure: 1500 * time.Millisecond, budget: 14 * time.Minute,
 		kinds: []string{"plain", "scs-mem", "scs-redis", "gorilla-redis", "nats-kv", "tomcat-async", "tomcat-sync",
 			"nodeserver-async", "nodeserver-all", "nodeserver-nofresh", "nodeserver-tls"},
 		works:   []work{lead, {"inc", "random", 64, 0}},

@@ -80,7 +80,7 @@ func (r *runner) measure(ctx context.Context) error {
 		name string
 		do   func(context.Context)
 	}{
-		{"table", r.table}, {"lag", r.lag}, {"failover", r.failover}, {"scale", r.scale}, {"memory", r.memory}, {"join", r.join},
+		{"table", r.table}, {"lag", r.lag}, {"failover", r.failover}, {"memory", r.memory}, {"join", r.join}, {"scale", r.scale},
 	} {
 		if !r.skips(part.name) && ctx.Err() == nil {
 			say("== %s", part.name)
@@ -174,11 +174,12 @@ func (r *runner) fresh(ctx context.Context, id string, size, absent int) (*clust
 	if r.plan.name == "smoke" {
 		warm = min(warm, 2*time.Second)
 	}
-	_, err = loadgen.Load(ctx, loadgen.LoadConfig{Target: c.Target(), Op: op, Policy: policy, Workers: 32, Measure: warm})
+	_, err = loadgen.Load(ctx, loadgen.LoadConfig{Target: c.Target(), Op: op, Policy: policy, Workers: 32, Measure: warm, Drain: 3 * time.Second})
 	if err != nil {
 		c.Stop()
 		return nil, fmt.Errorf("warm up %s: %w", id, err)
 	}
+	c.Idle = loadgen.Cores(ctx, c.PIDs(), 500*time.Millisecond)
 	return c, nil
 }
 
