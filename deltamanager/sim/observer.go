@@ -207,6 +207,9 @@ func (o *observer) served(l *life) {
 		return
 	}
 	l.served = true
+	if o.w.network.cutAt > l.born-steadyTime {
+		return // others may know of sessions that have only just reached them
+	}
 	for i, c := range l.conns {
 		if c == nil || !c.up || c.upAt > l.born+900*time.Millisecond || c.gen != 1 || !c.to.alive || c.to.conns[l.node.index] == nil || !c.to.conns[l.node.index].up || o.w.nodes[i].life != c.to {
 			continue

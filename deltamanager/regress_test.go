@@ -1,0 +1,279 @@
+package deltamanager
+
+import (
+	"testing"
+	"time"
+)
+
+// What the simulator found and a small cluster shows as well. docs/RELIABILITY.md
+// has the list with the seeds.
+
+// drop loses what a core has to say to another.
+func (c *cluster) drop(i, j int) {
+	for _, bulk := range [...]bool{false, true} {
+		for c.cores[i].Pull(c.now, c.ids[j], bulk) != nil {
+		}
+	}
+}
+
+// gone breaks the link for good, as after a split longer than the failure detector waits.
+func (c *cluster) gone(i, j int) {
+	c.disconnect(i, j)
+	c.cores[i].Gone(c.now, c.ids[j])
+	c.cores[j].Gone(c.now, c.ids[i])
+}
+
+func (c *cluster) lastUse(i int, tag Tag) time.Duration {
+	c.t.Helper()
+	info, ok := c.cores[i].Peek(c.now, tag)
+	if !ok {
+		c.t.Fatalf("no session at %v", c.ids[i])
+	}
+	return info.LastAccess
+}
+
+func TestPartOfASessionIsNotTheWhole(t *testing.T) {
+	a, b := loneCore(), loneCore()
+	full := delta{key: Key{1}, full: true, regs: []register{{"", Stamp{1 << 20, 5}, Auth{Tag: Tag{1}}.append(nil)}}}
+	part := full
+	part.full = false
+	a.apply(time.Hour, &full, false)
+	if v := b.apply(time.Hour, &part, false); !v.missing {
+		t.Errorf("a session in part is not asked for")
+	}
+	if a.Digest() == b.Digest() {
+		t.Errorf("a session in part has the digest of the whole one")
+	}
+	if v := b.apply(time.Hour, &part, true); v.missing {
+		t.Errorf("two members that have it in part ask each other for ever")
+	}
+	if _, ok := b.Peek(time.Hour, Tag{1}); ok {
+		t.Errorf("a session in part is served")
+	}
+	b.apply(time.Hour, &full, true)
+	if a.Digest() != b.Digest() {
+		t.Errorf("made whole, it has another digest")
+	}
+	checkSums(t, b)
+}
+
+func TestDeltasSayHowOldTheSessionIs(t *testing.T) {
+	c := loneCore()
+	late := delta{key: Key{1}, age: 25 * time.Hour, regs: []register{{"a", Stamp{1 << 20, 5}, []byte("x")}}}
+	if v := c.apply(time.Hour, &late, false); v.missing || c.Stats().Sessions != 0 {
+		t.Errorf("a session beyond its lifetime came back")
+	}
+}
+
+func TestUsesBeforeAReconnectKeepTheirAge(t *testing.T) {
+	c := newCluster(t, 2)
+	c.run(time.Second)
+	c.create(0, 1)
+	c.run(time.Second)
+	c.write(0, tagOf(1), "n", "1")
+	used := c.now
+	c.drop(0, 1) // sent, and lost with the connection
+	c.disconnect(0, 1)
+	c.run(20 * time.Second)
+	c.connect(0, 1)
+	c.run(time.Second)
+	if got := c.lastUse(1, tagOf(1)); got > used+100*time.Millisecond {
+		t.Errorf("the other member takes the session for used %v later than it was", got-used)
+	}
+}
+
+func TestUsesDuringASplitAreToldAfterIt(t *testing.T) {
+	c := newCluster(t, 2)
+	c.run(time.Second)
+	c.create(0, 1)
+	c.run(time.Second)
+	c.gone(0, 1)
+	c.run(10 * time.Minute)
+	r, _, ok := c.cores[0].Open(c.now, tagOf(1))
+	if !ok {
+		t.Fatal("the session is lost")
+	}
+	if _, err := c.cores[0].Commit(c.now, r, Tx{}); err != nil {
+		t.Fatal(err)
+	}
+	used := c.now
+	c.run(time.Minute)
+	c.connect(0, 1)
+	c.run(2 * time.Second)
+	if got := c.lastUse(1, tagOf(1)); got < used-time.Second {
+		t.Errorf("the other member takes the session for used %v earlier than it was", used-got)
+	}
+}
+
+func TestLateFrameOfTheDeadMakesNoLink(t *testing.T) {
+	c := newCluster(t, 2)
+	c.run(time.Second)
+	c.create(1, 1)
+	late := c.cores[1].Pull(c.now, c.ids[0], false)
+	c.gone(0, 1)
+	if err := c.cores[0].Receive(c.now, c.ids[1], false, late); err != nil {
+		t.Fatal(err)
+	}
+	if links := c.cores[0].Stats().Links; len(links) != 0 {
+		t.Errorf("a dead member is linked: %v", links)
+	}
+	c.connect(0, 1)
+	c.run(time.Second)
+	c.wantSame()
+}
+
+func TestMemberNeverConnectedIsForgotten(t *testing.T) {
+	c := newCluster(t, 2)
+	c.run(time.Second)
+	lone := loneCore()
+	if err := lone.Receive(time.Second, c.ids[1], false, c.cores[1].Pull(c.now+time.Second, c.ids[0], false)); err != nil {
+		t.Fatal(err)
+	}
+	for now := time.Second; now < 2*linkLife; now += time.Second {
+		lone.Tick(now)
+	}
+	if links := lone.Stats().Links; len(links) != 0 {
+		t.Errorf("a silent member is linked for ever: %v", links)
+	}
+}
+
+func TestFlushedIsNotWhatWasLeftOut(t *testing.T) {
+	c := newCluster(t, 2)
+	c.run(time.Second)
+	if !c.cores[0].Flushed() {
+		t.Errorf("an idle node is not flushed")
+	}
+	c.disconnect(0, 1)
+	for n := range 3000 { // more than the log holds
+		c.create(0, n)
+	}
+	c.cores[0].Connected(c.now, c.ids[1])
+	c.drop(0, 1) // the overflow shows here
+	if c.cores[0].Flushed() {
+		t.Errorf("flushed, though changes were left out and not repaired")
+	}
+	c.connect(0, 1)
+	c.run(3 * time.Second)
+	if !c.cores[0].Flushed() {
+		t.Errorf("not flushed after repair")
+	}
+	c.wantSame()
+}
+
+func TestPauseIsRepairedByAnswersNotByOldBeats(t *testing.T) {
+	c := newCluster(t, 2)
+	c.run(time.Second)
+	c.create(0, 1)
+	c.run(time.Second)
+	old := c.cores[0].Pull(c.now+time.Second, c.ids[1], false) // a beat, held back
+	c.now += 5 * time.Second                                   // node 1 did not run meanwhile
+	if c.cores[1].Enter(c.now) {
+		t.Errorf("a pause was not noticed")
+	}
+	if err := c.cores[1].Receive(c.now, c.ids[0], false, old); err != nil {
+		t.Fatal(err)
+	}
+	c.cores[1].Tick(c.now)
+	if c.cores[1].Ready() {
+		t.Errorf("a beat from before the end of the pause made the node ready")
+	}
+	c.run(2 * time.Second)
+	c.wantSame()
+}
+
+func TestLoginOvertakesABacklog(t *testing.T) {
+	c := newCluster(t, 2)
+	c.run(time.Second)
+	for n := range 600 {
+		c.create(0, n)
+	}
+	r, _, _ := c.cores[0].Open(c.now, tagOf(1))
+	if _, err := c.cores[0].Commit(c.now, r, Tx{Invalidate: true}); err != nil {
+		t.Fatal(err)
+	}
+	p := c.cores[0].Pull(c.now, c.ids[1], true)
+	if p == nil {
+		t.Fatal("nothing was sent ahead of the backlog")
+	}
+	if err := c.cores[1].Receive(c.now, c.ids[0], true, p); err != nil {
+		t.Fatal(err)
+	}
+	if !c.cores[1].Dead(r.Key()) {
+		t.Errorf("the logout has not arrived")
+	}
+}
+
+func TestUserReadsWhatHeWroteElsewhere(t *testing.T) {
+	c := newCluster(t, 3)
+	for _, core := range c.cores {
+		core.cfg.FreshnessWait = 50 * time.Millisecond
+	}
+	c.run(time.Second)
+	c.create(0, 1)
+	c.run(time.Second)
+	c.write(0, tagOf(1), "n", "1")
+	r, _, _ := c.cores[0].Open(c.now, tagOf(1))
+	tokens := r.Tokens(c.now, nil)
+	if len(tokens) != 1 || tokens[0].Name != "n1" {
+		t.Fatalf("tokens %v", tokens)
+	}
+	if again := r.Tokens(c.now, tokens); len(again) != 0 {
+		t.Errorf("what the user came with is set again: %v", again)
+	}
+	q := c.cores[1].Fresh(c.now, tagOf(1), tokens)
+	if q == nil || isDone(q) {
+		t.Fatal("the other node does not ask for what it lacks")
+	}
+	c.exchange(1, 0)
+	c.exchange(0, 1)
+	if !isDone(q) || c.cores[1].Close(q) || c.read(1, tagOf(1), "n") != "1" {
+		t.Errorf("the other node does not show the write")
+	}
+	other, _, _ := c.cores[1].Open(c.now, tagOf(1))
+	if seen := other.Tokens(c.now, nil); len(seen) != 1 || seen[0].Name != "n1.n2" || seen[0].Stamp != tokens[0].Stamp {
+		t.Errorf("what n2 shows of n1's writes is told as %v", seen)
+	}
+	c.run(time.Second)
+	if q := c.cores[2].Fresh(c.now, tagOf(1), tokens); q != nil {
+		t.Errorf("a node that has the write asks for it")
+	}
+	c.gone(2, 0)
+	q = c.cores[2].Fresh(c.now, tagOf(1), tokens)
+	c.exchange(2, 1)
+	c.exchange(1, 2)
+	if q == nil || !isDone(q) || !c.cores[2].Close(q) {
+		t.Errorf("a node that can't reach the origin does not say so")
+	}
+	q = c.cores[2].Fresh(c.now, Tag{9}, nil)
+	if q != nil {
+		t.Errorf("an unknown id without a token was asked for while nothing is missing")
+	}
+	q = c.cores[2].Fresh(c.now, Tag{9}, tokens)
+	c.disconnect(2, 1)
+	if q == nil || !isDone(q) || !c.cores[2].Close(q) {
+		t.Errorf("a question to a member that has gone is not answered")
+	}
+}
+
+func isDone(q *Query) bool {
+	select {
+	case <-q.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+func TestQuestionsForUnknownIDsAreBounded(t *testing.T) {
+	c := newCluster(t, 2)
+	c.cores[0].cfg.FreshnessWait = 50 * time.Millisecond
+	c.run(time.Second)
+	asked := c.cores[0].Stats().Asks
+	for n := range 3 * askReserve {
+		q := c.cores[0].Fresh(c.now, Tag{1, byte(n), byte(n >> 8)}, []Token{{"x", Stamp{1, 9}}})
+		c.cores[0].Close(q)
+	}
+	if got := c.cores[0].Stats().Asks - asked; got > askReserve {
+		t.Errorf("%d questions were asked at once", got)
+	}
+}
