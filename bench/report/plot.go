@@ -67,14 +67,28 @@ func bars(path, heading string, f *record.File, work, value string) error {
 	p := plot.New()
 	p.Title.Text = heading
 	p.X.Min = 0
+	p.X.Tick.Marker = plot.TickerFunc(ticks)
+	grid := plotter.NewGrid()
+	grid.Horizontal.Width = 0
+	p.Add(grid)
 	for i, s := range spreads {
 		if err := bar(p, i, s, isOurs[i]); err != nil {
 			return err
 		}
 	}
 	p.NominalY(names...)
-	p.Add(plotter.NewGrid())
 	return save(p, path, 8*vg.Inch, vg.Length(len(names))*0.32*vg.Inch+vg.Inch)
+}
+
+// ticks are the usual ones with numbers as short as in the tables.
+func ticks(least, most float64) []plot.Tick {
+	list := plot.DefaultTicks{}.Ticks(least, most)
+	for i, t := range list {
+		if t.Label != "" {
+			list[i].Label = number(t.Value)
+		}
+	}
+	return list
 }
 
 func bar(p *plot.Plot, at int, s record.Spread, ours bool) error {
@@ -133,7 +147,8 @@ func scalePlot(path string, f *record.File) error {
 func save(p *plot.Plot, path string, w, h vg.Length) error {
 	c := vgsvg.New(w, h)
 	p.BackgroundColor = color.White
-	p.Draw(draw.New(c))
+	const margin = 8
+	p.Draw(draw.Crop(draw.New(c), margin, -margin, margin, -margin))
 	out, err := os.Create(path)
 	if err != nil {
 		return err

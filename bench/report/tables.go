@@ -164,29 +164,33 @@ func speed(f *record.File) string {
 func correct(f *record.File) string {
 	t := newTable("all runs together", "work", "requests", "errors", "stale", "stale %", "lost sessions", "lost increments", "sessions whose copies differ", "of sessions")
 	for _, id := range kinds(f, "load") {
-		if id == "plain" {
-			continue
-		}
-		for _, w := range f.Works("load", id) {
-			sum := func(v string) float64 { s, _ := f.Sum("load", id, w, v); return s }
+		for _, policy := range []string{"inc sticky", "inc random", "get sticky", "get random", "set sticky"} {
+			sum := func(value string) float64 { return together(f, id, policy, value) }
 			if sum("requests") == 0 {
 				continue
 			}
-			t.row(row(f, id, w, number(sum("requests")), number(sum("errors")), number(sum("stale")), number(100*sum("stale")/sum("requests")),
-				number(sum("lost_sessions")), number(sum("lost_increments")), differ(f, id, w), number(sum("sessions")))...)
+			differ := ""
+			if k, _ := cluster.Find(id); k.Replicated && strings.HasPrefix(policy, "inc") {
+				differ = number(sum("diverged_sessions"))
+			}
+			t.row(row(f, id, policy, number(sum("requests")), number(sum("errors")), number(sum("stale")), number(100*sum("stale")/sum("requests")),
+				number(sum("lost_sessions")), number(sum("lost_increments")), differ, number(sum("sessions")))...)
 		}
 	}
 	return t.String()
 }
 
-// differ counts sessions whose copies differ, where there are copies.
-func differ(f *record.File, id, work string) string {
-	k, _ := cluster.Find(id)
-	if !k.Replicated || !strings.HasPrefix(work, "inc") {
-		return ""
+// together sums a value over all runs of an endpoint with a policy, whatever the
+// number of workers and bytes.
+func together(f *record.File, id, policy, value string) (sum float64) {
+	for _, w := range f.Works("load", id) {
+		words := strings.Fields(w) // inc sticky c64, set 100 B sticky c16
+		if len(words) >= 3 && words[0]+" "+words[len(words)-2] == policy {
+			s, _ := f.Sum("load", id, w, value)
+			sum += s
+		}
 	}
-	n, _ := f.Sum("load", id, work, "diverged_sessions")
-	return number(n)
+	return sum
 }
 
 func wire(f *record.File) string {

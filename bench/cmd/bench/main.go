@@ -3,7 +3,7 @@
 // results/, tables into docs/BENCHMARKS.md, plots to docs/img/.
 //
 //	go run ./cmd/bench              the table, in less than 15 minutes
-//	go run ./cmd/bench -full        everything, in some hours
+//	go run ./cmd/bench -full        everything, in one to two hours
 //	go run ./cmd/bench -smoke       every step for a moment, to see that it works
 //	go run ./cmd/bench -report FILE tables and plots again, from earlier results
 //
@@ -62,7 +62,7 @@ type options struct {
 
 func parseFlags() (*options, error) {
 	o := &options{}
-	flag.BoolVar(&o.full, "full", false, "do everything; takes hours")
+	flag.BoolVar(&o.full, "full", false, "do everything; takes one to two hours")
 	flag.BoolVar(&o.smoke, "smoke", false, "every step for a moment only")
 	flag.BoolVar(&o.setup, "setup", false, "install what is missing first (setup.sh)")
 	flag.StringVar(&o.only, "only", "", "kinds to measure, comma separated (default: all)")
@@ -72,7 +72,6 @@ func parseFlags() (*options, error) {
 	flag.DurationVar(&o.measured, "d", 0, "measured time of each run of the table (default: 1.5s, full: 2s)")
 	flag.StringVar(&o.repo, "repo", "..", "folder of the repository")
 	flag.StringVar(&o.results, "results", "", "file for the results (default: results/TIME-PROFILE.json)")
-	flag.DurationVar(&o.measured, "d", 0, "measured time of each run of the table (default: 1.5s, full: 2s)")
 	flag.StringVar(&o.report, "report", "", "make tables and plots from this file, measure nothing")
 	flag.BoolVar(&o.noDocs, "no-docs", false, "print the tables instead of changing docs/")
 	flag.Parse()
