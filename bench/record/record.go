@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 )
@@ -80,10 +81,13 @@ func round(v float64) float64 {
 	return math.Round(v*scale) / scale
 }
 
-// Save writes the file, whole or not at all.
+// Save writes the file, whole or not at all, and its folder where there is none.
 func (f *File) Save(path string) error {
 	b, err := json.MarshalIndent(f, "", " ")
 	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
 	if err := os.WriteFile(path+".new", append(b, '\n'), 0o644); err != nil {

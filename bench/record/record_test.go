@@ -56,7 +56,7 @@ func TestValues(t *testing.T) {
 }
 
 func TestFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "f.json")
+	path := filepath.Join(t.TempDir(), "results", "f.json")
 	f := &File{Schema: Schema, Runs: []Run{{What: "load", Kind: "a", Values: map[string]float64{"x": 1}}}}
 	if err := f.Save(path); err != nil {
 		t.Fatal(err)
