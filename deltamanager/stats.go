@@ -2,6 +2,7 @@ package deltamanager
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/nodeserver/nodeserver/membership"
 )
@@ -52,9 +53,10 @@ type Stats struct {
 type LinkStats struct {
 	ID         membership.ID
 	Up         bool
-	Queue      int  // changes not yet acknowledged by it
-	Held       int  // entries held in memory because of it
-	Repaired   bool // nothing is known to be missing here of what it has
+	Queue      int           // changes not yet acknowledged by it
+	Behind     time.Duration // how long some change has been waiting for its acknowledgement
+	Held       int           // entries held in memory because of it
+	Repaired   bool          // nothing is known to be missing here of what it has
 	Repairing  bool
 	RootDiffer bool // its digest differed from ours at its last heartbeat
 	Sessions   uint64
@@ -78,7 +80,7 @@ func (c *Core) Stats() Stats {
 		s.Links = append(s.Links, LinkStats{
 			ID: l.id, Up: l.up, Queue: int(head - min(head, l.acked)),
 			Repaired: l.theirEpoch != 0 && l.repaired == l.theirEpoch, Repairing: l.repair != nil,
-			RootDiffer: l.rootDiffer, Sessions: l.peer.sessions, Held: l.held(),
+			Behind: l.behind(head, time.Duration(c.beatAt.Load())), RootDiffer: l.rootDiffer, Sessions: l.peer.sessions, Held: l.held(),
 		})
 		l.mu.Unlock()
 	}
@@ -88,6 +90,14 @@ func (c *Core) Stats() Stats {
 // Digest is the sum over all sessions and tombstones: equal digests mean equal
 // state. For tests and operators.
 func (c *Core) Digest() uint64 { return c.table.root() }
+
+// behind is since when the member has not had all changes. Called with l.mu held.
+func (l *link) behind(head uint64, now time.Duration) time.Duration {
+	if l.acked >= head {
+		return 0
+	}
+	return max(0, now-l.clean)
+}
 
 // held counts what the link remembers. Called with l.mu held.
 func (l *link) held() int {

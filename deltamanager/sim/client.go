@@ -46,6 +46,7 @@ type cookie struct {
 
 // visit is a request that a node handles.
 type visit struct {
+	wrote  deltamanager.Stamp
 	c      *client
 	op     uint64
 	l      *life
@@ -215,6 +216,7 @@ func (w *world) handle(v *visit, do func()) {
 // commit commits at the node, waits as a node does, and answers the client.
 func (w *world) commit(v *visit, tx deltamanager.Tx, answered func()) {
 	receipt, err := v.l.core.Commit(v.l.now(), v.ref, tx)
+	v.wrote = receipt.Stamp
 	w.tellOf(v.ref.Key(), "client %d commits %s at %v: %v, %v", v.c.id, describe(tx), v.l.id, receipt.Stamp, err)
 	switch {
 	case errors.Is(err, deltamanager.ErrGone):
@@ -302,7 +304,7 @@ func (w *world) login(c *client) {
 			w.obs.broken("I0", nil, "create: %v", err)
 			return
 		}
-		v.ref = ref
+		v.ref, v.wrote = ref, receipt.Stamp
 		w.tellOf(ref.Key(), "client %d creates it at %v: %v", c.id, v.l.id, receipt.Stamp)
 		w.obs.named(tag, ref.Key(), user)
 		w.committed(v, deltamanager.Tx{Auth: func(*deltamanager.Auth) {}}, receipt, true, func() {

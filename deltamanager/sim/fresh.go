@@ -67,5 +67,7 @@ func (w *world) tokens(v *visit) []deltamanager.Token {
 	if v.ref == (deltamanager.Ref{}) {
 		return nil
 	}
-	return v.ref.Tokens(v.l.now(), v.tokens)
+	tokens := v.ref.Tokens(v.l.now(), v.tokens)
+	w.obs.toldOf(v, tokens)
+	return tokens
 }

@@ -321,6 +321,31 @@ func (o *observer) steady(a, b *life) bool {
 	return ca != nil && cb != nil && ca.to == b && cb.to == a && ca.up && cb.up && w.network.reachable(a, b) && w.now-w.network.cutAt > steadyTime
 }
 
+// toldOf checks that the answer to a write carries a token for it, unless the
+// write is overwritten by now.
+func (o *observer) toldOf(v *visit, tokens []deltamanager.Token) {
+	k := v.ref.Key()
+	if v.wrote == (deltamanager.Stamp{}) || o.ended[k] != nil || len(o.writes[k]) == 0 {
+		return
+	}
+	for _, t := range tokens {
+		if t.Stamp.Boot == v.wrote.Boot && !t.Stamp.Less(v.wrote) {
+			return
+		}
+	}
+	for _, wr := range o.writes[k] {
+		if wr.stamp != v.wrote || o.w.now-wr.at > tokenLife-time.Second {
+			continue
+		}
+		for _, name := range wr.names {
+			if v.l.core.StampOf(k, name) != v.wrote {
+				return
+			}
+		}
+		o.broken("I4", &k, "%v answers a write without a token for it", v.l.id)
+	}
+}
+
 // healthy tells whether every origin of the tokens can be asked.
 func (o *observer) healthy(v *visit, tokens []deltamanager.Token) bool {
 	if o.w.mix.Hostile {

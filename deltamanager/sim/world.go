@@ -221,7 +221,7 @@ func (w *world) resume(l *life) {
 	}
 	w.tell("%v runs again", l.id)
 	l.paused, l.waking, l.woke = false, true, w.now
-	if w.now-l.slept > noticed && w.now-l.born > noticed {
+	if w.now-l.slept > noticed && l.slept-l.born > 2*tick {
 		l.longPauses++
 	}
 	w.after(w.between(0, 2*time.Millisecond), func() { w.drain(l) })

@@ -22,7 +22,11 @@ func main() {
 	show := flag.Int("show", 3, "how many histories with violations to show")
 	lines := flag.Int("lines", 50, "how much of their stories")
 	mutants := flag.Bool("mutants", false, "plant one bug after the other and look for it in up to that many histories")
+	bug := flag.Int("bug", 0, "plant the bug of that number, counted from 1 in the table of -mutants")
 	flag.Parse()
+	if *bug > 0 {
+		sim.Plant(sim.Bugs()[*bug-1])
+	}
 	if *mutants {
 		os.Exit(hunt(*from, *seeds, *workers))
 	}
