@@ -7,8 +7,6 @@ import (
 	"math"
 	"reflect"
 	"time"
-
-	"github.com/fxamacker/cbor/v2"
 )
 
 // Attribute values as bytes: one byte says the kind, the rest is the value. The
@@ -22,7 +20,7 @@ const (
 	kindString = 's'
 	kindBytes  = 'x'
 	kindTime   = 't' // time.MarshalBinary
-	kindCBOR   = 'c' // RFC 8949
+	kindCBOR   = 'c' // RFC 8949; storable.go says what may be stored so
 )
 
 var (
@@ -62,7 +60,11 @@ func encodeValue(v any) ([]byte, error) {
 	case r.Kind() == reflect.String:
 		return append([]byte{kindString}, r.String()...), nil
 	}
-	b, err := cbor.Marshal(v)
+	err := storable(reflect.ValueOf(v), maxDepth)
+	var b []byte
+	if err == nil {
+		b, err = cborEncoding.Marshal(v)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("a %T can't be stored: %w", v, err)
 	}
@@ -77,10 +79,11 @@ func decodeValue(b []byte, into any) error {
 	if len(b) == 0 {
 		return errors.New("the stored value is empty")
 	}
-	if p, ok := into.(*int); ok && p != nil && b[0] == kindInt {
-		n, _ := binary.Varint(b[1:])
-		*p = int(n)
-		return nil
+	if p, ok := into.(*int); ok && p != nil && b[0] == kindInt { // the most frequent one, without reflection
+		if n, size := binary.Varint(b[1:]); size == len(b)-1 && int64(int(n)) == n {
+			*p = int(n)
+			return nil
+		}
 	}
 	to, err := target(into)
 	if err != nil {
@@ -88,7 +91,7 @@ func decodeValue(b []byte, into any) error {
 	}
 	if b[0] == kindCBOR {
 		fresh := reflect.New(to.Type())
-		if err := cbor.Unmarshal(b[1:], fresh.Interface()); err != nil {
+		if err := cborDecoding.Unmarshal(b[1:], fresh.Interface()); err != nil {
 			return fmt.Errorf("the stored value doesn't fit a %s: %w", to.Type(), err)
 		}
 		to.Set(fresh.Elem())
@@ -130,10 +133,10 @@ func assign(to reflect.Value, kind byte, b []byte) bool {
 		}
 	case kindInt:
 		n, size := binary.Varint(b)
-		return size > 0 && assignInt(to, n)
+		return size == len(b) && assignInt(to, n)
 	case kindUint:
 		n, size := binary.Uvarint(b)
-		if size > 0 && to.CanUint() && !to.OverflowUint(n) {
+		if size == len(b) && to.CanUint() && !to.OverflowUint(n) {
 			to.SetUint(n)
 			return true
 		}
