@@ -123,7 +123,15 @@ fuzz: ## every fuzz target for FUZZTIME; finds go to testdata/fuzz
 	done
 
 .PHONY: bench
-bench: ## the micro benchmarks that BENCH names
+bench: build webapps ## nodeserver beside what else there is, in 15 minutes; remakes docs/BENCHMARKS.md
+	cd bench && $(GO) build -o bin/bench ./cmd/bench && bin/bench -setup
+
+.PHONY: bench-full
+bench-full: build webapps ## the same with all works and a million sessions; over an hour
+	cd bench && $(GO) build -o bin/bench ./cmd/bench && bin/bench -setup -full
+
+.PHONY: microbench
+microbench: ## the micro benchmarks that BENCH names
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
 .PHONY: clean

@@ -40,9 +40,10 @@ func (c *Channel) look(now time.Time) {
 	c.settle(now)
 }
 
-// settle sees whether discovery had its first chance. Called with mu held.
+// settle sees whether discovery had its first chance: it takes its time, unless
+// somebody was found already, who has told of all others. Called with mu held.
 func (c *Channel) settle(now time.Time) {
-	if c.isSettled() || now.Sub(c.started) < settleAfter {
+	if c.isSettled() || now.Sub(c.started) < settleAfter && !c.joined {
 		return
 	}
 	for _, d := range c.cands {
