@@ -41,9 +41,8 @@ func (w *wires) cut(l *life) {
 		_ = ln.Close() // its node may have closed it
 	}
 	for c := range l.conns {
-		_ = c.Conn.Close() // same
+		c.closeLocked() //nolint:errcheck // same
 	}
-	clear(l.conns)
 }
 
 // listener hands out connections that can be cut.
@@ -92,7 +91,7 @@ const helloBytes = 16 << 10
 // joinLocked makes the connection one of the life's. wires.mu is held.
 func (c *conn) joinLocked(l *life) (alive bool) {
 	if l.dead {
-		_ = c.Conn.Close()
+		_ = c.closeLocked() // as in cut
 		return false
 	}
 	l.conns[c] = struct{}{}
@@ -134,6 +133,11 @@ func (c *conn) listen(p []byte) bool {
 func (c *conn) Close() error {
 	c.wires.mu.Lock()
 	defer c.wires.mu.Unlock()
+	return c.closeLocked()
+}
+
+// closeLocked closes the connection and forgets it. wires.mu is held.
+func (c *conn) closeLocked() error {
 	for _, l := range c.of {
 		delete(l.conns, c)
 	}
