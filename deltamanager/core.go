@@ -38,9 +38,10 @@ type Core struct {
 	deal    deal
 	touches touches
 
-	beatAt atomic.Int64 // last Tick, for the pause fence; 0: none yet
-	ready  atomic.Bool
-	links  atomic.Pointer[[]*link] // sorted by id; replaced, never changed
+	beatAt    atomic.Int64 // last Tick, for the pause fence; 0: none yet
+	ready     atomic.Bool
+	observing atomic.Bool
+	links     atomic.Pointer[[]*link] // sorted by id; replaced, never changed
 
 	mu       sync.Mutex // guards what follows, and replacing links
 	settled  bool       // discovery has had its chance: no links means alone
@@ -71,6 +72,7 @@ func NewCore(cfg Config, group Group) *Core {
 	c.touches.next = Buckets
 	c.clock.wall = uint64(cfg.Wall.UnixMilli())
 	c.clock.last.Store(c.clock.physical(0))
+	c.SetObserving(true)
 	c.table.seed = cfg.Seed
 	c.table.maxTombs = maxTombstones / Buckets
 	if cfg.MaxTombstones > 0 {

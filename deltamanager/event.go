@@ -24,6 +24,10 @@ type Event struct {
 	Value  func(name string) []byte // reads an attribute, also of a session that has ended
 }
 
+// SetObserving tells whether anybody listens to what cfg.Observe is told. To begin
+// with, somebody does, if it is set.
+func (c *Core) SetObserving(on bool) { c.observing.Store(on && c.cfg.Observe != nil) }
+
 // observe reports events, if anybody listens. Never called with a lock held.
 func (c *Core) observe(events []Event) {
 	for _, e := range events {
@@ -34,7 +38,7 @@ func (c *Core) observe(events []Event) {
 // events are what a merge of these registers into s means. Called with the
 // bucket's lock held; nil unless somebody listens.
 func (c *Core) events(s *session, fresh, remote bool, changed []string, oldTag Tag) []Event {
-	if c.cfg.Observe == nil {
+	if !c.observing.Load() {
 		return nil
 	}
 	value := Ref{c: c, s: s}.Get
@@ -56,7 +60,7 @@ func (c *Core) events(s *session, fresh, remote bool, changed []string, oldTag T
 // ended is the event of a session that was removed; nil unless somebody
 // listens. Nothing changes it any more, so its values are read without a lock.
 func (c *Core) ended(kind EventKind, s *session, remote bool) []Event {
-	if c.cfg.Observe == nil || s == nil {
+	if s == nil || !c.observing.Load() {
 		return nil
 	}
 	return []Event{{Kind: kind, Key: s.key, Remote: remote, Value: s.get}}

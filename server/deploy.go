@@ -109,6 +109,7 @@ func (s *Server) deploy(w webapps.App, origin string) (*app, error) {
 	cfg := s.managerConfig(settings)
 	cfg.Observe = a.observed
 	a.manager = deltamanager.New(cfg, a.group, a.log.With("part", "deltamanager"))
+	a.manager.SetObserving(false) // until the app listens
 	a.group.manager = a.manager
 
 	var err error

