@@ -11,19 +11,16 @@ import (
 	"github.com/nodeserver/nodeserver/server/servertest"
 	"github.com/nodeserver/nodeserver/webapps"
 	"github.com/nodeserver/nodeserver/webapps/cart"
-	"github.com/nodeserver/nodeserver/webapps/webappstest"
 )
 
 // rounds is how often a race is run; each is over in milliseconds.
 const rounds = 20
 
-func post(t *testing.T, u *servertest.Visitor, path, field, value string) webappstest.Response {
+func post(t *testing.T, u *servertest.Visitor, path, field, value string) {
 	t.Helper()
-	got := u.PostForm(path, url.Values{field: {value}})
-	if got.Status != http.StatusSeeOther {
+	if got := u.PostForm(path, url.Values{field: {value}}); got.Status != http.StatusSeeOther {
 		t.Errorf("%s %s=%s: %d %q", path, field, value, got.Status, got.Body)
 	}
-	return got
 }
 
 // wantAll looks at the cart on every node: what is there, and whose it is.
@@ -57,13 +54,13 @@ func TestEachStepOnAnotherNode(t *testing.T) {
 	wantAll(t, u, "1 6.50 ann")
 	wantAll(t, before, "0 0.00 -")
 	post(t, u.At(2), "/add", "sku", "cup")
-	after := u.Copy()
-	post(t, u.At(2), "/logout", "", "")
-	if u.Cookie() != "" {
+	other := u.Copy() // another browser, say, to which the user has moved his cookies
+	post(t, other.At(2), "/logout", "", "")
+	if other.Cookie() != "" {
 		t.Error("the cookie outlives the logout")
 	}
+	wantAll(t, other, "0 0.00 -")
 	wantAll(t, u, "0 0.00 -")
-	wantAll(t, after, "0 0.00 -")
 }
 
 // When the answer to a login is out, the old cookie is dead everywhere.
@@ -119,7 +116,7 @@ func TestSameItemHasOneWinner(t *testing.T) {
 		post(t, u, "/add", "sku", "tea")
 		set := func(i int, quantity string) func() {
 			return func() {
-				r := httptest.NewRequest(http.MethodPut, "/items/tea?quantity="+quantity, nil) //nolint:noctx // short
+				r := httptest.NewRequest(http.MethodPut, "/items/tea?quantity="+quantity, nil)
 				if got := u.At(i).Do(r); got.Status != http.StatusSeeOther {
 					t.Errorf("put: %d %q", got.Status, got.Body)
 				}
@@ -178,7 +175,7 @@ func TestLogoutBeatsASlowerRequest(t *testing.T) {
 		old := u.Copy()
 		together(
 			func() {
-				r := httptest.NewRequest(http.MethodPost, "/add?sku=lamp", nil) //nolint:noctx // short
+				r := httptest.NewRequest(http.MethodPost, "/add?sku=lamp", nil)
 				r.Header.Set("Slow", "1")
 				tab.At(n % 3).Do(r)
 			},
@@ -210,7 +207,7 @@ func TestLoginBeatsASlowerRequest(t *testing.T) {
 		old := u.Copy()
 		together(
 			func() {
-				r := httptest.NewRequest(http.MethodPost, "/add?sku=lamp", nil) //nolint:noctx // short
+				r := httptest.NewRequest(http.MethodPost, "/add?sku=lamp", nil)
 				r.Header.Set("Slow", "1")
 				u.At(n % 3).Do(r)
 			},

@@ -98,7 +98,7 @@ func TestKillBreaksRequestsOff(t *testing.T) {
 			c := servertest.Start(t, 2, stuck(at))
 			got := make(chan webappstest.Response)
 			go func() {
-				r := httptest.NewRequest(tt.method, "/wait", strings.NewReader(tt.body)) //nolint:noctx // ends with the node
+				r := httptest.NewRequest(tt.method, "/wait", strings.NewReader(tt.body))
 				got <- c.Visitor().Do(r)
 			}()
 			<-at

@@ -40,7 +40,11 @@ func (u *Visitor) At(i int) *Visitor { return &Visitor{c: u.c, jar: u.jar, only:
 func (u *Visitor) Copy() *Visitor {
 	jar, _ := cookiejar.New(nil) // as above
 	at := u.site()
-	jar.SetCookies(at, u.jar.Cookies(at))
+	cookies := u.jar.Cookies(at)
+	for _, k := range cookies {
+		k.Path = at.Path // which a jar doesn't tell; else what a node sets would stand beside it
+	}
+	jar.SetCookies(at, cookies)
 	return &Visitor{c: u.c, jar: jar, only: u.only}
 }
 

@@ -9,7 +9,7 @@ import (
 // accepted dials the listener, says hello, and returns both ends.
 func accepted(t *testing.T, ln net.Listener, hello string) (dialled, taken net.Conn) {
 	t.Helper()
-	dialled, err := net.Dial("tcp", ln.Addr().String()) //nolint:noctx // loopback
+	dialled, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +28,7 @@ func accepted(t *testing.T, ln net.Listener, hello string) (dialled, taken net.C
 func TestCutTellsWhoseConnectionItIs(t *testing.T) {
 	w := &wires{}
 	one, two, three := w.born("token-one"), w.born("token-two"), w.born("token-three")
-	raw, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // loopback
+	raw, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestCutTellsWhoseConnectionItIs(t *testing.T) {
 	if n, _ := dialled.Read(make([]byte, 1)); n != 0 {
 		t.Error("the dead speaks to those who dialled it")
 	}
-	if c, err := net.Dial("tcp", raw.Addr().String()); err == nil { //nolint:noctx // loopback
+	if c, err := net.Dial("tcp", raw.Addr().String()); err == nil {
 		_ = c.Close()
 		t.Error("the dead still listens")
 	}

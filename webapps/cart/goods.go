@@ -18,7 +18,7 @@ type item struct {
 var goods = []item{
 	{"tea", "Green tea", "First harvest, 100 g", 650},
 	{"cup", "Stoneware cup", "Holds 300 ml, and heat", 1400},
-	{"book", "Blank book", "192 pages, thread-bound", 980},
+	{"book", "Blank book", "192 pages, sewn", 980},
 	{"pen", "Fountain pen", "Steel nib, refillable", 2400},
 	{"lamp", "Reading lamp", "Warm light, long arm", 4850},
 	{"bag", "Canvas bag", "Carries all of the above", 1950},
