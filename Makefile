@@ -47,7 +47,7 @@ run3: build webapps ## three nodes and the front door on http://127.0.0.1:8080, 
 	for i in 1 2 3; do bin/nodeserver run --conf conf/node$$i.toml & pids="$$pids $$!"; done; \
 	bin/nodeserver balance --conf conf/balance.toml & pids="$$pids $$!"; \
 	trap 'kill -TERM $$pids 2>/dev/null' INT TERM; \
-	echo "http://127.0.0.1:8080/counter/ (kill the node it names, reload; Ctrl-C ends all)"; \
+	echo "http://127.0.0.1:8080/cart/ and /counter/ (kill the node it names, reload; Ctrl-C ends all)"; \
 	wait; wait; true # the first wait ends at Ctrl-C, the second when all are gone
 
 # The processes of e2e/ want the machine for themselves, so they come last.

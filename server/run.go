@@ -140,7 +140,7 @@ func (s *Server) makeChannel() error {
 		Self: self, Cluster: s.cfg.Cluster.Name, Heartbeat: s.cfg.Channel.Heartbeat,
 		SuspectAfter: s.cfg.Channel.SuspectAfter, DownAfter: s.cfg.Channel.DownAfter, Gather: s.cfg.Replication.Gather,
 	}
-	s.channel = channel.New(cfg, grpctransport.New(security, s.channelL, nil), providers, s.log.With("part", "channel"))
+	s.channel = channel.New(cfg, grpctransport.New(security, s.channelL, s.dial), providers, s.log.With("part", "channel"))
 	for _, a := range s.apps {
 		hosts := func(m membership.Member) bool { return m.Hosts(a.name) }
 		a.group.topic.Store(s.channel.Topic("session/"+a.name, a.group, hosts))

@@ -35,6 +35,7 @@ type Server struct {
 	metrics *metrics
 
 	httpL, adminL, channelL net.Listener
+	dial                    func(context.Context, string) (net.Conn, error) // to other members; nil: TCP
 	ready, draining         atomic.Bool
 	requests                atomic.Int64
 }
@@ -46,6 +47,12 @@ type Option func(*Server)
 // of binding the configured addresses; nil stands for the configured one.
 func WithListeners(http, admin, channel net.Listener) Option {
 	return func(s *Server) { s.httpL, s.adminL, s.channelL = http, admin, channel }
+}
+
+// WithDialer replaces TCP as the way to other members' addresses: for tests
+// that cut it.
+func WithDialer(dial func(ctx context.Context, addr string) (net.Conn, error)) Option {
+	return func(s *Server) { s.dial = dial }
 }
 
 // WithVersion says which version of the binary this is.

@@ -16,7 +16,6 @@ type Cluster struct {
 	app    webapps.App
 	path   string // of the app, without the slash at its end
 	cookie string // name of the session cookie
-	wires  *wires
 	nodes  []*node
 }
 
@@ -32,7 +31,7 @@ func Start(tb testing.TB, n int, app webapps.App, change ...func(*server.Config)
 	if n < 1 {
 		tb.Fatalf("servertest: start %d nodes: want 1 at least", n)
 	}
-	c := &Cluster{tb: tb, app: app, wires: &wires{}}
+	c := &Cluster{tb: tb, app: app}
 	for i := range n {
 		node, err := newNode(i, app, change)
 		if err != nil {
@@ -77,7 +76,7 @@ func (c *Cluster) Kill(i int) {
 	if n.run == nil {
 		return
 	}
-	c.wires.cut(n.run.life)
+	n.run.life.cut()
 	n.run.cancel()
 	_ = c.ended(n) // the lost listeners'
 	n.run = nil
@@ -150,7 +149,7 @@ func (c *Cluster) start(i int) {
 			seeds = append(seeds, n.addr.channel)
 		}
 	}
-	if err := c.nodes[i].start(c.app, seeds, c.wires, log); err != nil {
+	if err := c.nodes[i].start(c.app, seeds, log); err != nil {
 		c.tb.Fatalf("servertest: start node %s: %v", c.Name(i), err)
 	}
 }

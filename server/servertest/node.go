@@ -62,23 +62,23 @@ func config(name string) server.Config {
 }
 
 // start begins a life at the node's addresses; its first life finds them.
-func (n *node) start(app webapps.App, seeds []string, w *wires, log *slog.Logger) error {
-	l := w.born(n.cfg.Node.Name + "-" + rand.Text())
+func (n *node) start(app webapps.App, seeds []string, log *slog.Logger) error {
+	l := born(n.cfg.Node.Name + "-" + rand.Text())
 	listeners := make([]net.Listener, 0, 3)
 	for _, at := range []*string{&n.addr.http, &n.addr.admin, &n.addr.channel} {
 		ln, err := listen(at)
 		if err != nil {
-			w.cut(l)
+			l.cut()
 			return err
 		}
-		listeners = append(listeners, w.listener(l, ln, at == &n.addr.channel))
+		listeners = append(listeners, l.listen(ln))
 	}
 	cfg := n.cfg
 	cfg.Membership.Static = append(cfg.Membership.Static, seeds...)
-	s, err := server.New(cfg, []webapps.App{app}, log, server.WithVersion(l.token),
+	s, err := server.New(cfg, []webapps.App{app}, log, server.WithVersion(l.token), server.WithDialer(l.dial),
 		server.WithListeners(listeners[0], listeners[1], listeners[2]))
 	if err != nil {
-		w.cut(l)
+		l.cut()
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())

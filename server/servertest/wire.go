@@ -1,63 +1,76 @@
 package servertest
 
 import (
-	"bytes"
+	"context"
+	"fmt"
 	"net"
-	"slices"
 	"sync"
 )
 
-// wires are all connections of a cluster, so that those of one node can be cut.
-// What a node accepts is its own. What it dials is accepted by another node:
-// the token in its hello, which a dialling member sends first, tells whose it is.
-type wires struct {
-	mu    sync.Mutex
-	lives []*life
-}
-
-// life is one life of a node, as far as its connections are concerned. Guarded
-// by wires.mu.
+// life is one life of a node, as far as its connections are concerned: those it
+// accepts and those it dials, so that all can be cut at once.
 type life struct {
-	token     string // nobody else's; the node tells it as its version
+	token string // nobody else's; the node tells it as its version
+
+	mu        sync.Mutex
 	dead      bool
 	listeners []net.Listener
 	conns     map[*conn]struct{}
 }
 
-func (w *wires) born(token string) *life {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	l := &life{token: token, conns: map[*conn]struct{}{}}
-	w.lives = append(w.lives, l)
-	return l
-}
+func born(token string) *life { return &life{token: token, conns: map[*conn]struct{}{}} }
 
-// cut ends all connections of a life, and keeps it from having new ones.
-func (w *wires) cut(l *life) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+// cut ends all connections of the life, and keeps it from having new ones.
+func (l *life) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.dead = true
 	for _, ln := range l.listeners {
 		_ = ln.Close() // its node may have closed it
 	}
 	for c := range l.conns {
-		c.closeLocked() //nolint:errcheck // same
+		_ = c.Conn.Close() // same
 	}
+	clear(l.conns)
 }
 
-// listener hands out connections that can be cut.
+// own makes the connection one of the life's.
+func (l *life) own(nc net.Conn) (net.Conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dead {
+		_ = nc.Close() // never used
+		return nil, net.ErrClosed
+	}
+	c := &conn{nc, l}
+	l.conns[c] = struct{}{}
+	return c, nil
+}
+
+// listen takes over a listener.
+func (l *life) listen(ln net.Listener) net.Listener {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.listeners = append(l.listeners, ln)
+	return &listener{ln, l}
+}
+
+// dial is the node's way to other members.
+func (l *life) dial(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	if nc, err = l.own(nc); err != nil {
+		return nil, fmt.Errorf("dial %s: %w", addr, err)
+	}
+	return nc, nil
+}
+
 type listener struct {
 	net.Listener
-	wires   *wires
-	owner   *life
-	members bool // others dial it with a hello
-}
-
-func (w *wires) listener(l *life, ln net.Listener, members bool) net.Listener {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	l.listeners = append(l.listeners, ln)
-	return &listener{ln, w, l, members}
+	life *life
 }
 
 // Accept implements net.Listener.
@@ -66,80 +79,18 @@ func (ln *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: nc, wires: ln.wires, of: []*life{ln.owner}, unknown: ln.members}
-	ln.wires.mu.Lock()
-	defer ln.wires.mu.Unlock()
-	c.joinLocked(ln.owner)
-	return c, nil
+	return ln.life.own(nc)
 }
 
-// conn is an accepted connection.
 type conn struct {
 	net.Conn
-	wires *wires
-
-	// Only Read uses these two, and one goroutine reads.
-	unknown bool   // nobody has said hello yet
-	begin   []byte // what was read till then
-
-	of []*life // whose it is; guarded by wires.mu
-}
-
-// helloBytes is within how much of a connection the hello must be found.
-const helloBytes = 16 << 10
-
-// joinLocked makes the connection one of the life's. wires.mu is held.
-func (c *conn) joinLocked(l *life) (alive bool) {
-	if l.dead {
-		_ = c.closeLocked() // as in cut
-		return false
-	}
-	l.conns[c] = struct{}{}
-	if !slices.Contains(c.of, l) {
-		c.of = append(c.of, l)
-	}
-	return true
-}
-
-// Read implements net.Conn. Nothing that a dead node says passes.
-func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if c.unknown && n > 0 && !c.listen(p[:n]) {
-		return 0, net.ErrClosed
-	}
-	return n, err
-}
-
-// listen looks for a hello in what comes, and reports whether its sender lives.
-func (c *conn) listen(p []byte) bool {
-	c.begin = append(c.begin, p...)
-	c.wires.mu.Lock()
-	defer c.wires.mu.Unlock()
-	from, at := (*life)(nil), len(c.begin)
-	for _, l := range c.wires.lives {
-		if i := bytes.Index(c.begin[:at], []byte(l.token)); i >= 0 {
-			from, at = l, i // the first is the sender; members it knows come after
-		}
-	}
-	if from == nil {
-		c.unknown = len(c.begin) < helloBytes
-		return true
-	}
-	c.unknown, c.begin = false, nil
-	return c.joinLocked(from)
+	life *life
 }
 
 // Close implements net.Conn.
 func (c *conn) Close() error {
-	c.wires.mu.Lock()
-	defer c.wires.mu.Unlock()
-	return c.closeLocked()
-}
-
-// closeLocked closes the connection and forgets it. wires.mu is held.
-func (c *conn) closeLocked() error {
-	for _, l := range c.of {
-		delete(l.conns, c)
-	}
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	delete(c.life.conns, c)
 	return c.Conn.Close()
 }
