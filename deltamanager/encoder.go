@@ -125,7 +125,7 @@ func (c *Core) appendChange(body []byte, now time.Duration, ch *change) []byte {
 	case s != nil && ch.all:
 		d = s.full(now)
 	case s != nil:
-		d = delta{key: ch.key, idle: now - s.last, age: now - s.created, regs: make([]register, 0, len(ch.names))}
+		d = delta{key: ch.key, idle: now - s.firsthand(), age: now - s.created, regs: make([]register, 0, len(ch.names))}
 		for _, name := range ch.names {
 			if i, ok := s.find(name); ok {
 				d.regs = append(d.regs, s.regs[i])

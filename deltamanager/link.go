@@ -183,6 +183,9 @@ func (c *Core) nextChanges(now time.Duration, l *link, f *frame) []byte {
 	f.covers = l.cover(batch)
 	f.ackNow = len(l.waiters) > 0
 	c.stats.deltasOut.Add(int64(batch.deltas))
+	if batch.body == nil {
+		return []byte{} // nothing is left to say of these changes; the frame's number is due all the same
+	}
 	return batch.body
 }
 

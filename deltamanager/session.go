@@ -122,6 +122,15 @@ const deadHash = 0xdeadf00ddeadf00d
 // that members must agree on like any other.
 func deadDigest(k Key, seed uint64) uint64 { return mix(k.hash(seed) ^ deadHash) }
 
+// firsthand is the newest use that this node may tell of: its own. Told on and
+// on, what others have told would grow younger by the time it is on its way.
+func (s *session) firsthand() time.Duration {
+	if s.served == never {
+		return s.last
+	}
+	return s.served
+}
+
 // expired tells whether the session is over for this node: at its inactive
 // time where it was used last, one granule later elsewhere, since reads are
 // told twice a granule only.

@@ -440,6 +440,9 @@ func (w *world) parallel(c *client) {
 			w.handle(v, func() {
 				w.commit(v, deltamanager.Tx{Writes: []deltamanager.Write{{Name: name, Value: value}}}, func() {
 					c.used = w.now
+					if v.stale {
+						w.otherCounter(c) // he has been told, once
+					}
 					if left--; left == 0 {
 						w.answered(v)
 					}

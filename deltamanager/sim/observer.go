@@ -216,7 +216,7 @@ func (o *observer) served(l *life) {
 		}
 		for _, d := range c.to.core.Dump(c.to.now()) {
 			u := o.uses[d.Key]
-			if u == nil || o.w.now-u.created < 5*time.Second || o.w.now-u.latest > o.w.mix.MaxInactive-2*time.Second || o.idle(d.Key) || l.core.Dead(d.Key) {
+			if u == nil || d.Partial || o.w.now-u.created < 5*time.Second || o.w.now-u.latest > o.w.mix.MaxInactive-2*time.Second || o.idle(d.Key) || l.core.Dead(d.Key) {
 				continue
 			}
 			if l.core.StampOf(d.Key, "") == (deltamanager.Stamp{}) {
