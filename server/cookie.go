@@ -92,12 +92,15 @@ func (a *app) setCookie(h http.Header, id string) {
 
 func (a *app) addCookie(h http.Header, line string) {
 	h["Set-Cookie"] = append(h["Set-Cookie"], line)
-	if h["Cache-Control"] == nil { // a shared cache must not give one user's cookie to another
-		h["Cache-Control"] = keepCookie
+	for _, v := range h["Cache-Control"] {
+		v = strings.ToLower(v)
+		if strings.Contains(v, "no-store") || strings.Contains(v, "private") || strings.Contains(v, `no-cache="set-cookie`) {
+			return
+		}
 	}
+	// A shared cache must not give one user's cookie to another, whatever else the app says.
+	h.Add("Cache-Control", `no-cache="Set-Cookie, Set-Cookie2"`)
 }
-
-var keepCookie = []string{`no-cache="Set-Cookie, Set-Cookie2"`}
 
 // tokenPrefix begins the names of freshness cookies: NSV-NODE says what of
 // NODE's writes the user has seen. They are worthless to a thief and no secret.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"sync"
 
 	"github.com/nodeserver/nodeserver/deltamanager"
@@ -31,7 +32,7 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.response = response{ResponseWriter: w, visit: &x.visit}
 	defer func() {
 		if p := recover(); p != nil {
-			x.discard()
+			x.discard(&x.response)
 			a.recovered(&x.response, r, p)
 		}
 	}()
@@ -55,43 +56,63 @@ func (a *app) recovered(w *response, r *http.Request, p any) {
 	if p == http.ErrAbortHandler { //nolint:errorlint // a sentinel to be passed on as it is
 		panic(p)
 	}
+	text, status := "", http.StatusServiceUnavailable
 	if err, ok := p.(error); ok && errors.Is(err, deltamanager.ErrFull) {
 		a.refused.Add(1)
-		w.body, w.status = nil, 0
-		if !w.released {
-			w.released = true
-			refuse(w.ResponseWriter, err)
-		}
-		return
+		text = whyRefused(err)
+	} else {
+		var b [6]byte
+		rand.Read(b[:])
+		id := hex.EncodeToString(b[:])
+		a.panics.Add(1)
+		a.log.Error("handler panicked", "error_id", id, "method", r.Method, "path", a.path+strings.TrimPrefix(r.URL.Path, "/"), "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+		text, status = "the app failed on this request; nothing was saved (error "+id+")", http.StatusInternalServerError
 	}
-	var b [6]byte
-	rand.Read(b[:])
-	id := hex.EncodeToString(b[:])
-	a.panics.Add(1)
-	a.log.Error("handler panicked", "error_id", id, "method", r.Method, "path", a.path+r.URL.Path[1:], "err", fmt.Sprint(p), "stack", string(debug.Stack()))
-	if w.released {
+	switch {
+	case w.refused: // the user has his answer
+	case w.released:
 		panic(http.ErrAbortHandler) // the answer can't be taken back: break it off, so that nobody takes it for whole
+	default:
+		w.released = true
+		answer(w.ResponseWriter, text, status)
 	}
-	w.released = true
-	http.Error(w.ResponseWriter, "the app failed on this request; nothing was saved (error "+id+")", http.StatusInternalServerError)
 }
 
 // refuse answers for a request that the node can't serve, or whose commit
 // failed: 503, so that a front door or the user tries again.
 func refuse(w http.ResponseWriter, err error) {
-	text := "the session could not be saved: " + err.Error()
+	answer(w, whyRefused(err), http.StatusServiceUnavailable)
+}
+
+func whyRefused(err error) string {
 	switch {
 	case errors.Is(err, deltamanager.ErrNotReady):
-		text = "this node is not ready: it still gets the sessions from the others"
+		return "this node is not ready: it still gets the sessions from the others"
 	case errors.Is(err, deltamanager.ErrUnacked):
-		text = "the change was made here and goes on replicating, but not enough other nodes have confirmed it in time; it may be there when you try again"
+		return "the change was made here and goes on replicating, but not enough other nodes have confirmed it in time; it may be there when you try again"
 	case errors.Is(err, deltamanager.ErrFull):
-		text = "this node holds as many sessions as it may"
+		return "this node holds as many sessions as it may"
 	}
+	return "the session could not be saved: " + err.Error()
+}
+
+// answer takes the place of the app's answer, of which only headers that are
+// not about its body stay.
+func answer(w http.ResponseWriter, text string, status int) {
 	h := w.Header()
-	h.Del("Content-Length")
-	h.Set("Retry-After", "1")
-	http.Error(w, text, http.StatusServiceUnavailable)
+	for _, name := range ofBody {
+		h.Del(name)
+	}
+	h.Set("Cache-Control", "no-store")
+	if status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", "1")
+	}
+	http.Error(w, text, status)
+}
+
+var ofBody = []string{
+	"Content-Length", "Content-Encoding", "Content-Range", "Content-Language", "Content-Disposition", "Content-Location",
+	"Accept-Ranges", "Etag", "Expires", "Last-Modified", "Location", "Trailer", "Transfer-Encoding",
 }
 
 // visit is one request's way to its session: a webapps.Source. It looks for one
@@ -102,11 +123,11 @@ type visit struct {
 
 	mu      sync.Mutex
 	looked  bool
-	found   bool                 // the request's cookie belongs to a session
-	route   string               // of the cookie
+	route   string               // of the cookie that belongs to a session
 	tokens  []deltamanager.Token // of the user: what he has seen
 	current *session
 	earlier []*session // invalidated by this request
+	failed  bool       // a commit wrote nothing, and the user is told so
 }
 
 // Session implements webapps.Source.
@@ -158,7 +179,7 @@ func (v *visit) look() {
 		if view.Stale() {
 			v.app.stale.Add(1)
 		}
-		v.found, v.route = true, route
+		v.route = route
 		v.current = v.app.session(v.request, view, id)
 		v.current.sent = id
 		return
@@ -182,83 +203,94 @@ func (a *app) session(r *http.Request, view *deltamanager.View, id string) *sess
 	return &session{app: a.name, view: view, ctx: r.Context(), id: id}
 }
 
+// all are the request's sessions: several if it has ended some.
+func (v *visit) all() []*session {
+	if v.current == nil {
+		return v.earlier
+	}
+	return append(v.earlier[:len(v.earlier):len(v.earlier)], v.current)
+}
+
 // commit settles sessions and cookie. It is called once, before the first byte.
 func (v *visit) commit(h http.Header) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for _, s := range v.earlier {
-		if _, err := s.view.Commit(v.request.Context()); err != nil && !deltamanager.Gone(err) {
+	var unacked error
+	for _, s := range v.all() {
+		result, err := s.commit(v.request.Context())
+		switch {
+		case deltamanager.Gone(err):
+			// Invalidated or expired elsewhere while this request ran: its writes
+			// are void, its answer is not.
+			s.gone = true
+			v.app.lost.Add(1)
+		case errors.Is(err, deltamanager.ErrUnacked):
+			unacked = err
+		case err != nil:
+			v.failed = true
 			return err
 		}
-	}
-	s := v.current
-	if s == nil {
-		if len(v.earlier) > 0 {
-			v.app.setCookie(h, "")
+		if result.Applied < result.Need {
+			h.Set("Nodeserver-Replicated", fmt.Sprintf("%d/%d", result.Applied, result.Need))
 		}
-		return nil
 	}
-	result, err := s.view.Commit(v.request.Context())
-	switch {
-	case deltamanager.Gone(err):
-		// Invalidated or expired elsewhere while this request ran: its writes
-		// are void, its answer is not.
-		v.app.lost.Add(1)
-		v.app.setCookie(h, "")
-		return nil
-	case err != nil && !errors.Is(err, deltamanager.ErrUnacked):
-		return err
-	}
-	if result.Applied < result.Need {
-		h.Set("Nodeserver-Replicated", fmt.Sprintf("%d/%d", result.Applied, result.Need))
-	}
-	v.settleCookie(h, s)
-	if v.app.fresh {
+	v.settleCookie(h)
+	if s := v.current; s != nil && v.app.fresh && !s.gone {
 		v.app.setTokens(h, s.view.Tokens())
 	}
-	return err
+	return unacked
 }
 
-// settleCookie sends a cookie where the user's own no longer is right.
-func (v *visit) settleCookie(h http.Header, s *session) {
-	switch {
-	case s.view.Invalidated():
-		v.app.setCookie(h, "")
-	case s.id != s.sent:
-		v.app.setCookie(h, s.id)
-	case v.found && v.route != v.app.node && !v.app.serves(v.route):
-		v.app.setCookie(h, s.id) // its node is gone, or about to go: stay here from now on
-	default:
+// settleCookie sends a cookie where the user's own no longer is right. Of what
+// other requests have done to the session meanwhile, their answers tell: a
+// cookie from here could replace theirs.
+func (v *visit) settleCookie(h http.Header) {
+	if s := v.current; s != nil && !s.view.Invalidated() {
+		moved := s.sent != "" && v.route != v.app.node && !v.app.serves(v.route) // its node is gone, or about to go: stay here from now on
+		if s.gone || s.newest() == s.sent && !moved {
+			return
+		}
+		if id := s.valid(); id != "" && (id != s.sent || moved) {
+			v.app.setCookie(h, id)
+			s.sent = id
+		}
 		return
 	}
-	s.sent = s.id
+	for _, s := range v.all() {
+		if s.sent != "" && s.view.Invalidated() && (s.gone || !s.view.Pending()) {
+			v.app.setCookie(h, "")
+		}
+	}
 }
 
 // late commits what the handler wrote after the answer's head had gone out.
 func (v *visit) late() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for _, s := range append(v.earlier, v.current) {
-		if s == nil || !s.view.Pending() {
-			continue
+	for _, s := range v.all() {
+		if s.view.Pending() && !v.failed {
+			if _, err := s.commit(v.request.Context()); err != nil && !deltamanager.Gone(err) {
+				v.app.log.Warn("late write not committed", "sid", s.ID(), "err", err)
+			}
 		}
-		if _, err := s.view.Commit(v.request.Context()); err != nil && !deltamanager.Gone(err) {
-			v.app.log.Warn("late write not committed", "sid", s.ID(), "err", err)
-		}
-		if s.id != s.sent && !s.view.Invalidated() && s.sent != "" {
-			v.app.log.Warn("session id changed after the answer's head was sent: the user can't get the new cookie", "sid", s.ID())
+		s.view.Discard() // what could not be committed, and the lock of an Update that wrote nothing
+		if s.newest() != s.sent && !s.view.Invalidated() {
+			if id := s.valid(); id != "" && id != s.sent {
+				v.app.log.Warn("session created or its id changed after the answer's head was sent: the user can't get the cookie", "sid", s.ID())
+			}
 		}
 	}
 }
 
-// discard drops what was not committed.
-func (v *visit) discard() {
+// discard drops what was not committed, and tells the user what was.
+func (v *visit) discard(w *response) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for _, s := range append(v.earlier, v.current) {
-		if s != nil {
-			s.view.Discard()
-		}
+	for _, s := range v.all() {
+		s.view.Discard()
+	}
+	if !w.released {
+		v.settleCookie(w.Header())
 	}
 }
 

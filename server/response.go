@@ -24,11 +24,12 @@ type response struct {
 	http.ResponseWriter
 	visit *visit // settles session and cookie, once, before the first byte
 
-	status   int
-	body     []byte // held; starts in small
-	small    [512]byte
-	released bool // the head has gone out: everything passes through
-	refused  bool // the commit failed: another answer has gone out instead
+	status    int
+	body      []byte // held; starts in small
+	small     [512]byte
+	committed bool // session and cookie are settled
+	released  bool // the head has gone out: everything passes through
+	refused   bool // the commit failed: another answer has gone out instead
 }
 
 // Unwrap is for http.ResponseController.
@@ -37,6 +38,7 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // WriteHeader takes the status. Informational ones pass at once.
 func (w *response) WriteHeader(status int) {
 	switch {
+	case w.refused:
 	case w.released || status >= 100 && status < 200 && status != http.StatusSwitchingProtocols:
 		w.ResponseWriter.WriteHeader(status)
 	case w.status == 0:
@@ -83,18 +85,26 @@ func (w *response) implyOK() {
 	}
 }
 
+// commit settles session and cookie, once. An error has been told the user.
+func (w *response) commit() error {
+	if w.committed {
+		return nil
+	}
+	w.committed = true
+	err := w.visit.commit(w.Header())
+	if err != nil {
+		w.released, w.refused, w.body = true, true, nil
+		refuse(w.ResponseWriter, err)
+	}
+	return err
+}
+
 // release commits, and lets status and what is held of the body go.
 func (w *response) release() {
-	if w.released {
+	if w.released || w.commit() != nil {
 		return
 	}
 	w.released = true
-	if err := w.visit.commit(w.Header()); err != nil {
-		w.refused = true
-		refuse(w.ResponseWriter, err)
-		w.body = nil
-		return
-	}
 	if w.status != 0 {
 		w.ResponseWriter.WriteHeader(w.status)
 	}
@@ -139,15 +149,18 @@ func (w *response) FlushError() error {
 // Flush is FlushError for callers that don't know it.
 func (w *response) Flush() { _ = w.FlushError() }
 
-// Hijack commits, and hands the connection to the handler.
+// Hijack commits, and hands the connection to the handler. Where that can't be
+// had, as with HTTP/2, the handler may still answer.
 func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	if !w.released {
-		w.released = true
-		if err := w.visit.commit(w.Header()); err != nil {
-			return nil, nil, err
-		}
+	if w.status != 0 {
+		w.release()
 	}
-	return http.NewResponseController(w.ResponseWriter).Hijack()
+	if err := w.commit(); err != nil {
+		return nil, nil, err
+	}
+	c, b, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	w.released = w.released || err == nil
+	return c, b, err
 }
 
 // ReadFrom commits, and lets net/http copy as cheaply as it can.

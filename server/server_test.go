@@ -90,7 +90,13 @@ func listen(t *testing.T) net.Listener {
 // startNode runs a node until the test ends, or stop is called.
 func startNode(t *testing.T, cfg Config, apps ...webapps.App) *node {
 	t.Helper()
-	http, admin, ch := listen(t), listen(t), listen(t)
+	return startNodeAt(t, cfg, listen(t), apps...)
+}
+
+// startNodeAt is startNode with a listener for members.
+func startNodeAt(t *testing.T, cfg Config, ch net.Listener, apps ...webapps.App) *node {
+	t.Helper()
+	http, admin := listen(t), listen(t)
 	log := discard()
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(t.Output(), nil))

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
+	"sync"
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager"
@@ -16,8 +16,16 @@ type session struct {
 	app  string
 	view *deltamanager.View
 	ctx  context.Context //nolint:containedctx // the request's: bounds how long Update waits
-	id   string          // the cookie's id, "" for a session that belongs to no request
-	sent string          // the id that the user has
+
+	updates sync.Mutex // held during an Update: one at a time within the request
+
+	mu     sync.Mutex
+	id     string   // the cookie's id, "" for a session that belongs to no request
+	former []string // ids that this request has given up
+	kept   bool     // it has been committed
+
+	sent string // the id that the user has; guarded by visit.mu, as the next one
+	gone bool   // it had ended elsewhere when it was to be committed
 }
 
 var _ webapps.Session = (*session)(nil)
@@ -62,7 +70,9 @@ func (s *session) Set(name string, value any) error {
 }
 
 func (s *session) Remove(name string) {
-	_ = s.view.Set(name, nil) // only fails for names that nothing can be stored under
+	if s.view.Get(name) != nil { // else there would be a mark in the session of what never was
+		_ = s.view.Set(name, nil) // fails for a session only that this request has ended
+	}
 }
 
 func (s *session) Update(name string, into any, change func() error) error {
@@ -70,24 +80,37 @@ func (s *session) Update(name string, into any, change func() error) error {
 	if err != nil {
 		return s.explain("update", name, err)
 	}
-	var own error // of change: the app gets it as it is
-	err = s.view.Update(s.ctx, name, func(old []byte) ([]byte, error) {
+	s.updates.Lock()
+	defer s.updates.Unlock()
+	old, err := s.lock(name)
+	if err == nil {
 		to.SetZero()
-		if old != nil {
-			if err := decodeValue(old, into); err != nil {
-				return nil, err
-			}
-		}
-		if own = change(); own != nil {
-			return nil, own
-		}
-		return encodeValue(reflect.ValueOf(into).Elem().Interface())
-	})
-	if own != nil {
-		return own
+		_, err = getValue(s.app, name, old, into)
 	}
-	return s.explain("update", name, err)
+	if err != nil {
+		return err
+	}
+	if err := change(); err != nil {
+		return err
+	}
+	return s.Set(name, to.Interface())
 }
+
+// lock takes the session's lock, which the view keeps until it is committed or
+// discarded, and returns the attribute's value. The view itself must be free
+// while an app's change runs: that may read and write other attributes.
+func (s *session) lock(name string) (old []byte, err error) {
+	err = s.view.Update(s.ctx, name, func(b []byte) ([]byte, error) {
+		old = b
+		return nil, errLocked
+	})
+	if errors.Is(err, errLocked) {
+		err = nil
+	}
+	return old, s.explain("update", name, err)
+}
+
+var errLocked = errors.New("the session is locked and nothing was written")
 
 func (s *session) explain(what, name string, err error) error {
 	switch {
@@ -99,27 +122,68 @@ func (s *session) explain(what, name string, err error) error {
 	return fmt.Errorf("app %s: %s attribute %q: %w", s.app, what, name, err)
 }
 
-func (s *session) ChangeID() error {
+func (s *session) ChangeID() error { return s.changeID(func(*deltamanager.Auth) {}) }
+
+func (s *session) SetPrincipal(name string) {
+	// Fails for an invalidated session only, whose principal no longer matters.
+	_ = s.changeID(func(a *deltamanager.Auth) { a.Principal = name })
+}
+
+// changeID draws a new id, and changes more together with it.
+func (s *session) changeID(more func(*deltamanager.Auth)) error {
 	if s.view.Invalidated() {
 		return fmt.Errorf("app %s: change session id: %w", s.app, deltamanager.ErrGone)
 	}
-	id := newID()
-	tag := tagOf(id)
-	s.id = id
-	s.view.SetAuth(func(a *deltamanager.Auth) { a.Tag = tag })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.former, s.id = append(s.former, s.id), newID()
+	tag := tagOf(s.id)
+	s.view.SetAuth(func(a *deltamanager.Auth) {
+		a.Tag = tag
+		more(a)
+	})
 	return nil
 }
 
-func (s *session) SetPrincipal(name string) {
-	s.view.SetAuth(func(a *deltamanager.Auth) { a.Principal = name })
-	_ = s.ChangeID() // fails for an invalidated session only, whose principal no longer matters
+// newest is the id that this request has drawn last, committed or not.
+func (s *session) newest() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.id
+}
+
+// valid is that of this request's ids by which the session is found now; ""
+// if there is none: not committed, or another request has changed it since.
+func (s *session) valid() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.kept && s.sent == "" {
+		return ""
+	}
+	tag := s.view.Auth().Tag
+	for _, id := range append(s.former[:len(s.former):len(s.former)], s.id) {
+		if tagOf(id) == tag {
+			return id
+		}
+	}
+	return ""
 }
 
 func (s *session) Commit(ctx context.Context) error {
-	if _, err := s.view.Commit(ctx); err != nil {
+	if _, err := s.commit(ctx); err != nil {
 		return fmt.Errorf("app %s: commit session: %w", s.app, err)
 	}
 	return nil
+}
+
+func (s *session) commit(ctx context.Context) (deltamanager.Result, error) {
+	result, err := s.view.Commit(ctx)
+	if err == nil || errors.Is(err, deltamanager.ErrUnacked) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.kept = true
+	}
+	return result, err
 }
 
 func (s *session) Acks(level string) {

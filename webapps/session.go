@@ -32,8 +32,8 @@ type Session interface {
 	// one; the error says why the stored value doesn't fit the pointer.
 	Get(name string, into any) (found bool, err error)
 	// Set stores a copy of the value. It fails, and changes nothing, for a name
-	// of 0 or over 256 bytes, a value that can't be encoded, and a session that
-	// grows over its limit.
+	// of 0 or over 256 bytes, a value that can't be stored and read again, a session that
+	// grows over its limit, and one that was invalidated.
 	Set(name string, value any) error
 	// Remove removes the attribute.
 	Remove(name string)
@@ -42,7 +42,8 @@ type Session interface {
 	// Update reads the attribute into the pointer (its zero value where there
 	// is none), calls change and stores what the pointer then holds, alone among all Updates
 	// of this session on this node until the request's writes are committed.
-	// An error of change is returned and stores nothing.
+	// An error of change is returned and stores nothing. Change may use the
+	// session, but for another Update, which would wait for this one to end.
 	Update(name string, into any, change func() error) error
 
 	// ChangeID gives the user a new cookie for the same session; the old one
@@ -50,10 +51,12 @@ type Session interface {
 	ChangeID() error
 	// Invalidate ends the session on every node, for good.
 	Invalidate()
-	// Commit commits what was written so far, for requests that last long.
+	// Commit commits what was written so far, for requests that last long. An
+	// error says that nothing was written, or that it was and too few other nodes
+	// have confirmed it in time. More may be written and committed afterwards.
 	Commit(ctx context.Context) error
 	// Acks overrides for this request what a commit waits for: "async",
-	// "one", "majority" or "all".
+	// "one", "majority" or "all"; it panics for any other word.
 	Acks(level string)
 
 	// Principal is the name of the user who logged in, or "".
