@@ -1,10 +1,18 @@
 package server
 
 import (
+	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager"
+	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
@@ -34,4 +42,367 @@ func (s bare) ask(t *testing.T, path string, cookies ...string) *http.Response {
 	w := httptest.NewRecorder()
 	s.httpServer().Handler.ServeHTTP(w, r)
 	return w.Result()
+}
+
+func text(t *testing.T, r *http.Response) string {
+	t.Helper()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func named(name string, app webapps.App) webapps.App {
+	app.Name = name
+	return app
+}
+
+// What a browser is told, word for word.
+func TestCookieAttributes(t *testing.T) {
+	for _, c := range []struct {
+		what, app, path, cookie string
+		change                  func(*Config)
+		want                    string
+	}{
+		{"plain", "test", "/test/", "NSESSIONID", nil, "; Path=/test/; HttpOnly; SameSite=Lax"},
+		{"root", "root", "/", "NSESSIONID", nil, "; Path=/; HttpOnly; SameSite=Lax"},
+		{
+			"own path and name", "test", "/shop/a/", "SID",
+			func(c *Config) {
+				c.Sessions.CookieName, c.Apps = "SID", []AppConfig{{Name: "test", Path: "/shop/a/"}}
+			},
+			"; Path=/shop/a/; HttpOnly; SameSite=Lax",
+		},
+		{"TLS", "test", "/test/", "NSESSIONID", func(c *Config) { c.HTTP.TLSCert = "cert.pem" }, "; Path=/test/; HttpOnly; Secure; SameSite=Lax"},
+		{"TLS, root", "root", "/", "__Host-NSESSIONID", func(c *Config) { c.HTTP.TLSCert = "cert.pem" }, "; Path=/; HttpOnly; Secure; SameSite=Lax"},
+	} {
+		cfg := testConf("n1")
+		if c.change != nil {
+			c.change(&cfg)
+		}
+		s := unstarted(t, cfg, named(c.app, testApp()))
+		r := s.ask(t, c.path+"inc")
+		lines := r.Header["Set-Cookie"]
+		if len(lines) != 1 {
+			t.Errorf("%s: %q", c.what, lines)
+			continue
+		}
+		pair, attributes, _ := strings.Cut(lines[0], ";")
+		name, value, _ := strings.Cut(pair, "=")
+		id, route, ok := splitID(value)
+		if name != c.cookie || ";"+attributes != c.want || !ok || route != "n1" || len(id) != 27 {
+			t.Errorf("%s: %s, want %s=….n1%s", c.what, lines[0], c.cookie, c.want)
+		}
+		if got := r.Header["Cache-Control"]; !slices.Equal(got, []string{`no-cache="Set-Cookie, Set-Cookie2"`}) {
+			t.Errorf("%s: Cache-Control %q", c.what, got)
+		}
+		r = s.ask(t, c.path+"logout", pair)
+		if got, want := r.Header["Set-Cookie"], c.cookie+"="+strings.Replace(c.want, "; HttpOnly", "; Max-Age=0; HttpOnly", 1); len(got) != 1 || got[0] != want {
+			t.Errorf("%s: at logout %q, want %q", c.what, got, want)
+		}
+	}
+}
+
+// A cookie is sent when something changes, and never else.
+func TestNoCookieWithoutReason(t *testing.T) {
+	s := unstarted(t, testConf("n1"), testApp())
+	first := s.ask(t, "/test/inc").Cookies()
+	if len(first) != 1 {
+		t.Fatal(first)
+	}
+	pair := first[0].Name + "=" + first[0].Value
+	for range 3 {
+		for _, path := range []string{"raw", "get", "inc", "stream", "panic"} {
+			if r := s.ask(t, "/test/"+path, pair); r.Header["Set-Cookie"] != nil || path != "panic" && r.Header["Cache-Control"] != nil {
+				t.Errorf("%s: %v", path, r.Header)
+			}
+		}
+	}
+	for _, cookies := range [][]string{nil, {"NSESSIONID=unknown"}, {"NSESSIONID=" + newID() + ".n1"}} {
+		for _, path := range []string{"raw", "get"} {
+			if r := s.ask(t, "/test/"+path, cookies...); r.Header["Set-Cookie"] != nil {
+				t.Errorf("%s with %v: %v", path, cookies, r.Header)
+			}
+		}
+	}
+	// An unknown id is never adopted.
+	r := s.ask(t, "/test/inc", "NSESSIONID="+strings.Repeat("A", 27)+".n1")
+	if got := cookieOf(t, r.Header); got == "" || strings.HasPrefix(got, "AAAA") {
+		t.Errorf("the cookie after an unknown id is %q", got)
+	}
+}
+
+// Three apps on one host, one below the path of another, all with one cookie
+// name: a browser sends each app its own and those of the paths above it.
+func TestAppsOnOneHostAreApart(t *testing.T) {
+	t.Parallel()
+	cfg := testConf("n1")
+	cfg.Apps = []AppConfig{{Name: "below", Path: "/test/below/"}}
+	n := startNode(t, cfg, named("root", testApp()), testApp(), named("below", testApp()))
+	n.waitReady()
+	u := newUser(t)
+	counts := map[string]int{}
+	add := func(path string) {
+		counts[path]++
+		u.want(n, path+"inc", fmt.Sprint(counts[path]))
+	}
+	for range 2 { // those above first: then the ones below get a cookie that is not theirs
+		add("/")
+		add("/")
+		add("/test/")
+		add("/test/below/")
+		add("/test/below/")
+		add("/test/below/")
+	}
+	u.want(n, "/test/logout", "")
+	u.want(n, "/test/get", "none")
+	u.want(n, "/get", "4 <nil>")
+	u.want(n, "/test/below/get", "6 <nil>")
+	for _, a := range n.server.apps {
+		want := int64(1)
+		if a.name == "test" {
+			want = 0
+		}
+		if got := a.manager.Stats().Sessions; got != want {
+			t.Errorf("%s has %d sessions", a.name, got)
+		}
+	}
+}
+
+// Of whatever cookies come along, the first that is ours counts.
+func TestCookiesOfAllKinds(t *testing.T) {
+	s := unstarted(t, testConf("n1"), testApp())
+	session := func(n int) string {
+		c := s.ask(t, "/test/inc").Cookies()[0]
+		pair := c.Name + "=" + c.Value
+		for range n - 1 {
+			s.ask(t, "/test/inc", pair)
+		}
+		return pair
+	}
+	two, three := session(2), session(3)
+	id := strings.TrimSuffix(two, ".n1")
+	wrong := "NSESSIONID=" + strings.Repeat("A", 27) + ".n1"
+	for what, c := range map[string]struct {
+		cookies []string
+		want    string
+	}{
+		"none":                    {nil, "none"},
+		"ours":                    {[]string{two}, "2 <nil>"},
+		"quoted":                  {[]string{`NSESSIONID="` + strings.TrimPrefix(two, "NSESSIONID=") + `"`}, "2 <nil>"},
+		"without a route":         {[]string{id}, "2 <nil>"},
+		"of another node":         {[]string{id + ".elsewhere"}, "2 <nil>"},
+		"route of many letters":   {[]string{id + "." + strings.Repeat("x", 100)}, "2 <nil>"},
+		"route with a prefix":     {[]string{"NSESSIONID=n3~" + strings.TrimPrefix(two, "NSESSIONID=")}, "none"},
+		"overlong":                {[]string{id + "." + strings.Repeat("x", 101)}, "none"},
+		"more letters":            {[]string{id + "x.n1"}, "none"},
+		"fewer letters":           {[]string{id[:len(id)-1] + ".n1"}, "none"},
+		"other case":              {[]string{strings.ToLower(two)}, "none"},
+		"empty":                   {[]string{"NSESSIONID="}, "none"},
+		"among others":            {[]string{"a=b; " + two + "; c=d"}, "2 <nil>"},
+		"on a second line":        {[]string{"a=b", two}, "2 <nil>"},
+		"no spaces":               {[]string{"a=b;" + two + ";c=d"}, "2 <nil>"},
+		"after nonsense":          {[]string{";;=; x; \x00=\x01; " + two}, "2 <nil>"},
+		"after unknown ones":      {[]string{wrong + "; NSESSIONID=zzz; " + two}, "2 <nil>"},
+		"doubled":                 {[]string{two + "; " + two}, "2 <nil>"},
+		"two sessions":            {[]string{two + "; " + three}, "2 <nil>"},
+		"two sessions, reversed":  {[]string{three + "; " + two}, "3 <nil>"},
+		"after eight unknown":     {[]string{strings.Repeat(wrong+"; ", 8) + two}, "none"},
+		"after seven unknown":     {[]string{strings.Repeat(wrong+"; ", 7) + two}, "2 <nil>"},
+		"after a thousand others": {[]string{strings.Repeat("c=v; ", 1000) + two}, "2 <nil>"},
+		"foreign":                 {[]string{"JSESSIONID=0123456789ABCDEF.n1; PHPSESSID=x; sid=" + id}, "none"},
+		"another app's":           {[]string{"__Host-" + two}, "none"},
+	} {
+		r := s.ask(t, "/test/get", c.cookies...)
+		if got := text(t, r); got != c.want {
+			t.Errorf("%s: %q, want %q", what, got, c.want)
+		}
+	}
+	if got := s.apps[0].manager.Stats().Sessions; got != 2 {
+		t.Errorf("%d sessions", got)
+	}
+}
+
+// A cookie moves to this node if the node it names serves nobody, and only then.
+func TestCookieMovesOnlyIfItMust(t *testing.T) {
+	s := unstarted(t, testConf("n1"), testApp())
+	member := func(name string, state membership.State, ready, draining bool) membership.Status {
+		var m membership.Status
+		m.Name, m.State, m.Ready, m.Draining = name, state, ready, draining
+		return m
+	}
+	s.members.Store(&[]membership.Status{
+		member("n1", membership.Alive, true, false), member("n2", membership.Alive, true, false), member("slow", membership.Suspect, true, false),
+		member("joins", membership.Alive, false, false), member("drains", membership.Alive, true, true), member("gone", membership.Gone, true, false),
+	})
+	c := s.ask(t, "/test/inc").Cookies()[0]
+	id, _, _ := splitID(c.Value)
+	for route, moves := range map[string]bool{
+		"n1": false, "n2": false, "slow": false,
+		"joins": true, "drains": true, "gone": true, "unknown": true, "": true,
+	} {
+		value := id + "." + route
+		if route == "" {
+			value = id
+		}
+		r := s.ask(t, "/test/get", "NSESSIONID="+value)
+		if got := cookieOf(t, r.Header); (got == id+".n1") != moves || (got == "") == moves {
+			t.Errorf("the route %q: cookie %q", route, got)
+		}
+		if r := s.ask(t, "/test/raw", "NSESSIONID="+value); r.Header["Set-Cookie"] != nil {
+			t.Errorf("the route %q: a request without a session sets a cookie", route)
+		}
+	}
+}
+
+// A shared cache is told not to keep the cookie, unless it keeps nothing anyway.
+func TestCacheControlWithACookie(t *testing.T) {
+	const ours = `no-cache="Set-Cookie, Set-Cookie2"`
+	var own []string
+	s := unstarted(t, testConf("n1"), writesN(func(w http.ResponseWriter, r *http.Request) {
+		for _, v := range own {
+			w.Header().Add("Cache-Control", v)
+		}
+		webapps.SessionOf(r)
+	}))
+	for _, c := range [][2][]string{
+		{nil, {ours}},
+		{{"no-store"}, {"no-store"}},
+		{{"Private, max-age=60"}, {"Private, max-age=60"}},
+		{{"public, max-age=3600"}, {"public, max-age=3600", ours}},
+		{{"max-age=60", "No-Store"}, {"max-age=60", "No-Store"}},
+		{{"no-cache"}, {"no-cache", ours}},
+		{{ours}, {ours}},
+	} {
+		own = c[0]
+		if got := s.ask(t, "/test/").Header["Cache-Control"]; !slices.Equal(got, c[1]) {
+			t.Errorf("the app says %q: %q, want %q", own, got, c[1])
+		}
+	}
+}
+
+// Freshness cookies: what they look like, when they come, and what is not one.
+func TestFreshnessCookies(t *testing.T) {
+	cfg := testConf("n1")
+	cfg.Sessions.Freshness, cfg.Sessions.FreshnessWait = "on", 50*time.Millisecond
+	cfg.HTTP.TLSCert = "cert.pem"
+	s := unstarted(t, cfg, testApp())
+	jar := map[string]string{}
+	visit := func(path string) (set []string) {
+		var pairs []string
+		for _, name := range slices.Sorted(maps.Keys(jar)) {
+			pairs = append(pairs, name+"="+jar[name])
+		}
+		r := s.ask(t, path, strings.Join(pairs, "; "))
+		for _, c := range r.Cookies() {
+			jar[c.Name] = c.Value
+			set = append(set, c.Name)
+		}
+		for _, line := range r.Header["Set-Cookie"] {
+			if v, ok := strings.CutPrefix(line, "NSV-n1="); ok && v[22:] != "; Path=/test/; Max-Age=10; HttpOnly; Secure; SameSite=Lax" {
+				t.Errorf("a freshness cookie: %s", line)
+			}
+		}
+		return set
+	}
+	for i, c := range []struct {
+		path string
+		want []string
+	}{
+		{"/test/raw", nil},
+		{"/test/get", nil},
+		{"/test/inc", []string{"NSESSIONID", "NSV-n1"}},
+		{"/test/raw", nil},
+		{"/test/get", nil},
+		{"/test/inc", []string{"NSV-n1"}},
+		{"/test/get", nil},
+		{"/test/panic", nil},
+		{"/test/login", []string{"NSESSIONID", "NSV-n1"}},
+		{"/test/get", nil},
+	} {
+		if got := visit(c.path); !slices.Equal(got, c.want) {
+			t.Errorf("%d: %s sets %q, want %q", i, c.path, got, c.want)
+		}
+	}
+	// A browser that lost it is told again, as long as it matters.
+	delete(jar, "NSV-n1")
+	if got := visit("/test/get"); !slices.Equal(got, []string{"NSV-n1"}) {
+		t.Errorf("without it: %q", got)
+	}
+	if got := visit("/test/logout"); !slices.Equal(got, []string{"NSESSIONID"}) {
+		t.Errorf("logout: %q", got)
+	}
+}
+
+func TestTokensComeBack(t *testing.T) {
+	s := unstarted(t, testConf("n1"), testApp())
+	want := deltamanager.Token{Name: "a-b_c.n2", Stamp: deltamanager.Stamp{Clock: 1<<63 + 5, Boot: 1<<64 - 1}}
+	h := http.Header{}
+	s.apps[0].setTokens(h, []deltamanager.Token{want})
+	c := (&http.Response{Header: h}).Cookies()
+	if len(c) != 1 {
+		t.Fatal(h)
+	}
+	if got, ok := parseToken(c[0].Name, c[0].Value); !ok || got != want {
+		t.Errorf("%v %+v, want %+v", ok, got, want)
+	}
+	value := c[0].Value
+	for _, bad := range [][2]string{
+		{"NSV", value}, {"nsv-n1", value}, {"NSESSIONID", value}, {"NSV-n1", ""}, {"NSV-n1", value[1:]}, {"NSV-n1", value + "A"},
+		{"NSV-n1", strings.Repeat("%", 22)}, {"NSV-n1", "\n" + value[1:]},
+	} {
+		if got, ok := parseToken(bad[0], bad[1]); ok {
+			t.Errorf("%q is taken for %+v", bad, got)
+		}
+	}
+}
+
+// FuzzCookies: whatever is in a Cookie header, a request is answered, no session
+// is made, and what is taken for a token can be written again.
+func FuzzCookies(f *testing.F) {
+	id := strings.Repeat("A", 27)
+	for _, s := range []string{
+		"", "NSESSIONID=" + id + ".n1", `NSESSIONID="` + id + `"; a=b`, "NSV-n1=" + strings.Repeat("A", 22), "NSV-n1=" + strings.Repeat("_", 22) + "; NSESSIONID=" + id,
+		";;;=;", "NSESSIONID", "NSESSIONID=" + id + "..", "NSV-=" + strings.Repeat("B", 22) + ";NSV-\x00=" + strings.Repeat("C", 22),
+	} {
+		f.Add(s)
+	}
+	cfg := testConf("n1")
+	cfg.Sessions.Freshness, cfg.Sessions.FreshnessWait = "on", time.Millisecond
+	server, err := New(cfg, []webapps.App{testApp()}, discard())
+	if err != nil {
+		f.Fatal(err)
+	}
+	a := server.apps[0]
+	a.manager.Settle()
+	a.manager.Core.Tick(1)
+	f.Fuzz(func(t *testing.T, line string) {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/test/get", http.NoBody)
+		r.Header["Cookie"] = []string{line}
+		w := httptest.NewRecorder()
+		a.ServeHTTP(w, r)
+		if w.Code != http.StatusOK || w.Body.String() != "none" || w.Header()["Set-Cookie"] != nil {
+			t.Errorf("%q: %d %q %v", line, w.Code, w.Body, w.Header())
+		}
+		eachCookie(r.Header, func(name, value string) {
+			if strings.ContainsAny(name+value, ";") || name != strings.Trim(name, " \t") {
+				t.Errorf("a cookie %q=%q in %q", name, value, line)
+			}
+			if id, route, ok := splitID(value); ok && !strings.HasPrefix(value, id) || len(route) > maxCookie {
+				t.Errorf("%q is taken for %q and %q", value, id, route)
+			}
+			token, ok := parseToken(name, value)
+			if !ok {
+				return
+			}
+			h := http.Header{}
+			a.setTokens(h, []deltamanager.Token{token})
+			set, _, _ := strings.Cut(h.Get("Set-Cookie"), ";")
+			again, v, _ := strings.Cut(set, "=")
+			if got, ok := parseToken(again, v); ok && got != token {
+				t.Errorf("%+v becomes %+v", token, got)
+			}
+		})
+	})
 }
