@@ -184,8 +184,11 @@ func logout(r round) error {
 		r.late.Add(1) // it began after the logout, with a new session, or ended before
 		return err
 	}
-	if tab.jar["NSESSIONID"] != "" {
-		return fmt.Errorf("the slow request's answer leaves the dead session's cookie, %q", slow.header["Set-Cookie"])
+	// The user may have logged in again meanwhile: the slow answer must not touch his cookie.
+	for _, line := range slow.header["Set-Cookie"] {
+		if strings.HasPrefix(line, "NSESSIONID=") {
+			return fmt.Errorf("the slow request's answer touches the session's cookie: %q", line)
+		}
 	}
 	return all(r.c, func(n *node) error { return before.has(n, noSession) })
 }

@@ -149,8 +149,11 @@ func TestStartWithoutCgo(t *testing.T) {
 	n.exe = exe
 	n.start()
 	var want []string
-	for _, app := range []string{"bench", "counter"} {
-		file := filepath.Join("../bin/webapps", app+".so") // as conf/node1.toml has it
+	files, err := filepath.Glob("../bin/webapps/*.so") // as conf/node1.toml has it
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no plugins: %v", err)
+	}
+	for _, file := range files {
 		want = append(want, "nodeserver: check plugin "+file+": this nodeserver was built with CGO_ENABLED=0 and can't load plugins: build it with cgo (apt-get install gcc; make build), or leave [webapps] dir empty and link the apps in")
 	}
 	n.refuses(t, strings.TrimPrefix(strings.Join(want, "\n"), "nodeserver: "))
