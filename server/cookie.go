@@ -63,7 +63,7 @@ func eachCookie(h http.Header, each func(name, value string)) {
 			var part string
 			part, line, _ = strings.Cut(line, ";")
 			if name, value, ok := strings.Cut(strings.Trim(part, " \t"), "="); ok {
-				each(name, strings.Trim(value, `"`))
+				each(strings.TrimRight(name, " \t"), strings.Trim(value, `"`))
 			}
 		}
 	}
