@@ -43,14 +43,15 @@ type Core struct {
 	observing atomic.Bool
 	links     atomic.Pointer[[]*link] // sorted by id; replaced, never changed
 
-	mu       sync.Mutex // guards what follows, and replacing links
-	settled  bool       // discovery has had its chance: no links means alone
-	joinedAt time.Duration
-	sweepAt  int // next bucket to look through for what expired
-	sweptAt  time.Duration
-	past     []pastLife // ended, the latest maxPast
-	askable  float64    // questions that may be asked at once
-	askedAt  time.Duration
+	mu         sync.Mutex // guards what follows, and replacing links
+	settled    bool       // discovery has had its chance: no links means alone
+	joinedAt   time.Duration
+	pausedFrom time.Duration // when the latest pause began; it ended at joinedAt
+	sweepAt    int           // next bucket to look through for what expired
+	sweptAt    time.Duration
+	past       []pastLife // ended, the latest maxPast
+	askable    float64    // questions that may be asked at once
+	askedAt    time.Duration
 }
 
 // pastLife is a life that has ended, or was believed to have.
@@ -131,11 +132,22 @@ func (c *Core) recall(now time.Duration, id membership.ID) pastLife {
 	defer c.mu.Unlock()
 	i := slices.IndexFunc(c.past, func(p pastLife) bool { return p.ID == id })
 	if i < 0 {
-		return pastLife{id, now - granule(c.cfg.MaxInactive) - 2*c.cfg.ResendAfter, lag{}}
+		return pastLife{id, c.toldAll(now), lag{}}
 	}
 	p := c.past[i]
 	c.past = slices.Delete(c.past, i, i+1)
 	return p
+}
+
+// toldAll is up to when the other members surely have all that was told here.
+// Called with c.mu held.
+func (c *Core) toldAll(now time.Duration) time.Duration {
+	const lag = 10 * time.Second // a member that is behind for longer is gone
+	since := now - lag
+	if c.pausedFrom > 0 && now-c.joinedAt < time.Minute {
+		since = min(since, c.pausedFrom)
+	}
+	return since - granule(c.cfg.MaxInactive)
 }
 
 // enter is called first by every entry point. After a pause of the whole
@@ -147,6 +159,9 @@ func (c *Core) enter(now time.Duration) {
 		return
 	}
 	c.stats.pauses.Add(1)
+	c.mu.Lock()
+	c.pausedFrom = time.Duration(last)
+	c.mu.Unlock()
 	c.rejoin(now)
 }
 

@@ -364,7 +364,11 @@ func (c *Core) applied(now time.Duration, l *link, f *frame, fresh bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if f.beat != nil {
+		joined := l.heard && l.peer.joining && !f.beat.joining
 		l.peer, l.heard = *f.beat, true
+		if joined && !c.ready.Load() {
+			l.repaired = 0 // it has more now than when this node, which joins as well, compared
+		}
 		l.rootDiffer = f.beat.root != c.table.root()
 		if mutate.Is(mutate.CompareCounts) {
 			l.rootDiffer = f.beat.sessions != uint64(c.table.count.Load())

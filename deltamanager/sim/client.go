@@ -381,8 +381,8 @@ func (w *world) read(c *client) {
 		}
 		w.commit(v, deltamanager.Tx{}, func() {
 			c.used = w.now
-			if c.counter == name {
-				c.count, c.counted = max(n, c.count), w.now
+			if c.counter == name && n > c.count {
+				c.count, c.counted = n, w.now
 			}
 			w.answered(v)
 		})

@@ -159,7 +159,7 @@ func (w *world) checkSame() {
 		d := w.dump(n.life)
 		for _, k := range keys(first, d) {
 			if !same(first[k], d[k]) && !w.expiring(k) && !w.unused(w.nodes[0].life, first[k]) && !w.unused(n.life, d[k]) {
-				w.obs.broken("I1", &k, "sessions differ at %v and %v", w.nodes[0].life.id, n.life.id)
+				w.obs.broken("I1", &k, "sessions differ: %v has %s, %v has %s", w.nodes[0].life.id, w.describe(w.nodes[0].life, first[k]), n.life.id, w.describe(n.life, d[k]))
 			}
 		}
 	}
@@ -187,6 +187,13 @@ func (w *world) unacked() string {
 	return ""
 }
 
+func (w *world) describe(l *life, d *deltamanager.Dump) string {
+	if d == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%d registers (partial %v, used %v ago, created %v ago)", len(d.Registers), d.Partial, l.now()-d.Last, l.now()-d.Created)
+}
+
 // unused tells whether a node is about to expire a session: it may know less of
 // its uses than others who are gone.
 func (w *world) unused(l *life, d *deltamanager.Dump) bool {
@@ -197,10 +204,20 @@ func (w *world) unused(l *life, d *deltamanager.Dump) bool {
 // beside a granule: slow members take it for used later than it was.
 const expiryDoubt = 3 * time.Second
 
-// expiring tells whether a session is about to expire here or there.
+// expiring tells whether a session is about to expire here or there: by what
+// those know first hand who live.
 func (w *world) expiring(k deltamanager.Key) bool {
 	u := w.obs.uses[k]
-	return u == nil || w.now-u.latest > w.mix.MaxInactive-expiryDoubt || w.now-u.created > w.mix.Lifetime-time.Second
+	if u == nil {
+		return true
+	}
+	used := u.created
+	for l, at := range u.by {
+		if l.alive {
+			used = max(used, at)
+		}
+	}
+	return w.now-used > w.mix.MaxInactive-expiryDoubt || w.now-u.created > w.mix.Lifetime-expiryDoubt
 }
 
 // checkLife checks what must hold at every node: nothing outlives its time, nothing
@@ -243,7 +260,8 @@ func (w *world) checkLife(l *life) {
 // questions. A few hundred sessions exist, so more is a leak.
 const heldMax = 3000
 
-// checkSession checks that no write is lost that somebody alive holds.
+// checkSession checks that no write is lost that somebody alive holds. It may be
+// all that is left of its session, when those who had the rest have died.
 func (w *world) checkSession(k deltamanager.Key, d *deltamanager.Dump) {
 	if w.obs.ended[k] != nil {
 		return
@@ -255,7 +273,7 @@ func (w *world) checkSession(k deltamanager.Key, d *deltamanager.Dump) {
 		if holder == nil {
 			continue
 		}
-		if d == nil || d.Partial {
+		if d == nil {
 			if young && w.now-wr.at < w.mix.MaxInactive-time.Second {
 				w.obs.broken("I3", &k, "the session is lost, though %v lives and holds a write of it made %v ago", holder.id, w.now-wr.at)
 				return

@@ -12,6 +12,9 @@ import (
 // and the node has not is waited for.
 func (w *world) openFresh(v *visit, tag deltamanager.Tag, do func()) {
 	open := func() {
+		if v.c.op != v.op {
+			return // he has given up
+		}
 		v.ref, v.info, v.found = v.l.core.Open(v.l.now(), tag)
 		do()
 	}
