@@ -359,8 +359,14 @@ func TestTokensComeBack(t *testing.T) {
 	}
 	value := c[0].Value
 	for _, bad := range [][2]string{
-		{"NSV", value}, {"nsv-n1", value}, {"NSESSIONID", value}, {"NSV-n1", ""}, {"NSV-n1", value[1:]}, {"NSV-n1", value + "A"},
-		{"NSV-n1", strings.Repeat("%", 22)}, {"NSV-n1", "\n" + value[1:]},
+		{"NSV", value},
+		{"nsv-n1", value},
+		{"NSESSIONID", value},
+		{"NSV-n1", ""},
+		{"NSV-n1", value[1:]},
+		{"NSV-n1", value + "A"},
+		{"NSV-n1", strings.Repeat("%", 22)},
+		{"NSV-n1", "\n" + value[1:]},
 	} {
 		if got, ok := parseToken(bad[0], bad[1]); ok {
 			t.Errorf("%q is taken for %+v", bad, got)

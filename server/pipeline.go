@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 
@@ -208,7 +209,7 @@ func (v *visit) all() []*session {
 	if v.current == nil {
 		return v.earlier
 	}
-	return append(v.earlier[:len(v.earlier):len(v.earlier)], v.current)
+	return append(slices.Clip(v.earlier), v.current)
 }
 
 // commit settles sessions and cookie. It is called once, before the first byte.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -161,7 +162,7 @@ func (s *session) valid() string {
 		return ""
 	}
 	tag := s.view.Auth().Tag
-	for _, id := range append(s.former[:len(s.former):len(s.former)], s.id) {
+	for _, id := range append(slices.Clip(s.former), s.id) {
 		if tagOf(id) == tag {
 			return id
 		}

@@ -223,7 +223,7 @@ func TestW17AnswersFollowReplication(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Body.Read(make([]byte, 1)); err != nil && err != io.EOF { //nolint:errorlint // Body returns it itself
+		if _, err := r.Body.Read(make([]byte, 1)); err != nil && err != io.EOF {
 			t.Fatal(err)
 		}
 		u.want(nodes[1], "/test/get", n) // the handler still runs

@@ -42,7 +42,7 @@ type (
 		ByLevel map[level]string
 		Any     any
 		Next    *order
-		hidden  int
+		hidden  int    //nolint:unused // of an app, and not stored
 		Left    func() `cbor:"-"`
 		Out     func() `json:"-"`
 	}
@@ -83,13 +83,32 @@ func TestValuesComeBack(t *testing.T) {
 		uint(7), uint8(255), uint16(math.MaxUint16), uint32(math.MaxUint32), uint64(math.MaxInt64), uint64(math.MaxInt64 + 1), uint64(math.MaxUint64), counter(9),
 		0.0, math.Copysign(0, -1), math.Pi, math.Inf(1), math.MaxFloat64, math.SmallestNonzeroFloat64, float32(1.1), float32(math.MaxFloat32), ratio(0.5),
 		"", "grüezi\x00", "\xff\xfe no text", label("x"), strings.Repeat("x", 1<<20),
-		[]byte{}, []byte{0, 255}, packed("raw"),
-		time.Time{}, now, now.UTC(), time.Duration(0), -time.Hour,
-		[]int(nil), []int{}, []int{1, 2}, make([]int, 200_000), [3]int{1, 2, 3}, []string{"a", ""}, [][]byte{{1}, nil}, []any{int64(1), "a", nil, true, 1.5, []byte{1}},
-		map[string]int(nil), map[string]int{}, map[string]int{"a": 1}, map[int]string{-1: "a"}, map[string]any{"n": int64(-5), "t": now},
-		&zip, (*int)(nil), struct{}{}, address{}, address{"A", &zip}, []address{{"A", &zip}, {}}, &address{"B", nil},
+		[]byte{},
+		[]byte{0, 255},
+		packed("raw"),
+		time.Time{},
+		now, now.UTC(), time.Duration(0), -time.Hour,
+		[]int(nil),
+		[]int{},
+		[]int{1, 2},
+		make([]int, 200_000),
+		[3]int{1, 2, 3},
+		[]string{"a", ""},
+		[][]byte{{1}, nil},
+		[]any{int64(1), "a", nil, true, 1.5, []byte{1}},
+		map[string]int(nil),
+		map[string]int{},
+		map[string]int{"a": 1},
+		map[int]string{-1: "a"},
+		map[string]any{"n": int64(-5), "t": now},
+		&zip, (*int)(nil),
+		struct{}{},
+		address{},
+		address{"A", &zip},
+		[]address{{"A", &zip}, {}},
+		&address{"B", nil},
 		order{Name: "n", At: now, Took: time.Minute, Price: *big.NewInt(1 << 40), Lines: []address{{"A", &zip}}, ByName: map[string]address{"a": {}}, ByLevel: map[level]string{1: "x"}, Any: "any", Next: &order{Name: "m"}},
-		embedding{address: address{"A", nil}, N: 1}, //nolint:govet // a copy of a mutex that nobody uses
+		embedding{address: address{"A", nil}, N: 1},
 		netip.MustParseAddr("2001:db8::1"), page, *big.NewInt(-5), long,
 	} {
 		name := fmt.Sprintf("%T", v)
