@@ -36,9 +36,9 @@ func (s *session) auth() (Auth, bool) {
 	return parseAuth(s.regs[0].value)
 }
 
-// append encodes a as session.v1.Auth.
-func (a Auth) append(b []byte) []byte {
-	b = protowire.AppendTag(b, 1, protowire.BytesType)
+// encode encodes a as session.v1.Auth.
+func (a Auth) encode() []byte {
+	b := protowire.AppendTag(nil, 1, protowire.BytesType)
 	b = protowire.AppendBytes(b, a.Tag[:])
 	if a.Principal != "" {
 		b = protowire.AppendTag(b, 2, protowire.BytesType)

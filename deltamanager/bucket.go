@@ -90,13 +90,13 @@ func (t *table) remove(b *bucket, s *session) {
 }
 
 // bury removes the session, if it is there, and remembers until then that it
-// is over. It reports whether that was news. Called with b.mu held.
-func (t *table) bury(b *bucket, k Key, until time.Duration) bool {
+// is over. Twice is once. Called with b.mu held.
+func (t *table) bury(b *bucket, k Key, until time.Duration) {
 	if s := b.sessions[k]; s != nil {
 		t.remove(b, s)
 	}
 	if _, dead := b.tombs[k]; dead {
-		return false
+		return
 	}
 	if b.tombs == nil {
 		b.tombs = make(map[Key]time.Duration)
@@ -108,7 +108,6 @@ func (t *table) bury(b *bucket, k Key, until time.Duration) bool {
 		t.forget(b, b.oldestTomb())
 		t.evicted.Add(1)
 	}
-	return true
 }
 
 // oldestTomb is the tombstone that would be forgotten first. Called with b.mu held.
@@ -136,7 +135,7 @@ func (t *table) merge(b *bucket, s *session, regs []register, configured time.Du
 		if had && mutate.Is(mutate.TornAuth) {
 			torn, _ := parseAuth(r.value)
 			torn.Principal = old.Principal
-			r.value = torn.append(nil)
+			r.value = torn.encode()
 		}
 		if !s.merge(t.seed, r) {
 			continue

@@ -161,19 +161,27 @@ func TestRepairMessagesAreWhatTheSchemaSays(t *testing.T) {
 		ours repairMessage
 		want *sessionv1.Repair
 	}{
-		{repairMessage{compare: &compareRequest{7, sums, set.bytes()}},
-			&sessionv1.Repair{Message: &sessionv1.Repair_Compare{Compare: &sessionv1.Compare{Request: 7, Sums: sums, Buckets: set.bytes()}}}},
-		{repairMessage{differ: &differReply{7, set.bytes(), 5}},
-			&sessionv1.Repair{Message: &sessionv1.Repair_Differ{Differ: &sessionv1.Differ{Request: 7, Buckets: set.bytes(), Epoch: 5}}}},
-		{repairMessage{fetch: &fetchRequest{7, []int{1, 4000}, listing, make([]byte, 32)}},
-			&sessionv1.Repair{Message: &sessionv1.Repair_Fetch{Fetch: &sessionv1.Fetch{Request: 7, Buckets: []uint32{1, 4000}, Listing: listing, Keys: make([]byte, 32)}}}},
-		{repairMessage{sessions: &sessionsReply{request: 7, encoded: appendDelta(nil, 2, &d, testBoot), wants: make([]byte, 16), done: 3}},
-			&sessionv1.Repair{Message: &sessionv1.Repair_Sessions{Sessions: &sessionv1.Sessions{Request: 7, Deltas: []*sessionv1.Delta{d.generated()}, Wants: make([]byte, 16), Done: 3}}}},
+		{
+			repairMessage{compare: &compareRequest{7, sums, set.bytes()}},
+			&sessionv1.Repair{Message: &sessionv1.Repair_Compare{Compare: &sessionv1.Compare{Request: 7, Sums: sums, Buckets: set.bytes()}}},
+		},
+		{
+			repairMessage{differ: &differReply{7, set.bytes(), 5}},
+			&sessionv1.Repair{Message: &sessionv1.Repair_Differ{Differ: &sessionv1.Differ{Request: 7, Buckets: set.bytes(), Epoch: 5}}},
+		},
+		{
+			repairMessage{fetch: &fetchRequest{7, []int{1, 4000}, listing, make([]byte, 32)}},
+			&sessionv1.Repair{Message: &sessionv1.Repair_Fetch{Fetch: &sessionv1.Fetch{Request: 7, Buckets: []uint32{1, 4000}, Listing: listing, Keys: make([]byte, 32)}}},
+		},
+		{
+			repairMessage{sessions: &sessionsReply{request: 7, encoded: appendDelta(nil, 2, &d, testBoot), wants: make([]byte, 16), done: 3}},
+			&sessionv1.Repair{Message: &sessionv1.Repair_Sessions{Sessions: &sessionv1.Sessions{Request: 7, Deltas: []*sessionv1.Delta{d.generated()}, Wants: make([]byte, 16), Done: 3}}},
+		},
 	} {
 		c.ours.clock, c.want.Clock = 1<<40, 1<<40
 		c.ours.sentMS, c.want.SentMs = 12, 12
 		var got sessionv1.Repair
-		if err := proto.Unmarshal(c.ours.append(nil), &got); err != nil {
+		if err := proto.Unmarshal(c.ours.encode(), &got); err != nil {
 			t.Fatal(err)
 		}
 		if !proto.Equal(&got, c.want) {
@@ -190,8 +198,8 @@ func TestRepairMessagesAreWhatTheSchemaSays(t *testing.T) {
 		if c.ours.sessions != nil {
 			read.sessions.encoded, read.sessions.deltas = c.ours.sessions.encoded, nil
 		}
-		if again := read.append(nil); !bytes.Equal(again, c.ours.append(nil)) {
-			t.Errorf("read and written again it differs:\n%x\n%x", again, c.ours.append(nil))
+		if again := read.encode(); !bytes.Equal(again, c.ours.encode()) {
+			t.Errorf("read and written again it differs:\n%x\n%x", again, c.ours.encode())
 		}
 	}
 }
@@ -203,7 +211,7 @@ func TestAuthIsWhatTheSchemaSays(t *testing.T) {
 		{Tag: Tag{9}, MaxInactive: -1},
 	} {
 		var got sessionv1.Auth
-		if err := proto.Unmarshal(a.append(nil), &got); err != nil {
+		if err := proto.Unmarshal(a.encode(), &got); err != nil {
 			t.Fatal(err)
 		}
 		ms := a.MaxInactive.Milliseconds()
@@ -221,10 +229,10 @@ func TestAuthIsWhatTheSchemaSays(t *testing.T) {
 			t.Errorf("read %+v %v, want %+v", read, ok, a)
 		}
 	}
-	newer := append(Auth{Tag: Tag{1}}.append(nil), 0xa2, 0x06, 1, 'x') // field 100: "x"
+	newer := append(Auth{Tag: Tag{1}}.encode(), 0xa2, 0x06, 1, 'x') // field 100: "x"
 	a, ok := parseAuth(newer)
-	if !ok || !bytes.Equal(a.append(nil), newer) {
-		t.Errorf("a newer version's field is not passed on: %x, want %x", a.append(nil), newer)
+	if !ok || !bytes.Equal(a.encode(), newer) {
+		t.Errorf("a newer version's field is not passed on: %x, want %x", a.encode(), newer)
 	}
 }
 
@@ -250,15 +258,15 @@ func wireSeeds(f *testing.F) {
 		h := frame{seq: 1, epoch: 1, clock: 1 << 40, beat: &beat{root: 4}}
 		f.Add(appendDelta(h.appendHeader(nil), 10, &d, testBoot))
 		m := repairMessage{sessions: &sessionsReply{request: 1, encoded: appendDelta(nil, 2, &d, testBoot)}}
-		f.Add(m.append(nil))
+		f.Add(m.encode())
 	}
 	f.Add(bytes.Repeat([]byte{0x52, 0}, 5000))
 	f.Add(bytes.Repeat([]byte{0x1a, 0}, 5000))
 	f.Add(bytes.Repeat([]byte{0x5a, 2, 8, 1}, 3000))
 	f.Add(bytes.Repeat([]byte{0x62, 2, 8, 1}, 3000))
 	q := repairMessage{fetch: &fetchRequest{1, []int{1}, appendListing(nil, Key{}, 1), make([]byte, 16)}}
-	f.Add(q.append(nil))
-	f.Add(Auth{Tag: Tag{1}, Principal: "a"}.append(nil))
+	f.Add(q.encode())
+	f.Add(Auth{Tag: Tag{1}, Principal: "a"}.encode())
 	f.Add(bytes.Repeat([]byte{0x20, 0}, 5000))
 }
 

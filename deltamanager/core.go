@@ -228,7 +228,7 @@ func (c *Core) CreateKey(now time.Duration, k Key, tag Tag, tx Tx) (Ref, Receipt
 	if tx.Auth != nil {
 		tx.Auth(&auth)
 	}
-	regs := []register{{authName, stamp, auth.append(nil)}}
+	regs := []register{{authName, stamp, auth.encode()}}
 	regs = appendWrites(regs, tx.Writes, stamp)
 	c.table.add(b, s)
 	changed := c.table.merge(b, s, regs, c.cfg.MaxInactive)
@@ -311,7 +311,7 @@ func (c *Core) write(now time.Duration, b *bucket, s *session, tx Tx) (Receipt, 
 		a, _ := s.auth()
 		tag = a.Tag
 		tx.Auth(&a)
-		regs = append(regs, register{authName, stamp, a.append(nil)})
+		regs = append(regs, register{authName, stamp, a.encode()})
 	}
 	regs = appendWrites(regs, tx.Writes, stamp)
 	names := c.table.merge(b, s, regs, c.cfg.MaxInactive) // all of them: the stamp is the newest
@@ -471,7 +471,7 @@ func (c *Core) applyLocked(now time.Duration, b *bucket, d *delta, repair bool) 
 		v.changed = c.table.complete(b, s) || v.changed
 		s.created = min(s.created, now-d.age)
 	}
-	if fresh || v.changed || !repair || mutate.Is(mutate.HearsayRetold) {
+	if fresh || v.changed || !repair {
 		s.heard = max(s.heard, now-d.idle)
 		s.last = max(s.last, s.heard)
 	}

@@ -60,7 +60,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	}
 }
 
-// Connected, Disconnected, Gone, Pull and Receive are Core's, now.
+// Connected is Core's, now, as are Disconnected, Gone, Pull and Receive.
 func (m *Manager) Connected(id membership.ID) { m.Core.Connected(m.now(), id) }
 
 // Disconnected is Core's, now.

@@ -464,8 +464,8 @@ type sessionsReply struct {
 	done    int
 }
 
-func (m *repairMessage) append(b []byte) []byte {
-	b = appendFixed64(b, 1, m.clock)
+func (m *repairMessage) encode() []byte {
+	b := appendFixed64(nil, 1, m.clock)
 	b = appendVarint(b, 2, uint64(m.sentMS))
 	var num protowire.Number
 	var body []byte

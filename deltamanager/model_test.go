@@ -66,7 +66,7 @@ func mergeable(r *rand.Rand) delta {
 	for _, name := range []string{"", "a", "b"} {
 		clock := uint64(1+r.IntN(6)) << 16
 		if name == "" {
-			d.regs = append(d.regs, register{name, Stamp{clock, 1}, Auth{Tag: Tag{d.key[0], byte(clock >> 16)}}.append(nil)})
+			d.regs = append(d.regs, register{name, Stamp{clock, 1}, Auth{Tag: Tag{d.key[0], byte(clock >> 16)}}.encode()})
 		} else if r.IntN(2) == 0 {
 			boot := 1 + r.Uint64N(2)
 			d.regs = append(d.regs, register{name, Stamp{clock, boot}, []byte{byte(clock >> 16), byte(boot)}})
@@ -241,7 +241,8 @@ func TestTombstonesAreBounded(t *testing.T) {
 func TestDealGivesEachBucketToOneDonor(t *testing.T) {
 	var d deal
 	a, b := &link{}, &link{}
-	if !d.take(1, a) || !d.take(1, a) || d.take(1, b) {
+	first, again, other := d.take(1, a), d.take(1, a), d.take(1, b)
+	if !first || !again || other {
 		t.Errorf("a bucket was dealt to two donors")
 	}
 	d.release(a)

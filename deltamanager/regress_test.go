@@ -11,7 +11,8 @@ import (
 // drop loses what a core has to say to another.
 func (c *cluster) drop(i, j int) {
 	for _, bulk := range [...]bool{false, true} {
-		for c.cores[i].Pull(c.now, c.ids[j], bulk) != nil {
+		for p := []byte{0}; p != nil; {
+			p = c.cores[i].Pull(c.now, c.ids[j], bulk)
 		}
 	}
 }
@@ -34,7 +35,7 @@ func (c *cluster) lastUse(i int, tag Tag) time.Duration {
 
 func TestPartOfASessionIsNotTheWhole(t *testing.T) {
 	a, b := loneCore(), loneCore()
-	full := delta{key: Key{1}, full: true, regs: []register{{"", Stamp{1 << 20, 5}, Auth{Tag: Tag{1}}.append(nil)}}}
+	full := delta{key: Key{1}, full: true, regs: []register{{"", Stamp{1 << 20, 5}, Auth{Tag: Tag{1}}.encode()}}}
 	part := full
 	part.full = false
 	a.apply(time.Hour, &full, false)

@@ -225,7 +225,7 @@ func (c *Core) pullBulk(now time.Duration, l *link) []byte {
 func (c *Core) finishRepair(now time.Duration, m *repairMessage) []byte {
 	m.clock = c.clock.read()
 	m.sentMS = uint32(c.clock.physical(now) >> 16)
-	b := m.append(nil)
+	b := m.encode()
 	c.stats.repairBytes.Add(int64(len(b)))
 	return b
 }

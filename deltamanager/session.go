@@ -103,7 +103,7 @@ func (r *register) hash(k Key, seed uint64) uint64 {
 // that is not whole differs from one that is, even when no register does: else
 // nobody would ever make it whole.
 func (s *session) state() uint64 {
-	if s.partial && !mutate.Is(mutate.PartialAsWhole) {
+	if s.partial {
 		return s.hash ^ partialHash
 	}
 	return s.hash
@@ -125,7 +125,7 @@ func deadDigest(k Key, seed uint64) uint64 { return mix(k.hash(seed) ^ deadHash)
 // firsthand is the newest use that this node may tell of: its own. Told on and
 // on, what others have told would grow younger by the time it is on its way.
 func (s *session) firsthand() time.Duration {
-	if s.served == never {
+	if s.served == never || mutate.Is(mutate.HearsayRetold) {
 		return s.last
 	}
 	return s.served

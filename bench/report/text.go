@@ -18,8 +18,19 @@ type section struct {
 
 func sections() []section {
 	return []section{
-		{"about", about}, {"goals", goals}, {"cpu", cpu}, {"ratios", ratios}, {"works", works}, {"speed", speed}, {"correct", correct},
-		{"wire", wire}, {"memory", memory}, {"join", join}, {"lag", lag}, {"failover", failover}, {"scale", scale},
+		{"about", about},
+		{"goals", goals},
+		{"cpu", cpu},
+		{"ratios", ratios},
+		{"works", works},
+		{"speed", speed},
+		{"correct", correct},
+		{"wire", wire},
+		{"memory", memory},
+		{"join", join},
+		{"lag", lag},
+		{"failover", failover},
+		{"scale", scale},
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager"
@@ -237,11 +238,12 @@ func describe(tx deltamanager.Tx) string {
 	case tx.Auth != nil:
 		return "an auth change"
 	}
-	s := "use"
+	var s strings.Builder
+	s.WriteString("use")
 	for _, x := range tx.Writes {
-		s += fmt.Sprintf(" %s=%s", x.Name, x.Value)
+		fmt.Fprintf(&s, " %s=%s", x.Name, x.Value)
 	}
-	return s
+	return s.String()
 }
 
 // committed waits for acknowledgements, then answers.

@@ -43,7 +43,6 @@ type written struct {
 	key     deltamanager.Key
 	names   []string
 	stamp   deltamanager.Stamp
-	value   string
 	at      time.Duration
 	by      *life
 	holders []*life
@@ -216,7 +215,7 @@ func (o *observer) served(l *life) {
 		}
 		for _, d := range c.to.core.Dump(c.to.now()) {
 			u := o.uses[d.Key]
-			if u == nil || d.Partial || o.w.now-u.created < 5*time.Second || o.w.now-u.latest > o.w.mix.MaxInactive-2*time.Second || o.idle(d.Key) || l.core.Dead(d.Key) {
+			if u == nil || d.Partial || o.w.unused(c.to, &d) || o.w.now-u.created < 5*time.Second || o.w.now-u.latest > o.w.mix.MaxInactive-2*time.Second || o.idle(d.Key) || l.core.Dead(d.Key) {
 				continue
 			}
 			if l.core.StampOf(d.Key, "") == (deltamanager.Stamp{}) {
@@ -266,7 +265,21 @@ func (o *observer) gone(v *visit) {
 	c := v.c
 	k := c.key
 	o.w.tellOf(k, "client %d is told by %v that it has no session, stale %v", c.id, v.l.id, v.stale)
-	if c.doubt || v.stale || o.ended[k] != nil {
+	if c.doubt || o.ended[k] != nil {
+		return
+	}
+	if !o.w.mix.Hostile && len(v.tokens) > 0 && !o.idle(k) {
+		for _, n := range o.w.nodes {
+			if n.life == nil || n.life == v.l || !o.steady(v.l, n.life) {
+				continue
+			}
+			if _, ok := n.life.core.Peek(n.life.now(), c.tag); ok {
+				o.broken("I4", &k, "%v does not know a session, and could have asked %v", v.l.id, n.life.id)
+				return
+			}
+		}
+	}
+	if v.stale {
 		return
 	}
 	if !o.idle(k) && o.w.now-c.used < o.w.mix.MaxInactive-2*time.Second {

@@ -35,9 +35,21 @@ func (c *Counts) Add(b Counts) {
 		to *int
 		by int
 	}{
-		{&c.Payloads, b.Payloads}, {&c.Lost, b.Lost}, {&c.Requests, b.Requests}, {&c.Commits, b.Commits}, {&c.Created, b.Created},
-		{&c.Logouts, b.Logouts}, {&c.Unanswered, b.Unanswered}, {&c.Refused, b.Refused}, {&c.Stale, b.Stale}, {&c.Missing, b.Missing},
-		{&c.Splits, b.Splits}, {&c.Crashes, b.Crashes}, {&c.Pauses, b.Pauses}, {&c.Slows, b.Slows}, {&c.Drains, b.Drains},
+		{&c.Payloads, b.Payloads},
+		{&c.Lost, b.Lost},
+		{&c.Requests, b.Requests},
+		{&c.Commits, b.Commits},
+		{&c.Created, b.Created},
+		{&c.Logouts, b.Logouts},
+		{&c.Unanswered, b.Unanswered},
+		{&c.Refused, b.Refused},
+		{&c.Stale, b.Stale},
+		{&c.Missing, b.Missing},
+		{&c.Splits, b.Splits},
+		{&c.Crashes, b.Crashes},
+		{&c.Pauses, b.Pauses},
+		{&c.Slows, b.Slows},
+		{&c.Drains, b.Drains},
 	} {
 		*x.to += x.by
 	}

@@ -50,8 +50,10 @@ func quickPlan() plan {
 	return plan{
 		name: "quick", rounds: 5, extra: 3, others: 1,
 		warm: 200 * time.Millisecond, measure: 1500 * time.Millisecond, budget: 14 * time.Minute,
-		kinds: []string{"plain", "scs-mem", "scs-redis", "gorilla-redis", "nats-kv", "tomcat-async", "tomcat-sync",
-			"nodeserver-async", "nodeserver-all", "nodeserver-nofresh", "nodeserver-tls"},
+		kinds: []string{
+			"plain", "scs-mem", "scs-redis", "gorilla-redis", "nats-kv", "tomcat-async", "tomcat-sync",
+			"nodeserver-async", "nodeserver-all", "nodeserver-nofresh", "nodeserver-tls",
+		},
 		works:   []work{lead, {"inc", "random", 64, 0}},
 		memory:  []string{"nodeserver-async", "scs-mem", "scs-redis"},
 		join:    []string{"nodeserver-async"},
@@ -68,11 +70,17 @@ func fullPlan() plan {
 	p.kinds = append(p.kinds, "nodeserver-all-tls")
 	p.works = []work{
 		{"raw", "sticky", 64, 0},
-		lead, {"inc", "random", 64, 0},
-		{"inc", "sticky", 16, 0}, {"inc", "random", 16, 0},
-		{"inc", "sticky", 1, 0}, {"inc", "random", 1, 0},
-		{"get", "sticky", 64, 100}, {"get", "random", 64, 100},
-		{"set", "sticky", 16, 100}, {"set", "sticky", 16, 4 << 10}, {"set", "sticky", 16, 64 << 10},
+		lead,
+		{"inc", "random", 64, 0},
+		{"inc", "sticky", 16, 0},
+		{"inc", "random", 16, 0},
+		{"inc", "sticky", 1, 0},
+		{"inc", "random", 1, 0},
+		{"get", "sticky", 64, 100},
+		{"get", "random", 64, 100},
+		{"set", "sticky", 16, 100},
+		{"set", "sticky", 16, 4 << 10},
+		{"set", "sticky", 16, 64 << 10},
 	}
 	p.memory = []string{"nodeserver-async", "scs-mem", "scs-redis", "gorilla-redis", "nats-kv", "tomcat-async"}
 	p.join = []string{"nodeserver-async", "tomcat-async"}

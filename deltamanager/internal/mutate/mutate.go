@@ -33,7 +33,6 @@ const (
 	NoTouch
 	NoRetouch
 	HearsayRetold
-	PartialAsWhole
 	NoWant
 	FlushedTooEarly
 	DonorForgotten
@@ -84,8 +83,7 @@ var names = [count]string{
 	OldCookie:         "auth: the old id stays valid after a change",
 	NoTouch:           "expiry: reads are not told to others",
 	NoRetouch:         "expiry: uses that a member missed are not told again",
-	HearsayRetold:     "repair: ages that bring no news count",
-	PartialAsWhole:    "repair: a session in part has the digest of the whole one",
+	HearsayRetold:     "expiry: uses at second hand are told on",
 	NoWant:            "repair: a session in part is not asked for",
 	FlushedTooEarly:   "drain: flushed although changes were left out",
 	DonorForgotten:    "join: what a dead donor was asked for is not asked of others",
