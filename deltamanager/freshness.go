@@ -187,7 +187,7 @@ func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token) *Query {
 			all = true
 		}
 	}
-	if all && c.mayAsk(now) && !mutate.Is(mutate.NoAskAll) {
+	if all && c.mayAsk(now) {
 		a.clock = 0
 		for _, l := range *c.links.Load() {
 			c.ask(l, a)

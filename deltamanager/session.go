@@ -125,7 +125,7 @@ func deadDigest(k Key, seed uint64) uint64 { return mix(k.hash(seed) ^ deadHash)
 // firsthand is the newest use that this node may tell of: its own. Told on and
 // on, what others have told would grow younger by the time it is on its way.
 func (s *session) firsthand() time.Duration {
-	if s.served == never || mutate.Is(mutate.HearsayRetold) {
+	if s.served == never {
 		return s.last
 	}
 	return s.served

@@ -32,12 +32,10 @@ const (
 	OldCookie
 	NoTouch
 	NoRetouch
-	HearsayRetold
 	NoWant
 	FlushedTooEarly
 	DonorForgotten
 	GhostLink
-	NoAskAll
 	TokenByAge
 	ExpireTombstone
 	count
@@ -83,12 +81,10 @@ var names = [count]string{
 	OldCookie:         "auth: the old id stays valid after a change",
 	NoTouch:           "expiry: reads are not told to others",
 	NoRetouch:         "expiry: uses that a member missed are not told again",
-	HearsayRetold:     "expiry: uses at second hand are told on",
 	NoWant:            "repair: a session in part is not asked for",
 	FlushedTooEarly:   "drain: flushed although changes were left out",
 	DonorForgotten:    "join: what a dead donor was asked for is not asked of others",
 	GhostLink:         "membership: a late frame brings back the link to a dead member",
-	NoAskAll:          "freshness: an unknown session is not asked of the others",
 	TokenByAge:        "freshness: the age of a write is judged by the hybrid clock",
 	ExpireTombstone:   "expiry: a session that expires leaves a tombstone",
 }
