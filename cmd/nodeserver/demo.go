@@ -19,10 +19,10 @@ func newDemoCommand(e env) *cobra.Command {
 		Use:   "demo [--nodes 3] [--seconds 9] [--json]",
 		Short: "Start a cluster, kill the node that serves most, and check that nobody noticed",
 		Long: `Start real node processes and a front door on free ports of this machine, let
-visitors count in the sample webapp counter, end the node that serves most of
-them with SIGKILL, start it again, and check every answer. The last line is
-PASS or FAIL, and so is the exit code (0 or 1). Needs bin/webapps/counter.so
-beside the binary: make webapps.`,
+visitors fill carts, log in and out in the sample webapp cart, end the node that
+serves most of them with SIGKILL, start it again, and check every answer. The
+last line is PASS or FAIL, and so is the exit code (0 or 1). Needs
+bin/webapps/cart.so beside the binary: make webapps.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o := demo.Options{Nodes: nodes, Drive: time.Duration(seconds) * time.Second}

@@ -45,8 +45,8 @@ type member struct {
 // nothing. noMulticast is why members must be listed, or nil.
 func newCluster(exe string, nodes int) (c *cluster, noMulticast error, err error) {
 	c = &cluster{exe: exe, webapps: filepath.Join(filepath.Dir(exe), "webapps"), discovery: "mdns"}
-	if _, err := os.Stat(filepath.Join(c.webapps, "counter.so")); err != nil {
-		return nil, nil, fmt.Errorf("the visitors need %s: run: make webapps", filepath.Join(c.webapps, "counter.so"))
+	if _, err := os.Stat(filepath.Join(c.webapps, "cart.so")); err != nil {
+		return nil, nil, fmt.Errorf("the visitors need %s: run: make webapps", filepath.Join(c.webapps, "cart.so"))
 	}
 	if noMulticast = membership.CheckMulticast("lo"); noMulticast != nil {
 		c.discovery = "static"

@@ -16,7 +16,7 @@ import (
 // What is written must be what conf reads, whichever way members are found.
 func TestConfFiles(t *testing.T) {
 	exe := filepath.Join(t.TempDir(), "nodeserver")
-	touch(t, filepath.Join(filepath.Dir(exe), "webapps", "counter.so"))
+	touch(t, filepath.Join(filepath.Dir(exe), "webapps", "cart.so"))
 	c, _, err := newCluster(exe, 3)
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func TestMissingPlugin(t *testing.T) {
 // demo stays but its logs.
 func TestNodeThatCannotStart(t *testing.T) {
 	exe := filepath.Join(t.TempDir(), "nodeserver")
-	touch(t, filepath.Join(filepath.Dir(exe), "webapps", "counter.so"))
+	touch(t, filepath.Join(filepath.Dir(exe), "webapps", "cart.so"))
 	if err := os.WriteFile(exe, []byte("#!/bin/sh\necho \"$1: no port is good enough\" >&2\nexit 1\n"), 0o700); err != nil { //nolint:gosec // to be run
 		t.Fatal(err)
 	}

@@ -1,23 +1,30 @@
 // Package demo shows in a few seconds what a cluster is for, with nothing
 // staged: it starts real node processes and a front door from its own binary,
-// lets visitors count in the sample webapp counter, ends the node that serves
-// most of them with SIGKILL, starts it again, and checks every answer.
+// lets visitors fill carts in the sample webapp cart, log in, and log out; ends the node that
+// serves most of them with SIGKILL, starts it again, and checks every answer.
 //
 // It is not a test harness: e2e tests have the means to break networks. It
-// needs the plugin counter.so and touches nothing but free loopback ports and a
+// needs the plugin cart.so and touches nothing but free loopback ports and a
 // temporary folder, so a cluster that runs beside it is not disturbed.
 //
 // # What is checked
 //
-//	each answer        exactly the visitor's last count + 1
-//	less than that     a lost write
-//	another session    a lost session
-//	more than that     an error, but for a request under way when the node was
-//	                   killed: the front door asks another node then, though the
-//	                   first may have counted already. Those are told apart as
-//	                   repeated.
-//	at the end         each visitor's count goes on by one on every node, asked
-//	                   without the front door
+// Each visitor knows what must be in his cart and who he is, and each answer
+// tells the number of items, their price, and his name:
+//
+//	as he expects          good
+//	as before his change   a lost write; so is any with fewer items
+//	an empty cart          a lost session
+//	anything else          an error
+//	at the end             each visitor finds his cart on every node, asked
+//	                       without the front door
+//
+// PUT and GET that are under way when the node is killed are repeated by the front door
+// at another node, and nobody notices. A POST must not be: the front door answers 502,
+// and the visitor looks at his cart, as its text says. His change may be there or not; either is
+// right, and is counted as cut off, unless anything else is missing. A login
+// that was cut off may have killed his old cookie without telling the new one: then he
+// begins anew. The same answer without a kill is an error.
 //
 // Nodes run with replication acks = "one": a visitor has his answer when another
 // node has applied his write. With "async" a write answered less than about 2 ms

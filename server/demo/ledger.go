@@ -7,32 +7,6 @@ import (
 	"time"
 )
 
-// finding is what an answer shows.
-type finding int
-
-const (
-	good finding = iota
-	repeated
-	lostWrite
-	lostSession
-	skipped
-)
-
-// judge compares an answer with the visitor's last count. It is pure.
-func judge(last, n int, sameSession, duringKill bool) finding {
-	switch {
-	case last > 0 && !sameSession:
-		return lostSession
-	case n == last+1:
-		return good
-	case n <= last:
-		return lostWrite
-	case duringKill:
-		return repeated
-	}
-	return skipped
-}
-
 // ledger gathers what all visitors find. Safe for concurrent use.
 type ledger struct {
 	mu     sync.Mutex
@@ -54,35 +28,39 @@ func (l *ledger) killing(from, to time.Time) {
 	l.killed = [2]time.Time{from, to}
 }
 
-// duringKill tells whether a request was under way at the kill; mu is held.
+// duringKill tells whether a request was under way at the kill.
 func (l *ledger) duringKill(w wait) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	from, to := l.killed[0], l.killed[1]
 	return !from.IsZero() && w.answered.After(from) && (to.IsZero() || w.asked.Before(to))
 }
 
 // answer enters one answer of a visitor.
-func (l *ledger) answer(visitor, last, n int, sameSession bool, w wait) {
+func (l *ledger) answer(visitor int, f finding, what string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.result.Requests++
-	what := ""
-	switch judge(last, n, sameSession, l.duringKill(w)) {
+	switch f {
 	case good:
-	case repeated:
-		l.result.Repeated++
+		return
 	case lostSession:
 		l.result.LostSessions++
-		what = fmt.Sprintf("got a new session after count %d", last)
 	case lostWrite:
-		l.result.LostWrites += last + 1 - n
-		what = fmt.Sprintf("count %d after %d", n, last)
-	case skipped:
+		l.result.LostWrites++
+	case wrong:
 		l.result.Errors++
-		what = fmt.Sprintf("count %d after %d, without a failover", n, last)
 	}
-	if what != "" {
-		l.wrong(visitor, what+", from "+w.node)
-	}
+	l.wrong(visitor, what)
+}
+
+// cutOff enters a request that the kill has broken off, and that nobody may
+// send twice: the visitor looks what has become of it.
+func (l *ledger) cutOff() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.result.Requests++
+	l.result.CutOff++
 }
 
 // moved enters the first answer after the kill of a visitor of the killed node.
@@ -133,7 +111,7 @@ type Result struct {
 	Errors       int     `json:"errors"`
 	LostWrites   int     `json:"lost_writes"`
 	LostSessions int     `json:"lost_sessions"`
-	Repeated     int     `json:"repeated"`    // counted twice: under way at the kill, asked again elsewhere
+	CutOff       int     `json:"cut_off"`     // POST requests under way at the kill: visitors looked what had become of them
 	Unconfirmed  int     `json:"unconfirmed"` // answered though no other node had confirmed the write
 	Killed       string  `json:"killed"`      // node
 	KilledHomeOf int     `json:"killed_home"` // visitors it served

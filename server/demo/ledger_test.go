@@ -1,33 +1,87 @@
 package demo
 
 import (
+	"math/rand/v2"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	shop "github.com/nodeserver/nodeserver/webapps/cart"
+	"github.com/nodeserver/nodeserver/webapps/webappstest"
 )
 
+// What visitors expect is what the app does, whatever they do.
+func TestVisitorsKnowTheShop(t *testing.T) {
+	u := webappstest.New(t, shop.Webapp())
+	r := rand.New(rand.NewPCG(1, 2))
+	var c cart
+	done := map[string]int{}
+	for i := range 3000 {
+		a := c.choose(7, r)
+		done[a.name]++
+		c = a.then(c)
+		q := httptest.NewRequestWithContext(t.Context(), a.method, "/"+a.path, nil)
+		q.Header.Set("Accept", "text/plain")
+		if got := u.Do(q); got.Body != c.line()+" test\n" {
+			t.Fatalf("%d: %s %s answers %d %q, want %q", i, a.method, a.path, got.Status, got.Body, c.line())
+		}
+	}
+	for _, name := range []string{"look", "add", "put", "remove", "login", "logout"} {
+		if done[name] < 20 {
+			t.Errorf("%s: %d of 3000", name, done[name])
+		}
+	}
+}
+
 func TestJudge(t *testing.T) {
+	full := cart{map[string]int{"tea": 2, "cup": 1}, "ann"}
 	for _, tc := range []struct {
-		name             string
-		last, n          int
-		same, duringKill bool
-		want             finding
+		name   string
+		before cart
+		do     action
+		line   string
+		want   finding
 	}{
-		{"first visit", 0, 1, false, false, good},
-		{"next", 7, 8, true, false, good},
-		{"the same again", 7, 7, true, false, lostWrite},
-		{"less", 7, 2, true, false, lostWrite},
-		{"less, at the kill", 7, 6, true, true, lostWrite},
-		{"more", 7, 9, true, false, skipped},
-		{"more, asked twice at the kill", 7, 9, true, true, repeated},
-		{"a new session", 7, 1, false, false, lostSession},
-		{"a new session that happens to fit", 7, 8, false, true, lostSession},
+		{"first", cart{}, addOne("tea"), "1 6.50 -", good},
+		{"next", full, addOne("tea"), "4 33.50 ann", good},
+		{"looked", full, look, "3 27.00 ann", good},
+		{"nothing to see", cart{}, look, "0 0.00 -", good},
+		{"removed", full, removeAll("tea"), "1 14.00 ann", good},
+		{"put", full, putItems("cup", 3), "5 55.00 ann", good},
+		{"login", cart{full.items, ""}, login("bob"), "3 27.00 bob", good},
+		{"logout", full, logout, "0 0.00 -", good},
+		{"not done", full, addOne("tea"), "3 27.00 ann", lostWrite},
+		{"not removed", full, removeAll("tea"), "3 27.00 ann", lostWrite},
+		{"not logged in", cart{full.items, ""}, login("bob"), "3 27.00 -", lostWrite},
+		{"not logged out", full, logout, "3 27.00 ann", lostWrite},
+		{"an earlier one is missing", full, addOne("tea"), "2 20.50 ann", lostWrite},
+		{"nobody's cart", full, look, "0 0.00 -", lostSession},
+		{"nobody's cart, and one more", full, addOne("tea"), "1 6.50 -", lostSession},
+		{"a login to nobody's cart", full, login("ann"), "0 0.00 ann", lostSession},
+		{"one too many", full, addOne("tea"), "5 40.00 ann", wrong},
+		{"another item", full, look, "3 34.50 ann", wrong},
+		{"another user", full, look, "3 27.00 bob", wrong},
+		{"logged in by itself", cart{full.items, ""}, look, "3 27.00 ann", wrong},
+		{"nonsense", full, look, "a b c", wrong},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := judge(tc.last, tc.n, tc.same, tc.duringKill); got != tc.want {
-				t.Errorf("got %d, want %d", got, tc.want)
+			after := tc.do.then(tc.before)
+			got, now := judge(tc.before, tc.do, []cart{after}, tc.line)
+			if got != tc.want || got == good && now.line() != after.line() {
+				t.Errorf("got %d and %q, want %d", got, now.line(), tc.want)
+			}
+			if tc.before.line() != (cart{}).line() && tc.before.line() != full.line() && tc.before.user != "" {
+				t.Errorf("what was before has changed: %q", tc.before.line())
 			}
 		})
+	}
+	// Cut off: done or not.
+	for _, line := range []string{"3 27.00 ann", "4 33.50 ann"} {
+		a := addOne("tea")
+		if got, now := judge(full, a, []cart{a.then(full), full}, line); got != good || now.line() != line {
+			t.Errorf("cut off, %s: %d, %s", line, got, now.line())
+		}
 	}
 }
 

@@ -7,24 +7,23 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/cookiejar"
-	"net/url"
 	"strings"
 	"sync"
 	"time"
 )
 
-// visitor is one user with a browser: he counts, thinks, counts again.
+// visitor is one user with a browser: he shops, thinks, shops on.
 type visitor struct {
 	number int
 	client *http.Client
 	ledger *ledger
 	think  time.Duration
+	chance *rand.Rand
+	cart   cart // as he expects it
 
-	mu      sync.Mutex
-	home    string // node of the last answer
-	last    int    // count of the last answer
-	session string // id in the cookie, without the route; a secret
-	moving  string // killed home; cleared by the first answer from elsewhere
+	mu     sync.Mutex
+	home   string // node of the last answer
+	moving string // killed home; cleared by the first answer from elsewhere
 }
 
 const answerLimit = 10 * time.Second
@@ -32,16 +31,20 @@ const answerLimit = 10 * time.Second
 func newVisitors(n int, think time.Duration, l *ledger) (list []*visitor) {
 	shared := &http.Transport{MaxIdleConnsPerHost: n, DisableCompression: true}
 	for i := range n {
-		jar, _ := cookiejar.New(nil) // no options, no error
 		list = append(list, &visitor{
-			number: i + 1, ledger: l, think: think,
-			client: &http.Client{Transport: shared, Jar: jar, Timeout: answerLimit},
+			number: i + 1, ledger: l, think: think, chance: rand.New(rand.NewPCG(rand.Uint64(), 0)),
+			client: &http.Client{Transport: shared, Jar: newJar(), Timeout: answerLimit},
 		})
 	}
 	return list
 }
 
-// drive lets all visitors count at the address until ctx ends, and returns when
+func newJar() http.CookieJar {
+	jar, _ := cookiejar.New(nil) // no options, no error
+	return jar
+}
+
+// drive lets all visitors shop at the address until ctx ends, and returns when
 // all have had their last answer.
 func drive(ctx context.Context, visitors []*visitor, addr string) {
 	var all sync.WaitGroup
@@ -49,7 +52,7 @@ func drive(ctx context.Context, visitors []*visitor, addr string) {
 		all.Go(func() {
 			pause := time.Duration(rand.Int64N(int64(v.think) + 1)) // not all at once
 			for sleep(ctx, pause) {
-				v.visit(addr)
+				v.visit(addr, v.cart.choose(v.number, v.chance))
 				pause = v.think/2 + time.Duration(rand.Int64N(int64(v.think)+1))
 			}
 		})
@@ -69,69 +72,89 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// visit asks once and enters what it finds. The request isn't tied to the
+// visit does one thing and enters what it finds. The request isn't tied to the
 // drive's end: what was asked is to be answered.
-func (v *visitor) visit(addr string) {
+func (v *visitor) visit(addr string, a action) {
 	w := wait{asked: time.Now()}
-	n, node, confirmed, err := v.ask(addr)
-	w.answered, w.node = time.Now(), node
+	may := []cart{a.then(v.cart)}
+	got, err := v.ask(addr, a)
+	w.answered = time.Now()
+	if err != nil && a.careless() && v.ledger.duringKill(w) {
+		v.ledger.cutOff()
+		may = append(may, v.cart) // it may have been done or not
+		if a.name == "login" {
+			may = append(may, cart{}) // or the old cookie is dead already, and the new one was not told
+		}
+		got, err = v.ask(addr, look)
+		w.answered = time.Now()
+	}
 	if err != nil {
-		v.ledger.failed(v.number, err.Error())
+		v.ledger.failed(v.number, a.name+": "+err.Error())
+		v.leave()
 		return
 	}
-	if !confirmed {
+	if !got.confirmed {
 		v.ledger.unconfirmed()
 	}
-	session := v.sessionID(addr)
+	w.node = got.node
+	f, now := judge(v.cart, a, may, got.line)
+	v.ledger.answer(v.number, f, fmt.Sprintf("%s: %q after %q, from %s", a.name, got.line, v.cart.line(), got.node))
+	if v.cart = now; f != good {
+		v.leave() // nobody knows what is in it now
+	}
+	v.answered(w)
+}
+
+// leave lets the visitor come back as another.
+func (v *visitor) leave() { v.cart, v.client.Jar = cart{}, newJar() }
+
+// answered notes who serves the visitor, and when he has had to move.
+func (v *visitor) answered(w wait) {
 	v.mu.Lock()
-	last, same, moved := v.last, session == v.session, v.moving != "" && node != v.moving
-	v.last, v.session, v.home = n, session, node
+	moved := v.moving != "" && w.node != v.moving
+	v.home = w.node
 	if moved {
 		v.moving = ""
 	}
 	v.mu.Unlock()
-	v.ledger.answer(v.number, last, n, same, w)
 	if moved {
 		v.ledger.moved(w)
 	}
 }
 
-// ask gets the counter's page as text: "COUNT NODE".
-func (v *visitor) ask(addr string) (n int, node string, confirmed bool, err error) {
-	res, err := v.client.Get("http://" + addr + path + "?format=text") //nolint:noctx // the client has a timeout
+// answer is what the app says: "ITEMS TOTAL USER NODE".
+type answer struct {
+	line      string // without the node
+	node      string
+	confirmed bool
+}
+
+func (v *visitor) ask(addr string, a action) (answer, error) {
+	r, err := http.NewRequest(a.method, "http://"+addr+path+a.path, http.NoBody) //nolint:noctx // the client has a timeout
 	if err != nil {
-		return 0, "", false, err
+		return answer{}, err
+	}
+	r.Header.Set("Accept", "text/plain")
+	res, err := v.client.Do(r)
+	if err != nil {
+		return answer{}, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 4<<10))
 	if err != nil {
-		return 0, "", false, fmt.Errorf("read the answer of %s: %w", addr, err)
+		return answer{}, fmt.Errorf("read the answer of %s: %w", addr, err)
 	}
 	if res.StatusCode != http.StatusOK {
-		return 0, "", false, fmt.Errorf("status %d: %s", res.StatusCode, strings.TrimSpace(string(body)))
+		return answer{}, fmt.Errorf("status %d: %s", res.StatusCode, strings.TrimSpace(string(body)))
 	}
-	if _, err := fmt.Sscanf(string(body), "%d %s", &n, &node); err != nil {
-		return 0, "", false, fmt.Errorf("answer %q is not COUNT NODE", body)
+	words := strings.Fields(string(body))
+	if len(words) != 4 {
+		return answer{}, fmt.Errorf("answer %q is not ITEMS TOTAL USER NODE", body)
 	}
-	return n, node, res.Header.Get("Nodeserver-Replicated") == "", nil
+	return answer{strings.Join(words[:3], " "), words[3], res.Header.Get("Nodeserver-Replicated") == ""}, nil
 }
 
-const path = "/counter/"
-
-// sessionID is the visitor's session as his cookie names it, without the route.
-func (v *visitor) sessionID(addr string) string {
-	for _, c := range v.client.Jar.Cookies(&url.URL{Scheme: "http", Host: addr, Path: path}) {
-		if c.Name == cookieName {
-			if i := strings.LastIndexByte(c.Value, '.'); i >= 0 {
-				return c.Value[:i]
-			}
-			return c.Value
-		}
-	}
-	return ""
-}
-
-const cookieName = "NSESSIONID"
+const path = "/cart/"
 
 // homes counts visitors by the node that serves them.
 func homes(visitors []*visitor) map[string]int {

@@ -5,111 +5,151 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 )
 
-// counter is the app on one node, with faults to be found.
-type counter struct {
+// shopWithFaults is the app on one node, and what goes wrong with it.
+type shopWithFaults struct {
 	mu     sync.Mutex
-	counts map[string]int
+	carts  map[string]cart // by cookie
 	asked  int
-	fault  func(asked int, id string, c *counter) (answer func(http.ResponseWriter))
+	looked bool // the request at hand changes nothing
+	fault  func(asked int, id string, s *shopWithFaults) (answer func(http.ResponseWriter))
 }
 
-func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (s *shopWithFaults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	id := ""
-	if k, err := r.Cookie(cookieName); err == nil {
+	if k, err := r.Cookie("NSESSIONID"); err == nil {
 		id, _, _ = strings.Cut(k.Value, ".")
 	}
-	c.asked++
-	if c.fault != nil {
-		if answer := c.fault(c.asked, id, c); answer != nil {
+	s.asked++
+	s.looked = r.Method == http.MethodGet
+	before := s.carts[id]
+	if s.fault != nil {
+		if answer := s.fault(s.asked, id, s); answer != nil {
 			answer(w)
 			return
 		}
 	}
-	if c.counts[id] == 0 {
-		id = fmt.Sprintf("s%d", len(c.counts))
-		http.SetCookie(w, &http.Cookie{Name: cookieName, Value: id + ".n1", Path: path})
+	c := s.carts[id]
+	if before.line() == c.line() {
+		c = s.do(r, c)
 	}
-	c.counts[id]++
-	_, _ = fmt.Fprintf(w, "%d n1\n", c.counts[id])
+	if _, known := s.carts[id]; !known {
+		id = fmt.Sprintf("s%d", s.asked)
+		http.SetCookie(w, &http.Cookie{Name: "NSESSIONID", Value: id + ".n1", Path: path})
+	}
+	s.carts[id] = c
+	_, _ = fmt.Fprintf(w, "%s n1\n", c.line())
+}
+
+// do finds out from the request which action it is.
+func (s *shopWithFaults) do(r *http.Request, c cart) cart {
+	sku, user := r.FormValue("sku"), r.FormValue("user")
+	switch what := strings.TrimPrefix(r.URL.Path, path); {
+	case what == "add":
+		return addOne(sku).then(c)
+	case what == "remove":
+		return removeAll(sku).then(c)
+	case what == "login":
+		return login(user).then(c)
+	case what == "logout":
+		return logout.then(c)
+	case strings.HasPrefix(what, "items/"):
+		n, _ := strconv.Atoi(r.FormValue("quantity"))
+		return putItems(strings.TrimPrefix(what, "items/"), n).then(c)
+	}
+	return c
 }
 
 // Every kind of fault must be found, once, and nothing where there is none.
 func TestVisitorsFindFaults(t *testing.T) {
-	const at = 40 // request at which the fault strikes
+	const at = 200 // from this request on a fault strikes as soon as it can
+	struck := false
+	once := func(asked int, ok bool) bool {
+		if asked < at || struck || !ok {
+			return false
+		}
+		struck = true
+		return true
+	}
 	for _, tc := range []struct {
 		name  string
-		fault func(asked int, id string, c *counter) func(http.ResponseWriter)
+		fault func(asked int, id string, s *shopWithFaults) func(http.ResponseWriter)
 		want  Result // without the number of requests
 		first string // part of the problem
 	}{
 		{name: "none"},
 		{
 			"lost write",
-			func(asked int, id string, c *counter) func(http.ResponseWriter) {
-				if asked == at {
-					c.counts[id] -= 2
+			func(asked int, id string, s *shopWithFaults) func(http.ResponseWriter) {
+				if c := s.carts[id]; once(asked, c.count() > 3 && s.looked) {
+					for sku, n := range c.items {
+						s.carts[id] = c.with(sku, n-1)
+						break
+					}
 				}
 				return nil
 			},
-			Result{LostWrites: 2},
-			"from n1",
+			Result{LostWrites: 1},
+			", from n1",
 		},
 		{
 			"lost session",
-			func(asked int, id string, c *counter) func(http.ResponseWriter) {
-				if asked == at {
-					c.counts[id] = 0
+			func(asked int, id string, s *shopWithFaults) func(http.ResponseWriter) {
+				if once(asked, s.carts[id].count() > 0 && s.looked) {
+					s.carts[id] = cart{}
+					return func(w http.ResponseWriter) { _, _ = fmt.Fprintln(w, "0 0.00 - n1") }
 				}
 				return nil
 			},
 			Result{LostSessions: 1},
-			"got a new session after count",
+			`"0 0.00 -" after`,
 		},
 		{
-			"counted twice without a kill",
-			func(asked int, id string, c *counter) func(http.ResponseWriter) {
-				if asked == at {
-					c.counts[id]++
+			"another's cart",
+			func(asked int, id string, _ *shopWithFaults) func(http.ResponseWriter) {
+				if once(asked, id != "") {
+					return func(w http.ResponseWriter) { _, _ = fmt.Fprintln(w, "99 1.00 eve n1") }
 				}
 				return nil
 			},
 			Result{Errors: 1},
-			"without a failover",
+			`"99 1.00 eve" after`,
 		},
 		{
 			"error",
-			func(asked int, _ string, _ *counter) func(http.ResponseWriter) {
-				if asked != at {
+			func(asked int, _ string, _ *shopWithFaults) func(http.ResponseWriter) {
+				if !once(asked, true) {
 					return nil
 				}
-				return func(w http.ResponseWriter) { http.Error(w, "no node", http.StatusServiceUnavailable) }
+				return func(w http.ResponseWriter) { http.Error(w, "no node", http.StatusBadGateway) }
 			},
 			Result{Errors: 1},
-			"status 503: no node",
+			"status 502: no node",
 		},
 		{
 			"not an answer",
-			func(asked int, _ string, _ *counter) func(http.ResponseWriter) {
-				if asked != at {
+			func(asked int, _ string, _ *shopWithFaults) func(http.ResponseWriter) {
+				if !once(asked, true) {
 					return nil
 				}
 				return func(w http.ResponseWriter) { _, _ = fmt.Fprint(w, "<html>") }
 			},
 			Result{Errors: 1},
-			`"<html>" is not COUNT NODE`,
+			`"<html>" is not ITEMS TOTAL USER NODE`,
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			c := &counter{counts: map[string]int{"": 0}, fault: tc.fault}
-			s := httptest.NewServer(c)
+			struck = false
+			shop := &shopWithFaults{carts: map[string]cart{}, fault: tc.fault}
+			s := httptest.NewServer(shop)
 			defer s.Close()
 			l := &ledger{}
 			ctx, stop := context.WithCancel(t.Context())
@@ -123,8 +163,8 @@ func TestVisitorsFindFaults(t *testing.T) {
 			stop()
 			<-done
 			got, _ := l.snapshot()
-			if err != nil || got.Requests != c.asked {
-				t.Errorf("%v; %d requests entered, %d made", err, got.Requests, c.asked)
+			if err != nil || got.Requests != shop.asked {
+				t.Errorf("%v; %d requests entered, %d made", err, got.Requests, shop.asked)
 			}
 			if !strings.Contains(got.Problem, tc.first) || (got.Problem == "") != (tc.first == "") {
 				t.Errorf("problem %q, want one with %q", got.Problem, tc.first)
@@ -136,16 +176,59 @@ func TestVisitorsFindFaults(t *testing.T) {
 	}
 }
 
+// A POST that is broken off is an error; at the kill the visitor looks instead,
+// and takes it as it is, unless something else is missing.
+func TestCutOff(t *testing.T) {
+	for _, tc := range []struct {
+		name         string
+		kill         bool
+		do           action
+		becomes      cart
+		cutOff, lost int
+	}{
+		{"without a kill", false, addOne("tea"), cart{}.with("tea", 3), 0, 0},
+		{"done", true, addOne("tea"), cart{}.with("tea", 3), 1, 0},
+		{"not done", true, addOne("tea"), cart{}.with("tea", 2), 1, 0},
+		{"less than before", true, addOne("tea"), cart{}.with("tea", 1), 1, 1},
+		{"login, new cookie not told", true, login("ann"), cart{}, 1, 0},
+		{"not a login", true, removeAll("cup"), cart{}, 1, 1},
+	} {
+		shop := &shopWithFaults{carts: map[string]cart{}}
+		s := httptest.NewServer(shop)
+		l := &ledger{}
+		if tc.kill {
+			l.killing(time.Now(), time.Time{})
+		}
+		v := newVisitors(1, 0, l)[0]
+		v.visit(s.Listener.Addr().String(), putItems("tea", 2))
+		shop.fault = func(asked int, id string, s *shopWithFaults) func(http.ResponseWriter) {
+			if asked != 2 {
+				return nil
+			}
+			s.carts[id] = tc.becomes
+			return func(w http.ResponseWriter) { http.Error(w, "broken off", http.StatusBadGateway) }
+		}
+		v.visit(s.Listener.Addr().String(), tc.do)
+		got, _ := l.snapshot()
+		if got.CutOff != tc.cutOff || got.LostWrites+got.LostSessions != tc.lost || (got.Errors > 0) == tc.kill {
+			t.Errorf("%s: %+v", tc.name, got)
+		}
+		if tc.kill && tc.lost == 0 && v.cart.line() != tc.becomes.line() {
+			t.Errorf("%s: the visitor expects %s", tc.name, v.cart.line())
+		}
+		s.Close()
+	}
+}
+
 // The first answer from elsewhere counts, and no other.
 func TestMoves(t *testing.T) {
-	c := &counter{counts: map[string]int{"": 0}}
-	s := httptest.NewServer(c)
+	s := httptest.NewServer(&shopWithFaults{carts: map[string]cart{}})
 	defer s.Close()
 	l := &ledger{}
 	visitors := newVisitors(2, time.Millisecond, l)
 	visit := func() {
 		for _, v := range visitors {
-			v.visit(s.Listener.Addr().String())
+			v.visit(s.Listener.Addr().String(), addOne("tea"))
 		}
 	}
 	visit()
