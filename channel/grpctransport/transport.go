@@ -28,6 +28,7 @@ const (
 	pingTimeout   = 5 * time.Second
 	pingAllowed   = pingAfter / 2
 	handshakeTime = 5 * time.Second
+	farewell      = 100 * time.Millisecond // for the last bytes of a connection that is closed
 )
 
 // Dialer makes network connections; net.Dialer's DialContext is the usual one.
@@ -93,8 +94,10 @@ func (t *Transport) Dial(addr string) (channel.Conn, error) {
 			nc, err := t.dial(ctx, addr)
 			if err != nil {
 				c.note(err)
+				return nil, err
 			}
-			return nc, err
+			c.dialled(nc)
+			return nc, nil
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 		grpc.WithInitialWindowSize(streamWindow),
