@@ -25,7 +25,7 @@ func TestSessionsDocIsTrue(t *testing.T) {
 		t.Fatal(err)
 	}
 	doc := string(b)
-	tests := map[string]bool{}
+	tests := map[string]bool{} // true: of flaws of others that sessions are about
 	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark|Example)\w+)\(`)
 	err = filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
@@ -33,7 +33,7 @@ func TestSessionsDocIsTrue(t *testing.T) {
 		}
 		source, err := os.ReadFile(path)
 		for _, m := range function.FindAllStringSubmatch(string(source), -1) {
-			tests[m[1]] = true
+			tests[m[1]] = tests[m[1]] || filepath.Base(path) == "tomcat_test.go"
 		}
 		return err
 	})
@@ -45,12 +45,12 @@ func TestSessionsDocIsTrue(t *testing.T) {
 		t.Errorf("it names %d tests only", len(named))
 	}
 	for _, name := range named {
-		if !tests[name] {
+		if _, exists := tests[name]; !exists {
 			t.Errorf("it names %s, which does not exist", name)
 		}
 	}
-	for name := range tests {
-		if (strings.HasPrefix(name, "TestW0") || strings.HasPrefix(name, "TestW1") || strings.HasPrefix(name, "TestW2") || strings.HasPrefix(name, "TestUX")) && !slices.Contains(named, name) {
+	for name, flaw := range tests {
+		if flaw && !slices.Contains(named, name) {
 			t.Errorf("it does not name %s", name)
 		}
 	}

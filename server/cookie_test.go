@@ -345,6 +345,29 @@ func TestFreshnessCookies(t *testing.T) {
 	}
 }
 
+// A stranger's token must not move a node's clock so far that members with a
+// slower one refuse what it sends.
+func TestForgedTokensLeaveTheClockAlone(t *testing.T) {
+	cfg := testConf("n1")
+	cfg.Sessions.Freshness, cfg.Sessions.FreshnessWait = "on", time.Millisecond
+	s := unstarted(t, cfg, testApp())
+	forged := func(ahead time.Duration) string {
+		h := http.Header{}
+		clock := uint64(time.Now().Add(ahead).UnixMilli()) << 16
+		s.apps[0].setTokens(h, []deltamanager.Token{{Name: "n2", Stamp: deltamanager.Stamp{Clock: clock, Boot: 12345}}})
+		pair, _, _ := strings.Cut(h.Get("Set-Cookie"), ";")
+		return pair
+	}
+	for _, ahead := range []time.Duration{deltamanager.MaxAhead - time.Second, deltamanager.MaxAhead, 1000 * deltamanager.MaxAhead, deltamanager.MaxAhead / 3} {
+		s.ask(t, "/test/get", "NSESSIONID="+strings.Repeat("A", 27)+"; "+forged(ahead))
+		for _, c := range s.ask(t, "/test/inc").Cookies() {
+			if token, ok := parseToken(c.Name, c.Value); ok && time.Until(time.UnixMilli(int64(token.Stamp.Clock>>16))) > deltamanager.MaxAhead/2+time.Minute {
+				t.Errorf("a token %v ahead: the node now stamps %v", ahead, time.UnixMilli(int64(token.Stamp.Clock>>16)))
+			}
+		}
+	}
+}
+
 func TestTokensComeBack(t *testing.T) {
 	s := unstarted(t, testConf("n1"), testApp())
 	want := deltamanager.Token{Name: "a-b_c.n2", Stamp: deltamanager.Stamp{Clock: 1<<63 + 5, Boot: 1<<64 - 1}}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/webapps"
@@ -164,7 +165,7 @@ func (v *visit) look() {
 			if len(ids) < maxIDs {
 				ids = append(ids, value)
 			}
-		} else if t, ok := parseToken(name, value); ok && v.app.fresh && len(v.tokens) < maxTokens {
+		} else if t, ok := parseToken(name, value); ok && v.app.fresh && len(v.tokens) < maxTokens && plausible(t, time.Now()) {
 			v.tokens = append(v.tokens, t)
 		}
 	})
