@@ -33,6 +33,7 @@ type link struct {
 	waiters []*Waiter
 	beatDue bool
 	ackDue  bool
+	askAck  bool // somebody waits for a change that was sent without asking for its acknowledgement
 	beatAt  time.Duration
 
 	// Receiving.
@@ -172,9 +173,10 @@ func (c *Core) nextChanges(now time.Duration, l *link, f *frame) []byte {
 		c.touches.missed(l.clean)
 		return nil
 	}
-	if batch.to == l.cursor {
+	if batch.to == l.cursor && !l.askAck {
 		return nil
 	}
+	l.askAck = false
 	l.seq++
 	c.raiseSeqs(l.seq)
 	l.sent = append(l.sent, sentFrame{l.seq, l.cursor, batch.to, now})

@@ -41,6 +41,7 @@ func (c *Core) Expect(r Receipt, level Acks) *Waiter {
 			w.confirm(l.id)
 		default:
 			l.waiters = append(l.waiters, w)
+			l.askAck = l.askAck || r.pos < l.cursor
 		}
 		l.mu.Unlock()
 		c.group.Wake(l.id, false, true)

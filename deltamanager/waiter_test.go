@@ -70,3 +70,26 @@ func TestNobodyToWaitFor(t *testing.T) {
 	}
 	_ = r
 }
+
+// A change may be on its way before its request begins to wait: the member must
+// not take its time with the acknowledgement, as it may when nobody waits.
+func TestWaitingForWhatIsOnItsWay(t *testing.T) {
+	c := newCluster(t, 2)
+	c.run(time.Second)
+	c.create(0, 1)
+	c.run(time.Second)
+	r, _, _ := c.cores[0].Open(c.now, tagOf(1))
+	receipt, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{"n", []byte("1")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.exchange(0, 1)
+	w := c.cores[0].Expect(receipt, All)
+	for range 2 {
+		c.exchange(0, 1)
+		c.exchange(1, 0)
+	}
+	if done, applied, need := outcome(w); !done || applied != 1 {
+		t.Errorf("done=%v, %d of %d", done, applied, need)
+	}
+}
