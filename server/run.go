@@ -338,38 +338,42 @@ func (s *Server) leave(ctx context.Context, h *http.Server) {
 	s.endApps()
 	flush, cancel := context.WithTimeout(ctx, flushTime)
 	defer cancel()
-	if left := s.flush(flush); left > 0 {
-		s.log.Warn("changes that no other member has confirmed", "changes", left)
+	if !s.flush(flush) {
+		s.log.Warn("there may be changes that no other member has confirmed", "dur", flushTime)
 	}
-	s.channel.Leave(flush)
+	bye, cancel := context.WithTimeout(ctx, byeTime)
+	defer cancel()
+	s.channel.Leave(bye)
 }
 
-// flushTime bounds the hand-over of the last changes.
-const flushTime = 5 * time.Second
+const (
+	flushTime = 5 * time.Second // for the hand-over of the last changes, at most
+	byeTime   = time.Second     // for good-byes
+)
 
-// flush waits until the members have applied all changes made here. It returns
-// how many changes are left of the member that is furthest behind.
-func (s *Server) flush(ctx context.Context) int {
+// flush waits until the members have all changes made here, by repair those that
+// did not fit in the queue. A member whose link is down is waited for until it
+// is gone. False: that was not so in time.
+func (s *Server) flush(ctx context.Context) bool {
 	t := time.NewTicker(5 * time.Millisecond)
 	defer t.Stop()
-	for {
-		left := 0
-		for _, a := range s.apps {
-			for _, l := range a.manager.Stats().Links {
-				if l.Up {
-					left = max(left, l.Queue)
-				}
-			}
-		}
-		if left == 0 {
-			return 0
-		}
+	for !s.flushed() {
 		select {
 		case <-ctx.Done():
-			return left
+			return false
 		case <-t.C:
 		}
 	}
+	return true
+}
+
+func (s *Server) flushed() bool {
+	for _, a := range s.apps {
+		if !a.manager.Flushed() {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Server) httpLog() *log.Logger {
