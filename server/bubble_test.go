@@ -215,3 +215,136 @@ func TestBubbleNodeComesAndGoes(t *testing.T) {
 		b.within(200*time.Millisecond, "good-bye is heard", func() bool { return len(strings.Fields(nodes[0].server.names())) == 2 })
 	})
 }
+
+// A cable is pulled and plugged in again, for less and for more than it takes
+// to give a member up: nobody stops serving, and nothing written is lost. Whoever
+// was cut off is one of the members again, as the same life.
+func TestBubbleCut(t *testing.T) {
+	for _, d := range []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond, 10 * time.Second} {
+		t.Run(d.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				nodes := b.cluster(3, values(), nil)
+				u := b.user()
+				u.want(nodes[0].node, set("a", "0"), "")
+				b.whole(time.Second, nodes...)
+				b.apart(nodes[2], nodes[:2]...)
+				for begin, i := time.Now(), 1; time.Since(begin) < d; i++ {
+					u.want(nodes[0].node, set("a", strconv.Itoa(i)), "")
+					u.want(nodes[2].node, set("b", strconv.Itoa(i)), "")
+					pass(100 * time.Millisecond)
+				}
+				b.heal(nodes[2], nodes[:2]...)
+				b.whole(5*time.Second, nodes...)
+				last := int(d / (100 * time.Millisecond))
+				everywhere([]*user{u}, nodes, "/test/all", fmt.Sprintf("a=%d b=%d ", last, last))
+			})
+		})
+	}
+}
+
+// Bytes get through in one direction only: to those who don't hear it, the
+// member is as good as cut off, and nobody waits for it.
+func TestBubbleHalfOpen(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		nodes := b.cluster(3, testApp(), acksOf("all"))
+		u := b.user()
+		u.want(nodes[0].node, "/test/inc", "1")
+		b.net.CutOneWay("n3", "n1")
+		b.net.CutOneWay("n3", "n2")
+		begin := time.Now()
+		if h := u.want(nodes[0].node, "/test/inc", "2"); h.Get("Nodeserver-Replicated") != "1/2" || time.Since(begin) != 250*time.Millisecond {
+			t.Errorf("after %v it is %q", time.Since(begin), h.Get("Nodeserver-Replicated"))
+		}
+		gone := b.within(4*time.Second, "n3 is gone", func() bool { return len(strings.Fields(nodes[0].server.names())) == 2 })
+		begin = time.Now()
+		if h := u.want(nodes[0].node, "/test/inc", "3"); h.Get("Nodeserver-Replicated") != "" || time.Since(begin) > 150*time.Millisecond {
+			t.Errorf("%v after n3 was cut off, an answer takes %v, and it says %q", gone, time.Since(begin), h.Get("Nodeserver-Replicated"))
+		}
+		b.heal(nodes[2], nodes[:2]...)
+		b.whole(5*time.Second, nodes...)
+	})
+}
+
+// Connections break again and again while users write: each link comes back, and
+// what was on its way is sent again.
+func TestBubbleReset(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		nodes := b.cluster(3, testApp(), nil)
+		for i, n := range nodes {
+			b.net.Delay(n.host, nodes[(i+1)%3].host, 3*time.Millisecond)
+		}
+		users := b.users(12)
+		for round := range 20 {
+			each(len(users), 4, func(i int) {
+				users[i].want(nodes[i%3].node, "/test/inc", strconv.Itoa(round+1))
+			})
+			b.net.Reset(nodes[round%3].host, nodes[(round+1)%3].host)
+			pass(time.Duration(round*7) * time.Millisecond)
+		}
+		t.Logf("whole %v after the last break", b.whole(3*time.Second, nodes...))
+		everywhere(users, nodes, "/test/get", "20 <nil>")
+		for _, n := range nodes {
+			for _, m := range n.server.channel.Stats() {
+				if m.Links < 2 {
+					t.Errorf("%s has had %d link to %v: nothing was broken", n.host, m.Links, m.ID)
+				}
+			}
+		}
+	})
+}
+
+// The only donor is cut off in the middle of a state transfer: the joiner does
+// not serve with a part of the sessions, as long as the donor may be alive. When
+// it is given up the joiner is alone, and says so by being ready; after that
+// the rest comes by itself.
+func TestBubbleJoinAcrossACut(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		n1 := b.start("n1", nil, values(), nil)
+		b.within(3*time.Second, "ready", n1.server.ready.Load)
+		users := b.users(400)
+		for _, u := range users {
+			u.want(n1.node, "/test/fill", "")
+		}
+		b.net.Delay("n1", "n2", 50*time.Millisecond)
+		n2 := b.start("n2", []string{"n1"}, values(), nil)
+		b.within(3*time.Second, "the transfer is under way", func() bool { return n2.sessions() > 0 })
+		b.net.Cut("n1", "n2")
+		cut := time.Now()
+		had := n2.sessions()
+		b.within(4*time.Second, "n1 is given up", func() bool {
+			alone := len(strings.Fields(n2.server.names())) == 1
+			if !alone && n2.server.ready.Load() {
+				t.Fatalf("ready with %d of 400 sessions %v after the cut", n2.sessions(), time.Since(cut))
+			}
+			return alone
+		})
+		b.within(time.Second, "n2 serves alone", n2.server.ready.Load)
+		b.net.Heal("n1", "n2")
+		t.Logf("cut off with %d of 400 sessions; alone after %v; whole %v after the cure", had, time.Since(cut), b.whole(5*time.Second, n1, n2))
+		if n2.sessions() != 400 {
+			t.Errorf("n2 has %d sessions", n2.sessions())
+		}
+	})
+}
+
+// Members far apart: a write is with them after one way, its answer after two,
+// and time-outs are kept to the millisecond.
+func TestBubbleFarApart(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		nodes := b.cluster(2, testApp(), acksOf("all"))
+		u := b.user()
+		u.want(nodes[0].node, "/test/inc", "1")
+		for i, d := range []time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 400 * time.Millisecond} {
+			b.net.Delay("n1", "n2", d)
+			pass(3 * time.Second)
+			begin := time.Now()
+			h := u.want(nodes[0].node, "/test/inc", strconv.Itoa(i+2))
+			took, says := time.Since(begin), h.Get("Nodeserver-Replicated")
+			if want := min(2*d, 250*time.Millisecond); took < want || took > want+10*time.Millisecond || (says == "0/1") != (2*d > 250*time.Millisecond) {
+				t.Errorf("%v each way: answered after %v with %q", d, took, says)
+			}
+			pass(d)
+			u.want(nodes[1].node, "/test/get", strconv.Itoa(i+2)+" <nil>")
+		}
+	})
+}

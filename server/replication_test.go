@@ -179,7 +179,7 @@ func TestW05DisjointWritesAreMerged(t *testing.T) {
 	for _, level := range []string{"async", "all"} {
 		t.Run(level, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *bubble) {
-				has, go_on := make(chan bool), make(chan bool)
+				has, proceed := make(chan bool), make(chan bool)
 				app := values()
 				inner := app.New
 				app.New = func(c webapps.Context) (http.Handler, error) {
@@ -188,7 +188,7 @@ func TestW05DisjointWritesAreMerged(t *testing.T) {
 						others.ServeHTTP(w, r)
 						if r.FormValue("name") == "fromB" {
 							has <- true
-							<-go_on
+							<-proceed
 						}
 					}), err
 				}
@@ -204,7 +204,7 @@ func TestW05DisjointWritesAreMerged(t *testing.T) {
 				<-has // B's request has set it, and is not over
 				u.want(nodes[0].node, set("fromA", "a"), "")
 				pass(100 * time.Millisecond) // A's delta is at B
-				close(go_on)
+				close(proceed)
 				<-done
 				b.whole(time.Second, nodes...)
 				everywhere([]*user{u}, nodes, "/test/all", "first=x fromA=a fromB=b ")
@@ -284,7 +284,7 @@ func TestW11HungMemberStallsNobody(t *testing.T) {
 							worstLate = max(worstLate, took)
 						}
 						mu.Unlock()
-						<-time.After(50 * time.Millisecond)
+						<-time.After(150 * time.Millisecond)
 					}
 				})
 				t.Logf("20 users, 5 s beside a hung member: %d answers, the slowest after %v, then %v", answers, worst, worstLate)
@@ -320,10 +320,10 @@ func TestW12QuickRestartLeavesNoGhost(t *testing.T) {
 			u.want(nodes[0].node, "/test/inc", strconv.Itoa(i+2))
 			pass(20 * time.Millisecond)
 		}
-		if got := nodes[2].server.apps[0].manager.Stats().DeltasIn - before; got != 100 {
+		if got := nodes[2].server.apps[0].manager.Stats().DeltasIn - before; got < 100 || got > 105 { // that the session is in use is told, too
 			t.Errorf("100 changes came %d times", got)
 		}
-		pass(400 * time.Second)
+		pass(30 * time.Second)
 		b.whole(0, nodes...)
 	})
 }
@@ -490,7 +490,7 @@ func TestW29JoinUnderLoadBesideAHungMember(t *testing.T) {
 					select {
 					case <-stop:
 						return
-					case <-time.After(5 * time.Millisecond):
+					case <-time.After(20 * time.Millisecond):
 					}
 					asked := time.Now()
 					users[i%len(users)].want(nodes[i%2].node, set("v", strconv.Itoa(i)), "")
