@@ -236,7 +236,7 @@ func (w *world) checkLife(l *life) {
 		if last > u.latest+w.overstay() {
 			w.obs.broken("I7", &d.Key, "%v takes a session for used %v later than it was", l.id, last-u.latest)
 		}
-		if created := l.born + d.Created - time.Millisecond; created > u.created+overstay && !d.Partial {
+		if created := l.born + d.Created - time.Millisecond; created > u.created+w.overstay() && !d.Partial {
 			w.obs.broken("I7", &d.Key, "%v takes a session for %v younger than it is", l.id, created-u.created)
 		}
 		for by, at := range u.by {
@@ -259,7 +259,10 @@ func (w *world) checkLife(l *life) {
 // overstay is by how much a session may seem younger than it is. The time a
 // message takes is only known beside that of the fastest one: where none was fast, it is not.
 func (w *world) overstay() time.Duration {
-	if m := w.mix; m.Hostile || m.Slow || m.Pauses {
+	switch m := w.mix; {
+	case m.Hostile && m.Pauses:
+		return overstay + 3*time.Second // the first message of all may be held for a pause, a spike and more
+	case m.Hostile || m.Slow || m.Pauses:
 		return overstay
 	}
 	return time.Second

@@ -209,6 +209,11 @@ func (o *observer) served(l *life) {
 	if o.w.network.cutAt > l.born-steadyTime {
 		return // others may know of sessions that have only just reached them
 	}
+	for _, n := range o.w.nodes {
+		if other := n.life; other != nil && other != l && other.alive && (other.paused || other.waking || other.woke > l.born-steadyTime) {
+			return // likewise
+		}
+	}
 	for i, c := range l.conns {
 		if c == nil || !c.up || c.upAt > l.born+900*time.Millisecond || c.gen != 1 || !c.to.alive || c.to.conns[l.node.index] == nil || !c.to.conns[l.node.index].up || o.w.nodes[i].life != c.to {
 			continue

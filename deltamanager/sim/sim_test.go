@@ -34,7 +34,7 @@ func TestHistories(t *testing.T) {
 
 // TestFound plays again what once was violated: see docs/RELIABILITY.md.
 func TestFound(t *testing.T) {
-	for _, seed := range []uint64{8, 11, 22, 37, 59, 89, 119, 123, 175, 291, 377, 574, 916, 2001, 5043, 5068} {
+	for _, seed := range []uint64{8, 11, 22, 37, 59, 89, 119, 123, 175, 291, 377, 574, 916, 2001, 5043, 5068, 10385, 10794, 51162, 60528} {
 		play(t, seed, 1)
 	}
 }

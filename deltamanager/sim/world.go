@@ -80,6 +80,7 @@ type life struct {
 	woke       time.Duration
 	held       []func()
 	conns      []*conn // to the other nodes, by index; nil: never connected
+	ticked     bool    // since its latest long pause
 	settled    bool
 	served     bool  // a request
 	longPauses int64 // that must have been noticed
@@ -182,6 +183,7 @@ func (w *world) tick(l *life) {
 	}
 	if !l.paused {
 		l.core.Tick(l.now())
+		l.ticked = true
 	}
 	w.after(tick, func() { w.tick(l) })
 }
@@ -221,8 +223,9 @@ func (w *world) resume(l *life) {
 	}
 	w.tell("%v runs again", l.id)
 	l.paused, l.waking, l.woke = false, true, w.now
-	if w.now-l.slept > noticed && l.slept-l.born > 2*tick {
+	if w.now-l.slept > noticed && l.ticked { // else it is one with the pause before
 		l.longPauses++
+		l.ticked = false
 	}
 	w.after(w.between(0, 2*time.Millisecond), func() { w.drain(l) })
 }
