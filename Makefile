@@ -109,6 +109,10 @@ fmt: ## format Go and proto files in place
 proto: ## generate Go code from proto/
 	@cd proto && $(BUF) generate
 
+.PHONY: sim-mutants
+sim-mutants: ## plant bugs in the core and look for them
+	$(GO) run ./deltamanager/sim/cmd -mutants -seeds 500
+
 .PHONY: sim
 sim: ## the simulator: SEEDS histories of clusters, from number FROM on, through the replication core
 	$(GO) run ./deltamanager/sim/cmd -seeds $(SEEDS) -from $(FROM)

@@ -163,6 +163,11 @@ const (
 	askReserve   = 1000
 )
 
+// tokenAhead is how far in the future a token may lie: further than clocks
+// differ, and far from what members refuse of each other. Tokens come from
+// strangers; none may move the clock so far that others shut this node out.
+const tokenAhead = time.Hour
+
 // Fresh asks for what is missing here before a request may see the session:
 // the origins of writes that the user has seen and this node does not cover, or,
 // if the session is unknown or an origin is out of reach, all members. The answers
@@ -178,7 +183,7 @@ func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token) *Query {
 	a := ask{query: q, key: key, tag: tag}
 	all := !known && (len(tokens) > 0 || c.behind())
 	for _, t := range tokens {
-		if t.Stamp.Boot == c.cfg.Self.Boot || !c.clock.observe(now, t.Stamp.Clock) {
+		if t.Stamp.Boot == c.cfg.Self.Boot || c.clock.ahead(now, t.Stamp.Clock) > tokenAhead || !c.clock.observe(now, t.Stamp.Clock) {
 			continue
 		}
 		a.clock = t.Stamp.Clock
