@@ -195,7 +195,7 @@ func (b *bubble) RoundTrip(r *http.Request) (*http.Response, error) {
 // At three distances, with a node that comes and goes: all that is written is
 // everywhere when the network is whole again, and nobody serves before he has all.
 func TestBubbleNodeComesAndGoes(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *bubble) {
+	inBubble(t, func(_ *testing.T, b *bubble) {
 		b.net.Delay("n1", "n2", 5*time.Millisecond)
 		b.net.Delay("n1", "n3", 40*time.Millisecond)
 		b.net.Delay("n2", "n3", 120*time.Millisecond)
@@ -222,7 +222,7 @@ func TestBubbleNodeComesAndGoes(t *testing.T) {
 func TestBubbleCut(t *testing.T) {
 	for _, d := range []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond, 10 * time.Second} {
 		t.Run(d.String(), func(t *testing.T) {
-			inBubble(t, func(t *testing.T, b *bubble) {
+			inBubble(t, func(_ *testing.T, b *bubble) {
 				nodes := b.cluster(3, values(), nil)
 				u := b.user()
 				u.want(nodes[0].node, set("a", "0"), "")

@@ -178,7 +178,7 @@ func TestW04SplitHealsByItself(t *testing.T) {
 func TestW05DisjointWritesAreMerged(t *testing.T) {
 	for _, level := range []string{"async", "all"} {
 		t.Run(level, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, b *bubble) {
+			inBubble(t, func(_ *testing.T, b *bubble) {
 				has, proceed := make(chan bool), make(chan bool)
 				app := values()
 				inner := app.New
@@ -243,7 +243,7 @@ func TestW09LateDiscoveryIsAJoin(t *testing.T) {
 func TestW10StopHandsEverythingOver(t *testing.T) {
 	for _, queue := range []int{65536, 64} {
 		t.Run(strconv.Itoa(queue), func(t *testing.T) {
-			inBubble(t, func(t *testing.T, b *bubble) {
+			inBubble(t, func(_ *testing.T, b *bubble) {
 				nodes := b.cluster(2, testApp(), func(c *Config) { c.Channel.QueueEntries = queue })
 				users := b.users(300)
 				each(len(users), 16, func(i int) { users[i].want(nodes[0].node, "/test/inc", "1") })

@@ -37,6 +37,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.closeListeners()
 		return err
 	}
+	s.membersChanged(s.channel.Members()) // itself, until the channel runs
 	adminServer := &http.Server{Handler: admin, ReadHeaderTimeout: 5 * time.Second, ErrorLog: s.httpLog()}
 	httpServer := s.httpServer()
 	// life is of the parts that must outlive the orderly stop.

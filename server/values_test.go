@@ -42,7 +42,7 @@ type (
 		ByLevel map[level]string
 		Any     any
 		Next    *order
-		hidden  int    //nolint:unused // of an app, and not stored
+		_       int    // not stored
 		Left    func() `cbor:"-"`
 		Out     func() `json:"-"`
 	}
