@@ -408,16 +408,18 @@ func TestSecondAddressOfOneMember(t *testing.T) {
 func TestLargePayloads(t *testing.T) {
 	inBubble(t, func(t *testing.T, cl *cluster) {
 		a, b, _ := cl.three()
-		big := strings.Repeat("x", channel.MaxPayload)
+		big := strings.Repeat("x", 4<<20-64<<10) // fits in one message
 		mid := strings.Repeat("y", 200<<10)
-		want := []string{"s", mid, mid, big, "s", mid}
-		a.send(b, channel.Bulk, false, append(slices.Clone(want), big+"x")...)
+		huge := strings.Repeat("0123456789", 1<<20) // goes in pieces
+		want := []string{"s", mid, mid, big, huge, "s", huge, big + "x", mid}
+		a.send(b, channel.Bulk, false, append(slices.Clone(want), strings.Repeat("z", channel.MaxPayload+1))...)
 		cl.within(time.Second, "payloads", func() bool { return len(b.received(a, channel.Bulk)) == len(want) })
 		if !slices.Equal(b.received(a, channel.Bulk), want) {
 			t.Error("payloads came in another order")
 		}
-		if s := a.Stats()[0].Sent[channel.Bulk]; s.TooLarge != 1 {
-			t.Errorf("stats: %+v", s)
+		s, g := a.Stats()[0].Sent[channel.Bulk], b.Stats()[0].Got[channel.Bulk]
+		if s.TooLarge != 1 || s.Payloads != uint64(len(want)) || g.Payloads != s.Payloads || g.Bytes != s.Bytes {
+			t.Errorf("stats: %+v and %+v", s, g)
 		}
 	})
 }

@@ -8,7 +8,8 @@ import (
 
 // Limits of what the channel carries.
 const (
-	MaxPayload = 4<<20 - 64<<10 // bytes; a message is at most 4 MiB, its envelope included
+	MaxPayload = 32 << 20       // bytes; what is longer is dropped
+	maxPiece   = 4<<20 - 64<<10 // bytes of a payload in one message, which is at most 4 MiB, its envelope included
 	WireMin    = 1              // lowest wire version spoken
 	WireMax    = 1              // highest
 

@@ -32,8 +32,9 @@
 //
 // Nothing is queued here: a sender pulls payloads from handlers when its stream
 // can take them, up to MaxFrame bytes at a time, and the stream's flow control
-// holds it back while the receiver is busy. A slow member costs a window of
-// one megabyte per stream, and slows nobody else. Wakes that aren't urgent wait
+// holds it back while the receiver is busy. A payload that is longer than a
+// message goes in pieces. A slow member costs a window of one megabyte per
+// stream, and slows nobody else. Wakes that aren't urgent wait
 // Gather for company, because a wake-up costs more than the bytes.
 //
 // Calls of a handler about one name come in the order in which things happened:

@@ -29,6 +29,8 @@ type link struct {
 	done     chan struct{} // closed when everything of the link has returned
 	wg       sync.WaitGroup
 
+	begun [2][]byte // a payload that has come in part; of each class's reader alone
+
 	// Guarded by Channel.mu.
 	err    error  // why it broke
 	number uint64 // the other's, from its Start; 0: none yet
@@ -313,8 +315,15 @@ func (c *Channel) deliver(k *link, class Class, frame []Payload) bool {
 	n := &k.life.got[class]
 	n.frames.Add(1)
 	for _, p := range frame {
-		n.payloads.Add(1)
 		n.bytes.Add(uint64(len(p.Data)))
+		if !k.whole(class, &p) {
+			continue
+		}
+		n.payloads.Add(1)
+		if len(p.Data) > MaxPayload {
+			c.fail(k, errProtocol)
+			return false
+		}
 		t := k.topic(p.Topic)
 		if t == nil {
 			n.strange.Add(1)
@@ -323,6 +332,19 @@ func (c *Channel) deliver(k *link, class Class, frame []Payload) bool {
 		t.h.Receive(k.life.id, class, p.Data)
 	}
 	return true
+}
+
+// whole joins the pieces of a payload; false: there is more to come. What is too
+// long is not kept.
+func (k *link) whole(class Class, p *Payload) bool {
+	if begun := k.begun[class]; begun != nil {
+		p.Data, k.begun[class] = append(begun, p.Data...), nil
+	}
+	if !p.More || len(p.Data) > MaxPayload {
+		return true
+	}
+	k.begun[class] = p.Data
+	return false
 }
 
 func (k *link) topic(name string) *Topic {

@@ -30,6 +30,7 @@ type Start struct {
 type Payload struct {
 	Topic string
 	Data  []byte
+	More  bool // it goes on in the next one of the stream
 }
 
 // Heartbeat is a sign of life, with what changes about the sender.

@@ -68,7 +68,11 @@ func (s *sender) drain() error {
 			return err
 		}
 		s.sent = time.Now()
-		s.k.life.sent[s.class].add(len(s.frame), bytes)
+		payloads := len(s.frame)
+		if s.frame[payloads-1].More {
+			payloads--
+		}
+		s.k.life.sent[s.class].add(payloads, bytes)
 		clear(s.frame)
 		if !more || s.stopped() {
 			return nil
@@ -90,8 +94,9 @@ func (s *sender) stopped() bool {
 func (s *sender) fill() (bytes int, more bool) {
 	s.frame = s.frame[:0]
 	if s.held != nil {
-		s.frame = append(s.frame, Payload{Topic: s.holder, Data: s.held})
-		bytes, s.held = len(s.held), nil
+		if bytes = s.take(s.holder, s.held); s.held != nil {
+			return bytes, true
+		}
 	}
 	for i := range s.k.topics {
 		at := (s.first + i) % len(s.k.topics)
@@ -110,8 +115,11 @@ func (s *sender) fill() (bytes int, more bool) {
 				s.held, s.holder, s.first = p, t.name, at
 				return bytes, true
 			}
-			s.frame = append(s.frame, Payload{Topic: t.name, Data: p})
-			bytes += len(p)
+			bytes += s.take(t.name, p)
+			if s.held != nil {
+				s.first = at
+				return bytes, true
+			}
 		}
 		if bytes >= s.c.cfg.MaxFrame {
 			s.first = (at + 1) % len(s.k.topics)
@@ -119,6 +127,18 @@ func (s *sender) fill() (bytes int, more bool) {
 		}
 	}
 	return bytes, false
+}
+
+// take puts a payload into the frame; what no message can hold at once is held,
+// and goes on in the next one.
+func (s *sender) take(topic string, p []byte) (bytes int) {
+	s.held = nil
+	if len(p) > maxPiece {
+		s.held, s.holder = p[maxPiece:], topic
+		p = p[:maxPiece]
+	}
+	s.frame = append(s.frame, Payload{Topic: topic, Data: p, More: s.held != nil})
+	return len(p)
 }
 
 // rest waits for something to do: a wake-up, and, when it isn't urgent, for

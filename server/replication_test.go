@@ -213,6 +213,46 @@ func TestW05DisjointWritesAreMerged(t *testing.T) {
 	}
 }
 
+// W8: a session that both sides of a split have filled is larger than a message
+// may be: it is at every node, also at one that joins.
+func TestW08HugeSessionIsNoPoison(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		const most = 2900 << 10
+		app := steps{
+			"set": func(_ http.ResponseWriter, r *http.Request) {
+				s := webapps.SessionOf(r)
+				for _, name := range strings.FieldsFunc(r.FormValue("names"), func(c rune) bool { return c == ',' }) {
+					report(t, s.Set(name, make([]byte, most)))
+				}
+			},
+			"sum": func(w http.ResponseWriter, r *http.Request) {
+				sum := 0
+				for _, name := range webapps.SessionOf(r).Names() {
+					v, _, _ := webapps.Get[[]byte](webapps.SessionOf(r), name)
+					sum += len(v)
+				}
+				fmt.Fprint(w, sum)
+			},
+		}.app()
+		conf := func(c *Config) { c.Sessions.MaxSessionBytes = 3 << 20 }
+		nodes := b.cluster(2, app, conf)
+		u := b.user()
+		u.want(nodes[0].node, "/test/set?names=", "")
+		b.whole(time.Second, nodes...)
+		b.apart(nodes[0], nodes[1])
+		u.want(nodes[0].node, "/test/set?names=a", "")
+		u.want(nodes[1].node, "/test/set?names=b", "")
+		pass(500 * time.Millisecond)
+		b.heal(nodes[0], nodes[1])
+		b.whole(2*time.Second, nodes...)
+		u.want(nodes[0].node, "/test/set?names=a,b", "") // and all of it in one change
+		b.whole(time.Second, nodes...)
+		nodes = append(nodes, b.start("n3", []string{"n1"}, app, conf))
+		b.whole(3*time.Second, nodes...)
+		everywhere([]*user{u}, nodes, "/test/sum", strconv.Itoa(2*most))
+	})
+}
+
 // W9: Tomcat's state is asked for once, at start: nodes that find each other
 // later never have each other's sessions, and drop what they hear of them.
 func TestW09LateDiscoveryIsAJoin(t *testing.T) {

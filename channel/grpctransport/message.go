@@ -126,7 +126,7 @@ func fromMessage(r *channelv1.ExchangeRequest) channel.Message {
 func toFrame(list []channel.Payload) *channelv1.Frame {
 	f := &channelv1.Frame{Payloads: make([]*channelv1.Payload, len(list))}
 	for i, p := range list {
-		f.Payloads[i] = &channelv1.Payload{Topic: p.Topic, Data: p.Data}
+		f.Payloads[i] = &channelv1.Payload{Topic: p.Topic, Data: p.Data, More: p.More}
 	}
 	return f
 }
@@ -134,7 +134,7 @@ func toFrame(list []channel.Payload) *channelv1.Frame {
 func fromFrame(f *channelv1.Frame) []channel.Payload {
 	list := make([]channel.Payload, len(f.GetPayloads()))
 	for i, p := range f.GetPayloads() {
-		list[i] = channel.Payload{Topic: p.GetTopic(), Data: p.GetData()}
+		list[i] = channel.Payload{Topic: p.GetTopic(), Data: p.GetData(), More: p.GetMore()}
 	}
 	return list
 }

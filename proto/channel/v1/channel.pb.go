@@ -684,8 +684,10 @@ func (x *Frame) GetPayloads() []*Payload {
 type Payload struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Topic name, [A-Za-z0-9_./-]{1,128}.
-	Topic         string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	Data          []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Data  []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	// The payload goes on in the next one of the stream: it is longer than a message may be.
+	More          bool `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -732,6 +734,13 @@ func (x *Payload) GetData() []byte {
 		return x.Data
 	}
 	return nil
+}
+
+func (x *Payload) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
 }
 
 // Heartbeat is a sign of life and carries what changes about the sender.
@@ -1142,10 +1151,11 @@ const file_channel_v1_channel_proto_rawDesc = "" +
 	"\x05class\x18\x01 \x01(\x0e2\x11.channel.v1.ClassR\x05class\x12\x12\n" +
 	"\x04link\x18\x02 \x01(\x06R\x04link\"8\n" +
 	"\x05Frame\x12/\n" +
-	"\bpayloads\x18\x01 \x03(\v2\x13.channel.v1.PayloadR\bpayloads\"3\n" +
+	"\bpayloads\x18\x01 \x03(\v2\x13.channel.v1.PayloadR\bpayloads\"G\n" +
 	"\aPayload\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x12\n" +
-	"\x04data\x18\x02 \x01(\fR\x04data\"j\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\"j\n" +
 	"\tHeartbeat\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x12\x1a\n" +
 	"\bdraining\x18\x02 \x01(\bR\bdraining\x12+\n" +
