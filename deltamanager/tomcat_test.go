@@ -2,8 +2,10 @@ package deltamanager
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -301,8 +303,8 @@ func TestW21LateAndDoubledPayloadsDoNothing(t *testing.T) {
 	c.run(time.Second)
 	before := c.cores[1].Stats()
 	for range 3 {
-		for k := len(sent) - 1; k >= 0; k-- { // late, and in the wrong order
-			if err := c.cores[1].Receive(c.now, c.ids[0], sent[k].bulk, sent[k].data); err != nil {
+		for _, p := range slices.Backward(sent) { // late, and in the wrong order
+			if err := c.cores[1].Receive(c.now, c.ids[0], p.bulk, p.data); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -505,14 +507,14 @@ func TestLogoutWhileOtherNodesWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.run(50 * time.Millisecond)
-	if _, err := c.cores[2].Commit(c.now, late, Tx{Writes: []Write{{"a", []byte("y")}}}); err != ErrGone {
+	if _, err := c.cores[2].Commit(c.now, late, Tx{Writes: []Write{{"a", []byte("y")}}}); !errors.Is(err, ErrGone) {
 		t.Errorf("the late writer is told %v", err)
 	}
 	c.run(time.Second)
 	c.wantSame()
 	for i := range c.cores {
 		c.wantAt(i, tagOf(1), "a", "<no session>")
-		if _, err := c.cores[i].Commit(c.now, early, Tx{}); err != ErrGone && i == 1 {
+		if _, err := c.cores[i].Commit(c.now, early, Tx{}); !errors.Is(err, ErrGone) && i == 1 {
 			t.Errorf("the early writer is told %v the next time", err)
 		}
 	}
