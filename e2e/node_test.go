@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -99,6 +100,11 @@ func (n *node) start(more ...string) time.Time {
 func (n *node) signal(s syscall.Signal) time.Time {
 	at := time.Now()
 	_ = n.cmd.Process.Signal(s)
+	for s == syscall.SIGSTOP && time.Since(at) < time.Second { // it stops a moment after it was told
+		if b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", n.cmd.Process.Pid)); bytes.Contains(b, []byte(") T ")) {
+			break
+		}
+	}
 	return at
 }
 
