@@ -16,6 +16,13 @@ import (
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
+// HeaderRetry is the header by which a node marks an answer in place of which a
+// front door may ask another node, whatever the request's method and body: the
+// value is "next", and no handler of an app has seen the request.
+const HeaderRetry = "Nodeserver-Retry"
+
+var retryNext = []string{"next"}
+
 // ServeHTTP is the way of every request: find the session when the handler asks
 // for it, commit once the handler has returned, then let the answer go.
 func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -23,6 +30,7 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Nodeserver-Node"] = a.exposed
 	}
 	if !a.manager.Ready() {
+		w.Header()[HeaderRetry] = retryNext
 		refuse(w, deltamanager.ErrNotReady)
 		return
 	}
