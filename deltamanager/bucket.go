@@ -25,6 +25,7 @@ type table struct {
 	seed    uint64
 	buckets [Buckets]bucket
 	tags    [256]tagShard // by the tag's first byte
+	sum     atomic.Uint64 // of all buckets' sums
 	count   atomic.Int64
 	tombs   atomic.Int64
 
@@ -74,14 +75,14 @@ func (t *table) add(b *bucket, s *session) {
 		b.sessions = make(map[Key]*session)
 	}
 	b.sessions[s.key] = s
-	b.sum.Add(s.digest(t.seed))
+	t.grow(b, s.digest(t.seed))
 	t.count.Add(1)
 }
 
 // remove takes a session out of the bucket. Called with b.mu held.
 func (t *table) remove(b *bucket, s *session) {
 	delete(b.sessions, s.key)
-	b.sum.Add(-s.digest(t.seed))
+	t.grow(b, -s.digest(t.seed))
 	t.count.Add(-1)
 	s.removed = true
 	if a, ok := s.auth(); ok {
@@ -102,7 +103,7 @@ func (t *table) bury(b *bucket, k Key, until time.Duration) {
 		b.tombs = make(map[Key]time.Duration)
 	}
 	b.tombs[k] = until
-	b.sum.Add(deadDigest(k, t.seed))
+	t.grow(b, deadDigest(k, t.seed))
 	t.tombs.Add(1)
 	if len(b.tombs) > t.maxTombs {
 		t.forget(b, b.oldestTomb())
@@ -119,7 +120,7 @@ func (b *bucket) oldestTomb() Key {
 // forget drops a tombstone. Called with b.mu held.
 func (t *table) forget(b *bucket, k Key) {
 	delete(b.tombs, k)
-	b.sum.Add(-deadDigest(k, t.seed))
+	t.grow(b, -deadDigest(k, t.seed))
 	t.tombs.Add(-1)
 }
 
@@ -153,7 +154,7 @@ func (t *table) merge(b *bucket, s *session, regs []register, configured time.Du
 		}
 	}
 	if len(changed) > 0 {
-		b.sum.Add(s.digest(t.seed) - before)
+		t.grow(b, s.digest(t.seed)-before)
 	}
 	return changed
 }
@@ -166,18 +167,18 @@ func (t *table) complete(b *bucket, s *session) bool {
 	}
 	before := s.digest(t.seed)
 	s.partial = false
-	b.sum.Add(s.digest(t.seed) - before)
+	t.grow(b, s.digest(t.seed)-before)
 	return true
 }
 
-// root is the sum of all buckets. Writers may be at work meanwhile.
-func (t *table) root() uint64 {
-	var sum uint64
-	for i := range t.buckets {
-		sum += t.buckets[i].sum.Load()
-	}
-	return sum
+// grow changes the bucket's sum, and with it that of all. Called with b.mu held.
+func (t *table) grow(b *bucket, by uint64) {
+	b.sum.Add(by)
+	t.sum.Add(by)
 }
+
+// root is the sum of all buckets. Writers may be at work meanwhile.
+func (t *table) root() uint64 { return t.sum.Load() }
 
 // keys are the bucket's sessions in a fixed order, so that nothing depends on
 // the order of a map. Called with b.mu held.

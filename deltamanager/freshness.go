@@ -1,9 +1,6 @@
 package deltamanager
 
 import (
-	"encoding/binary"
-	"encoding/hex"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -17,21 +14,6 @@ import (
 type Token struct {
 	Name  string // of the cookie: the node that wrote, or that with the node that showed it
 	Stamp Stamp
-}
-
-// String is the token's value in a cookie, 32 hex digits.
-func (t Token) String() string { return fmt.Sprintf("%016x%016x", t.Stamp.Clock, t.Stamp.Boot) }
-
-// ParseToken reads what String wrote, from the cookie of that name.
-func ParseToken(name, value string) (Token, bool) {
-	var b [16]byte
-	if len(value) != 2*len(b) {
-		return Token{}, false
-	}
-	if _, err := hex.Decode(b[:], []byte(value)); err != nil {
-		return Token{}, false
-	}
-	return Token{name, Stamp{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}}, true
 }
 
 // TokenLife is how long a token is worth carrying: after that, either every
