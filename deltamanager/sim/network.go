@@ -306,7 +306,7 @@ func (n *network) arrive(w *world, c *conn, gen int, bulk bool, p []byte) {
 		if w.story != nil && bytes.Contains(p, w.focus[:]) {
 			w.tell("%v receives it from %v (%s)", c.to.id, c.from.id, [...]string{"live", "bulk"}[btoi(bulk)])
 		}
-		if err := c.to.core.Receive(c.to.now(), c.from.id, bulk, bytes.Clone(p)); err != nil {
+		if err := c.to.core.Receive(c.to.now(), c.from.id, bulk, p); err != nil {
 			w.obs.broken("I0", nil, "%v refuses a payload of %v: %v", c.to.id, c.from.id, err)
 		}
 		if c.gen == gen {
