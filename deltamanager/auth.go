@@ -30,7 +30,7 @@ func (a Auth) inactive(configured time.Duration) time.Duration {
 
 // auth is the session's auth register; false while it has not arrived.
 func (s *session) auth() (Auth, bool) {
-	if len(s.regs) == 0 || s.regs[0].name != authName {
+	if len(s.regs) == 0 || s.regs[0].id != nil {
 		return Auth{}, false
 	}
 	return parseAuth(s.regs[0].value)
@@ -38,7 +38,8 @@ func (s *session) auth() (Auth, bool) {
 
 // encode encodes a as session.v1.Auth.
 func (a Auth) encode() []byte {
-	b := protowire.AppendTag(nil, 1, protowire.BytesType)
+	b := make([]byte, 0, 18+len(a.Principal)+len(a.unknown)) // exact without the rest, as most are
+	b = protowire.AppendTag(b, 1, protowire.BytesType)
 	b = protowire.AppendBytes(b, a.Tag[:])
 	if a.Principal != "" {
 		b = protowire.AppendTag(b, 2, protowire.BytesType)

@@ -2,8 +2,10 @@ package deltamanager
 
 import (
 	"cmp"
+	"encoding/binary"
 	"maps"
 	"slices"
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,8 +18,32 @@ type bucket struct {
 	sum atomic.Uint64 // of the digests of sessions and tombstones; written under mu
 
 	mu       sync.Mutex
-	sessions map[Key]*session
+	sessions []entry               // by key; a map takes three times the memory
 	tombs    map[Key]time.Duration // invalidated sessions, and until when that is remembered
+}
+
+// entry is a session in its bucket, with the first half of its key.
+type entry struct {
+	prefix uint64
+	*session
+}
+
+// find returns where in the bucket the session with that key is, or would be.
+func (b *bucket) find(k Key) (int, bool) {
+	prefix := binary.BigEndian.Uint64(k[:])
+	i := sort.Search(len(b.sessions), func(i int) bool {
+		e := &b.sessions[i]
+		return e.prefix > prefix || e.prefix == prefix && compareKeys(e.key, k) >= 0
+	})
+	return i, i < len(b.sessions) && b.sessions[i].key == k
+}
+
+// session is the one with that key, nil if it is not here.
+func (b *bucket) session(k Key) *session {
+	if i, ok := b.find(k); ok {
+		return b.sessions[i].session
+	}
+	return nil
 }
 
 // table is all sessions of an app at one node, by key and by tag.
@@ -71,17 +97,21 @@ func (t *table) unindex(tag Tag, s *session) {
 
 // add puts a new session into the bucket. Called with b.mu held.
 func (t *table) add(b *bucket, s *session) {
-	if b.sessions == nil {
-		b.sessions = make(map[Key]*session)
+	if n := len(b.sessions); n == cap(b.sessions) { // append would double it
+		b.sessions = append(make([]entry, 0, n+n/4+1), b.sessions...)
 	}
-	b.sessions[s.key] = s
+	i, _ := b.find(s.key)
+	b.sessions = slices.Insert(b.sessions, i, entry{binary.BigEndian.Uint64(s.key[:]), s})
 	t.grow(b, s.digest(t.seed))
 	t.count.Add(1)
 }
 
 // remove takes a session out of the bucket. Called with b.mu held.
 func (t *table) remove(b *bucket, s *session) {
-	delete(b.sessions, s.key)
+	i, _ := b.find(s.key)
+	if b.sessions = slices.Delete(b.sessions, i, i+1); len(b.sessions) == 0 {
+		b.sessions = nil
+	}
 	t.grow(b, -s.digest(t.seed))
 	t.count.Add(-1)
 	s.removed = true
@@ -93,7 +123,7 @@ func (t *table) remove(b *bucket, s *session) {
 // bury removes the session, if it is there, and remembers until then that it
 // is over. Twice is once. Called with b.mu held.
 func (t *table) bury(b *bucket, k Key, until time.Duration) {
-	if s := b.sessions[k]; s != nil {
+	if s := b.session(k); s != nil {
 		t.remove(b, s)
 	}
 	if _, dead := b.tombs[k]; dead {
@@ -125,12 +155,15 @@ func (t *table) forget(b *bucket, k Key) {
 }
 
 // merge merges registers into a session of the bucket, and keeps the sum and the
-// index right. It returns the names of those that changed. Called with b.mu held.
-func (t *table) merge(b *bucket, s *session, regs []register, configured time.Duration) (changed []string) {
+// index right. It puts the names of those that changed into changed, which is empty. Called with b.mu held.
+func (t *table) merge(b *bucket, s *session, regs []register, configured time.Duration, changed []string) []string {
 	before := s.digest(t.seed)
+	if s.regs == nil {
+		s.regs = make([]register, 0, len(regs))
+	}
 	for _, r := range regs {
 		old, had := Auth{}, false
-		if r.name == authName {
+		if r.id == nil {
 			old, had = s.auth()
 		}
 		if had && mutate.Is(mutate.TornAuth) {
@@ -141,8 +174,8 @@ func (t *table) merge(b *bucket, s *session, regs []register, configured time.Du
 		if !s.merge(t.seed, r) {
 			continue
 		}
-		changed = append(changed, r.name)
-		if r.name == authName {
+		changed = append(changed, r.name())
+		if r.id == nil {
 			if had && !mutate.Is(mutate.OldCookie) {
 				t.unindex(old.Tag, s)
 			}
@@ -150,7 +183,7 @@ func (t *table) merge(b *bucket, s *session, regs []register, configured time.Du
 			if ok {
 				t.index(a.Tag, s)
 			}
-			s.maxInactive = a.inactive(configured)
+			s.limit = limitOf(a.inactive(configured))
 		}
 	}
 	if len(changed) > 0 {
@@ -180,11 +213,8 @@ func (t *table) grow(b *bucket, by uint64) {
 // root is the sum of all buckets. Writers may be at work meanwhile.
 func (t *table) root() uint64 { return t.sum.Load() }
 
-// keys are the bucket's sessions in a fixed order, so that nothing depends on
+// dead are the bucket's tombstones in a fixed order, so that nothing depends on
 // the order of a map. Called with b.mu held.
-func (b *bucket) keys() []Key { return slices.SortedFunc(maps.Keys(b.sessions), compareKeys) }
-
-// dead are the bucket's tombstones in a fixed order. Called with b.mu held.
 func (b *bucket) dead() []Key { return slices.SortedFunc(maps.Keys(b.tombs), compareKeys) }
 
 func compareKeys(a, b Key) int { return slices.Compare(a[:], b[:]) }

@@ -31,7 +31,7 @@ func randomDelta(r *rand.Rand) delta {
 		d.full = true
 	}
 	for i := range r.IntN(4) {
-		reg := register{name: []string{"", "n", "name", "föö"}[i], stamp: Stamp{uint64(1 + r.IntN(3)), testBoot}}
+		reg := register{id: nameOf([]string{"", "n", "name", "föö"}[i]), stamp: Stamp{uint64(1 + r.IntN(3)), testBoot}}
 		if r.IntN(3) == 0 {
 			reg.stamp.Boot = 1 + r.Uint64N(9)
 		}
@@ -59,7 +59,7 @@ func (d *delta) generated() *sessionv1.Delta {
 		Key: d.key[:], Clock: d.clock(), IdleMs: millis(d.idle), AgeMs: millis(d.age), Full: d.full, Dead: d.dead, Expired: d.expired,
 	}
 	for _, r := range d.regs {
-		g := &sessionv1.Register{Name: r.name, Value: r.value}
+		g := &sessionv1.Register{Name: r.name(), Value: r.value}
 		if r.stamp.Clock != d.clock() {
 			g.Clock = r.stamp.Clock
 		}
@@ -74,7 +74,7 @@ func (d *delta) generated() *sessionv1.Delta {
 func sameDelta(a, b delta) bool {
 	return a.key == b.key && a.idle == b.idle && a.age == b.age && a.full == b.full && a.dead == b.dead && a.expired == b.expired &&
 		slices.EqualFunc(a.regs, b.regs, func(x, y register) bool {
-			return x.name == y.name && x.stamp == y.stamp && bytes.Equal(x.value, y.value) && (x.value == nil) == (y.value == nil)
+			return x.name() == y.name() && x.stamp == y.stamp && bytes.Equal(x.value, y.value) && (x.value == nil) == (y.value == nil)
 		})
 }
 
@@ -140,7 +140,7 @@ func checkFrame(t *testing.T, read, f frame, deltas []delta, ask askMessage) {
 	}
 	raws := append(slices.Clone(read.deltas), read.replies[0].delta)
 	for i, raw := range raws {
-		d, err := parseDelta(raw, testBoot)
+		d, err := parseDelta(raw, testBoot, new(names), nil)
 		if err != nil || !sameDelta(d, deltas[i]) {
 			t.Fatalf("read %+v, %v, want %+v", d, err, deltas[i])
 		}
@@ -277,7 +277,7 @@ func FuzzFrame(f *testing.F) {
 
 func FuzzDelta(f *testing.F) {
 	wireSeeds(f)
-	f.Fuzz(func(t *testing.T, b []byte) { survives(t, b, func() { _, _ = parseDelta(b, testBoot) }) })
+	f.Fuzz(func(t *testing.T, b []byte) { survives(t, b, func() { _, _ = parseDelta(b, testBoot, new(names), nil) }) })
 }
 
 func FuzzRepair(f *testing.F) {

@@ -37,6 +37,7 @@ type Core struct {
 	stats   counters
 	deal    deal
 	touches touches
+	names   names
 
 	beatAt    atomic.Int64 // last Tick, for the pause fence; 0: none yet
 	ready     atomic.Bool
@@ -228,10 +229,11 @@ func (c *Core) CreateKey(now time.Duration, k Key, tag Tag, tx Tx) (Ref, Receipt
 	if tx.Auth != nil {
 		tx.Auth(&auth)
 	}
-	regs := []register{{authName, stamp, auth.encode()}}
-	regs = appendWrites(regs, tx.Writes, stamp)
+	var few [4]register
+	regs := append(few[:0], register{nil, stamp, auth.encode()})
+	regs = c.appendWrites(regs, tx.Writes, stamp)
 	c.table.add(b, s)
-	changed := c.table.merge(b, s, regs, c.cfg.MaxInactive)
+	changed := c.table.merge(b, s, regs, c.cfg.MaxInactive, nil)
 	c.log.publish(&change{pos: pos, key: s.key, all: true})
 	events := c.events(s, true, false, changed, tag)
 	b.mu.Unlock()
@@ -241,9 +243,9 @@ func (c *Core) CreateKey(now time.Duration, k Key, tag Tag, tx Tx) (Ref, Receipt
 	return Ref{c, s, c.stats.pauses.Load()}, Receipt{stamp, pos, true}, nil
 }
 
-func appendWrites(regs []register, writes []Write, stamp Stamp) []register {
+func (c *Core) appendWrites(regs []register, writes []Write, stamp Stamp) []register {
 	for _, w := range writes {
-		regs = append(regs, register{w.Name, stamp, w.Value})
+		regs = append(regs, register{c.names.of([]byte(w.Name)), stamp, w.Value})
 	}
 	return regs
 }
@@ -260,13 +262,13 @@ func (c *Core) Commit(now time.Duration, r Ref, tx Tx) (Receipt, error) {
 	b.mu.Lock()
 	s := r.s
 	if s.removed {
-		if s = b.sessions[s.key]; s == nil {
+		if s = b.session(s.key); s == nil {
 			b.mu.Unlock()
 			return Receipt{}, ErrGone
 		}
 	}
 	if tx.Invalidate {
-		events := c.ended(Invalidated, b.sessions[s.key], false)
+		events := c.ended(Invalidated, b.session(s.key), false)
 		receipt := c.invalidate(now, b, s.key)
 		b.mu.Unlock()
 		c.observe(events)
@@ -276,7 +278,7 @@ func (c *Core) Commit(now time.Duration, r Ref, tx Tx) (Receipt, error) {
 	}
 	s.touch(now)
 	if len(tx.Writes) == 0 && tx.Auth == nil {
-		due := !mutate.Is(mutate.NoTouch) && now-s.told >= granule(s.maxInactive)/2 && s.maxInactive > 0
+		due := !mutate.Is(mutate.NoTouch) && now-s.told >= granule(s.maxInactive())/2 && s.limit > 0
 		if due {
 			s.told = now
 			c.log.publish(&change{pos: c.log.reserve(), key: s.key})
@@ -305,31 +307,33 @@ func (c *Core) Commit(now time.Duration, r Ref, tx Tx) (Receipt, error) {
 func (c *Core) write(now time.Duration, b *bucket, s *session, tx Tx) (Receipt, []Event) {
 	pos := c.log.reserve()
 	stamp := Stamp{c.clock.tick(now), c.cfg.Self.Boot}
-	regs := make([]register, 0, len(tx.Writes)+1)
+	var few [4]register
+	regs := few[:0]
 	var tag Tag
 	if tx.Auth != nil {
 		a, _ := s.auth()
 		tag = a.Tag
 		tx.Auth(&a)
-		regs = append(regs, register{authName, stamp, a.encode()})
+		regs = append(regs, register{nil, stamp, a.encode()})
 	}
-	regs = appendWrites(regs, tx.Writes, stamp)
-	names := c.table.merge(b, s, regs, c.cfg.MaxInactive) // all of them: the stamp is the newest
+	regs = c.appendWrites(regs, tx.Writes, stamp)
+	ch := &change{pos: pos, key: s.key}
+	ch.names = c.table.merge(b, s, regs, c.cfg.MaxInactive, ch.one[:0]) // all of them: the stamp is the newest
 	s.told = now
-	c.log.publish(&change{pos: pos, key: s.key, names: names})
+	c.log.publish(ch)
 	c.stats.commits.Add(1)
-	return Receipt{stamp, pos, true}, c.events(s, false, false, names, tag)
+	return Receipt{stamp, pos, true}, c.events(s, false, false, ch.names, tag)
 }
 
 // invalidate buries the session and logs it. Called with b.mu held.
 func (c *Core) invalidate(now time.Duration, b *bucket, k Key) Receipt {
 	until := now + c.tombLife()
-	if s := b.sessions[k]; s != nil {
+	if s := b.session(k); s != nil {
 		until = min(until, s.created+c.cfg.AbsoluteLifetime+granule(c.cfg.AbsoluteLifetime))
 	}
 	pos := c.log.reserve()
 	stamp := Stamp{c.clock.tick(now), c.cfg.Self.Boot}
-	if s := b.sessions[k]; s != nil && mutate.Is(mutate.NoTombstone) {
+	if s := b.session(k); s != nil && mutate.Is(mutate.NoTombstone) {
 		c.table.remove(b, s)
 	} else {
 		c.table.bury(b, k, until)
@@ -348,7 +352,8 @@ func (c *Core) tombLife() time.Duration {
 // checkSize tells whether the session may grow by the writes. Called with the
 // bucket's lock held.
 func (c *Core) checkSize(s *session, writes []Write) error {
-	size, names := s.size, len(s.regs)
+	was, names := s.size(), len(s.regs)
+	size := was
 	for _, w := range writes {
 		i, found := s.find(w.Name)
 		if found {
@@ -358,7 +363,7 @@ func (c *Core) checkSize(s *session, writes []Write) error {
 			names++
 		}
 	}
-	if size > s.size && size > c.cfg.MaxSessionBytes || names > MaxNames {
+	if size > was && size > c.cfg.MaxSessionBytes || names > MaxNames {
 		return ErrTooLarge
 	}
 	return nil
@@ -442,7 +447,7 @@ func (c *Core) applyLocked(now time.Duration, b *bucket, d *delta, repair bool) 
 		}
 		return v, nil
 	}
-	s := b.sessions[d.key]
+	s := b.session(d.key)
 	if d.dead {
 		c.applyDead(now, b, s, d)
 		return v, c.ended(Invalidated, s, true)
@@ -461,11 +466,12 @@ func (c *Core) applyLocked(now time.Duration, b *bucket, d *delta, repair bool) 
 			v.missing = len(d.regs) == 0 && !c.tooOld(d)
 			return v, nil
 		}
-		s = &session{key: d.key, created: now - d.age, last: now - d.idle, served: never, told: never, heard: never, partial: !d.full, maxInactive: c.cfg.MaxInactive}
+		s = &session{key: d.key, created: now - d.age, last: now - d.idle, served: never, told: never, heard: never, partial: !d.full, limit: limitOf(c.cfg.MaxInactive)}
 		c.table.add(b, s)
 	}
 	old, _ := s.auth()
-	changed := c.table.merge(b, s, d.regs, c.cfg.MaxInactive)
+	var few [4]string
+	changed := c.table.merge(b, s, d.regs, c.cfg.MaxInactive, few[:0])
 	v.changed = len(changed) > 0
 	if d.full {
 		v.changed = c.table.complete(b, s) || v.changed
@@ -508,7 +514,7 @@ func (c *Core) tooOld(d *delta) bool {
 		return true
 	}
 	limit := c.cfg.MaxInactive
-	if len(d.regs) > 0 && d.regs[0].name == authName {
+	if len(d.regs) > 0 && d.regs[0].id == nil {
 		if a, ok := parseAuth(d.regs[0].value); ok {
 			limit = a.inactive(c.cfg.MaxInactive)
 		}

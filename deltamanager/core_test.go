@@ -13,7 +13,7 @@ import (
 // cluster is cores joined by perfect links: a payload is delivered in the step
 // after it was pulled, unless a link is cut.
 type cluster struct {
-	t     *testing.T
+	t     testing.TB
 	now   time.Duration
 	cores []*Core
 	ids   []membership.ID
@@ -37,7 +37,7 @@ func testConfig(id membership.ID) Config {
 	}
 }
 
-func newCluster(t *testing.T, n int) *cluster {
+func newCluster(t testing.TB, n int) *cluster {
 	t.Helper()
 	c := &cluster{t: t, cut: map[[2]int]bool{}, now: time.Millisecond}
 	for range n {
@@ -106,6 +106,9 @@ func (c *cluster) create(i, n int) Ref {
 	}
 	return r
 }
+
+// nameOf is a register's name.
+func nameOf(name string) *string { return new(names).of([]byte(name)) }
 
 func tagOf(n int) Tag {
 	var t Tag

@@ -29,8 +29,8 @@ func (c *Core) Dump(now time.Duration) []Dump {
 			continue
 		}
 		b.mu.Lock()
-		for _, k := range b.keys() {
-			if s := b.sessions[k]; !s.expired(now, c.cfg.AbsoluteLifetime) {
+		for _, s := range b.sessions {
+			if !s.expired(now, c.cfg.AbsoluteLifetime) {
 				out = append(out, s.dump())
 			}
 		}
@@ -42,7 +42,7 @@ func (c *Core) Dump(now time.Duration) []Dump {
 func (s *session) dump() Dump {
 	d := Dump{Key: s.key, Partial: s.partial, Created: s.created, Last: s.last, Registers: make([]DumpRegister, len(s.regs))}
 	for i, r := range s.regs {
-		d.Registers[i] = DumpRegister{r.name, r.stamp, r.value}
+		d.Registers[i] = DumpRegister{r.name(), r.stamp, r.value}
 	}
 	return d
 }
@@ -68,7 +68,7 @@ func (c *Core) StampOf(k Key, name string) Stamp {
 	b := c.table.of(k)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s := b.sessions[k]; s != nil {
+	if s := b.session(k); s != nil {
 		if i, ok := s.find(name); ok {
 			return s.regs[i].stamp
 		}

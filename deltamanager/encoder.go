@@ -55,6 +55,7 @@ func (e *encoder) encode(c *Core, now time.Duration, from uint64) batch {
 	if b.overwritten = !e.collect(c, &b); b.overwritten {
 		return b
 	}
+	b.body = make([]byte, 0, min(frameBytes, 128*len(e.todo)))
 	for i := range e.todo {
 		if len(b.body) >= frameBytes {
 			// The rest goes into the next frame. What was encoded of sessions
@@ -121,11 +122,12 @@ func (c *Core) appendChange(body []byte, now time.Duration, ch *change) []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var d delta
-	switch s := b.sessions[ch.key]; {
+	var few [4]register
+	switch s := b.session(ch.key); {
 	case s != nil && ch.all:
 		d = s.full(now)
 	case s != nil:
-		d = delta{key: ch.key, idle: now - s.firsthand(), age: now - s.created, regs: make([]register, 0, len(ch.names))}
+		d = delta{key: ch.key, idle: now - s.firsthand(), age: now - s.created, regs: few[:0]}
 		for _, name := range ch.names {
 			if i, ok := s.find(name); ok {
 				d.regs = append(d.regs, s.regs[i])

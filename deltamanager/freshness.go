@@ -38,7 +38,7 @@ func (r Ref) Tokens(now time.Duration, seen []Token) []Token {
 	b := c.table.of(r.s.key)
 	b.mu.Lock()
 	var stamps []Stamp
-	if s := b.sessions[r.s.key]; s != nil {
+	if s := b.session(r.s.key); s != nil {
 		for i := range s.regs {
 			if st := s.regs[i].stamp; st.Clock > old {
 				stamps = newest(stamps, st)

@@ -324,7 +324,8 @@ func (c *Core) applyFrame(now time.Duration, l *link, f *frame, late time.Durati
 // applyRaw applies one encoded delta and does what follows from it. A delta
 // that can't be read is left out, alone: it must not keep others away.
 func (c *Core) applyRaw(now time.Duration, l *link, raw []byte, late time.Duration, repair bool) {
-	d, err := parseDelta(raw, l.id.Boot)
+	var few [4]register
+	d, err := parseDelta(raw, l.id.Boot, &c.names, few[:])
 	if err != nil || !c.observeDelta(now, &d) {
 		c.stats.malformed.Add(1)
 		return

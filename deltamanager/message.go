@@ -164,8 +164,8 @@ func (d *delta) size(boot uint64) int {
 
 func (r *register) wireSize(common, boot uint64) int {
 	n := 0
-	if r.name != "" {
-		n += 1 + protowire.SizeBytes(len(r.name))
+	if r.id != nil {
+		n += 1 + protowire.SizeBytes(len(*r.id))
 	}
 	if r.stamp.Clock != common {
 		n += 9
@@ -180,9 +180,9 @@ func (r *register) wireSize(common, boot uint64) int {
 }
 
 func (r *register) append(b []byte, common, boot uint64) []byte {
-	if r.name != "" {
+	if r.id != nil {
 		b = protowire.AppendTag(b, 1, protowire.BytesType)
-		b = protowire.AppendString(b, r.name)
+		b = protowire.AppendString(b, *r.id)
 	}
 	if r.stamp.Clock != common {
 		b = appendFixed64(b, 2, r.stamp.Clock)
@@ -247,7 +247,7 @@ func countFields(b []byte, field protowire.Number) (n int) {
 }
 
 func parseFrame(b []byte) (frame, error) {
-	var f frame
+	f := frame{deltas: make([][]byte, 0, countFields(b, 10))}
 	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
 		switch num {
 		case 1:
@@ -360,13 +360,15 @@ func (r *replyMessage) parse(b []byte) error {
 	})
 }
 
-// parseDelta reads one delta that the member with this boot sent. Names and
-// values are copied: nothing keeps the payload alive.
-func parseDelta(b []byte, boot uint64) (delta, error) {
-	var d delta
+// parseDelta reads one delta that the member with this boot sent, with its registers
+// in regs if that has room. Names and values are copied: nothing keeps the payload alive.
+func parseDelta(b []byte, boot uint64, n *names, regs []register) (delta, error) {
+	d := delta{regs: regs[:0]}
 	var common uint64
 	var has bool
-	d.regs = make([]register, 0, min(countFields(b, 3), MaxNames+1))
+	if n := min(countFields(b, 3), MaxNames+1); n > cap(regs) {
+		d.regs = make([]register, 0, n)
+	}
 	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
 		switch num {
 		case 1:
@@ -378,7 +380,7 @@ func parseDelta(b []byte, boot uint64) (delta, error) {
 			if len(d.regs) > MaxNames {
 				return fmt.Errorf("%w: over %d registers", errWire, MaxNames)
 			}
-			r, err := parseRegister(data, boot)
+			r, err := parseRegister(data, boot, n)
 			d.regs = append(d.regs, r)
 			return err
 		case 4:
@@ -405,7 +407,7 @@ func parseDelta(b []byte, boot uint64) (delta, error) {
 	return d, err
 }
 
-func parseRegister(b []byte, boot uint64) (register, error) {
+func parseRegister(b []byte, boot uint64, n *names) (register, error) {
 	r := register{stamp: Stamp{Boot: boot}}
 	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
 		switch num {
@@ -413,7 +415,7 @@ func parseRegister(b []byte, boot uint64) (register, error) {
 			if len(data) > MaxName {
 				return fmt.Errorf("%w: name of %d bytes", errWire, len(data))
 			}
-			r.name = string(data)
+			r.id = n.of(data)
 		case 2:
 			r.stamp.Clock = v
 		case 3:

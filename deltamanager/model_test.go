@@ -66,10 +66,10 @@ func mergeable(r *rand.Rand) delta {
 	for _, name := range []string{"", "a", "b"} {
 		clock := uint64(1+r.IntN(6)) << 16
 		if name == "" {
-			d.regs = append(d.regs, register{name, Stamp{clock, 1}, Auth{Tag: Tag{d.key[0], byte(clock >> 16)}}.encode()})
+			d.regs = append(d.regs, register{nil, Stamp{clock, 1}, Auth{Tag: Tag{d.key[0], byte(clock >> 16)}}.encode()})
 		} else if r.IntN(2) == 0 {
 			boot := 1 + r.Uint64N(2)
-			d.regs = append(d.regs, register{name, Stamp{clock, boot}, []byte{byte(clock >> 16), byte(boot)}})
+			d.regs = append(d.regs, register{nameOf(name), Stamp{clock, boot}, []byte{byte(clock >> 16), byte(boot)}})
 		}
 	}
 	return d
@@ -183,17 +183,17 @@ func TestExpiryByAge(t *testing.T) {
 		now  time.Duration
 		want bool
 	}{
-		"used here, not yet":                   {session{last: 0, served: 0, heard: never, maxInactive: 16 * minute}, 16*minute - 1, false},
-		"used here, over":                      {session{last: 0, served: 0, heard: never, maxInactive: 16 * minute}, 16 * minute, true},
-		"used elsewhere, a granule later":      {session{last: 0, served: never, heard: 0, maxInactive: 16 * minute}, 17*minute - 1, false},
-		"used elsewhere, over":                 {session{last: 0, served: never, heard: 0, maxInactive: 16 * minute}, 17 * minute, true},
-		"used here just after elsewhere":       {session{last: 0, served: 0, heard: -20 * time.Second, maxInactive: 16 * minute}, 16*minute + 1, false},
-		"used here long after elsewhere":       {session{last: 0, served: 0, heard: -minute, maxInactive: 16 * minute}, 16 * minute, true},
-		"older than the node, used elsewhere":  {session{created: -minute, last: -minute, served: never, heard: -minute, maxInactive: 16 * minute}, 15*minute + 1, false},
+		"used here, not yet":                   {session{last: 0, served: 0, heard: never, limit: limitOf(16 * minute)}, 16*minute - 1, false},
+		"used here, over":                      {session{last: 0, served: 0, heard: never, limit: limitOf(16 * minute)}, 16 * minute, true},
+		"used elsewhere, a granule later":      {session{last: 0, served: never, heard: 0, limit: limitOf(16 * minute)}, 17*minute - 1, false},
+		"used elsewhere, over":                 {session{last: 0, served: never, heard: 0, limit: limitOf(16 * minute)}, 17 * minute, true},
+		"used here just after elsewhere":       {session{last: 0, served: 0, heard: -20 * time.Second, limit: limitOf(16 * minute)}, 16*minute + 1, false},
+		"used here long after elsewhere":       {session{last: 0, served: 0, heard: -minute, limit: limitOf(16 * minute)}, 16 * minute, true},
+		"older than the node, used elsewhere":  {session{created: -minute, last: -minute, served: never, heard: -minute, limit: limitOf(16 * minute)}, 15*minute + 1, false},
 		"no limit":                             {session{served: never, heard: never}, 23 * time.Hour, false},
 		"lifetime, however busy":               {session{created: 0, last: 24 * time.Hour, served: 24 * time.Hour, heard: never}, 24 * time.Hour, true},
-		"the shortest granule is one second":   {session{last: 0, served: never, heard: 0, maxInactive: 4 * time.Second}, 5*time.Second - 1, false},
-		"the longest granule is sixty seconds": {session{last: 0, served: never, heard: 0, maxInactive: 10 * time.Hour}, 10*time.Hour + minute, true},
+		"the shortest granule is one second":   {session{last: 0, served: never, heard: 0, limit: limitOf(4 * time.Second)}, 5*time.Second - 1, false},
+		"the longest granule is sixty seconds": {session{last: 0, served: never, heard: 0, limit: limitOf(10 * time.Hour)}, 10*time.Hour + minute, true},
 	} {
 		if got := c.s.expired(c.now, 24*time.Hour); got != c.want {
 			t.Errorf("%s: expired is %v", name, got)

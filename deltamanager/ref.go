@@ -46,7 +46,7 @@ func (c *Core) Open(now time.Duration, tag Tag) (Ref, Info, bool) {
 }
 
 func (s *session) info(a Auth) Info {
-	return Info{s.key, s.created, s.last, s.maxInactive, a}
+	return Info{s.key, s.created, s.last, s.maxInactive(), a}
 }
 
 // Key is the session's key.
@@ -57,7 +57,7 @@ func (r Ref) Info() (Info, bool) {
 	b := r.c.table.of(r.s.key)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := b.sessions[r.s.key]
+	s := b.session(r.s.key)
 	if s == nil {
 		return Info{}, false
 	}
@@ -73,7 +73,7 @@ func (r Ref) Get(name string) []byte {
 	if s := r.s; !s.removed {
 		return s.get(name)
 	}
-	if s := b.sessions[r.s.key]; s != nil {
+	if s := b.session(r.s.key); s != nil {
 		return s.get(name)
 	}
 	return nil
@@ -85,10 +85,10 @@ func (r Ref) Names() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var names []string
-	if s := b.sessions[r.s.key]; s != nil {
+	if s := b.session(r.s.key); s != nil {
 		for i := range s.regs {
-			if s.regs[i].name != authName && s.regs[i].value != nil {
-				names = append(names, s.regs[i].name)
+			if s.regs[i].id != nil && s.regs[i].value != nil {
+				names = append(names, s.regs[i].name())
 			}
 		}
 	}
@@ -100,7 +100,7 @@ func (r Ref) Fits(writes []Write) error {
 	b := r.c.table.of(r.s.key)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s := b.sessions[r.s.key]; s != nil {
+	if s := b.session(r.s.key); s != nil {
 		return r.c.checkSize(s, writes)
 	}
 	return ErrGone

@@ -35,7 +35,7 @@ func (c *cluster) lastUse(i int, tag Tag) time.Duration {
 
 func TestPartOfASessionIsNotTheWhole(t *testing.T) {
 	a, b := loneCore(), loneCore()
-	full := delta{key: Key{1}, full: true, regs: []register{{"", Stamp{1 << 20, 5}, Auth{Tag: Tag{1}}.encode()}}}
+	full := delta{key: Key{1}, full: true, regs: []register{{nil, Stamp{1 << 20, 5}, Auth{Tag: Tag{1}}.encode()}}}
 	part := full
 	part.full = false
 	a.apply(time.Hour, &full, false)
@@ -60,7 +60,7 @@ func TestPartOfASessionIsNotTheWhole(t *testing.T) {
 
 func TestDeltasSayHowOldTheSessionIs(t *testing.T) {
 	c := loneCore()
-	late := delta{key: Key{1}, age: 25 * time.Hour, regs: []register{{"a", Stamp{1 << 20, 5}, []byte("x")}}}
+	late := delta{key: Key{1}, age: 25 * time.Hour, regs: []register{{nameOf("a"), Stamp{1 << 20, 5}, []byte("x")}}}
 	if v := c.apply(time.Hour, &late, false); v.missing || c.Stats().Sessions != 0 {
 		t.Errorf("a session beyond its lifetime came back")
 	}

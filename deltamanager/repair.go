@@ -184,6 +184,7 @@ func (c *Core) settleRepair(l *link) {
 		return
 	}
 	l.repaired, l.repair, l.distrust = r.epoch, nil, false
+	l.rootDiffer = false // so said a beat from before it
 	c.stats.repairs.Add(1)
 }
 
@@ -280,8 +281,8 @@ func (c *Core) askFetch(now time.Duration, l *link, r *repair) *repairMessage {
 func (b *bucket) appendListing(out []byte) []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, k := range b.keys() {
-		out = appendListing(out, k, b.sessions[k].state())
+	for _, s := range b.sessions {
+		out = appendListing(out, s.key, s.state())
 	}
 	for _, k := range b.dead() {
 		out = appendListing(out, k, deadHash)
@@ -398,17 +399,16 @@ func (c *Core) answerBucket(now time.Duration, n int, theirs map[Key]uint64, lis
 	b := &c.table.buckets[n]
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, k := range b.keys() {
+	for _, s := range b.sessions {
 		if len(a.encoded) >= frameBytes {
 			return false
 		}
-		s := b.sessions[k]
-		hash, listed := theirs[k]
+		hash, listed := theirs[s.key]
 		if listed && hash == s.state() || s.expired(now, c.cfg.AbsoluteLifetime) {
 			continue
 		}
 		if listed {
-			a.wants = append(a.wants, k[:]...)
+			a.wants = append(a.wants, s.key[:]...)
 		}
 		if hash != deadHash {
 			d := s.full(now)
@@ -423,7 +423,7 @@ func (c *Core) answerBucket(now time.Duration, n int, theirs map[Key]uint64, lis
 	}
 	for ; len(listing) > 0; listing = listing[listingEntry:] {
 		k := Key(listing[:16])
-		if k.bucket() == n && b.sessions[k] == nil && b.tombs[k] == 0 {
+		if k.bucket() == n && b.session(k) == nil && b.tombs[k] == 0 {
 			a.wants = append(a.wants, k[:]...)
 		}
 	}
@@ -436,7 +436,7 @@ func (c *Core) appendWhole(body []byte, now time.Duration, k Key) []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	d, ok := c.deadDelta(now, b, k)
-	if s := b.sessions[k]; s != nil {
+	if s := b.session(k); s != nil {
 		d, ok = s.full(now), true
 	}
 	if !ok {

@@ -2,7 +2,9 @@ package deltamanager
 
 import (
 	"encoding/binary"
+	"math"
 	"sort"
+	"sync"
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
@@ -11,7 +13,7 @@ import (
 // register is one named value of a session with the stamp of its last write.
 // The value is never changed in place, so it may be handed out and shared.
 type register struct {
-	name  string // "" is the auth register, any other an attribute
+	id    *string // of an attribute, its name; nil: the auth register
 	stamp Stamp
 	value []byte // nil: removed
 }
@@ -19,13 +21,48 @@ type register struct {
 // authName is the name of the register that holds Auth.
 const authName = ""
 
+func (r *register) name() string {
+	if r.id == nil {
+		return authName
+	}
+	return *r.id
+}
+
+// names lets registers of one name share it, in all sessions. Safe for concurrent use.
+type names struct {
+	mu    sync.RWMutex
+	known map[string]*string
+}
+
+// maxKnown bounds the names that are shared; beyond it sharing begins anew.
+const maxKnown = 4096
+
+func (n *names) of(name []byte) *string {
+	if len(name) == 0 {
+		return nil
+	}
+	n.mu.RLock()
+	id := n.known[string(name)]
+	n.mu.RUnlock()
+	if id != nil {
+		return id
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.known == nil || len(n.known) >= maxKnown {
+		n.known = make(map[string]*string)
+	}
+	s := string(name)
+	n.known[s] = &s
+	return &s
+}
+
 // session is a map of registers, sorted by name, and when it was used. It is
 // guarded by the lock of its bucket.
 type session struct {
 	key  Key
 	hash uint64 // sum of the registers' hashes
 	regs []register
-	size int // bytes of names and values
 
 	// Instants on this node's monotonic clock; those of sessions that came from
 	// elsewhere are this node's now minus the age that was told, so no two
@@ -36,9 +73,27 @@ type session struct {
 	told    time.Duration // newest use that the others were told by this node
 	heard   time.Duration // newest use that others have told
 
-	maxInactive time.Duration // 0: no limit
-	partial     bool          // registers are known to be missing: not to be served
-	removed     bool          // no longer in its bucket; look the key up again
+	limit   uint32 // of its inactive time, in limitUnits; 0: none
+	partial bool   // registers are known to be missing: not to be served
+	removed bool   // no longer in its bucket; look the key up again
+}
+
+// limitUnit lets limits of 497 days fit into a session, which may be a year old at most.
+const limitUnit = 10 * time.Millisecond
+
+func limitOf(maxInactive time.Duration) uint32 {
+	return uint32(min((max(0, maxInactive)+limitUnit-1)/limitUnit, math.MaxUint32))
+}
+
+// maxInactive is how long the session lives unused; 0: no limit.
+func (s *session) maxInactive() time.Duration { return time.Duration(s.limit) * limitUnit }
+
+// size is how many bytes names and values have.
+func (s *session) size() (n int) {
+	for i := range s.regs {
+		n += len(s.regs[i].name()) + len(s.regs[i].value)
+	}
+	return n
 }
 
 // never is the instant of what has not happened. Not 0: sessions are older
@@ -47,8 +102,8 @@ const never time.Duration = -1 << 62
 
 // find returns where the register is, or where it would be.
 func (s *session) find(name string) (int, bool) {
-	i := sort.Search(len(s.regs), func(i int) bool { return s.regs[i].name >= name })
-	return i, i < len(s.regs) && s.regs[i].name == name
+	i := sort.Search(len(s.regs), func(i int) bool { return s.regs[i].name() >= name })
+	return i, i < len(s.regs) && s.regs[i].name() == name
 }
 
 // get returns the value of the register, nil if it has none.
@@ -63,21 +118,18 @@ func (s *session) get(name string) []byte {
 // changed the session. This is the whole replication model: commutative,
 // associative and idempotent, because stamps are totally ordered and unique.
 func (s *session) merge(seed uint64, r register) bool {
-	i, found := s.find(r.name)
+	i, found := s.find(r.name())
 	if !found {
 		s.regs = append(s.regs, register{})
 		copy(s.regs[i+1:], s.regs[i:])
-		s.size += len(r.name)
 	} else {
 		old := &s.regs[i]
 		if !old.stamp.Less(r.stamp) && (!mutate.Is(mutate.MergeByArrival) || old.stamp == r.stamp) {
 			return false
 		}
 		s.hash -= old.hash(s.key, seed)
-		s.size -= len(old.value)
 	}
 	s.regs[i] = r
-	s.size += len(r.value)
 	s.hash += r.hash(s.key, seed)
 	return true
 }
@@ -86,7 +138,8 @@ func (s *session) merge(seed uint64, r register) bool {
 // so that equal sums mean equal state.
 func (r *register) hash(k Key, seed uint64) uint64 {
 	h := k.hash(seed)
-	name := r.name
+	name := r.name()
+	length := uint64(len(name))
 	for len(name) >= 8 {
 		h = mix(h ^ binary.LittleEndian.Uint64([]byte(name[:8])))
 		name = name[8:]
@@ -95,7 +148,7 @@ func (r *register) hash(k Key, seed uint64) uint64 {
 	for i := range len(name) {
 		tail |= uint64(name[i]) << (8 * i)
 	}
-	h = mix(h ^ tail ^ uint64(len(r.name))<<56)
+	h = mix(h ^ tail ^ length<<56)
 	return mix(h ^ mix(r.stamp.Clock) + r.stamp.Boot)
 }
 
@@ -138,12 +191,12 @@ func (s *session) expired(now, lifetime time.Duration) bool {
 	if lifetime > 0 && now-s.created >= lifetime {
 		return true
 	}
-	if s.maxInactive <= 0 {
+	if s.limit == 0 {
 		return false
 	}
-	limit := s.maxInactive
-	if s.served < s.heard+granule(s.maxInactive)/2 {
-		limit += granule(s.maxInactive)
+	limit := s.maxInactive()
+	if s.served < s.heard+granule(limit)/2 {
+		limit += granule(limit)
 	}
 	return now-s.last >= limit
 }

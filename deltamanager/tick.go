@@ -1,7 +1,6 @@
 package deltamanager
 
 import (
-	"slices"
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
@@ -119,10 +118,9 @@ func (c *Core) sweepBucket(now time.Duration, b *bucket) (hints bool) {
 	var over []*session
 	for _, s := range b.sessions {
 		if s.expired(now, c.cfg.AbsoluteLifetime) {
-			over = append(over, s)
+			over = append(over, s.session)
 		}
 	}
-	slices.SortFunc(over, func(a, b *session) int { return compareKeys(a.key, b.key) })
 	for _, s := range over {
 		c.table.remove(b, s)
 		if mutate.Is(mutate.ExpireTombstone) {

@@ -59,9 +59,9 @@ func (c *Core) retouchBucket(b *bucket, since time.Duration) (news bool) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, k := range b.keys() {
-		if b.sessions[k].served >= since {
-			c.log.publish(&change{pos: c.log.reserve(), key: k})
+	for _, s := range b.sessions {
+		if s.served >= since {
+			c.log.publish(&change{pos: c.log.reserve(), key: s.key})
 			news = true
 		}
 	}
