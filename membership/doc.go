@@ -12,7 +12,8 @@
 // report that somebody is gone: a member that mDNS or DNS has lost sight of
 // lives on as long as its channel does.
 //
-// Multicast asks and answers by mDNS on one network interface, in IPv4. Anybody
+// Multicast asks and answers by mDNS on one network interface, in IPv4; who is
+// no member, like the front door, only asks. Anybody
 // on that network can read the cluster's name, node names and addresses, and
 // can lie; a lie costs a dial. Other programs that browse mDNS may not see
 // nodeserver: answers go to the asker alone. Where multicast can't work,

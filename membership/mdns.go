@@ -24,16 +24,16 @@ const (
 // MulticastConfig says what a node tells of itself by mDNS, and where.
 type MulticastConfig struct {
 	Cluster   string        // nodes of other clusters are ignored
-	Self      Member        // its ID and ChannelAddress are told
+	Self      Member        // its ID and ChannelAddress are told; without a name, nothing is: who is no member only asks
 	Interface string        // like "eth0"; empty: the one that holds Self.ChannelAddress
 	Interval  time.Duration // between questions once all is quiet; 0: 5 s
 }
 
-// Multicast is the provider that asks the local network by mDNS, and answers
-// others that ask. See the package's doc for what it does not do.
+// Multicast is the provider that asks the local network by mDNS, and for a
+// member answers others that ask. See the package's doc for what it does not do.
 type Multicast struct {
 	self     announcement
-	zone     *zone
+	zone     *zone // nil: no answers
 	iface    string
 	lo       bool
 	interval time.Duration
@@ -56,27 +56,36 @@ func NewMulticast(cfg MulticastConfig, log *slog.Logger) (*Multicast, error) {
 	if err != nil {
 		return nil, fmt.Errorf("interface for mdns: %w", err)
 	}
-	at, err := advertised(ifi, cfg.Self.ChannelAddress)
-	if err != nil {
-		return nil, fmt.Errorf("address to tell by mdns: %w", err)
+	m := &Multicast{
+		self: announcement{cluster: cfg.Cluster, id: cfg.Self.ID}, iface: ifi.Name, lo: ifi.Flags&net.FlagLoopback != 0,
+		interval: cfg.Interval, log: log, foreign: map[string]bool{},
 	}
-	lo := ifi.Flags&net.FlagLoopback != 0
-	if loopback(at) && !lo {
-		return nil, fmt.Errorf("channel address %s over interface %s: other machines can't reach a loopback address; set channel.address (or channel.advertise) to an address of %s (%s), or membership.interface = \"lo\" if all nodes run on this machine", at, ifi.Name, ifi.Name, ifi.ipv4())
+	if m.interval <= 0 {
+		m.interval = mdnsInterval
+	}
+	if cfg.Self.Name != "" {
+		if err := m.announce(ifi, cfg.Self.ChannelAddress); err != nil {
+			return nil, err
+		}
 	}
 	if err := checkMulticast(ifi); err != nil {
 		return nil, err
 	}
-	self := announcement{cluster: cfg.Cluster, id: cfg.Self.ID, address: at}
-	z, err := newZone(self, ifi.ipv4())
-	if err != nil {
-		return nil, err
-	}
-	m := &Multicast{self: self, zone: z, iface: ifi.Name, lo: lo, interval: cfg.Interval, log: log, foreign: map[string]bool{}}
-	if m.interval <= 0 {
-		m.interval = mdnsInterval
-	}
 	return m, nil
+}
+
+// announce prepares what the node answers of itself.
+func (m *Multicast) announce(ifi netInterface, address string) error {
+	at, err := advertised(ifi, address)
+	if err != nil {
+		return fmt.Errorf("address to tell by mdns: %w", err)
+	}
+	if loopback(at) && !m.lo {
+		return fmt.Errorf("channel address %s over interface %s: other machines can't reach a loopback address; set channel.address (or channel.advertise) to an address of %s (%s), or membership.interface = \"lo\" if all nodes run on this machine", at, ifi.Name, ifi.Name, ifi.ipv4())
+	}
+	m.self.address = at
+	m.zone, err = newZone(m.self, ifi.ipv4())
+	return err
 }
 
 // Name is "mdns".
@@ -140,8 +149,10 @@ func (m *Multicast) ask(r *responder, found func(Candidate)) error {
 		return err
 	}
 	lib := log.New(noise{&m.count}, "", 0)
-	if err := r.keep(&ifi.Interface, m.zone, lib); err != nil {
-		return err
+	if m.zone != nil {
+		if err := r.keep(&ifi.Interface, m.zone, lib); err != nil {
+			return err
+		}
 	}
 	entries := make(chan *mdns.ServiceEntry, mdnsAnswers)
 	err = mdns.Query(&mdns.QueryParam{

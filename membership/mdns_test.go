@@ -123,6 +123,24 @@ func TestMulticastFindsMembersOnABridge(t *testing.T) {
 	}
 }
 
+// Who is no member, like a front door, finds members and is not found.
+func TestMulticastWithoutANameOnlyAsks(t *testing.T) {
+	t.Parallel()
+	h := netns.New(t).Host("a")
+	door := start(t, h, "shop", ID{}, "127.0.0.1:4001")
+	n1 := start(t, h, "shop", ID{"n1", 1}, "127.0.0.1:4002")
+	n2 := start(t, h, "shop", ID{"n2", 2}, "127.0.0.1:4003")
+	door.sees(t, 2*time.Second, "127.0.0.1:4002", "127.0.0.1:4003")
+	n1.sees(t, 2*time.Second, "127.0.0.1:4003")
+	n2.sees(t, 2*time.Second, "127.0.0.1:4002")
+	asked := n1.Stats().Queries
+	within(t, 3*time.Second, func() bool { return n1.Stats().Queries >= asked+3 }, func() any { return n1.Stats() })
+	if s := n1.Stats(); s.Refused != 0 {
+		t.Errorf("something answers like a member and is none: %+v", s)
+	}
+	n1.sees(t, 0, "127.0.0.1:4003")
+}
+
 func TestMulticastOnLoopback(t *testing.T) {
 	t.Parallel()
 	h := netns.Lo(t, "lo")
