@@ -133,7 +133,7 @@ func (s *Server) makeChannel() error {
 	if err != nil {
 		return err
 	}
-	providers, err := s.providers(self)
+	providers, err := Providers(s.cfg, self, s.log.With("part", "membership"))
 	if err != nil {
 		return err
 	}
@@ -149,23 +149,17 @@ func (s *Server) makeChannel() error {
 	return nil
 }
 
-// security is how members prove who they are.
+// security is how members prove who they are. A channel that others can reach
+// must have it so.
 func (s *Server) security() (grpctransport.Security, error) {
 	c := s.cfg.Channel
-	switch {
-	case c.TLSCA != "":
-		return grpctransport.PKICredentials(c.TLSCA, c.TLSCert, c.TLSKey)
-	case s.cfg.Cluster.SecretFile != "":
-		secret, err := grpctransport.ReadSecretFile(s.cfg.Cluster.SecretFile)
-		if err != nil {
-			return grpctransport.Security{}, fmt.Errorf("cluster.secret_file: %w", err)
+	if c.TLSCA == "" && s.cfg.Cluster.SecretFile == "" {
+		if !grpctransport.Loopback(s.channelL.Addr().String()) && !c.Insecure {
+			return grpctransport.Security{}, fmt.Errorf("channel.address %s can be reached from other machines: give the cluster a secret (nodeserver secret new FILE, then cluster.secret_file = \"FILE\" on every node), or set channel.insecure = true on a network where everybody is trusted", c.Address)
 		}
-		return grpctransport.SecretCredentials([][]byte{secret}, s.cfg.Node.Name)
-	case !grpctransport.Loopback(s.channelL.Addr().String()) && !c.Insecure:
-		return grpctransport.Security{}, fmt.Errorf("channel.address %s can be reached from other machines: give the cluster a secret (nodeserver secret new FILE, then cluster.secret_file = \"FILE\" on every node), or set channel.insecure = true on a network where everybody is trusted", c.Address)
+		s.log.Warn("members don't prove who they are: no cluster.secret_file; fine on loopback only", "addr", c.Address)
 	}
-	s.log.Warn("members don't prove who they are: no cluster.secret_file; fine on loopback only", "addr", c.Address)
-	return grpctransport.Insecure(), nil
+	return Security(s.cfg, s.cfg.Node.Name)
 }
 
 // self is how this node is told to others: at what addresses they reach it.
@@ -200,37 +194,6 @@ func reachable(addr, iface string) (string, error) {
 func unspecified(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "" || ip != nil && ip.IsUnspecified()
-}
-
-// providers are the ways in which members are found.
-func (s *Server) providers(self membership.Member) ([]membership.Provider, error) {
-	var list []membership.Provider
-	c := s.cfg.Membership
-	for _, name := range c.Providers {
-		switch name {
-		case "static":
-			list = append(list, membership.NewStatic(c.Static))
-		case "mdns":
-			p, err := membership.NewMulticast(membership.MulticastConfig{
-				Cluster: s.cfg.Cluster.Name, Self: self, Interface: c.Interface, Interval: c.MDNSInterval,
-			}, s.log.With("part", "membership"))
-			switch {
-			case err == nil:
-				list = append(list, p)
-			case len(c.Providers) == 1:
-				return nil, fmt.Errorf("membership: %w", err)
-			default:
-				s.log.Warn("members are not found by mdns", "err", err)
-			}
-		case "dns":
-			list = append(list, membership.NewDNS(c.DNSName, nil))
-		case "file":
-			list = append(list, membership.NewFile(c.File))
-		default:
-			return nil, fmt.Errorf("membership.providers: no provider %q (mdns, static, dns, file)", name)
-		}
-	}
-	return list, nil
 }
 
 // membersChanged keeps the member list at hand for requests.

@@ -2,10 +2,7 @@ package balance
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"slices"
 
 	"github.com/nodeserver/nodeserver/channel/grpctransport"
 	"github.com/nodeserver/nodeserver/membership"
@@ -17,11 +14,12 @@ import (
 // the cluster, as for a node; [sessions] the cookie. It opens nothing, but
 // multicast is tried for a moment.
 func FromConfig(cfg server.Config, log *slog.Logger) (*Balancer, error) {
-	sec, err := security(cfg)
+	sec, err := server.Security(cfg, certName)
 	if err != nil {
 		return nil, err
 	}
-	providers, err := providers(cfg, log)
+	// A member without a name only asks. Its address leads to the interface.
+	providers, err := server.Providers(cfg, membership.Member{ChannelAddress: cfg.Channel.Address}, log)
 	if err != nil {
 		return nil, err
 	}
@@ -36,58 +34,3 @@ func FromConfig(cfg server.Config, log *slog.Logger) (*Balancer, error) {
 // certName is what the front door calls itself to members. They don't care: it
 // only asks.
 const certName = "front-door"
-
-func security(cfg server.Config) (grpctransport.Security, error) {
-	c := cfg.Channel
-	if c.TLSCA != "" {
-		return grpctransport.PKICredentials(c.TLSCA, c.TLSCert, c.TLSKey)
-	}
-	if cfg.Cluster.SecretFile == "" {
-		return grpctransport.Insecure(), nil
-	}
-	secret, err := grpctransport.ReadSecretFile(cfg.Cluster.SecretFile)
-	if err != nil {
-		return grpctransport.Security{}, fmt.Errorf("cluster.secret_file: %w", err)
-	}
-	return grpctransport.SecretCredentials([][]byte{secret}, certName)
-}
-
-// providers are the conf's ways to find members. Where there are several, mdns
-// may be one that doesn't work here.
-func providers(cfg server.Config, log *slog.Logger) (list []membership.Provider, err error) {
-	m := cfg.Membership
-	for _, name := range m.Providers {
-		switch name {
-		case "static":
-			list = append(list, membership.NewStatic(m.Static))
-		case "mdns":
-			p, err := membership.NewMulticast(membership.MulticastConfig{
-				Cluster: cfg.Cluster.Name, Self: onlyAsks(cfg), Interface: m.Interface, Interval: m.MDNSInterval,
-			}, log)
-			switch {
-			case err == nil:
-				list = append(list, p)
-			case errors.Is(err, membership.ErrNoMulticast) && slices.ContainsFunc(m.Providers, func(o string) bool { return o != "mdns" }):
-				log.Warn("members are not found by mdns, the other providers go on", "err", err)
-			default:
-				return nil, fmt.Errorf("membership: %w", err)
-			}
-		case "dns":
-			list = append(list, membership.NewDNS(m.DNSName, nil))
-		case "file":
-			list = append(list, membership.NewFile(m.File))
-		default:
-			return nil, fmt.Errorf("membership.providers: no provider %q (mdns, static, dns, file)", name)
-		}
-	}
-	return list, nil
-}
-
-// onlyAsks is a member without a name, which nobody takes for one. Its address
-// leads to the interface only; with one configured, to any.
-func onlyAsks(cfg server.Config) membership.Member {
-	if cfg.Membership.Interface != "" {
-		return membership.Member{ChannelAddress: ":1"}
-	}
-	return membership.Member{ChannelAddress: cfg.Channel.Address}
-}

@@ -1,0 +1,60 @@
+package server
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/nodeserver/nodeserver/channel/grpctransport"
+	"github.com/nodeserver/nodeserver/membership"
+)
+
+// Security is how whoever has this conf proves to members that he belongs to
+// the cluster, and they to him: by the conf's own PKI, by the cluster's secret,
+// or not at all. The name goes into a certificate made from the secret. It reads
+// the files that the conf names; its errors say which key is concerned.
+func Security(c Config, name string) (grpctransport.Security, error) {
+	switch {
+	case c.Channel.TLSCA != "":
+		return grpctransport.PKICredentials(c.Channel.TLSCA, c.Channel.TLSCert, c.Channel.TLSKey)
+	case c.Cluster.SecretFile != "":
+		secret, err := grpctransport.ReadSecretFile(c.Cluster.SecretFile)
+		if err != nil {
+			return grpctransport.Security{}, fmt.Errorf("cluster.secret_file: %w", err)
+		}
+		return grpctransport.SecretCredentials([][]byte{secret}, name)
+	}
+	return grpctransport.Insecure(), nil
+}
+
+// Providers are the conf's ways to find members. Multicast tells others of self,
+// unless self has no name, and is tried for a moment; where it doesn't work, and
+// there are other ways, the log says so and they go on without it.
+func Providers(c Config, self membership.Member, log *slog.Logger) ([]membership.Provider, error) {
+	var list []membership.Provider
+	m := c.Membership
+	for _, name := range m.Providers {
+		switch name {
+		case "static":
+			list = append(list, membership.NewStatic(m.Static))
+		case "mdns":
+			p, err := membership.NewMulticast(membership.MulticastConfig{
+				Cluster: c.Cluster.Name, Self: self, Interface: m.Interface, Interval: m.MDNSInterval,
+			}, log)
+			switch {
+			case err == nil:
+				list = append(list, p)
+			case len(m.Providers) == 1:
+				return nil, fmt.Errorf("membership: %w", err)
+			default:
+				log.Warn("members are not found by mdns", "err", err)
+			}
+		case "dns":
+			list = append(list, membership.NewDNS(m.DNSName, nil))
+		case "file":
+			list = append(list, membership.NewFile(m.File))
+		default:
+			return nil, fmt.Errorf("membership.providers: no provider %q (mdns, static, dns, file)", name)
+		}
+	}
+	return list, nil
+}
