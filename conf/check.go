@@ -36,6 +36,7 @@ var durations = map[string]between[time.Duration]{
 // of 4 MiB with room to spare.
 var numbers = map[string]between[int]{
 	"http.max_header_bytes":      {1 << 10, 16 << 20},
+	"http.max_body_bytes":        {0, 1 << 40},
 	"channel.queue_entries":      {16, 1 << 24},
 	"sessions.max_sessions":      {0, 1 << 30},
 	"sessions.max_session_bytes": {1 << 10, 3 << 20},

@@ -34,6 +34,7 @@ type HTTPConfig struct {
 	ReadHeaderTimeout time.Duration `conf:"read_header_timeout"`
 	IdleTimeout       time.Duration `conf:"idle_timeout"`
 	MaxHeaderBytes    int           `conf:"max_header_bytes"`
+	MaxBodyBytes      int           `conf:"max_body_bytes"` // 0: no limit
 	ShutdownGrace     time.Duration `conf:"shutdown_grace"` // for requests in flight when the node stops
 	ExposeNode        bool          `conf:"expose_node"`    // header Nodeserver-Node on each response
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager"
 )
@@ -124,14 +123,6 @@ func parseToken(name, value string) (deltamanager.Token, bool) {
 	}
 	stamp := deltamanager.Stamp{Clock: binary.BigEndian.Uint64(b[:]), Boot: binary.BigEndian.Uint64(b[8:])}
 	return deltamanager.Token{Name: node, Stamp: stamp}, true
-}
-
-// plausible tells whether a token may be looked at: a node's clock follows the
-// newest stamp it sees, and members refuse one that is MaxAhead ahead. So with
-// a forged token just within that a stranger could cut a node off from those
-// whose clocks are behind its own. Half of it leaves room for clocks that differ.
-func plausible(t deltamanager.Token, now time.Time) bool {
-	return t.Stamp.Clock>>16 <= uint64(now.Add(deltamanager.MaxAhead/2).UnixMilli())
 }
 
 // setTokens gives the user the tokens, as cookies that live as long as they matter.

@@ -38,6 +38,10 @@ type app struct {
 	tokenTail string            // attributes of freshness cookies
 	serves    func(string) bool // whether the node with this route serves users
 
+	maxBody int64 // bytes; 0: no limit
+
+	responses responses
+	bodies    bodies
 	listeners listeners
 
 	panics  atomic.Int64 // handlers that panicked
@@ -104,6 +108,7 @@ func (s *Server) deploy(w webapps.App, origin string) (*app, error) {
 		expose: s.cfg.HTTP.ExposeNode, exposed: []string{s.cfg.Node.Name}, serves: s.serves,
 		log: s.log.With("app", w.Name), done: s.appLife,
 	}
+	a.maxBody = int64(s.cfg.HTTP.MaxBodyBytes)
 	a.fresh, a.tokenTail = s.cfg.Sessions.Freshness != "off", a.makeTokenTail()
 	a.group = new(group)
 	cfg := s.managerConfig(settings)
@@ -180,7 +185,7 @@ func (c *appContext) Config(into any) error {
 func (c *appContext) NewSession() (webapps.Session, error) {
 	view, err := c.a.manager.Create(tagOf(newID()))
 	if err != nil {
-		return nil, fmt.Errorf("app %s: new session: %w", c.a.name, err)
+		return nil, public(fmt.Errorf("app %s: new session: %w", c.a.name, err))
 	}
 	view.SetAcks(deltamanager.Async)
 	return &session{app: c.a.name, view: view, ctx: context.Background()}, nil

@@ -183,3 +183,48 @@ func TestMaxSessionsIsA503(t *testing.T) {
 		t.Error("the metric does not say 2 refused")
 	}
 }
+
+// Where no session can be made, a goroutine of the handler's must not end the
+// node, and the handler can't make the user believe that something was saved.
+func TestMaxSessionsInAGoroutine(t *testing.T) {
+	cfg := testConf("n1")
+	cfg.Sessions.MaxSessions = 1
+	n := startNode(t, cfg, steps{
+		"go": func(w http.ResponseWriter, r *http.Request) {
+			done := make(chan error)
+			go func() {
+				s := webapps.SessionOf(r)
+				s.SetPrincipal("ann")
+				done <- s.Set("n", 1)
+			}()
+			if err := <-done; !errors.Is(err, webapps.ErrTooManySessions) {
+				t.Errorf("a session over the limit: %v", err)
+			}
+			s := webapps.SessionOf(r)
+			for _, err := range []error{s.ChangeID(), s.Commit(r.Context()), s.Update("n", new(int), func() error { return nil })} {
+				if !errors.Is(err, webapps.ErrTooManySessions) {
+					t.Errorf("a session over the limit: %v", err)
+				}
+			}
+			if _, ok := webapps.ExistingSession(r); ok {
+				t.Error("there is a session")
+			}
+			fmt.Fprint(w, "saved")
+		},
+		"again": func(w http.ResponseWriter, r *http.Request) { // its own session counts, until it is gone
+			webapps.SessionOf(r).Invalidate()
+			fmt.Fprint(w, webapps.SessionOf(r).Set("n", 1) != nil)
+		},
+	}.app())
+	n.waitReady()
+	u := newUser(t)
+	u.want(n, "/test/inc", "1")
+	status, body, h := newUser(t).get(n, "/test/go")
+	if status != http.StatusServiceUnavailable || !strings.Contains(body, "as many sessions as it may") || h["Set-Cookie"] != nil {
+		t.Errorf("%d %q %v", status, body, h)
+	}
+	if status, body, h := u.get(n, "/test/again"); status != http.StatusServiceUnavailable || !strings.Contains(strings.Join(h["Set-Cookie"], ""), "Max-Age=0") {
+		t.Errorf("a session in place of its own: %d %q %v", status, body, h)
+	}
+	u.want(n, "/test/inc", "1")
+}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -10,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/webapps"
@@ -34,31 +34,59 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, deltamanager.ErrNotReady)
 		return
 	}
-	x := new(struct { // one allocation for both
-		response
-		visit
-	})
-	x.visit = visit{app: a, request: r}
-	x.response = response{ResponseWriter: w, visit: &x.visit}
+	if a.maxBody > 0 && !a.admits(w, r) {
+		return
+	}
+	x := a.responses.get()
+	x.app, x.under = a, w
+	r.URL.Path, r.URL.RawPath = a.within(r.URL.Path), a.within(r.URL.RawPath) // the request is this pipeline's own: nobody looks at it any more
+	c, ok := x.begin(r)
 	defer func() {
 		if p := recover(); p != nil {
-			x.discard(&x.response)
-			a.recovered(&x.response, r, p)
+			c.end()
+			defer x.close()
+			if v := x.visit.Swap(nil); v != nil {
+				v.discard(x)
+			}
+			a.recovered(x, r, p)
 		}
 	}()
-	a.handler.ServeHTTP(&x.response, a.inside(r, &x.visit))
+	if ok {
+		a.handler.ServeHTTP(x, r)
+	} else {
+		a.handler.ServeHTTP(x, r.WithContext(webapps.WithSource(r.Context(), x.source(r.Context(), r.Header))))
+	}
 	x.finish()
-	x.late()
+	c.end() // from here on nobody gets to a session by way of the request
+	if v := x.visit.Swap(nil); v != nil {
+		v.late()
+	}
 }
 
-// inside is the request as the app sees it: below its path, with its session.
-func (a *app) inside(r *http.Request, v *visit) *http.Request {
-	prefix := len(a.path) - 1
-	if len(r.URL.RawPath) > prefix {
-		r.URL.RawPath = r.URL.RawPath[prefix:]
+// within is a path as the app sees it: below its own.
+func (a *app) within(path string) string { return path[min(len(a.path)-1, len(path)):] }
+
+// admits tells whether the request's body is as short as it must be, as far as
+// that can be known; where it can't, whoever reads the body is told.
+func (a *app) admits(w http.ResponseWriter, r *http.Request) bool {
+	switch {
+	case r.ContentLength > a.maxBody:
+		w.Header().Set("Connection", "close") // what is left of the body is not worth reading
+		answer(w, fmt.Sprintf("the body is %d bytes long: this node takes %d (http.max_body_bytes)", r.ContentLength, a.maxBody), http.StatusRequestEntityTooLarge)
+		return false
+	case r.ContentLength < 0:
+		r.Body = http.MaxBytesReader(w, r.Body, a.maxBody)
 	}
-	r.URL.Path = r.URL.Path[prefix:] // the request is this pipeline's own: nobody looks at it any more
-	return r.WithContext(webapps.WithSource(r.Context(), v))
+	return true
+}
+
+// source is the request's way to its session, made when it is first asked for.
+func (w *response) source(ctx context.Context, header http.Header) *visit {
+	if v := w.visit.Load(); v != nil {
+		return v
+	}
+	w.visit.CompareAndSwap(nil, &visit{app: w.app, ctx: ctx, header: header})
+	return w.visit.Load()
 }
 
 // recovered answers for a handler that panicked; its writes are discarded.
@@ -66,25 +94,13 @@ func (a *app) recovered(w *response, r *http.Request, p any) {
 	if p == http.ErrAbortHandler { //nolint:errorlint // a sentinel to be passed on as it is
 		panic(p)
 	}
-	text, status := "", http.StatusServiceUnavailable
-	if err, ok := p.(error); ok && errors.Is(err, deltamanager.ErrFull) {
-		a.refused.Add(1)
-		text = whyRefused(err)
-	} else {
-		var b [6]byte
-		rand.Read(b[:])
-		id := hex.EncodeToString(b[:])
-		a.panics.Add(1)
-		a.log.Error("handler panicked", "error_id", id, "method", r.Method, "path", a.path+strings.TrimPrefix(r.URL.Path, "/"), "err", fmt.Sprint(p), "stack", string(debug.Stack()))
-		text, status = "the app failed on this request; nothing was saved (error "+id+")", http.StatusInternalServerError
-	}
-	switch {
-	case w.refused: // the user has his answer
-	case w.released:
+	var b [6]byte
+	rand.Read(b[:])
+	id := hex.EncodeToString(b[:])
+	a.panics.Add(1)
+	a.log.Error("handler panicked", "error_id", id, "method", r.Method, "path", a.path+strings.TrimPrefix(r.URL.Path, "/"), "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+	if !w.replace("the app failed on this request; nothing was saved (error "+id+")", http.StatusInternalServerError) {
 		panic(http.ErrAbortHandler) // the answer can't be taken back: break it off, so that nobody takes it for whole
-	default:
-		w.released = true
-		answer(w.ResponseWriter, text, status)
 	}
 }
 
@@ -128,8 +144,9 @@ var ofBody = []string{
 // visit is one request's way to its session: a webapps.Source. It looks for one
 // only when asked to, so a request that touches none costs nothing.
 type visit struct {
-	app     *app
-	request *http.Request
+	app    *app
+	ctx    context.Context //nolint:containedctx // the request's, as is the header
+	header http.Header
 
 	mu      sync.Mutex
 	looked  bool
@@ -137,13 +154,18 @@ type visit struct {
 	tokens  []deltamanager.Token // of the user: what he has seen
 	current *session
 	earlier []*session // invalidated by this request
+	none    error      // why no session could be made
 	failed  bool       // a commit wrote nothing, and the user is told so
+	over    bool       // the handler has returned
 }
 
 // Session implements webapps.Source.
 func (v *visit) Session(create bool) (webapps.Session, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.over {
+		return noSource{errNotServed}.Session(create)
+	}
 	if !v.looked {
 		v.looked = true
 		v.look()
@@ -159,7 +181,9 @@ func (v *visit) Session(create bool) (webapps.Session, bool) {
 		if !create {
 			return nil, false
 		}
-		v.create()
+		if v.none = v.create(); v.none != nil {
+			return noSession{why: v.none}, true
+		}
 	}
 	return v.current, true
 }
@@ -168,12 +192,12 @@ func (v *visit) Session(create bool) (webapps.Session, bool) {
 // one of ours.
 func (v *visit) look() {
 	var ids []string
-	eachCookie(v.request.Header, func(name, value string) {
+	eachCookie(v.header, func(name, value string) {
 		if name == v.app.cookie {
 			if len(ids) < maxIDs {
 				ids = append(ids, value)
 			}
-		} else if t, ok := parseToken(name, value); ok && v.app.fresh && len(v.tokens) < maxTokens && plausible(t, time.Now()) {
+		} else if t, ok := parseToken(name, value); ok && v.app.fresh && len(v.tokens) < maxTokens {
 			v.tokens = append(v.tokens, t)
 		}
 	})
@@ -182,7 +206,7 @@ func (v *visit) look() {
 		if !ok {
 			continue
 		}
-		view, ok := v.app.manager.OpenFresh(v.request.Context(), tagOf(id), v.tokens)
+		view, ok := v.app.manager.OpenFresh(v.ctx, tagOf(id), v.tokens)
 		if !ok {
 			continue
 		}
@@ -190,7 +214,7 @@ func (v *visit) look() {
 			v.app.stale.Add(1)
 		}
 		v.route = route
-		v.current = v.app.session(v.request, view, id)
+		v.current = v.app.session(v.ctx, view, id)
 		v.current.sent = id
 		return
 	}
@@ -200,17 +224,24 @@ func (v *visit) look() {
 // that may lead here, and some that somebody planted.
 const maxIDs = 8
 
-func (v *visit) create() {
+func (v *visit) create() error {
+	if v.none != nil {
+		return v.none
+	}
 	id := newID()
 	view, err := v.app.manager.Create(tagOf(id))
 	if err != nil {
-		panic(err)
+		if errors.Is(err, deltamanager.ErrFull) {
+			v.app.refused.Add(1)
+		}
+		return public(fmt.Errorf("app %s: new session: %w", v.app.name, err))
 	}
-	v.current = v.app.session(v.request, view, id)
+	v.current = v.app.session(v.ctx, view, id)
+	return nil
 }
 
-func (a *app) session(r *http.Request, view *deltamanager.View, id string) *session {
-	return &session{app: a.name, view: view, ctx: r.Context(), id: id}
+func (a *app) session(ctx context.Context, view *deltamanager.View, id string) *session {
+	return &session{app: a.name, view: view, ctx: ctx, id: id}
 }
 
 // all are the request's sessions: several if it has ended some.
@@ -227,7 +258,7 @@ func (v *visit) commit(h http.Header) error {
 	defer v.mu.Unlock()
 	var unacked error
 	for _, s := range v.all() {
-		result, err := s.commit(v.request.Context())
+		result, err := s.commit(v.ctx)
 		switch {
 		case deltamanager.Gone(err):
 			// Invalidated or expired elsewhere while this request ran: its writes
@@ -238,6 +269,9 @@ func (v *visit) commit(h http.Header) error {
 			unacked = err
 		case err != nil:
 			v.failed = true
+			if errors.Is(err, deltamanager.ErrFull) {
+				v.app.refused.Add(1)
+			}
 			return err
 		}
 		if result.Applied < result.Need {
@@ -245,6 +279,9 @@ func (v *visit) commit(h http.Header) error {
 		}
 	}
 	v.settleCookie(h)
+	if v.none != nil {
+		return v.none // the user is told, whatever the handler makes of it
+	}
 	if s := v.current; s != nil && v.app.fresh && !s.gone {
 		v.app.setTokens(h, s.view.Tokens())
 	}
@@ -277,9 +314,10 @@ func (v *visit) settleCookie(h http.Header) {
 func (v *visit) late() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.over = true
 	for _, s := range v.all() {
 		if s.view.Pending() && !v.failed {
-			if _, err := s.commit(v.request.Context()); err != nil && !deltamanager.Gone(err) {
+			if _, err := s.commit(v.ctx); err != nil && !deltamanager.Gone(err) {
 				v.app.log.Warn("late write not committed", "sid", s.ID(), "err", err)
 			}
 		}
@@ -296,11 +334,14 @@ func (v *visit) late() {
 func (v *visit) discard(w *response) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.over = true
 	for _, s := range v.all() {
 		s.view.Discard()
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if !w.released {
-		v.settleCookie(w.Header())
+		v.settleCookie(w.under.Header())
 	}
 }
 

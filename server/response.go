@@ -2,11 +2,14 @@ package server
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
 // holdBytes is how much of a body is held until the commit. A larger one, or a
@@ -19,70 +22,103 @@ const holdBytes = 64 << 10
 // user shall be told the truth.
 //
 // It passes on all that net/http's writer can do: Flush, Hijack, ReadFrom, and by
-// Unwrap whatever http.ResponseController asks for.
+// Unwrap whatever http.ResponseController asks for. Each belongs to one request and is
+// never used for another: a goroutine that writes after its handler has returned
+// gets an error, and no other user gets what it wrote.
 type response struct {
-	http.ResponseWriter
-	visit *visit // settles session and cookie, once, before the first byte
+	app   *app
+	visit atomic.Pointer[visit] // nil: the request has not asked for its session
 
+	mu        sync.Mutex
+	under     http.ResponseWriter // net/http's; closedWriter when the request is over
+	held      *body               // of the body; nil: nothing yet
 	status    int
-	body      []byte // held; starts in small
-	small     [512]byte
 	committed bool // session and cookie are settled
 	released  bool // the head has gone out: everything passes through
 	refused   bool // the commit failed: another answer has gone out instead
 }
 
 // Unwrap is for http.ResponseController.
-func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *response) Unwrap() http.ResponseWriter {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.under
+}
+
+// Header implements http.ResponseWriter.
+func (w *response) Header() http.Header { return w.Unwrap().Header() }
 
 // WriteHeader takes the status. Informational ones pass at once.
 func (w *response) WriteHeader(status int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.writeHeader(status)
+}
+
+func (w *response) writeHeader(status int) {
 	switch {
 	case w.refused:
 	case w.released || status >= 100 && status < 200 && status != http.StatusSwitchingProtocols:
-		w.ResponseWriter.WriteHeader(status)
+		w.under.WriteHeader(status)
 	case w.status == 0:
 		w.status = status
-		if status == http.StatusSwitchingProtocols || len(w.Header()["Trailer"]) > 0 {
+		if status == http.StatusSwitchingProtocols || len(w.under.Header()["Trailer"]) > 0 {
 			w.release()
 		}
 	}
 }
 
 func (w *response) Write(b []byte) (int, error) {
-	if w.refused {
+	w.mu.Lock()
+	if hold(w, b) {
+		w.mu.Unlock()
 		return len(b), nil
 	}
-	w.implyOK()
-	if !w.released && len(w.body)+len(b) <= holdBytes {
-		w.body = append(w.body, b...)
-		return len(b), nil
-	}
-	w.release()
-	if w.refused {
-		return len(b), nil
-	}
-	return w.ResponseWriter.Write(b)
+	under := w.under
+	w.mu.Unlock()
+	return under.Write(b) // may wait for the user: others need not
 }
 
 // WriteString saves the copy that Write([]byte(s)) would make.
 func (w *response) WriteString(s string) (int, error) {
-	w.implyOK()
-	if w.released || w.refused || len(w.body)+len(s) > holdBytes {
-		return w.Write([]byte(s))
+	w.mu.Lock()
+	if hold(w, s) {
+		w.mu.Unlock()
+		return len(s), nil
 	}
-	w.body = append(w.body, s...)
-	return len(s), nil
+	under := w.under
+	w.mu.Unlock()
+	return io.WriteString(under, s)
 }
 
-// implyOK is the status of a body without one, and a place to hold the body.
-func (w *response) implyOK() {
-	if w.status == 0 && !w.released {
-		w.WriteHeader(http.StatusOK)
+// hold takes a piece of the body, if it is to be held or dropped; else the head
+// has gone out. Called with w.mu held.
+func hold[T []byte | string](w *response, piece T) bool {
+	if w.refused {
+		return true
 	}
-	if w.body == nil {
-		w.body = w.small[:0]
+	if w.released {
+		return false
 	}
+	if w.status == 0 {
+		w.writeHeader(http.StatusOK)
+	}
+	if !w.released && w.length()+len(piece) <= holdBytes {
+		if w.held == nil {
+			w.held = w.app.bodies.get()
+		}
+		w.held.bytes = append(w.held.bytes, piece...)
+		return true
+	}
+	w.release()
+	return w.refused
+}
+
+func (w *response) length() int {
+	if w.held == nil {
+		return 0
+	}
+	return len(w.held.bytes)
 }
 
 // commit settles session and cookie, once. An error has been told the user.
@@ -91,41 +127,48 @@ func (w *response) commit() error {
 		return nil
 	}
 	w.committed = true
-	err := w.visit.commit(w.Header())
+	v := w.visit.Load()
+	if v == nil {
+		return nil
+	}
+	err := v.commit(w.under.Header())
 	if err != nil {
-		w.released, w.refused, w.body = true, true, nil
-		refuse(w.ResponseWriter, err)
+		w.released, w.refused = true, true
+		refuse(w.under, err)
 	}
 	return err
 }
 
-// release commits, and lets status and what is held of the body go.
+// release commits, and lets status and what is held of the body go. Called with
+// w.mu held.
 func (w *response) release() {
 	if w.released || w.commit() != nil {
 		return
 	}
 	w.released = true
 	if w.status != 0 {
-		w.ResponseWriter.WriteHeader(w.status)
+		w.under.WriteHeader(w.status)
 	}
-	if len(w.body) > 0 {
-		_, _ = w.ResponseWriter.Write(w.body) // the handler has been told that it was written
-		w.body = nil
+	if w.length() > 0 {
+		_, _ = w.under.Write(w.held.bytes) // the handler has been told that it was written
 	}
 }
 
 // finish ends the response after the handler has returned. All of a held body
 // is known, so its length is told; net/http does that for short ones only.
 func (w *response) finish() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer w.shut()
 	if !w.released && w.lengthKnown() {
-		w.Header()["Content-Length"] = []string{strconv.Itoa(len(w.body))}
+		w.under.Header()["Content-Length"] = []string{strconv.Itoa(w.length())}
 	}
 	w.release()
 }
 
 func (w *response) lengthKnown() bool {
-	h := w.Header()
-	if len(w.body) <= 2048 || !bodyAllowed(w.status) || h["Content-Length"] != nil || h["Transfer-Encoding"] != nil {
+	h := w.under.Header()
+	if w.length() <= 2048 || !bodyAllowed(w.status) || h["Content-Length"] != nil || h["Transfer-Encoding"] != nil {
 		return false
 	}
 	for name := range h {
@@ -140,10 +183,48 @@ func bodyAllowed(status int) bool {
 	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }
 
+// replace answers in place of the app, if nothing has gone out yet. It reports
+// whether the user has a whole answer.
+func (w *response) replace(text string, status int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.released {
+		w.released, w.refused = true, true
+		answer(w.under, text, status)
+	}
+	return w.refused
+}
+
+// close is shut for whatever ways there are out of the pipeline.
+func (w *response) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.shut()
+}
+
+// shut ends the response's use: what comes later comes too late. Called with
+// w.mu held.
+func (w *response) shut() {
+	w.app.bodies.put(w.held)
+	w.under, w.held, w.committed, w.released, w.refused = closedWriter{}, nil, true, true, false
+}
+
+// closedWriter is written to by goroutines whose request is over.
+type closedWriter struct{}
+
+var errClosed = errors.New("write an answer: its request is over")
+
+func (closedWriter) Header() http.Header       { return http.Header{} }
+func (closedWriter) Write([]byte) (int, error) { return 0, errClosed }
+func (closedWriter) WriteHeader(int)           {}
+
 // FlushError commits, and sends what there is.
 func (w *response) FlushError() error {
+	w.mu.Lock()
 	w.release()
-	return http.NewResponseController(w.ResponseWriter).Flush()
+	under := w.under
+	w.mu.Unlock()
+	return http.NewResponseController(under).Flush()
 }
 
 // Flush is FlushError for callers that don't know it.
@@ -152,39 +233,98 @@ func (w *response) Flush() { _ = w.FlushError() }
 // Hijack commits, and hands the connection to the handler. Where that can't be
 // had, as with HTTP/2, the handler may still answer.
 func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.status != 0 {
 		w.release()
 	}
 	if err := w.commit(); err != nil {
 		return nil, nil, err
 	}
-	c, b, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	c, b, err := http.NewResponseController(w.under).Hijack()
 	w.released = w.released || err == nil
 	return c, b, err
 }
 
 // ReadFrom commits, and lets net/http copy as cheaply as it can.
 func (w *response) ReadFrom(r io.Reader) (int64, error) {
-	w.implyOK()
 	// What is short enough is held like any other body.
-	n := int64(0)
-	var err error
-	if !w.released {
-		n, err = io.CopyN(writerOnly{w}, r, int64(holdBytes-len(w.body)))
-	}
+	n, err := io.CopyN(writerOnly{w}, r, w.room())
 	if err != nil {
 		if err == io.EOF { //nolint:errorlint // CopyN returns io.EOF itself
 			err = nil
 		}
 		return n, err
 	}
+	w.mu.Lock()
 	w.release()
-	if w.refused {
+	under, refused := w.under, w.refused
+	w.mu.Unlock()
+	if refused {
 		return n, nil
 	}
-	m, err := io.Copy(w.ResponseWriter, r)
+	m, err := io.Copy(under, r)
 	return n + m, err
+}
+
+// room is how much more of a body is held.
+func (w *response) room() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.status == 0 && !w.released {
+		w.writeHeader(http.StatusOK)
+	}
+	if w.released {
+		return 0
+	}
+	return int64(holdBytes - w.length())
 }
 
 // writerOnly hides ReadFrom, which would call itself.
 type writerOnly struct{ io.Writer }
+
+// responses makes responses, many at a time: none is ever used again, so that
+// is all there is to save.
+type responses struct{ pool sync.Pool }
+
+type batch struct {
+	used int
+	all  [16]response
+}
+
+func (p *responses) get() *response {
+	b, _ := p.pool.Get().(*batch)
+	if b == nil {
+		b = new(batch)
+	}
+	w := &b.all[b.used]
+	if b.used++; b.used < len(b.all) {
+		p.pool.Put(b)
+	}
+	return w
+}
+
+// body is a held one.
+type body struct {
+	bytes []byte
+	small [2 << 10]byte // what bytes begins as
+}
+
+// bodies keeps bodies for the next requests, without what they have grown by.
+type bodies struct{ pool sync.Pool }
+
+func (p *bodies) get() *body {
+	b, _ := p.pool.Get().(*body)
+	if b == nil {
+		b = new(body)
+	}
+	b.bytes = b.small[:0]
+	return b
+}
+
+func (p *bodies) put(b *body) {
+	if b != nil {
+		b.bytes = nil
+		p.pool.Put(b)
+	}
+}

@@ -244,30 +244,6 @@ func TestDeadlinesReachTheConnection(t *testing.T) {
 	do(t, "GET", n.url+"/test/", nil)
 }
 
-func BenchmarkPipelineWithoutSession(b *testing.B) {
-	h := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }
-	b.Run("bare", func(b *testing.B) { benchmarkHandler(b, http.HandlerFunc(h)) })
-	s, err := New(testConf("n1"), []webapps.App{writesN(h)}, discard())
-	if err != nil {
-		b.Fatal(err)
-	}
-	s.apps[0].manager.Settle()
-	s.apps[0].manager.Tick(1)
-	b.Run("pipeline", func(b *testing.B) { benchmarkHandler(b, s.apps[0]) })
-}
-
-func benchmarkHandler(b *testing.B, h http.Handler) {
-	b.Helper()
-	b.ReportAllocs()
-	r := httptest.NewRequest(http.MethodGet, "/test/", http.NoBody)
-	w := &nullWriter{h: http.Header{}}
-	for b.Loop() {
-		r.URL.Path = "/test/"
-		clear(w.h)
-		h.ServeHTTP(w, r)
-	}
-}
-
 type nullWriter struct{ h http.Header }
 
 func (w *nullWriter) Header() http.Header         { return w.h }

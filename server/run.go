@@ -276,7 +276,7 @@ func (s *Server) httpServer() *http.Server {
 			s.requests.Add(1)
 			mux.ServeHTTP(w, r)
 		}),
-		ReadHeaderTimeout: c.ReadHeaderTimeout, IdleTimeout: c.IdleTimeout, MaxHeaderBytes: c.MaxHeaderBytes, ErrorLog: s.httpLog(),
+		ConnContext: s.connContext, ReadHeaderTimeout: c.ReadHeaderTimeout, IdleTimeout: c.IdleTimeout, MaxHeaderBytes: c.MaxHeaderBytes, ErrorLog: s.httpLog(),
 	}
 }
 

@@ -114,13 +114,14 @@ func (s *session) lock(name string) (old []byte, err error) {
 var errLocked = errors.New("the session is locked and nothing was written")
 
 func (s *session) explain(what, name string, err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.Is(err, deltamanager.ErrTooLarge):
-		return fmt.Errorf("app %s: %s attribute %q: %w (limits: sessions.max_session_bytes, %d attributes)", s.app, what, name, err, deltamanager.MaxNames)
 	}
-	return fmt.Errorf("app %s: %s attribute %q: %w", s.app, what, name, err)
+	limits := ""
+	if errors.Is(err, deltamanager.ErrTooLarge) {
+		limits = fmt.Sprintf(" (limits: sessions.max_session_bytes, %d attributes)", deltamanager.MaxNames)
+	}
+	return public(fmt.Errorf("app %s: %s attribute %q: %w%s", s.app, what, name, err, limits))
 }
 
 func (s *session) ChangeID() error { return s.changeID(func(*deltamanager.Auth) {}) }
@@ -133,7 +134,7 @@ func (s *session) SetPrincipal(name string) {
 // changeID draws a new id, and changes more together with it.
 func (s *session) changeID(more func(*deltamanager.Auth)) error {
 	if s.view.Invalidated() {
-		return fmt.Errorf("app %s: change session id: %w", s.app, deltamanager.ErrGone)
+		return public(fmt.Errorf("app %s: change session id: %w", s.app, deltamanager.ErrGone))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -172,7 +173,7 @@ func (s *session) valid() string {
 
 func (s *session) Commit(ctx context.Context) error {
 	if _, err := s.commit(ctx); err != nil {
-		return fmt.Errorf("app %s: commit session: %w", s.app, err)
+		return public(fmt.Errorf("app %s: commit session: %w", s.app, err))
 	}
 	return nil
 }

@@ -75,16 +75,42 @@ type Source interface {
 
 type sourceKey struct{}
 
+// Sources gives each of several requests, one after the other, its Source: that
+// of a request which it doesn't serve, or no more, makes sessions that hold nothing
+// and whose writes are ErrRequestOver.
+type Sources interface {
+	SourceOf(r *http.Request) Source
+}
+
 // WithSource returns a context that carries the source of a request's session.
 // Servers and test helpers call it; apps don't.
 func WithSource(ctx context.Context, s Source) context.Context {
 	return context.WithValue(ctx, sourceKey{}, s)
 }
 
-// SessionOf is the request's session, created if there is none. It panics for
-// a request that no node serves: in a test use package webappstest.
+// WithSources is WithSource for the context of a connection, from which those of
+// its requests are made.
+func WithSources(ctx context.Context, s Sources) context.Context {
+	return context.WithValue(ctx, sourceKey{}, s)
+}
+
+func sourceOf(r *http.Request) (Source, bool) {
+	switch s := r.Context().Value(sourceKey{}).(type) {
+	case Source:
+		return s, true
+	case Sources:
+		return s.SourceOf(r), true
+	}
+	return nil, false
+}
+
+// SessionOf is the request's session, created if there is none. Call it while
+// the handler runs, with its request or one made of it by WithContext or Clone: of
+// any other, and where the node may hold no more sessions, it returns one that holds
+// nothing and whose writes fail. It panics for a request that no node serves: in
+// a test use package webappstest.
 func SessionOf(r *http.Request) Session {
-	s, ok := r.Context().Value(sourceKey{}).(Source)
+	s, ok := sourceOf(r)
 	if !ok {
 		panic("webapps: the request has no session source: serve it by a node, or by webappstest in a test")
 	}
@@ -94,7 +120,7 @@ func SessionOf(r *http.Request) Session {
 
 // ExistingSession is the request's session, if it has one. It never creates.
 func ExistingSession(r *http.Request) (Session, bool) {
-	s, ok := r.Context().Value(sourceKey{}).(Source)
+	s, ok := sourceOf(r)
 	if !ok {
 		return nil, false
 	}

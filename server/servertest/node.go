@@ -44,7 +44,7 @@ func newNode(i int, app webapps.App, change []func(*server.Config)) (*node, erro
 func config(name string) server.Config {
 	return server.Config{
 		Node:  server.NodeConfig{Name: name},
-		HTTP:  server.HTTPConfig{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 64 << 10, ShutdownGrace: 5 * time.Second, ExposeNode: true},
+		HTTP:  server.HTTPConfig{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 64 << 10, MaxBodyBytes: 32 << 20, ShutdownGrace: 5 * time.Second, ExposeNode: true},
 		Admin: server.AdminConfig{Address: "127.0.0.1:0"}, Cluster: server.ClusterConfig{Name: "servertest"},
 		Channel: server.ChannelConfig{
 			Address: "127.0.0.1:0", QueueEntries: 65536, Heartbeat: 100 * time.Millisecond,

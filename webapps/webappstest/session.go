@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,8 +19,6 @@ const (
 	maxNames        = 1024
 	maxNameBytes    = 256
 )
-
-var errGone = errors.New("session is gone")
 
 // state is a session as committed.
 type state struct {
@@ -163,18 +160,18 @@ func (s *session) write(name string, v value) error {
 	defer s.mu.Unlock()
 	all := s.merged()
 	if all == nil {
-		return errGone
+		return webapps.ErrGone
 	}
 	all[name] = v
 	if len(all) > maxNames {
-		return fmt.Errorf("session too large: more than %d attributes", maxNames)
+		return fmt.Errorf("%w: more than %d attributes", webapps.ErrTooLarge, maxNames)
 	}
 	size := 0
 	for n, v := range all {
 		size += len(n) + v.size()
 	}
 	if size > maxSessionBytes {
-		return fmt.Errorf("session too large: %d bytes are over its limit of %d", size, maxSessionBytes)
+		return fmt.Errorf("%w: %d bytes are over its limit of %d", webapps.ErrTooLarge, size, maxSessionBytes)
 	}
 	s.writes[name] = &v
 	return nil
@@ -215,7 +212,7 @@ func (s *session) ChangeID() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.merged() == nil {
-		return fmt.Errorf("app %s: change session id: %w", s.node.app.Name, errGone)
+		return fmt.Errorf("app %s: change session id: %w", s.node.app.Name, webapps.ErrGone)
 	}
 	s.rename = true
 	return nil
@@ -311,7 +308,7 @@ func (s *session) merge() (done changes, err error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.dead {
-		return done, errGone
+		return done, webapps.ErrGone
 	}
 	st.lastAccess = time.Now()
 	for name, v := range s.writes {
