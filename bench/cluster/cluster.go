@@ -26,9 +26,11 @@ type Env struct {
 type Kind struct {
 	ID         string
 	Title      string
+	Size       int              // processes that serve users, where the number is not what is measured
 	Sessions   bool             // it has more than /raw
 	Replicated bool             // a session shows at every node
-	Slow       bool             // its start and warm-up take so long that it is started once for all rounds
+	Kept       bool             // its start and warm-up take so long that it is started once for all rounds
+	InTurn     bool             // each node is started when the one before answers
 	Bulk       bool             // it has /fill and /count
 	Warm       time.Duration    // of load before anything is measured
 	Missing    func(Env) string // why it can't run here; "" if it can
@@ -41,7 +43,8 @@ type Cluster struct {
 	env   Env
 	dir   string
 	size  int
-	base  int // first port
+	base  int  // first port
+	redis bool // what goes over the wire goes to Redis
 	conf  map[string]string
 	procs []*Process // of the nodes in their order, nil where not running
 	more  []*Process // what they need besides: Redis, the front door
@@ -75,7 +78,7 @@ func Start(ctx context.Context, env Env, k Kind, size, absent int) (*Cluster, er
 	err = k.plan(c)
 	for i := 0; i < size-absent && err == nil; i++ {
 		err = c.StartNode(i)
-		if err == nil && k.Slow {
+		if err == nil && k.InTurn {
 			err = c.wait(ctx, i)
 		}
 	}
@@ -146,6 +149,9 @@ func (c *Cluster) PIDs() (ids []int) {
 	return ids
 }
 
+// Alive says whether all that was started still runs.
+func (c *Cluster) Alive() bool { return len(c.PIDs()) == len(c.all()) }
+
 func (c *Cluster) all() (list []*Process) {
 	for _, p := range append(append([]*Process{}, c.procs...), c.more...) {
 		if p != nil {
@@ -199,7 +205,7 @@ func (c *Cluster) answersAt(ctx context.Context, host string, p *Process) error 
 		select {
 		case <-tick.C:
 		case <-p.done:
-			return fmt.Errorf("%s ended", p.Name)
+			return fmt.Errorf("%s ended: %s", p.Name, p.last())
 		case <-ctx.Done():
 			return fmt.Errorf("%s does not answer: %w", p.Name, err)
 		}

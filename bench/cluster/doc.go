@@ -5,7 +5,8 @@
 //
 // All kinds:
 //
-//	plain           net/http without sessions (package peers/plain)
+//	plain           net/http without sessions (package peers/plain), one process
+//	plain-3         the same three times, users spread over them as over nodes
 //	scs-mem         scs in memory, one copy of a session
 //	scs-redis       scs and one Redis with Debian's snapshots
 //	gorilla-redis   gorilla/sessions and the same

@@ -18,7 +18,7 @@ func planGo(c *Cluster, program string, redis bool) error {
 	for i := range c.size {
 		routes = append(routes, c.channel(i))
 	}
-	c.heap = c.goHeap
+	c.heap, c.redis = c.goHeap, redis
 	c.node = func(i int) (*Process, error) {
 		args := []string{"-node", c.Name(i), "-http", c.http(i), "-admin", c.admin(i)}
 		switch {

@@ -9,11 +9,12 @@ import (
 // Kinds are all that can be compared, in the order of the tables.
 func Kinds() []Kind {
 	list := []Kind{
-		goPeer("plain", "net/http, no sessions"),
+		alone(goPeer("plain", "net/http, no sessions, one process")),
+		goPeer("plain-3", "net/http, no sessions, three processes"),
 		goPeer("scs-mem", "scs in memory, one copy"),
 		goPeer("scs-redis", "scs + Redis"),
 		goPeer("gorilla-redis", "gorilla + Redis"),
-		goPeer("nats-kv", "scs + embedded NATS JetStream KV"),
+		kept(goPeer("nats-kv", "scs + embedded NATS JetStream KV")),
 		tomcat("tomcat-async", "Tomcat DeltaManager, async", 8),
 		tomcat("tomcat-sync", "Tomcat DeltaManager, sync", 6),
 	}
@@ -30,13 +31,25 @@ func Find(id string) (Kind, bool) {
 	return Kind{}, false
 }
 
+// alone makes it a kind of one process.
+func alone(k Kind) Kind {
+	k.Size = 1
+	return k
+}
+
+// kept makes it a kind that is started once.
+func kept(k Kind) Kind {
+	k.Kept = true
+	return k
+}
+
 func goPeer(id, title string) Kind {
 	programs := map[string]string{
-		"plain": "plain", "scs-mem": "scsmem", "scs-redis": "scsredis", "gorilla-redis": "gorillaredis", "nats-kv": "natskv",
+		"plain": "plain", "plain-3": "plain", "scs-mem": "scsmem", "scs-redis": "scsredis", "gorilla-redis": "gorillaredis", "nats-kv": "natskv",
 	}
 	redis := id == "scs-redis" || id == "gorilla-redis"
 	return Kind{
-		ID: id, Title: title, Sessions: id != "plain", Replicated: redis || id == "nats-kv", Warm: time.Second,
+		ID: id, Title: title, Size: 3, Sessions: programs[id] != "plain", Replicated: redis || id == "nats-kv", Warm: time.Second,
 		Missing: func(e Env) string {
 			if redis {
 				if _, err := exec.LookPath("redis-server"); err != nil {

@@ -28,7 +28,7 @@ func nodeservers() []Kind {
 
 func nodeserver(id, title string, v variant) Kind {
 	return Kind{
-		ID: id, Title: title, Sessions: true, Replicated: true, Bulk: true, Warm: time.Second,
+		ID: id, Title: title, Size: 3, Sessions: true, Replicated: true, Bulk: true, Warm: time.Second,
 		Missing: func(e Env) string {
 			if text := missingFiles(e.Nodeserver, filepath.Join(e.Webapps, "bench.so")); text != "" {
 				return text + " (make build webapps)"

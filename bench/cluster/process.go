@@ -113,6 +113,12 @@ func (p *Process) tail() string {
 	return "  " + string(bytes.Join(lines[max(0, len(lines)-12):], []byte("\n  ")))
 }
 
+// last is the last line that the process printed.
+func (p *Process) last() string {
+	tail := strings.TrimSpace(p.tail())
+	return strings.TrimSpace(tail[strings.LastIndexByte(tail, '\n')+1:])
+}
+
 // RSS is the memory of the process that is in RAM, in bytes.
 func (p *Process) RSS() (int64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))

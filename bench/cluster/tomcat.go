@@ -16,7 +16,7 @@ import (
 // question itself, and all wait for a minute.
 func tomcat(id, title string, sendOptions int) Kind {
 	return Kind{
-		ID: id, Title: title, Sessions: true, Replicated: true, Slow: true, Warm: 20 * time.Second,
+		ID: id, Title: title, Size: 3, Sessions: true, Replicated: true, Kept: true, InTurn: true, Warm: 20 * time.Second,
 		Missing: func(e Env) string {
 			if _, err := exec.LookPath("javac"); err != nil {
 				return "javac is not installed (bench/setup.sh installs it)"

@@ -35,7 +35,7 @@ type LoadConfig struct {
 	Bytes    int           // set: size of the blob; get: the same, 0 means none
 	Workers  int           // that send at once
 	Sessions int           // of each worker, used in turn; 0 means 1
-	Rate     float64       // requests per second of all workers at most; 0 means no limit
+	Rate     float64       // requests per second of all workers, each at its time; 0 means one after the other
 	Warm     time.Duration // before counting starts
 	Measure  time.Duration
 	Patience time.Duration // how long copies that differ may take to agree
@@ -243,25 +243,31 @@ func (w *worker) run(ctx context.Context, phase *atomic.Int32) {
 		pause(ctx, time.Duration(w.chance.Int64N(int64(every)+1)))
 	}
 	next := time.Now()
+	due := next
 	for i := 0; phase.Load() != done && ctx.Err() == nil; i++ {
-		w.one(ctx, i, phase)
-		if every > 0 {
-			next = next.Add(every)
-			pause(ctx, time.Until(next))
+		w.one(ctx, i, phase, due)
+		if due = time.Now(); every == 0 {
+			continue
 		}
+		if next = next.Add(every); next.Before(due) {
+			due = next // it is late
+			continue
+		}
+		pause(ctx, time.Until(next))
+		due = time.Now()
 	}
 }
 
-// one sends a request and counts what came of it.
-func (w *worker) one(ctx context.Context, i int, phase *atomic.Int32) {
+// one sends a request and counts what came of it, from when it was due: a user
+// who had to wait with it since the one before took so long has waited, too.
+func (w *worker) one(ctx context.Context, i int, phase *atomic.Int32, due time.Time) {
 	s, node := w.sessions[i%len(w.sessions)], w.number%len(w.cfg.Nodes)
 	if w.cfg.Policy == "random" {
 		node = w.chance.IntN(len(w.cfg.Nodes))
 	}
 	count := phase.Load() == counting
-	start := time.Now()
 	body, err := w.client.get(node, w.path, &s.jar, false)
-	took := time.Since(start)
+	took := time.Since(due)
 	var v verdict
 	if err == nil {
 		v, err = s.check(w.cfg.Op, body)

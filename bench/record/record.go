@@ -6,6 +6,7 @@ package record
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -29,6 +30,16 @@ type File struct {
 	Missing  map[string]string `json:"missing"` // kinds that could not run, and why
 	Notes    []string          `json:"notes"`   // what was left out or went wrong
 	Runs     []Run             `json:"runs"`
+	More     []Session         `json:"more,omitempty"` // benchmarks that Add added
+}
+
+// Session is a benchmark whose runs were added to those of another.
+type Session struct {
+	Command    string    `json:"command"`
+	Profile    string    `json:"profile"`
+	Started    time.Time `json:"started"`
+	Ended      time.Time `json:"ended"`
+	Nodeserver string    `json:"nodeserver"` // version
 }
 
 // Machine is what it ran on.
@@ -182,6 +193,49 @@ func (f *File) Beyond(what, value, kind, work, baseWork string) Spread {
 		}
 	}
 	return SpreadOf(all)
+}
+
+// Quotient is the spread of a value divided by another of the same run.
+func (f *File) Quotient(what, kind, work, value, by string) Spread {
+	var all []float64
+	for _, r := range f.runs(what, kind, work) {
+		if b := r.Values[by]; b > 0 {
+			all = append(all, r.Values[value]/b)
+		}
+	}
+	return SpreadOf(all)
+}
+
+// Failed is how many runs of a cell went wrong; they are in no other figure.
+func (f *File) Failed(what, kind, work string) (n int) {
+	for _, r := range f.Runs {
+		if r.What == what && r.Kind == kind && r.Work == work && r.Error != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// Add adds the runs of another file. Its rounds stay its own: no ratio is made of
+// a run here and one there. What was missing in one only was not missing.
+func (f *File) Add(more *File) {
+	last := 0
+	for _, r := range f.Runs {
+		last = max(last, r.Round)
+	}
+	for _, r := range more.Runs {
+		r.Round += last
+		f.Runs = append(f.Runs, r)
+	}
+	maps.DeleteFunc(f.Missing, func(id, _ string) bool { return more.Missing[id] == "" && len(more.Works("load", id)) > 0 })
+	for id, why := range more.Missing {
+		if len(f.Works("load", id)) == 0 {
+			f.Missing[id] = why
+		}
+	}
+	maps.Copy(f.Titles, more.Titles)
+	f.Notes = append(f.Notes, more.Notes...)
+	f.More = append(append(f.More, Session{more.Command, more.Profile, more.Started, more.Ended, more.Versions["nodeserver"]}), more.More...)
 }
 
 // Works are the works of a cell's kind in the order they were first run; with

@@ -72,3 +72,26 @@ func TestFile(t *testing.T) {
 		t.Error("read a file of another schema")
 	}
 }
+
+// What is added counts in spreads, in no ratio with what was there, and shows that
+// a kind was not missing after all.
+func TestAdd(t *testing.T) {
+	a := &File{Titles: map[string]string{}, Missing: map[string]string{"b": "not here"}}
+	a.Runs = []Run{{What: "load", Kind: "a", Work: "w", Round: 1, Values: map[string]float64{"x": 10}}}
+	b := &File{Command: "again", Notes: []string{"late"}}
+	b.Runs = []Run{
+		{What: "load", Kind: "b", Work: "w", Round: 1, Values: map[string]float64{"x": 40}},
+		{What: "load", Kind: "a", Work: "w", Round: 1, Values: map[string]float64{"x": 20}},
+		{What: "load", Kind: "a", Work: "w", Round: 2, Error: "broke"},
+	}
+	a.Add(b)
+	if got, want := a.Of("load", "a", "w", "x"), (Spread{15, 10, 20, 2}); got != want {
+		t.Errorf("spread %v, want %v", got, want)
+	}
+	if got, want := a.Ratio("load", "x", "b", "w", "a", "w"), (Spread{2, 2, 2, 1}); got != want {
+		t.Errorf("ratio %v, want %v", got, want)
+	}
+	if len(a.Missing) > 0 || len(a.More) != 1 || a.More[0].Command != "again" || len(a.Notes) != 1 || a.Failed("load", "a", "w") != 1 {
+		t.Errorf("added to %+v", a)
+	}
+}

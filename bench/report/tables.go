@@ -25,6 +25,10 @@ func about(f *record.File) string {
 	m := f.Machine
 	fmt.Fprintf(&b, "- **Machine**: %s, %d cores, %d GiB, %s, Linux %s. Servers, Redis and load generator share it.\n", m.CPU, m.Cores, m.Memory>>30, m.System, m.Kernel)
 	fmt.Fprintf(&b, "- **Run**: %s, %d minutes, profile %s, with `%s`.\n", f.Started.UTC().Format("2006-01-02 15:04 UTC"), int(f.Ended.Sub(f.Started).Minutes()), f.Profile, f.Command)
+	for _, s := range f.More {
+		fmt.Fprintf(&b, "- **And**: %s, %d minutes, profile %s, %s, with `%s`; no ratio mixes the two.\n",
+			s.Started.UTC().Format("2006-01-02 15:04 UTC"), int(s.Ended.Sub(s.Started).Minutes()), s.Profile, s.Nodeserver, s.Command)
+	}
 	fmt.Fprintf(&b, "- **Versions**:")
 	for _, k := range slices.Sorted(maps.Keys(f.Versions)) {
 		fmt.Fprintf(&b, " %s `%s`;", k, f.Versions[k])
@@ -80,7 +84,7 @@ func row(f *record.File, id string, cells ...string) []string {
 
 // own is the work as the kind does it: without sessions it is raw.
 func own(id, work string) string {
-	if id == "plain" {
+	if strings.HasPrefix(id, "plain") {
 		_, rest, _ := strings.Cut(work, " ")
 		return "raw " + rest
 	}
@@ -88,12 +92,15 @@ func own(id, work string) string {
 }
 
 func cpu(f *record.File) string {
-	t := newTable("CPU µs per request, all processes", "sticky", "× net/http", "random node", "× net/http", "runs")
+	t := newTable("CPU µs per request, all processes", "sticky", "× net/http", "× three of it", "random node", "× three of it", "runs")
 	for _, id := range kinds(f, "load") {
 		s, r := own(id, sticky), own(id, random)
 		t.row(row(f, id,
-			spread(f.Of("load", id, s, "cpu_us")), spread(f.Ratio("load", "cpu_us", id, s, "plain", own("plain", sticky))),
-			spread(f.Of("load", id, r, "cpu_us")), spread(f.Ratio("load", "cpu_us", id, r, "plain", own("plain", random))),
+			spread(f.Of("load", id, s, "cpu_us")),
+			spread(f.Ratio("load", "cpu_us", id, s, "plain", own("plain", sticky))),
+			spread(f.Ratio("load", "cpu_us", id, s, "plain-3", own("plain-3", sticky))),
+			spread(f.Of("load", id, r, "cpu_us")),
+			spread(f.Ratio("load", "cpu_us", id, r, "plain-3", own("plain-3", random))),
 			runs(f.Of("load", id, s, "cpu_us")))...)
 	}
 	return t.String()
@@ -101,7 +108,7 @@ func cpu(f *record.File) string {
 
 // ratios are those of our kinds to the others.
 func ratios(f *record.File) string {
-	bases := []string{"plain", "scs-mem", "scs-redis", "gorilla-redis", "nats-kv", "tomcat-async", "tomcat-sync"}
+	bases := []string{"plain", "plain-3", "scs-mem", "scs-redis", "gorilla-redis", "nats-kv", "tomcat-async", "tomcat-sync"}
 	columns := []string{"CPU per request, sticky, as a part of"}
 	for _, b := range bases {
 		columns = append(columns, title(f, b))
@@ -194,16 +201,24 @@ func together(f *record.File, id, policy, value string) (sum float64) {
 }
 
 func wire(f *record.File) string {
-	t := newTable("bytes per `/inc`, 64 workers", "sticky: payload to each other member", "sticky: TCP payload of all connections", "random: payload", "random: TCP payload")
+	t := newTable("bytes per `/inc`, 64 workers", "sticky: payload to each other member", "TCP payload per member", "TCP payload in all", "random: payload", "TCP payload per member", "TCP payload in all")
 	for _, id := range kinds(f, "load") {
-		if id == "plain" || id == "scs-mem" {
+		if strings.HasPrefix(id, "plain") || id == "scs-mem" {
 			continue
 		}
 		t.row(row(f, id,
-			spread(f.Of("load", id, sticky, "payload_member_bytes")), spread(f.Of("load", id, sticky, "wire_bytes")),
-			spread(f.Of("load", id, random, "payload_member_bytes")), spread(f.Of("load", id, random, "wire_bytes")))...)
+			spread(f.Of("load", id, sticky, "payload_member_bytes")), member(f, id, sticky), spread(f.Of("load", id, sticky, "wire_bytes")),
+			spread(f.Of("load", id, random, "payload_member_bytes")), member(f, id, random), spread(f.Of("load", id, random, "wire_bytes")))...)
 	}
 	return t.String()
+}
+
+// member is the TCP payload shared among the other members; Redis is none.
+func member(f *record.File, id, work string) string {
+	if strings.HasSuffix(id, "-redis") {
+		return ""
+	}
+	return spread(f.Of("load", id, work, "wire_member_bytes"))
 }
 
 // plainTable shows some values of each kind and work of a part.
@@ -215,7 +230,11 @@ func plainTable(f *record.File, what, first string, values []string, columns ...
 			for _, v := range values {
 				cells = append(cells, spread(f.Of(what, id, w, v)))
 			}
-			t.row(row(f, id, append(cells, runs(f.Of(what, id, w, values[0])))...)...)
+			n := runs(f.Of(what, id, w, values[0]))
+			if failed := f.Failed(what, id, w); failed > 0 {
+				n += fmt.Sprintf(" and %d that failed", failed)
+			}
+			t.row(row(f, id, append(cells, n)...)...)
 		}
 	}
 	return t.String()
@@ -223,8 +242,8 @@ func plainTable(f *record.File, what, first string, values []string, columns ...
 
 func memory(f *record.File) string {
 	return plainTable(f, "memory", "sessions with an attribute of 100 bytes",
-		[]string{"copies", "heap_bytes", "rss_bytes", "all_rss_bytes", "fill_s", "gc_pause_p99_ms"},
-		"copies of each", "heap per copy, B", "RSS per copy, B", "RSS per session, all processes, B", "filled in s", "GC pause p99, ms")
+		[]string{"copies", "heap_bytes", "rss_bytes", "rss_warm_bytes", "all_rss_bytes", "node_rss_mib", "fill_s", "gc_pauses", "gc_pause_p99_ms", "gc_pause_max_ms"},
+		"copies of each", "heap per copy, B", "RSS per copy, B", "beyond a warm node, B", "RSS per session, all processes, B", "RSS of a node, MiB", "filled in s", "GC pauses", "p99, ms", "longest, ms")
 }
 
 func join(f *record.File) string {
@@ -235,8 +254,8 @@ func join(f *record.File) string {
 
 func lag(f *record.File) string {
 	return plainTable(f, "lag", "one write, seen at another node",
-		[]string{"p50_ms", "p99_ms", "max_ms", "never", "write_p50_ms", "write_p99_ms", "background_rps"},
-		"p50 ms", "p99 ms", "longest ms", "never", "the write itself: p50 ms", "p99 ms", "requests/s meanwhile")
+		[]string{"p50_ms", "p99_ms", "max_ms", "never", "write_p50_ms", "write_p99_ms", "background_rps", "wanted_rps"},
+		"p50 ms", "p99 ms", "longest ms", "never", "the write itself: p50 ms", "p99 ms", "requests/s meanwhile", "half of what it can")
 }
 
 func failover(f *record.File) string {

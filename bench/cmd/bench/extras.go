@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -17,35 +18,29 @@ const attribute = 100
 
 func ours(id string) bool { return strings.HasPrefix(id, "nodeserver") }
 
-// repeat does something for each kind, round by round.
-func (r *runner) repeat(ctx context.Context, what string, kinds []string, do func(ctx context.Context, id string, round int)) {
-	for round := 1; round <= max(r.plan.extra, r.plan.others); round++ {
-		for _, id := range kinds {
-			limit := r.plan.others
-			if ours(id) {
-				limit = r.plan.extra
-			}
-			if round > limit || ctx.Err() != nil {
-				continue
-			}
-			if r.late(fmt.Sprintf("%s of %s, round %d", what, id, round)) {
-				return
-			}
-			do(ctx, id, round)
+// each does something for each kind that is in this round.
+func (r *runner) each(ctx context.Context, what string, round int, kinds []string, do func(ctx context.Context, id string)) {
+	for _, id := range kinds {
+		if r.file.Missing[id] != "" || !ours(id) && round > r.plan.others {
+			continue
 		}
+		if ctx.Err() != nil || r.late(fmt.Sprintf("%s of %s, round %d", what, id, round)) {
+			return
+		}
+		do(ctx, id)
 	}
 }
 
 // lag measures how far the copies are behind while the cluster does half of what
 // it can.
-func (r *runner) lag(ctx context.Context) {
+func (r *runner) lag(ctx context.Context, round int) {
 	var kinds []string
 	for _, id := range r.plan.kinds {
 		if k, _ := cluster.Find(id); k.Replicated && !strings.HasSuffix(id, "-redis") && !strings.HasSuffix(id, "-nofresh") && !strings.HasSuffix(id, "-tls") {
 			kinds = append(kinds, id)
 		}
 	}
-	r.repeat(ctx, "lag", kinds, func(ctx context.Context, id string, round int) {
+	r.each(ctx, "lag", round, kinds, func(ctx context.Context, id string) {
 		run := record.Run{What: "lag", Kind: id, Work: "half load", Round: round}
 		var err error
 		run.Values, err = r.lagOnce(ctx, id)
@@ -65,14 +60,14 @@ func (r *runner) lagOnce(ctx context.Context, id string) (map[string]float64, er
 	var wait sync.WaitGroup
 	wait.Go(func() {
 		background, _ = loadgen.Load(busy, loadgen.LoadConfig{ // ended on purpose
-			Target: loadgen.Target{Nodes: c.Target().Nodes}, Op: "inc", Policy: "sticky", Workers: 16, Rate: rate, Measure: time.Minute,
+			Target: loadgen.Target{Nodes: c.Target().Nodes}, Op: lead.op, Policy: lead.policy, Workers: lead.workers, Rate: rate, Measure: time.Minute,
 		})
 	})
-	result, err := loadgen.Lag(ctx, loadgen.LagConfig{Target: c.Target(), Writes: 1000, Think: time.Millisecond})
+	result, err := loadgen.Lag(ctx, loadgen.LagConfig{Target: c.Target(), Writes: r.plan.writes, Think: time.Millisecond})
 	stop()
 	wait.Wait()
 	values := record.Values(result)
-	values["background_rps"] = background.RPS
+	values["background_rps"], values["wanted_rps"] = background.RPS, rate
 	return values, err
 }
 
@@ -90,9 +85,9 @@ func (r *runner) half(ctx context.Context, c *cluster.Cluster) float64 {
 }
 
 // failover kills a node with signal 9 in the middle of a load.
-func (r *runner) failover(ctx context.Context) {
+func (r *runner) failover(ctx context.Context, round int) {
 	for _, way := range []string{"direct", "front door"} {
-		r.repeat(ctx, "failover, "+way, r.plan.fail, func(ctx context.Context, id string, round int) {
+		r.each(ctx, "failover, "+way, round, r.plan.fail, func(ctx context.Context, id string) {
 			if way == "front door" && !ours(id) {
 				return
 			}
@@ -105,7 +100,6 @@ func (r *runner) failover(ctx context.Context) {
 }
 
 func (r *runner) failoverOnce(ctx context.Context, id, way string) (map[string]float64, error) {
-	r.drop(id) // a kept one has to stay whole
 	c, err := r.fresh(ctx, id, members, 0)
 	if err != nil {
 		return nil, err
@@ -121,7 +115,7 @@ func (r *runner) failoverOnce(ctx context.Context, id, way string) (map[string]f
 		target.Nodes = []string{door}
 		rate /= 2 // the door takes its share of the machine
 	}
-	half := 2 * time.Second
+	half := 1500 * time.Millisecond
 	if id == "nats-kv" {
 		half = 10 * time.Second // to see the end of an election
 	}
@@ -132,17 +126,16 @@ func (r *runner) failoverOnce(ctx context.Context, id, way string) (map[string]f
 	if result.FirstError != "" {
 		say("  first error a user saw: %s", result.FirstError)
 	}
+	if err == nil && result.FirstGood == 0 {
+		err = errors.New("nobody whom the killed node had served got an answer elsewhere")
+	}
 	return record.Values(result), err
 }
 
 // scale measures the cost per request of larger clusters.
-func (r *runner) scale(ctx context.Context) {
-	const id = "nodeserver-async"
-	for round := 1; round <= r.plan.extra; round++ {
-		for _, n := range r.plan.members {
-			if ctx.Err() != nil || r.file.Missing[id] != "" || r.late(fmt.Sprintf("scale, %d members, round %d", n, round)) {
-				return
-			}
+func (r *runner) scale(ctx context.Context, round int) {
+	for _, n := range r.plan.members {
+		r.each(ctx, fmt.Sprintf("scale, %d members,", n), round, r.plan.scale, func(ctx context.Context, id string) {
 			run := record.Run{What: "scale", Kind: id, Work: fmt.Sprint(n), Round: round}
 			c, err := r.fresh(ctx, id, n, 0)
 			if err == nil {
@@ -150,6 +143,6 @@ func (r *runner) scale(ctx context.Context) {
 				c.Stop()
 			}
 			r.add(run, err, "cpu_us", "rps", "payload_member_bytes", "diverged_sessions")
-		}
+		})
 	}
 }

@@ -5,7 +5,8 @@
 //	go run ./cmd/bench              the table, in less than 15 minutes
 //	go run ./cmd/bench -full        everything, in one to two hours
 //	go run ./cmd/bench -smoke       every step for a moment, to see that it works
-//	go run ./cmd/bench -report FILE tables and plots again, from earlier results
+//	go run ./cmd/bench -report FILE[,FILE...]
+//	                                tables and plots again, from earlier results
 //
 // With -only and -skip it measures parts, and prints their tables instead.
 //
@@ -68,11 +69,11 @@ func parseFlags() (*options, error) {
 	flag.StringVar(&o.only, "only", "", "kinds to measure, comma separated (default: all)")
 	flag.StringVar(&o.skip, "skip", "", "parts to leave out, of: table,memory,join,lag,failover,scale")
 	flag.StringVar(&o.sizes, "sizes", "", "numbers of sessions for memory and join, comma separated")
-	flag.IntVar(&o.rounds, "rounds", 0, "rounds of everything (default: 5 of the table)")
-	flag.DurationVar(&o.measured, "d", 0, "measured time of each run of the table (default: 1.5s, full: 2s)")
+	flag.IntVar(&o.rounds, "rounds", 0, "rounds of everything (default: 5)")
+	flag.DurationVar(&o.measured, "d", 0, "measured time of each run of the table (default: 1.2s, full: 2s)")
 	flag.StringVar(&o.repo, "repo", "..", "folder of the repository")
 	flag.StringVar(&o.results, "results", "", "file for the results (default: results/TIME-PROFILE.json)")
-	flag.StringVar(&o.report, "report", "", "make tables and plots from this file, measure nothing")
+	flag.StringVar(&o.report, "report", "", "make tables and plots from these files, comma separated, measure nothing")
 	flag.BoolVar(&o.noDocs, "no-docs", false, "print the tables instead of changing docs/")
 	flag.Parse()
 	var err error
@@ -85,7 +86,7 @@ func parseFlags() (*options, error) {
 
 func (o *options) run() error {
 	if o.report != "" {
-		f, err := record.Load(o.report)
+		f, err := loadAll(strings.Split(o.report, ","))
 		if err != nil {
 			return err
 		}
@@ -112,6 +113,23 @@ func (o *options) run() error {
 	return o.write(r.file)
 }
 
+// loadAll reads results and adds all to the first.
+func loadAll(files []string) (*record.File, error) {
+	var all *record.File
+	for _, name := range files {
+		f, err := record.Load(name)
+		if err != nil {
+			return nil, err
+		}
+		if all == nil {
+			all = f
+		} else {
+			all.Add(f)
+		}
+	}
+	return all, nil
+}
+
 // write makes the tables and plots; those of a part are only printed.
 func (o *options) write(f *record.File) error {
 	if o.noDocs || f.Profile == "smoke" || o.only != "" || o.skip != "" {
@@ -133,7 +151,7 @@ func (o *options) plan() (plan, error) {
 		p = smokePlan()
 	}
 	if o.rounds > 0 {
-		p.rounds, p.extra, p.others = o.rounds, o.rounds, min(o.rounds, p.others)
+		p.rounds, p.others = o.rounds, min(o.rounds, p.others)
 	}
 	if o.measured > 0 {
 		p.measure = o.measured
@@ -158,7 +176,7 @@ func (o *options) plan() (plan, error) {
 		}
 	}
 	p.kinds = want
-	for _, list := range []*[]string{&p.memory, &p.join, &p.fail} {
+	for _, list := range []*[]string{&p.memory, &p.join, &p.fail, &p.scale} {
 		*list = slices.DeleteFunc(slices.Clone(*list), func(id string) bool { return !slices.Contains(want, id) })
 	}
 	return p, nil
@@ -170,11 +188,41 @@ func (o *options) skips(part string) bool {
 
 func (o *options) env() (cluster.Env, error) {
 	dir, err := os.MkdirTemp("", "nodeserver-bench-")
-	return cluster.Env{
+	e := cluster.Env{
 		Dir: dir, Peers: filepath.Join(o.repo, "bench/bin"), Source: filepath.Join(o.repo, "bench"),
 		Nodeserver: filepath.Join(o.repo, "bin/nodeserver"), Webapps: filepath.Join(o.repo, "bin/webapps"),
 		Tomcat: "/usr/share/tomcat10",
-	}, err
+	}
+	if err != nil || !exists(e.Nodeserver, filepath.Join(e.Webapps, "bench.so")) {
+		return e, err // what is missing is told of each kind
+	}
+	// A copy, so that somebody who builds meanwhile changes nothing.
+	programs := filepath.Join(dir, "bin")
+	err = errors.Join(
+		os.MkdirAll(filepath.Join(programs, "webapps"), 0o755),
+		copyFile(e.Nodeserver, filepath.Join(programs, "nodeserver")),
+		copyFile(filepath.Join(e.Webapps, "bench.so"), filepath.Join(programs, "webapps/bench.so")),
+	)
+	e.Nodeserver, e.Webapps = filepath.Join(programs, "nodeserver"), filepath.Join(programs, "webapps")
+	return e, err
+}
+
+func exists(files ...string) bool {
+	for _, f := range files {
+		if _, err := os.Stat(f); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// copyFile copies a program.
+func copyFile(from, to string) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o755)
 }
 
 // say prints a line of progress.

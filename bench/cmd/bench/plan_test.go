@@ -10,7 +10,7 @@ import (
 // What a plan names must exist, and our lead figure must be in every table.
 func TestPlans(t *testing.T) {
 	for _, p := range []plan{quickPlan(), fullPlan(), smokePlan()} {
-		for _, list := range [][]string{p.kinds, p.memory, p.join, p.fail} {
+		for _, list := range [][]string{p.kinds, p.memory, p.join, p.fail, p.scale} {
 			for _, id := range list {
 				if _, ok := cluster.Find(id); !ok || !slices.Contains(p.kinds, id) {
 					t.Errorf("%s: %q is no kind of the table", p.name, id)

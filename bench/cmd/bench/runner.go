@@ -23,6 +23,10 @@ type runner struct {
 	env  cluster.Env
 	file *record.File
 	kept map[string]*cluster.Cluster // kinds that are started once
+	bad  map[string]int              // how often a kind did not start
+
+	round time.Duration // how long the last took
+	ended func() error  // tells that we are to end
 }
 
 func newRunner(o *options) (*runner, error) {
@@ -46,7 +50,7 @@ func newRunner(o *options) (*runner, error) {
 	if o.results == "" {
 		o.results = filepath.Join(env.Source, "results", f.Started.Format("20060102-1504-")+p.name+".json")
 	}
-	return &runner{options: o, plan: p, env: env, file: f, kept: map[string]*cluster.Cluster{}}, nil
+	return &runner{options: o, plan: p, env: env, file: f, kept: map[string]*cluster.Cluster{}, bad: map[string]int{}}, nil
 }
 
 // close ends what still runs.
@@ -72,26 +76,55 @@ func (r *runner) save() error {
 	return nil
 }
 
-// measure goes through the plan. What fails is noted and the rest goes on.
+// measure goes through the plan, all of it in each round: what changes on the
+// machine meets all alike, and there are as many runs of the last as of the first.
+// What fails is noted and the rest goes on.
 func (r *runner) measure(ctx context.Context) error {
 	say("profile %s, results in %s", r.plan.name, r.results)
+	r.ended = ctx.Err
 	r.check()
-	for _, part := range []struct {
-		name string
-		do   func(context.Context)
-	}{
-		{"table", r.table}, {"lag", r.lag}, {"failover", r.failover}, {"memory", r.memory}, {"join", r.join}, {"scale", r.scale},
-	} {
-		if !r.skips(part.name) && ctx.Err() == nil {
-			say("== %s", part.name)
-			part.do(ctx)
-			if err := r.save(); err != nil {
-				return err
+	for round := 1; round <= r.plan.rounds && ctx.Err() == nil; round++ {
+		if r.tooLong(round) {
+			break
+		}
+		start := time.Now()
+		for _, part := range r.parts() {
+			if ctx.Err() == nil {
+				say("== round %d of %d, %s", round, r.plan.rounds, part.name)
+				part.do(ctx, round)
 			}
 		}
+		if err := r.save(); err != nil {
+			return err
+		}
+		r.round = time.Since(start)
 	}
 	say("done in %v", time.Since(r.file.Started).Round(time.Second))
 	return context.Cause(ctx)
+}
+
+type part struct {
+	name string
+	do   func(ctx context.Context, round int)
+}
+
+// parts are those that are wanted.
+func (r *runner) parts() []part {
+	all := []part{
+		{"table", r.table}, {"lag", r.lag}, {"failover", r.failover}, {"memory", r.memory}, {"join", r.join}, {"scale", r.scale},
+	}
+	return slices.DeleteFunc(all, func(p part) bool { return r.skips(p.name) })
+}
+
+// tooLong says whether a round would end after the time is over, if it took as
+// long as the last.
+func (r *runner) tooLong(round int) bool {
+	end := time.Since(r.file.Started) + r.round
+	if r.plan.budget == 0 || round == 1 || end < r.plan.budget {
+		return false
+	}
+	r.note("rounds from %d of %d on left out: they would not end within %v", round, r.plan.rounds, r.plan.budget)
+	return true
 }
 
 // check leaves out what can't run here, and says so.
@@ -123,6 +156,9 @@ func (r *runner) note(format string, args ...any) {
 // add records a run and says what it gave.
 func (r *runner) add(run record.Run, err error, show ...string) {
 	line := fmt.Sprintf("%-8s %-19s %-22s round %d ", run.What, run.Kind, run.Work, run.Round)
+	if err != nil && r.ended() != nil {
+		return // it failed because we end
+	}
 	if err != nil {
 		run.Error = err.Error()
 		r.note("%s: %v", strings.TrimSpace(line), err)
@@ -146,41 +182,66 @@ func (r *runner) late(what string) bool {
 
 // get is a warm cluster of the kind: new, or the one that is kept.
 func (r *runner) get(ctx context.Context, id string) (*cluster.Cluster, error) {
-	if c := r.kept[id]; c != nil {
+	if c := r.kept[id]; c != nil && c.Alive() {
 		return c, nil
 	}
 	k, _ := cluster.Find(id)
-	c, err := r.fresh(ctx, id, members, 0)
-	if err == nil && k.Slow {
+	c, err := r.fresh(ctx, id, k.Size, 0)
+	if err == nil && k.Kept {
 		r.kept[id] = c
 	}
 	return c, err
 }
 
-// fresh starts a cluster and warms it up.
-func (r *runner) fresh(ctx context.Context, id string, size, absent int) (*cluster.Cluster, error) {
+// start starts a cluster, in place of one that is kept. A kind that failed to
+// start twice is missing from then on.
+func (r *runner) start(ctx context.Context, id string, size, absent int) (*cluster.Cluster, error) {
+	r.drop(id)
 	k, _ := cluster.Find(id)
 	c, err := cluster.Start(ctx, r.env, k, size, absent)
+	if err == nil {
+		return c, nil
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if r.bad[id]++; r.bad[id] == 2 {
+		text, _, _ := strings.Cut(err.Error(), "\n")
+		r.file.Missing[id] = text
+	}
+	return nil, err
+}
+
+// fresh starts a cluster and warms it up: all code has run, and memory been used.
+func (r *runner) fresh(ctx context.Context, id string, size, absent int) (*cluster.Cluster, error) {
+	c, err := r.start(ctx, id, size, absent)
 	if err != nil {
 		return nil, err
 	}
-	op, policy, warm := "inc", "sticky", k.Warm
-	if k.Replicated {
-		policy = "random"
-	}
-	if !k.Sessions {
-		op = "raw"
-	}
-	if r.plan.name == "smoke" {
-		warm = min(warm, 2*time.Second)
-	}
-	_, err = loadgen.Load(ctx, loadgen.LoadConfig{Target: c.Target(), Op: op, Policy: policy, Workers: 32, Measure: warm, Drain: 3 * time.Second})
-	if err != nil {
+	if err := r.warm(ctx, c); err != nil {
 		c.Stop()
-		return nil, fmt.Errorf("warm up %s: %w", id, err)
+		return nil, err
 	}
 	c.Idle = loadgen.Cores(ctx, c.PIDs(), 500*time.Millisecond)
 	return c, nil
+}
+
+func (r *runner) warm(ctx context.Context, c *cluster.Cluster) error {
+	op, policy, took := "inc", "sticky", c.Warm
+	if c.Replicated {
+		policy = "random"
+	}
+	if !c.Sessions {
+		op = "raw"
+	}
+	if r.plan.name == "smoke" {
+		took = min(took, 2*time.Second)
+	}
+	_, err := loadgen.Load(ctx, loadgen.LoadConfig{Target: c.Target(), Op: op, Policy: policy, Workers: 32, Measure: took, Drain: 3 * time.Second})
+	if err != nil {
+		return fmt.Errorf("warm up %s: %w", c.ID, err)
+	}
+	return nil
 }
 
 // put ends a cluster that isn't kept.

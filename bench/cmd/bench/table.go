@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -11,25 +12,25 @@ import (
 	"github.com/nodeserver/nodeserver/bench/record"
 )
 
-// table runs all works on all kinds, round by round. Each round begins with
-// another kind, so that what changes on the machine meets all alike.
-func (r *runner) table(ctx context.Context) {
+// table runs all works on all kinds. Each round begins with another kind, so that
+// what changes on the machine meets all alike.
+func (r *runner) table(ctx context.Context, round int) {
 	n := len(r.plan.kinds)
-	for round := 1; round <= r.plan.rounds && ctx.Err() == nil; round++ {
-		say("-- round %d of %d", round, r.plan.rounds)
-		for i := range n {
-			id := r.plan.kinds[(i+(round-1)*3)%n]
-			if ctx.Err() != nil || r.file.Missing[id] != "" {
-				continue
-			}
-			c, err := r.get(ctx, id)
-			if err != nil {
-				r.add(record.Run{What: "load", Kind: id, Work: "start", Round: round}, err)
-				continue
-			}
-			r.cells(ctx, c, round)
-			r.put(c)
+	for i := range n {
+		id := r.plan.kinds[(i+(round-1)*3)%n]
+		if r.file.Missing[id] != "" {
+			continue
 		}
+		if ctx.Err() != nil || r.late(fmt.Sprintf("table of %s, round %d", id, round)) {
+			return
+		}
+		c, err := r.get(ctx, id)
+		if err != nil {
+			r.add(record.Run{What: "load", Kind: id, Work: "start", Round: round}, err)
+			continue
+		}
+		r.cells(ctx, c, round)
+		r.put(c)
 	}
 }
 
@@ -40,7 +41,7 @@ func (r *runner) cells(ctx context.Context, c *cluster.Cluster, round int) {
 		if !c.Sessions {
 			w = w.raw()
 		}
-		if w.policy == "random" && c.Sessions && !c.Replicated || slices.Contains(done, w.String()) {
+		if w.policy == "random" && (c.Size == 1 || c.Sessions && !c.Replicated) || slices.Contains(done, w.String()) {
 			continue
 		}
 		done = append(done, w.String())
@@ -69,17 +70,21 @@ func (r *runner) load(ctx context.Context, c *cluster.Cluster, w work) (map[stri
 	before := payload()
 	result, err := loadgen.Load(ctx, loadgen.LoadConfig{
 		Target: c.Target(), Op: w.op, Policy: w.policy, Workers: w.workers, Bytes: w.bytes,
-		Warm: r.plan.warm, Measure: r.plan.measure, Patience: 3 * time.Second, Apart: !c.Replicated,
+		Warm: r.plan.warm, Measure: r.plan.measure, Patience: 2 * time.Second, Apart: !c.Replicated,
 	})
 	values := record.Values(result)
 	if err != nil {
 		return values, err
+	}
+	if result.Requests == 0 {
+		return values, fmt.Errorf("no good answer to %d requests, the first: %s", result.Errors, result.FirstError)
 	}
 	after := payload()
 	now, err := c.Traffic(ctx)
 	all := float64(max(result.All, 1))
 	others := float64(max(len(c.Target().Nodes)-1, 1))
 	values["wire_bytes"] = float64(now-traffic) / all
+	values["wire_member_bytes"] = float64(now-traffic) / all / others
 	if after > before {
 		values["payload_member_bytes"] = (after - before) / all / others
 	}
