@@ -178,9 +178,10 @@ func (s *sender) gather(now bell) {
 }
 
 // due is when the next heartbeat is wanted: soon after the stream fell silent,
-// and now and then on a busy one.
+// and now and then on a busy one. Handlers that beat as often get a moment more,
+// for then theirs is enough.
 func (s *sender) due() time.Time {
-	idle, busy := s.sent.Add(s.c.cfg.Heartbeat), s.beat.Add(busyBeat)
+	idle, busy := s.sent.Add(s.c.cfg.Heartbeat*9/8), s.beat.Add(busyBeat)
 	if busy.Before(idle) {
 		return busy
 	}

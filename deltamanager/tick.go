@@ -34,7 +34,7 @@ func (c *Core) tickLink(now time.Duration, l *link) bool {
 	if l.acked == c.log.head.Load() {
 		l.clean = now
 	}
-	if now-l.beatAt >= c.cfg.Heartbeat {
+	if beat := max(c.cfg.Heartbeat, 1); now/beat != l.beatAt/beat { // at the same moments for all members
 		l.beatDue = true
 	}
 	if l.ackBy > 0 && now >= l.ackBy {
