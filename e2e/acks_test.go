@@ -14,23 +14,37 @@ import (
 // ackCase is a node with an ack mode, beside a member that freezes.
 type ackCase struct {
 	acks, onTimeout string
-	waits           bool // while the other is frozen and not yet held gone
+	waits           bool   // while the other is frozen and not yet held gone
+	own             string // the node's mode, where each request asks for another
+}
+
+// conf is the node's mode, path what the user asks for.
+func (a ackCase) conf() (mode, path string) {
+	if a.own == "" {
+		return a.acks, "inc"
+	}
+	return a.own, "inc?acks=" + a.acks
 }
 
 const ackTimeout = 250 * time.Millisecond // by default
 
-// What each ack mode costs, and tells, while one of three members is frozen.
+// What each ack mode costs, and tells, while one of three members is frozen: the
+// node's own, or one that each request asks for.
 func TestAcksBesideFrozenMember(t *testing.T) {
 	for _, pair := range [][2]ackCase{
-		{{"async", "proceed", false}, {"one", "proceed", false}},
-		{{"majority", "proceed", false}, {"all", "proceed", true}},
-		{{"majority", "fail", false}, {"all", "fail", true}},
+		{{"async", "proceed", false, ""}, {"one", "proceed", false, ""}},
+		{{"majority", "proceed", false, ""}, {"all", "proceed", true, ""}},
+		{{"majority", "fail", false, ""}, {"all", "fail", true, ""}},
+		{{"all", "proceed", true, "async"}, {"async", "proceed", false, "all"}},
+		{{"all", "fail", true, "one"}, {"one", "fail", false, "all"}},
+		{{"majority", "fail", false, "all"}, {"all", "fail", true, "majority"}},
 	} {
-		t.Run(fmt.Sprintf("%s and %s, %s", pair[0].acks, pair[1].acks, pair[0].onTimeout), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%v and %v", pair[0], pair[1]), func(t *testing.T) {
 			t.Parallel()
 			c := loopback(t)
 			for i, p := range pair {
-				c[i].start("--set", "replication.acks="+p.acks, "--set", "replication.on_ack_timeout="+p.onTimeout)
+				mode, _ := p.conf()
+				c[i].start("--set", "replication.acks="+mode, "--set", "replication.on_ack_timeout="+p.onTimeout)
 			}
 			c[2].start()
 			c.await(t, startLimit)
@@ -95,8 +109,9 @@ func (w *writer) write(t *testing.T, frozen bool) time.Duration {
 		times = 4
 	}
 	var took []time.Duration
+	_, path := w.conf()
 	for range times {
-		a, err := w.get(w.home, "inc")
+		a, err := w.get(w.home, path)
 		if err != nil {
 			t.Error(err)
 			return 0

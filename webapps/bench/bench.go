@@ -4,6 +4,7 @@
 //
 //	raw              - 0 NODE            touches no session: the floor of any measurement
 //	inc              SID N NODE          attribute n, one more than before
+//	inc?acks=LEVEL   SID N NODE          the same; its commit waits as LEVEL says, not as the node's conf
 //	get              SID N NODE SIZE     n (0 if never incremented) and the size of blob, or -1
 //	set?n=BYTES      SID BYTES NODE      random bytes in blob
 //	put?k=NAME&v=V   SID SIZE NODE       the text V in attribute NAME

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,9 +27,28 @@ func (b *bench) raw(*http.Request) (string, error) {
 }
 
 func (b *bench) inc(r *http.Request) (string, error) {
+	acks, err := level(r)
+	if err != nil {
+		return "", err
+	}
 	s := webapps.SessionOf(r)
+	if acks != "" {
+		s.Acks(acks)
+	}
 	n, err := increment(s)
 	return b.line(s.ID(), n), err
+}
+
+// level is the ack level that the request asks for, empty for the node's own.
+func level(r *http.Request) (string, error) {
+	if r.URL.RawQuery == "" {
+		return "", nil
+	}
+	acks := r.FormValue("acks")
+	if !slices.Contains([]string{"", "async", "one", "majority", "all"}, acks) {
+		return "", &argError{"acks", acks, "async, one, majority or all"}
+	}
+	return acks, nil
 }
 
 // increment goes through Update, so that parallel requests of one session on
