@@ -81,17 +81,21 @@ func cookieName(c Config, path string) string {
 
 // setCookie gives the user an id; an empty one takes it away.
 func (a *app) setCookie(h http.Header, id string) {
-	c := http.Cookie{Name: a.cookie, Path: a.path, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: a.secure}
 	if id == "" {
-		c.MaxAge = -1
+		a.addCookie(h, a.cookie+"="+a.tail(-1))
 	} else {
-		c.Value = id + "." + a.node
+		a.addCookie(h, a.cookie+"="+id+"."+a.node+a.cookieTail)
 	}
-	a.addCookie(h, c.String())
 }
+
+const notCookies = `no-cache="Set-Cookie, Set-Cookie2"`
 
 func (a *app) addCookie(h http.Header, line string) {
 	h["Set-Cookie"] = append(h["Set-Cookie"], line)
+	if len(h["Cache-Control"]) == 0 {
+		h["Cache-Control"] = a.notCookies
+		return
+	}
 	for _, v := range h["Cache-Control"] {
 		v = strings.ToLower(v)
 		if strings.Contains(v, "no-store") || strings.Contains(v, "private") || strings.Contains(v, `no-cache="set-cookie`) {
@@ -99,7 +103,7 @@ func (a *app) addCookie(h http.Header, line string) {
 		}
 	}
 	// A shared cache must not give one user's cookie to another, whatever else the app says.
-	h.Add("Cache-Control", `no-cache="Set-Cookie, Set-Cookie2"`)
+	h.Add("Cache-Control", notCookies)
 }
 
 // tokenPrefix begins the names of freshness cookies: NSV-NODE says what of
@@ -107,7 +111,7 @@ func (a *app) addCookie(h http.Header, line string) {
 const tokenPrefix = "NSV-"
 
 // tokenText is the length of a token's value: two words in base64url.
-var tokenText = base64.RawURLEncoding.EncodedLen(16)
+const tokenText = (16*8 + 5) / 6
 
 // maxTokens is how many freshness cookies of one request are looked at.
 const maxTokens = 64
@@ -131,15 +135,15 @@ func (a *app) setTokens(h http.Header, tokens []deltamanager.Token) {
 		var b [16]byte
 		binary.BigEndian.PutUint64(b[:], t.Stamp.Clock)
 		binary.BigEndian.PutUint64(b[8:], t.Stamp.Boot)
-		line := make([]byte, 0, 128)
-		line = append(append(append(line, tokenPrefix...), t.Name...), '=')
-		line = base64.RawURLEncoding.AppendEncode(line, b[:])
-		a.addCookie(h, string(append(line, a.tokenTail...)))
+		var text [tokenText]byte
+		base64.RawURLEncoding.Encode(text[:], b[:])
+		a.addCookie(h, tokenPrefix+t.Name+"="+string(text[:])+a.tokenTail)
 	}
 }
 
-// tokenTail are the attributes of an app's freshness cookies.
-func (a *app) makeTokenTail() string {
-	c := http.Cookie{Name: "n", Value: "v", Path: a.path, MaxAge: int(deltamanager.TokenLife.Seconds()), HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: a.secure}
+// tail are the attributes of an app's cookies, "; Path=…". Age is in seconds; 0:
+// until the browser ends, less: delete it.
+func (a *app) tail(age int) string {
+	c := http.Cookie{Name: "n", Value: "v", Path: a.path, MaxAge: age, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: a.secure}
 	return strings.TrimPrefix(c.String(), "n=v")
 }

@@ -11,32 +11,27 @@ import (
 )
 
 // pipeline is an app of a node that is ready, and a request on one of its connections.
-func pipeline(tb testing.TB, change func(*Config), app webapps.App) (*app, *http.Request) {
+func pipeline(tb testing.TB, change func(*Config), app webapps.App) (bare, *http.Request) {
 	tb.Helper()
 	cfg := testConf("n1")
 	if change != nil {
 		change(&cfg)
 	}
-	s, err := New(cfg, []webapps.App{app}, discard())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	s.apps[0].manager.Settle()
-	s.apps[0].manager.Tick(1)
-	r := httptest.NewRequestWithContext(s.connContext(tb.Context(), nil), http.MethodGet, "/test/", http.NoBody)
-	return s.apps[0], r
+	s := unstarted(tb, cfg, app)
+	s.tick()
+	return s, httptest.NewRequestWithContext(s.connContext(tb.Context(), nil), http.MethodGet, "/test/", http.NoBody)
 }
 
 // A request that asks for no session costs no allocation: of the responses, 16
 // are made at once, and a fraction rounds down.
 func TestNoSessionCostsNothing(t *testing.T) {
 	h := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }
-	a, r := pipeline(t, nil, writesN(h))
+	s, r := pipeline(t, nil, writesN(h))
 	w := &nullWriter{h: http.Header{}}
 	got := testing.AllocsPerRun(1000, func() {
 		r.URL.Path = "/test/"
 		clear(w.h)
-		a.ServeHTTP(w, r)
+		s.apps[0].ServeHTTP(w, r)
 	})
 	if got != 0 || len(w.h) != 1 {
 		t.Errorf("%v allocations, header %v", got, w.h)
@@ -46,40 +41,46 @@ func TestNoSessionCostsNothing(t *testing.T) {
 func BenchmarkPipelineWithoutSession(b *testing.B) {
 	h := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }
 	b.Run("bare", func(b *testing.B) {
-		_, r := pipeline(b, nil, writesN(h))
-		benchmarkHandler(b, http.HandlerFunc(h), r, "/test/")
+		s, r := pipeline(b, nil, writesN(h))
+		benchmarkHandler(b, s, http.HandlerFunc(h), r, "/test/")
 	})
 	b.Run("pipeline", func(b *testing.B) {
-		a, r := pipeline(b, nil, writesN(h))
-		benchmarkHandler(b, a, r, "/test/")
+		s, r := pipeline(b, nil, writesN(h))
+		benchmarkHandler(b, s, s.apps[0], r, "/test/")
 	})
 	b.Run("foreign_server", func(b *testing.B) { // or HTTP/2
-		a, _ := pipeline(b, nil, writesN(h))
-		benchmarkHandler(b, a, httptest.NewRequest(http.MethodGet, "/test/", http.NoBody), "/test/")
+		s, _ := pipeline(b, nil, writesN(h))
+		benchmarkHandler(b, s, s.apps[0], httptest.NewRequest(http.MethodGet, "/test/", http.NoBody), "/test/")
 	})
 }
 
 // BenchmarkPipelineWithSession reads, or reads and writes, a session that is there.
 func BenchmarkPipelineWithSession(b *testing.B) {
 	for _, freshness := range []string{"off", "on"} {
-		a, r := pipeline(b, func(c *Config) { c.Sessions.Freshness = freshness }, testApp())
+		s, r := pipeline(b, func(c *Config) { c.Sessions.Freshness = freshness }, testApp())
 		w := &nullWriter{h: http.Header{}}
 		r.URL.Path = "/test/inc"
-		a.ServeHTTP(w, r)
+		s.apps[0].ServeHTTP(w, r)
 		cookie, _, _ := strings.Cut(w.h["Set-Cookie"][0], ";")
 		r.Header.Set("Cookie", "other=1; "+cookie)
-		b.Run("read/freshness="+freshness, func(b *testing.B) { benchmarkHandler(b, a, r, "/test/get") })
-		b.Run("write/freshness="+freshness, func(b *testing.B) { benchmarkHandler(b, a, r, "/test/inc") })
+		b.Run("read/freshness="+freshness, func(b *testing.B) { benchmarkHandler(b, s, s.apps[0], r, "/test/get") })
+		b.Run("write/freshness="+freshness, func(b *testing.B) { benchmarkHandler(b, s, s.apps[0], r, "/test/inc") })
 	}
 }
 
-func benchmarkHandler(b *testing.B, h http.Handler, r *http.Request, path string) {
+func benchmarkHandler(b *testing.B, s bare, h http.Handler, r *http.Request, path string) {
 	b.Helper()
 	b.ReportAllocs()
 	w := &nullWriter{h: http.Header{}}
-	for b.Loop() {
+	for i := 0; b.Loop(); i++ {
+		if i%1024 == 0 {
+			s.tick()
+		}
 		r.URL.Path = path
 		clear(w.h)
 		h.ServeHTTP(w, r)
+	}
+	if w.h["Retry-After"] != nil {
+		b.Error("the node is not ready")
 	}
 }

@@ -30,13 +30,15 @@ type app struct {
 	config  map[string]any
 	done    context.Context //nolint:containedctx // the app's life, handed to it as Context.Done
 
-	cookie    string
-	secure    bool
-	expose    bool
-	exposed   []string          // value of Nodeserver-Node
-	fresh     bool              // users carry what they have seen from node to node
-	tokenTail string            // attributes of freshness cookies
-	serves    func(string) bool // whether the node with this route serves users
+	cookie  string
+	secure  bool
+	expose  bool
+	exposed []string // value of Nodeserver-Node
+	fresh   bool     // users carry what they have seen from node to node
+	// What headers need, made once.
+	cookieTail, tokenTail string            // attributes of session cookies, and of freshness cookies
+	notCookies            []string          // value of Cache-Control
+	serves                func(string) bool // whether the node with this route serves users
 
 	maxBody int64 // bytes; 0: no limit
 
@@ -109,7 +111,8 @@ func (s *Server) deploy(w webapps.App, origin string) (*app, error) {
 		log: s.log.With("app", w.Name), done: s.appLife,
 	}
 	a.maxBody = int64(s.cfg.HTTP.MaxBodyBytes)
-	a.fresh, a.tokenTail = s.cfg.Sessions.Freshness != "off", a.makeTokenTail()
+	a.fresh, a.notCookies = s.cfg.Sessions.Freshness != "off", []string{notCookies}
+	a.cookieTail, a.tokenTail = a.tail(0), a.tail(int(deltamanager.TokenLife.Seconds()))
 	a.group = new(group)
 	cfg := s.managerConfig(settings)
 	cfg.Observe = a.observed

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"sync"
 
@@ -152,11 +151,17 @@ type visit struct {
 	looked  bool
 	route   string               // of the cookie that belongs to a session
 	tokens  []deltamanager.Token // of the user: what he has seen
-	current *session
-	earlier []*session // invalidated by this request
-	none    error      // why no session could be made
-	failed  bool       // a commit wrote nothing, and the user is told so
-	over    bool       // the handler has returned
+	current *session             // nil: none, or invalidated by this request
+	all     []*session           // several if the request has ended some
+	none    error                // why no session could be made
+	failed  bool                 // a commit wrote nothing, and the user is told so
+	over    bool                 // the handler has returned
+
+	first struct { // what most requests need, without an allocation of its own
+		session session
+		all     [1]*session
+		tokens  [2]deltamanager.Token
+	}
 }
 
 // Session implements webapps.Source.
@@ -174,7 +179,6 @@ func (v *visit) Session(create bool) (webapps.Session, bool) {
 		if !create {
 			return nil, false
 		}
-		v.earlier = append(v.earlier, v.current)
 		v.current = nil
 	}
 	if v.current == nil {
@@ -191,7 +195,9 @@ func (v *visit) Session(create bool) (webapps.Session, bool) {
 // look finds the session of the request's cookie: of several, the first that is
 // one of ours.
 func (v *visit) look() {
-	var ids []string
+	var few [maxIDs]string
+	ids := few[:0]
+	v.tokens = v.first.tokens[:0]
 	eachCookie(v.header, func(name, value string) {
 		if name == v.app.cookie {
 			if len(ids) < maxIDs {
@@ -214,8 +220,7 @@ func (v *visit) look() {
 			v.app.stale.Add(1)
 		}
 		v.route = route
-		v.current = v.app.session(v.ctx, view, id)
-		v.current.sent = id
+		v.begin(view, id).sent = id
 		return
 	}
 }
@@ -236,20 +241,21 @@ func (v *visit) create() error {
 		}
 		return public(fmt.Errorf("app %s: new session: %w", v.app.name, err))
 	}
-	v.current = v.app.session(v.ctx, view, id)
+	v.begin(view, id)
 	return nil
 }
 
-func (a *app) session(ctx context.Context, view *deltamanager.View, id string) *session {
-	return &session{app: a.name, view: view, ctx: ctx, id: id}
-}
-
-// all are the request's sessions: several if it has ended some.
-func (v *visit) all() []*session {
-	if v.current == nil {
-		return v.earlier
+// begin makes the view the request's session.
+func (v *visit) begin(view *deltamanager.View, id string) *session {
+	s := &v.first.session
+	if v.all == nil {
+		v.all = v.first.all[:0]
+	} else {
+		s = new(session)
 	}
-	return append(slices.Clip(v.earlier), v.current)
+	s.app, s.view, s.ctx, s.id = v.app.name, view, v.ctx, id
+	v.current, v.all = s, append(v.all, s)
+	return s
 }
 
 // commit settles sessions and cookie. It is called once, before the first byte.
@@ -257,7 +263,7 @@ func (v *visit) commit(h http.Header) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var unacked error
-	for _, s := range v.all() {
+	for _, s := range v.all {
 		result, err := s.commit(v.ctx)
 		switch {
 		case deltamanager.Gone(err):
@@ -303,7 +309,7 @@ func (v *visit) settleCookie(h http.Header) {
 		}
 		return
 	}
-	for _, s := range v.all() {
+	for _, s := range v.all {
 		if s.sent != "" && s.view.Invalidated() && (s.gone || !s.view.Pending()) {
 			v.app.setCookie(h, "")
 		}
@@ -315,7 +321,7 @@ func (v *visit) late() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.over = true
-	for _, s := range v.all() {
+	for _, s := range v.all {
 		if s.view.Pending() && !v.failed {
 			if _, err := s.commit(v.ctx); err != nil && !deltamanager.Gone(err) {
 				v.app.log.Warn("late write not committed", "sid", s.ID(), "err", err)
@@ -335,7 +341,7 @@ func (v *visit) discard(w *response) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.over = true
-	for _, s := range v.all() {
+	for _, s := range v.all {
 		s.view.Discard()
 	}
 	w.mu.Lock()
