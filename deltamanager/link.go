@@ -38,6 +38,7 @@ type link struct {
 
 	// Receiving.
 	theirEpoch uint64
+	skipped    bool              // theirEpoch began with changes that were left out, not with the link
 	next       uint64            // all their frames below are applied or void
 	ahead      map[uint64]uint64 // frames applied out of order, and what they cover
 	covers     uint64            // all their writes up to this stamp are here, if repaired == theirEpoch
@@ -54,6 +55,7 @@ type link struct {
 	repaired uint64 // theirEpoch when the last repair that was completed began
 	behindAt time.Duration
 	lookAt   time.Duration // last look at the roots
+	futile   int           // repairs in a row that changed nothing here, since the roots were equal
 	repair   *repair
 	answers  []func(now time.Duration) []byte // owed, made when pulled
 	asked    uint64                           // number of the last request made
@@ -90,7 +92,7 @@ func (l *link) connected(now time.Duration) {
 	l.rewind()
 	l.beatDue, l.ackDue = true, true
 	l.behindAt = now
-	l.repair = nil
+	l.repair, l.futile = nil, 0
 	l.answers = nil
 }
 
@@ -252,7 +254,7 @@ func (c *Core) admit(now time.Duration, l *link, f *frame) (fresh bool, late tim
 	l.seenAt = now
 	late = l.lag.late(now, uint32(c.clock.physical(now)>>16), f.sentMS)
 	if f.epoch > l.theirEpoch {
-		l.theirEpoch = f.epoch
+		l.skipped, l.theirEpoch = l.theirEpoch != 0, f.epoch
 		l.next, l.covers = f.floor, 0
 		clear(l.ahead)
 		l.behindAt = now
@@ -375,6 +377,9 @@ func (c *Core) applied(now time.Duration, l *link, f *frame, fresh bool) bool {
 		l.rootDiffer = f.beat.root != c.table.root()
 		if mutate.Is(mutate.CompareCounts) {
 			l.rootDiffer = f.beat.sessions != uint64(c.table.count.Load())
+		}
+		if !l.rootDiffer {
+			l.futile = 0
 		}
 		if !l.rootDiffer && !l.distrust && f.epoch == l.theirEpoch && f.floor <= l.next {
 			l.repaired = l.theirEpoch

@@ -1,6 +1,7 @@
 package deltamanager
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -277,4 +278,47 @@ func TestQuestionsForUnknownIDsAreBounded(t *testing.T) {
 	if got := c.cores[0].Stats().Asks - asked; got > askReserve {
 		t.Errorf("%d questions were asked at once", got)
 	}
+}
+
+// A member whose changes were left out begins the repair at once, whatever its name.
+func TestOverflowIsRepairedAtOnce(t *testing.T) {
+	for _, way := range [][2]int{{0, 1}, {1, 0}} {
+		c := newCluster(t, 2)
+		c.run(time.Second)
+		c.cut[way] = true
+		for n := range 3000 { // more than the log holds
+			c.create(way[0], n)
+		}
+		c.cut[way] = false
+		c.run(100 * time.Millisecond)
+		c.wantSame()
+	}
+}
+
+// What one side can't read keeps the two different for ever: they look at it less and
+// less often, and at once again when something else differs.
+func TestPoisonIsLookedAtLessAndLess(t *testing.T) {
+	c := newCluster(t, 2)
+	c.run(time.Second)
+	bad := Tx{Writes: []Write{{strings.Repeat("x", MaxName+1), []byte("v")}}}
+	if _, _, err := c.cores[0].Create(c.now, tagOf(1), bad); err != nil {
+		t.Fatal(err)
+	}
+	repairs := func() int64 { return c.cores[0].Stats().Repairs + c.cores[1].Stats().Repairs }
+	c.run(5 * time.Minute)
+	before := repairs()
+	c.run(10 * time.Minute)
+	if n := repairs() - before; n < 2 || n > 8 {
+		t.Errorf("%d comparisons in 10 minutes", n)
+	}
+	c.create(0, 2)
+	c.drop(0, 1)
+	c.disconnect(0, 1)
+	c.connect(0, 1)
+	before = repairs()
+	c.run(time.Minute)
+	if n := repairs() - before; n < 2 {
+		t.Errorf("%d comparisons in the first minute of a connection", n)
+	}
+	c.wantAt(1, tagOf(2), "n", "")
 }

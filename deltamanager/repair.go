@@ -25,6 +25,8 @@ type repair struct {
 	compAt  time.Duration
 	todo    bucketSet // differ, and have not been asked for
 	pending []request
+	fetched bool // lists were exchanged
+	news    bool // and changed something here
 }
 
 // request is one message that waits for its answer.
@@ -120,8 +122,8 @@ func (c *Core) repairDue(now time.Duration, l *link) bool {
 	switch {
 	case behind && c.myTurn(now, l):
 		l.repair = &repair{dealt: !c.ready.Load(), compare: true}
-	case !behind && now-l.lookAt >= c.cfg.RepairInterval:
-		lead := compareIDs(c.cfg.Self, l.id) < 0 || now-l.lookAt >= 2*c.cfg.RepairInterval
+	case !behind && now-l.lookAt >= c.lookEvery(l):
+		lead := compareIDs(c.cfg.Self, l.id) < 0 || now-l.lookAt >= 2*c.lookEvery(l)
 		if !lead {
 			return false
 		}
@@ -136,16 +138,26 @@ func (c *Core) repairDue(now time.Duration, l *link) bool {
 	return true
 }
 
+// lookEvery is the time between two looks at the roots. Where one side can't read what
+// the other one has, they differ for ever: after two repairs without any effect here it
+// doubles, up to sixteen times. Called with l.mu held.
+func (c *Core) lookEvery(l *link) time.Duration {
+	return c.cfg.RepairInterval << max(0, l.futile-1)
+}
+
+const maxFutile = 5
+
 // myTurn tells whether this node begins the repair with a member it is behind
 // of. One repair serves both, so the one that needs it more goes first: who
 // joins, else the smaller id; the other one waits until that is over, and then
-// mostly finds the roots equal.
+// mostly finds the roots equal. A member that is not behind of this node, since only
+// it has left changes out, begins none.
 func (c *Core) myTurn(now time.Duration, l *link) bool {
 	joining := !c.ready.Load()
 	if joining != l.peer.joining {
 		return joining || now-l.behindAt > donorGrace
 	}
-	return compareIDs(c.cfg.Self, l.id) < 0 || !l.peer.repairing && now-l.behindAt >= secondLook
+	return compareIDs(c.cfg.Self, l.id) < 0 || l.skipped && l.peer.repaired == l.epoch || !l.peer.repairing && now-l.behindAt >= secondLook
 }
 
 // driveRepair asks again what was not answered, and moves on.
@@ -185,6 +197,9 @@ func (c *Core) settleRepair(l *link) {
 	}
 	l.repaired, l.repair, l.distrust = r.epoch, nil, false
 	l.rootDiffer = false // so said a beat from before it
+	if l.futile = min(l.futile+1, maxFutile); r.news || !r.fetched {
+		l.futile = 0
+	}
 	c.stats.repairs.Add(1)
 }
 
@@ -254,6 +269,7 @@ func (c *Core) askCompare(now time.Duration, l *link, r *repair) *repairMessage 
 	if !r.todo.empty() { // the second look
 		set, q.buckets = r.todo, r.todo.bytes()
 	}
+	q.sums = make([]byte, 0, 8*set.count())
 	set.each(func(n int) {
 		q.sums = binary.LittleEndian.AppendUint64(q.sums, c.table.buckets[n].sum.Load())
 	})
@@ -463,6 +479,7 @@ func (c *Core) arrived(now time.Duration, l *link, a *sessionsReply, late time.D
 	if i < 0 {
 		return
 	}
+	r.fetched, r.news = true, r.news || news
 	buckets := r.pending[i].buckets
 	r.pending = slices.Delete(r.pending, i, i+1)
 	done := min(a.done, len(buckets))

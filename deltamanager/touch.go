@@ -26,6 +26,12 @@ func (t *touches) missed(since time.Duration) {
 	t.next = 0
 }
 
+func (t *touches) over() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.next >= Buckets
+}
+
 func (t *touches) take() (n int, since time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -37,6 +43,9 @@ func (t *touches) take() (n int, since time.Duration) {
 // retouch logs uses that members may have missed, as fast as the log has room:
 // it never makes a member lag so far that changes are left out.
 func (c *Core) retouch() {
+	if c.touches.over() {
+		return
+	}
 	news := false
 	for range Buckets / 16 {
 		if !c.roomy() || mutate.Is(mutate.NoRetouch) {

@@ -227,17 +227,28 @@ type Result struct {
 
 // Commit commits what was recorded, under one stamp, and waits as the ack level
 // says. Errors are ErrGone, ErrNotReady, ErrTooLarge, ErrFull: nothing was
-// written; ErrUnacked: it was. A view may be committed again after further writes.
+// written; ErrUnacked: it was. A view may be committed again after further writes, and
+// be used by others while Commit waits.
 func (v *View) Commit(ctx context.Context) (Result, error) {
+	receipt, wait, err := v.commit()
+	if err != nil {
+		return Result{}, err
+	}
+	return v.m.await(ctx, receipt, wait)
+}
+
+// commit makes the writes. What Update has locked is free after it: the next one may
+// read what is committed now.
+func (v *View) commit() (receipt Receipt, wait Wait, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	defer v.unlock()
 	m := v.m
 	if v.ended || v.create && v.invalidate {
-		return Result{}, nil
+		return receipt, wait, nil
 	}
 	tx := Tx{Writes: v.writes, Invalidate: v.invalidate}
-	wait := m.Wait(v.acks, v.create, v.invalidate || len(v.auth) > 0 && !v.create)
+	wait = m.Wait(v.acks, v.create, v.invalidate || len(v.auth) > 0 && !v.create)
 	if len(v.auth) > 0 {
 		changes := v.auth
 		tx.Auth = func(a *Auth) {
@@ -246,21 +257,18 @@ func (v *View) Commit(ctx context.Context) (Result, error) {
 			}
 		}
 	}
-	var receipt Receipt
-	var err error
 	if v.create {
 		v.ref, receipt, err = m.CreateKey(m.now(), v.info.Key, v.info.Auth.Tag, tx)
 	} else {
 		receipt, err = m.Core.Commit(m.now(), v.ref, tx)
 	}
 	if err != nil {
-		return Result{}, err
+		return receipt, wait, err
 	}
 	v.created, v.create = v.created || v.create, false
 	v.ended = v.invalidate
 	v.writes, v.auth = nil, nil
-	v.unlock() // the next Update may read what is committed now
-	return m.await(ctx, receipt, wait)
+	return receipt, wait, nil
 }
 
 // await waits until the receipt is confirmed. ErrUnacked is only returned where

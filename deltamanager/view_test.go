@@ -1,0 +1,50 @@
+package deltamanager
+
+import (
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nodeserver/nodeserver/membership"
+)
+
+// A request may have several goroutines: while one waits until its commit has
+// been applied elsewhere, the others go on.
+func TestViewIsFreeWhileItsCommitWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := New(testConfig(membership.ID{Name: "n1", Boot: 1}), quietGroup{}, slog.New(slog.DiscardHandler))
+		m.Connected(membership.ID{Name: "n2", Boot: 2}) // never answers
+		v, err := m.Create(tagOf(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.SetAcks(All)
+		if err := v.Set("n", []byte("1")); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan Result)
+		begin := time.Now()
+		go func() {
+			r, _ := v.Commit(t.Context())
+			done <- r
+		}()
+		synctest.Wait()
+		if !v.mu.TryLock() {
+			t.Fatal("the view is locked while its commit waits")
+		}
+		v.mu.Unlock()
+		if got := string(v.Get("n")); got != "1" {
+			t.Errorf("n is %q", got)
+		}
+		if err := v.Set("m", []byte("2")); err != nil || !v.Pending() {
+			t.Errorf("a write meanwhile: %v", err)
+		}
+		if r := <-done; r.Applied != 0 || r.Need != 1 || time.Since(begin) != m.cfg.AckTimeout {
+			t.Errorf("%+v after %v", r, time.Since(begin))
+		}
+		if !v.Pending() {
+			t.Error("what was written meanwhile is lost")
+		}
+	})
+}
