@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/nodeserver/nodeserver/server"
 )
 
 // Config is what a Balancer is told.
@@ -43,16 +45,22 @@ type Balancer struct {
 	proxy  *httputil.ReverseProxy
 	pool   *pool
 	stats  *stats
+	ask    chan *node // in doubt
 }
 
 var _ http.Handler = (*Balancer)(nil)
 
 // New returns a front door to the nodes of the source. It starts nothing.
 func New(cfg Config, source Source, log *slog.Logger) *Balancer {
-	b := &Balancer{cfg: cfg.withDefaults(), source: source, log: log, pool: newPool(), stats: newStats()}
+	b := &Balancer{cfg: cfg.withDefaults(), source: source, log: log, stats: newStats(), ask: make(chan *node, 64)}
+	b.pool = newPool(b.broke)
 	b.proxy = &httputil.ReverseProxy{
-		Rewrite:      func(r *httputil.ProxyRequest) { r.SetXForwarded() }, // Host stays the user's
-		Transport:    chooser{b},
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetXForwarded() }, // Host stays the user's
+		Transport: chooser{b},
+		ModifyResponse: func(r *http.Response) error {
+			r.Header.Del(server.HeaderRetry) // it was meant for us
+			return nil
+		},
 		ErrorHandler: b.answerError,
 		ErrorLog:     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		BufferPool:   &buffers{},
@@ -94,10 +102,14 @@ func (b *Balancer) Run(ctx context.Context, ln net.Listener) error {
 	}
 	parts.Go(func() { end(b.source.Run(ctx, b.update)) })
 	parts.Go(func() { b.watchOver(ctx) })
+	requests, over := context.WithCancel(context.WithoutCancel(ctx)) // they go on for the grace
+	defer over()
+	parts.Go(func() { b.settleDoubts(requests) })
 	parts.Go(func() { end(srv.Serve(ln)) })
 
 	<-ctx.Done()
 	b.shutdown(srv)
+	over()
 	parts.Wait()
 	b.pool.update(nil)
 	if told.Err() != nil {
@@ -128,11 +140,14 @@ func (b *Balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // routes are the nodes that session cookies name, in their order: there is one
-// cookie per path of an app.
+// cookie per path of an app. That of the path "/" may carry a prefix, and as the
+// shortest path comes last.
 func routes(r *http.Request, cookie string) (list []string) {
-	for _, c := range r.CookiesNamed(cookie) {
-		if i := strings.LastIndexByte(c.Value, '.'); i >= 0 {
-			list = append(list, c.Value[i+1:])
+	for _, name := range []string{cookie, "__Host-" + cookie} {
+		for _, c := range r.CookiesNamed(name) {
+			if i := strings.LastIndexByte(c.Value, '.'); i >= 0 {
+				list = append(list, c.Value[i+1:])
+			}
 		}
 	}
 	return list

@@ -9,29 +9,44 @@
 // # Which node
 //
 // A session cookie ends in ".NODE" (the route). Of several such cookies the
-// first with a known node counts. For each request nodes rank so:
+// first with a known node counts; those named __Host- come last, as their path
+// is the shortest. For each request nodes rank so:
 //
 //	the route's node      if it is up and at least Keep
 //	Full nodes            fewest requests in flight, then in turn
 //	Keep nodes            suspected by others; they keep their own users only
 //	Spare nodes           draining, or disputed; only if nothing better is there
+//	nodes in doubt        for a moment; a request that must have one waits for the verdict
 //	nodes marked down     last of all: the list may be wrong
 //
-// A node is marked down when a dial fails, and up again when a probe (a TCP
-// dial each Config.HealthInterval) succeeds or the Source lists a new life of
-// it. No other error marks a node: a slow node is not a dead one.
+// A node is in doubt from the moment when it ends a connection, be it an idle one.
+// It is then asked for a sign of life (OPTIONS *, which no app sees), and within
+// a round trip it is trusted again or marked down. So when a process is killed
+// most of its users' requests go elsewhere without having tried, and none
+// waits for a listener that the kernel has not closed yet.
+//
+// A node is marked down when it does not take connections or breaks off that
+// question, and up again when it answers the same question, asked each
+// Config.HealthInterval, or when the Source lists a new life of it. No other error
+// marks a node: a slow node is not a dead one.
 //
 // # Retries
 //
-// Each node is tried at most once per request. A dial error always leads to
-// the next node: nothing was sent, the body is still whole. Any other error
-// before the response does so only for idempotent requests without a body, for
-// nobody can know whether the node has carried the request out; the others are
-// answered 502. After the first byte of a response nothing is ever retried: the
-// user's connection is cut, so that half an answer can't pass for a whole one.
-// A request that waits for a node which the Source has given up is treated as
-// broken, so a frozen node holds nobody for longer than the members take to
-// notice. When nobody is left, the answer is 503. Every retry is counted.
+// Each node is tried at most once per request, and the next one at once. The
+// next is asked
+//
+//	always              if there was no connection, or the node says that no app
+//	                    has seen the request (503 with server.HeaderRetry)
+//	if idempotent       if the connection broke before the response began: nobody
+//	                    can know whether the node has carried the request out
+//
+// as long as the body is whole: there is none, it is small and was kept, or none of
+// it has been read. Other requests are answered 502. After the first byte of a
+// response nothing is ever retried: the user's connection is cut, so that half an
+// answer can't pass for a whole one. A request that waits for a node which the
+// Source has given up is treated as broken, so a frozen node holds nobody for
+// longer than the members take to notice. When nobody is left, the answer is 503.
+// Every retry is counted.
 //
 // # Where nodes come from
 //

@@ -2,7 +2,10 @@ package balance
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -62,20 +65,78 @@ func (b *Balancer) watchOver(ctx context.Context) {
 	}
 }
 
-// probe dials all nodes that are down, at once.
+// probe asks all nodes that are down, at once.
 func (b *Balancer) probe(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	for _, n := range b.pool.isDown() {
 		all.Go(func() {
-			d := net.Dialer{Timeout: dialTimeout}
-			c, err := d.DialContext(ctx, "tcp", n.Address)
-			if err == nil {
-				_ = c.Close()
+			if alive(ctx, n.Address) == nil {
 				b.markUp(n)
 			}
 		})
 	}
+}
+
+// trustTime is for how long a node that was in doubt and lives is not doubted
+// again: apps may end connections as they like.
+const trustTime = 50 * time.Millisecond
+
+// broke puts a node in doubt, because it ended a connection: if its process was
+// killed, requests should go elsewhere before each of them finds out. What else
+// ends connections, as a handler that aborts or an idle time, costs the node's
+// users at most a visit elsewhere, and the node a question.
+func (b *Balancer) broke(n *node) {
+	over := make(chan struct{})
+	if n.gone.Err() != nil || time.Now().UnixNano() < n.trusted.Load() || !n.doubt.CompareAndSwap(nil, &over) {
+		return
+	}
+	select {
+	case b.ask <- n:
+	default: // many at once, or nobody runs: let requests find out
+		b.undoubt(n)
+	}
+}
+
+func (b *Balancer) undoubt(n *node) { close(*n.doubt.Swap(nil)) }
+
+// settleDoubts asks nodes in doubt whether they live, until ctx ends.
+func (b *Balancer) settleDoubts(ctx context.Context) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case n := <-b.ask:
+			all.Go(func() {
+				defer b.undoubt(n)
+				if err := alive(ctx, n.Address); err == nil {
+					n.trusted.Store(time.Now().Add(trustTime).UnixNano())
+				} else if ctx.Err() == nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+					b.markDown(n, err) // a slow node is not a dead one
+				}
+			})
+		}
+	}
+}
+
+// alive asks a node for a sign of life, one that no app has to give. A
+// connection alone would prove nothing: the kernel makes it.
+func alive(ctx context.Context, addr string) error {
+	d := net.Dialer{Timeout: dialTimeout}
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }() // nothing is left to be said
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	_ = c.SetDeadline(time.Now().Add(dialTimeout)) // fails only on closed connections, as does what follows
+	if _, err := io.WriteString(c, "OPTIONS * HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n"); err != nil {
+		return err
+	}
+	_, err = c.Read(make([]byte, 1))
+	return err
 }
 
 func (b *Balancer) logMoves(list []Rehomed) {

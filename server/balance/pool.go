@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // node is one life of a node, as the pool keeps it.
@@ -18,6 +19,20 @@ type node struct {
 
 	inflight int  // guarded by pool.mu, as is down
 	down     bool // a dial failed, no probe has succeeded since
+
+	doubt   atomic.Pointer[chan struct{}] // closed when it is over; nil: none
+	trusted atomic.Int64                  // until then (ns since 1970) connections may break off without doubt
+}
+
+// verdict waits until the node is not in doubt.
+func (n *node) verdict(ctx context.Context) {
+	if over := n.doubt.Load(); over != nil {
+		select {
+		case <-*over:
+		case <-ctx.Done():
+		case <-n.gone.Done():
+		}
+	}
 }
 
 // pool holds the nodes and chooses among them. Safe for concurrent use.
@@ -26,6 +41,7 @@ type pool struct {
 	nodes []*node         // sorted by name
 	turn  int             // where the search among equals begins
 	names map[string]bool // ever listed, at most maxNames
+	broke func(*node)     // told when a node ends a connection
 }
 
 // maxNames bounds what is remembered of nodes long gone.
@@ -37,7 +53,9 @@ type change struct {
 	added bool // or removed
 }
 
-func newPool() *pool { return &pool{turn: rand.IntN(1 << 16), names: map[string]bool{}} }
+func newPool(broke func(*node)) *pool {
+	return &pool{turn: rand.IntN(1 << 16), names: map[string]bool{}, broke: broke}
+}
 
 // update takes a new list over. Nodes that are not in it any more are given up.
 func (p *pool) update(list []Node) (news []change) {
@@ -86,7 +104,8 @@ func (p *pool) keep(n Node) *node {
 			return old
 		}
 	}
-	fresh := &node{Node: n, transport: newTransport()}
+	fresh := &node{Node: n}
+	fresh.transport = newTransport(fresh, p.broke)
 	fresh.gone, fresh.end = context.WithCancel(context.Background())
 	return fresh
 }
@@ -139,16 +158,20 @@ func (n *node) rank(home *node) int {
 		return 1
 	case n.down:
 		return 0
-	case isHome && n.Use >= Keep:
-		return 6
-	case n.Use == Full:
-		return 5
-	case n.Use == Keep:
-		return 4
-	case isHome:
+	case n.doubt.Load() != nil && isHome:
 		return 3
+	case n.doubt.Load() != nil:
+		return 2
+	case isHome && n.Use >= Keep:
+		return 8
+	case n.Use == Full:
+		return 7
+	case n.Use == Keep:
+		return 6
+	case isHome:
+		return 5
 	}
-	return 2
+	return 4
 }
 
 func (p *pool) release(n *node) {

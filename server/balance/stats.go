@@ -11,6 +11,8 @@ import (
 const (
 	RetryDial   = "dial"   // no connection: nothing had been sent
 	RetryBroken = "broken" // connection lost before the response began
+	RetryDoubt  = "doubt"  // no connection made: others to that node had just broken off
+	RetryNext   = "next"   // the node is not ready, and says that another may be asked
 )
 
 // Stats is what a Balancer has counted since it was made.

@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,10 +10,16 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/nodeserver/nodeserver/server"
 )
 
 // dialTimeout bounds the wait for a machine that doesn't answer at all.
 const dialTimeout = time.Second
+
+// smallBody is up to how many bytes of a request's body are kept, so that it can
+// be sent to another node.
+const smallBody = 32 << 10
 
 // dialError is any failure to make a connection: nothing was sent.
 type dialError struct{ error }
@@ -22,18 +29,31 @@ func (e *dialError) Unwrap() error { return e.error }
 // errGone breaks off a wait for a node that the Source has given up.
 var errGone = errors.New("the members say it is gone")
 
+// errDoubt refuses a new connection to a node in doubt. Nothing was sent on it.
+var errDoubt = errors.New("its connections broke off, and nobody knows yet whether it lives")
+
+// errNext stands for an answer that no app gave: another node may be asked.
+var errNext = errors.New("it is not ready")
+
 // errNobody says that there was no node left to try.
 var errNobody = errors.New("no node left to try")
 
-func newTransport() *http.Transport {
+// newTransport makes connections that tell broke when the node ends them. While
+// the node is in doubt there are no new ones: a process that is being killed
+// keeps its listener for some milliseconds, and answers nobody any more. That
+// includes the connection on which Transport itself tries again.
+func newTransport(n *node, broke func(*node)) *http.Transport {
 	d := net.Dialer{Timeout: dialTimeout}
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if n.doubt.Load() != nil {
+				return nil, errDoubt
+			}
 			c, err := d.DialContext(ctx, network, addr)
 			if err != nil {
 				return nil, &dialError{err}
 			}
-			return c, nil
+			return &conn{c, func() { broke(n) }}, nil
 		},
 		DisableCompression:    true, // bytes pass as they are
 		MaxIdleConnsPerHost:   256,
@@ -44,11 +64,28 @@ func newTransport() *http.Transport {
 	}
 }
 
+// conn is a connection to a node. A Transport always reads from it, also while
+// no request is on its way, so an end is noticed when it comes.
+type conn struct {
+	net.Conn
+	broke func() // the node ended it
+}
+
+// Read implements io.Reader.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		c.broke()
+	}
+	return n, err
+}
+
 // visit is one request of a user on its way through the front door. Only the
 // goroutine that serves it uses it.
 type visit struct {
 	routes  []string // from its cookies, in their order
 	node    *node    // that answered; in flight there
+	doubted bool     // one was in doubt, and may still be asked if there is no other
 	release func()   // ends the request to that node
 }
 
@@ -62,7 +99,10 @@ type chooser struct{ b *Balancer }
 // node was tried.
 func (c chooser) RoundTrip(out *http.Request) (*http.Response, error) {
 	v := out.Context().Value(visitKey{}).(*visit)
-	body := keepBody(out)
+	body, err := keepBody(out)
+	if err != nil {
+		return nil, fmt.Errorf("read the request: %w", err)
+	}
 	var tried []*node
 	last := errors.New("none is known")
 	for {
@@ -71,17 +111,37 @@ func (c chooser) RoundTrip(out *http.Request) (*http.Response, error) {
 			return nil, fmt.Errorf("%w: %w", errNobody, last)
 		}
 		res, release, err := c.b.try(n, out, body)
-		if err == nil {
+		if err == nil && (!mayAskNext(res) || !body.whole()) {
 			v.node, v.release = n, release
 			return res, nil
 		}
+		if err == nil {
+			err = errNext
+			drop(res)
+		}
 		release()
-		tried = append(tried, n)
+		if errors.Is(err, errDoubt) && !v.doubted {
+			v.doubted = true
+		} else {
+			tried = append(tried, n)
+		}
 		last = fmt.Errorf("node %s: %w", n.Name, err)
 		if !c.b.mayRetry(n, out, body, err) {
 			return nil, last
 		}
 	}
+}
+
+// mayAskNext tells whether the answer is the node's own, given before any app
+// has seen the request.
+func mayAskNext(res *http.Response) bool {
+	return res.StatusCode == http.StatusServiceUnavailable && res.Header.Get(server.HeaderRetry) == "next"
+}
+
+// drop lets an answer go, and if it is short keeps its connection.
+func drop(res *http.Response) {
+	_, _ = io.CopyN(io.Discard, res.Body, 4<<10)
+	_ = res.Body.Close()
 }
 
 // try asks one node. The request to it, its answer's body included, lasts until
@@ -96,9 +156,8 @@ func (b *Balancer) try(n *node, out *http.Request, body *keptBody) (*http.Respon
 	url := *out.URL
 	url.Scheme, url.Host = "http", n.Address
 	to.URL = &url
-	if body != nil {
-		to.Body = body
-	}
+	body.giveTo(to)
+	n.verdict(ctx)
 	if n.gone.Err() != nil {
 		return nil, release, &dialError{errGone} // nothing was sent
 	}
@@ -121,18 +180,22 @@ func (b *Balancer) mayRetry(n *node, out *http.Request, body *keptBody, err erro
 		return false // the user has gone
 	}
 	var dial *dialError
+	reason := RetryBroken
 	switch {
 	case errors.As(err, &dial):
 		b.markDown(n, dial)
-		if body.begun() {
-			return false
-		}
-		b.stats.retried(RetryDial)
-	case body == nil && idempotent(out.Method):
-		b.stats.retried(RetryBroken)
-	default:
+		reason = RetryDial
+	case errors.Is(err, errDoubt): // if it was Transport that tried again, then only because it could
+		reason = RetryDoubt
+	case errors.Is(err, errNext):
+		reason = RetryNext
+	case !idempotent(out.Method):
 		return false
 	}
+	if !body.whole() {
+		return false
+	}
+	b.stats.retried(reason)
 	return true
 }
 
@@ -144,27 +207,49 @@ func idempotent(method string) bool {
 	return false
 }
 
-// keptBody is a request's body that survives the Transport's closing it when a
-// dial fails; the server closes the real one. It knows whether it was begun.
+// keptBody is a request's body that can be sent to several nodes: a small one as
+// often as need be, any other as long as nothing was read of it. Nil is no body.
 type keptBody struct {
-	io.Reader
-	read atomic.Bool // Transport reads in a goroutine of its own
+	small []byte // all of it; nil for others
+	rest  io.Reader
+	read  atomic.Bool // Transport reads in a goroutine of its own
 }
 
-func keepBody(r *http.Request) *keptBody {
-	if r.Body == nil || r.Body == http.NoBody {
-		return nil
+// keepBody waits for all of a small body, unless the user first wants to hear
+// that he may send it.
+func keepBody(r *http.Request) (*keptBody, error) {
+	switch {
+	case r.Body == nil || r.Body == http.NoBody:
+		return nil, nil
+	case r.ContentLength <= 0 || r.ContentLength > smallBody || r.Header.Get("Expect") != "":
+		return &keptBody{rest: r.Body}, nil
 	}
-	return &keptBody{Reader: r.Body}
+	small := make([]byte, r.ContentLength)
+	_, err := io.ReadFull(r.Body, small)
+	return &keptBody{small: small}, err
+}
+
+// giveTo makes it the body of a request to a node.
+func (k *keptBody) giveTo(r *http.Request) {
+	switch {
+	case k == nil:
+	case k.small == nil:
+		r.Body = k
+	default:
+		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(k.small)), nil }
+		r.Body, _ = r.GetBody()
+	}
 }
 
 // Read implements io.Reader.
 func (k *keptBody) Read(p []byte) (int, error) {
 	k.read.Store(true)
-	return k.Reader.Read(p)
+	return k.rest.Read(p)
 }
 
-// Close does nothing.
+// Close does nothing: Transport closes bodies when a dial fails. The server
+// closes the real one.
 func (k *keptBody) Close() error { return nil }
 
-func (k *keptBody) begun() bool { return k != nil && k.read.Load() }
+// whole tells whether it can be sent, or sent again.
+func (k *keptBody) whole() bool { return k == nil || k.small != nil || !k.read.Load() }
