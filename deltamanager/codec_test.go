@@ -277,7 +277,9 @@ func FuzzFrame(f *testing.F) {
 
 func FuzzDelta(f *testing.F) {
 	wireSeeds(f)
-	f.Fuzz(func(t *testing.T, b []byte) { survives(t, b, func() { _, _ = parseDelta(b, testBoot, new(names), nil) }) })
+	f.Fuzz(func(t *testing.T, b []byte) {
+		survives(t, b, func() { _, _ = parseDelta(b, testBoot, new(names), nil) })
+	})
 }
 
 func FuzzRepair(f *testing.F) {

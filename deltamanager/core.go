@@ -26,7 +26,7 @@ type Group interface {
 // All methods are safe for concurrent use. A commit locks the session's bucket
 // and nothing else; what concerns a member lies behind that member's lock.
 // Locks are taken in the order Core.mu, link.mu, encoder.mu, bucket.mu, tagShard.mu; deal.mu
-// is a leaf.
+// and names.mu are leaves.
 type Core struct {
 	cfg     Config
 	group   Group

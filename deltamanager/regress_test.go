@@ -1,6 +1,8 @@
 package deltamanager
 
 import (
+	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -202,6 +204,68 @@ func TestLoginOvertakesABacklog(t *testing.T) {
 	}
 	if !c.cores[1].Dead(r.Key()) {
 		t.Errorf("the logout has not arrived")
+	}
+}
+
+// What overtakes a backlog is applied before it, and counts as applied after it.
+func TestOvertakingConfirmsNothing(t *testing.T) {
+	c := newCluster(t, 2)
+	c.run(time.Second)
+	r := c.create(0, 0)
+	for n := range 600 {
+		c.create(0, 1+n)
+	}
+	receipt, err := c.cores[0].Commit(c.now, r, Tx{Invalidate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := c.cores[0].Expect(receipt, All)
+	for _, way := range [][2]int{{0, 1}, {1, 0}} {
+		for p := c.cores[way[0]].Pull(c.now, c.ids[way[1]], true); p != nil; p = c.cores[way[0]].Pull(c.now, c.ids[way[1]], true) {
+			if err := c.cores[way[1]].Receive(c.now, c.ids[way[0]], true, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if done, applied, _ := outcome(w); done || applied != 0 || !c.cores[1].Dead(r.Key()) {
+		t.Errorf("done=%v applied=%d dead=%v before the backlog", done, applied, c.cores[1].Dead(r.Key()))
+	}
+	c.run(100 * time.Millisecond)
+	if done, applied, _ := outcome(w); !done || applied != 1 {
+		t.Errorf("done=%v applied=%d after the backlog", done, applied)
+	}
+}
+
+// A removed attribute does not come back with what a member had that was cut off.
+func TestRemovedStaysRemovedAndCounts(t *testing.T) {
+	c := newCluster(t, 2)
+	c.run(time.Second)
+	r := c.create(0, 1)
+	c.write(0, tagOf(1), "n", "old")
+	c.run(time.Second)
+	c.gone(0, 1)
+	if _, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{"n", nil}}}); err != nil {
+		t.Fatal(err)
+	}
+	c.run(20 * time.Minute)
+	for i := range c.cores { // used on both sides, so that it lives
+		c.write(i, tagOf(1), "m", "x")
+	}
+	c.run(20 * time.Minute)
+	c.connect(0, 1)
+	c.run(2 * time.Second)
+	c.wantSame()
+	for i := range c.cores {
+		c.wantAt(i, tagOf(1), "n", "")
+	}
+	for n := range MaxNames - 3 { // beside the auth register, n and m
+		c.write(0, tagOf(1), "n"+strconv.Itoa(n), "x")
+		if _, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{"n" + strconv.Itoa(n), nil}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{"one more", []byte("x")}}}); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("beyond all names: %v", err)
 	}
 }
 
