@@ -67,16 +67,15 @@ const (
 	portsEach   = 200
 )
 
-// Start starts size nodes of the kind, all but the last absent ones, and waits
-// until they form a whole. On an error nothing is left running.
-func Start(ctx context.Context, env Env, k Kind, size, absent int) (*Cluster, error) {
+// Start starts size nodes of the kind, and waits until they form a whole. On an error nothing is left running.
+func Start(ctx context.Context, env Env, k Kind, size int) (*Cluster, error) {
 	dir, err := os.MkdirTemp(env.Dir, k.ID+"-")
 	if err != nil {
 		return nil, err
 	}
 	c := &Cluster{Kind: k, env: env, dir: dir, size: size, base: basePort(k), procs: make([]*Process, size)}
 	err = k.plan(c)
-	for i := 0; i < size-absent && err == nil; i++ {
+	for i := 0; i < size && err == nil; i++ {
 		err = c.StartNode(i)
 		if err == nil && k.InTurn {
 			err = c.wait(ctx, i)
@@ -118,6 +117,12 @@ func (c *Cluster) StartNode(i int) error {
 		c.procs[i] = p
 	}
 	return err
+}
+
+// EndNode ends node i in order and waits for it.
+func (c *Cluster) EndNode(i int) {
+	c.procs[i].stop(5 * time.Second)
+	c.procs[i] = nil
 }
 
 // KillNode ends node i as kill -9 does.

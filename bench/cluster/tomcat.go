@@ -47,6 +47,9 @@ func planTomcat(c *Cluster, sendOptions int) error {
 
 // tomcatBase makes a CATALINA_BASE.
 func (c *Cluster) tomcatBase(base, classes string) error {
+	if err := os.RemoveAll(base); err != nil { // of the node's former life
+		return err
+	}
 	for _, d := range []string{"logs", "temp", "work"} {
 		if err := os.MkdirAll(filepath.Join(base, d), 0o700); err != nil {
 			return err

@@ -100,7 +100,7 @@ func (r *runner) failover(ctx context.Context, round int) {
 }
 
 func (r *runner) failoverOnce(ctx context.Context, id, way string) (map[string]float64, error) {
-	c, err := r.fresh(ctx, id, members, 0)
+	c, err := r.fresh(ctx, id, members)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ func (r *runner) scale(ctx context.Context, round int) {
 	for _, n := range r.plan.members {
 		r.each(ctx, fmt.Sprintf("scale, %d members,", n), round, r.plan.scale, func(ctx context.Context, id string) {
 			run := record.Run{What: "scale", Kind: id, Work: fmt.Sprint(n), Round: round}
-			c, err := r.fresh(ctx, id, n, 0)
+			c, err := r.fresh(ctx, id, n)
 			if err == nil {
 				run.Values, err = r.load(ctx, c, lead)
 				c.Stop()

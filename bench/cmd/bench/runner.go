@@ -111,9 +111,11 @@ type part struct {
 // parts are those that are wanted.
 func (r *runner) parts() []part {
 	all := []part{
-		{"table", r.table}, {"lag", r.lag}, {"failover", r.failover}, {"memory", r.memory}, {"join", r.join}, {"scale", r.scale},
+		{"table", r.table}, {"lag", r.lag}, {"failover", r.failover}, {"sessions", r.sessions}, {"scale", r.scale},
 	}
-	return slices.DeleteFunc(all, func(p part) bool { return r.skips(p.name) })
+	return slices.DeleteFunc(all, func(p part) bool {
+		return r.skips(p.name) || p.name == "sessions" && r.skips("memory") && r.skips("join")
+	})
 }
 
 // tooLong says whether a round would end after the time is over, if it took as
@@ -186,7 +188,7 @@ func (r *runner) get(ctx context.Context, id string) (*cluster.Cluster, error) {
 		return c, nil
 	}
 	k, _ := cluster.Find(id)
-	c, err := r.fresh(ctx, id, k.Size, 0)
+	c, err := r.fresh(ctx, id, k.Size)
 	if err == nil && k.Kept {
 		r.kept[id] = c
 	}
@@ -195,10 +197,10 @@ func (r *runner) get(ctx context.Context, id string) (*cluster.Cluster, error) {
 
 // start starts a cluster, in place of one that is kept. A kind that failed to
 // start twice is missing from then on.
-func (r *runner) start(ctx context.Context, id string, size, absent int) (*cluster.Cluster, error) {
+func (r *runner) start(ctx context.Context, id string, size int) (*cluster.Cluster, error) {
 	r.drop(id)
 	k, _ := cluster.Find(id)
-	c, err := cluster.Start(ctx, r.env, k, size, absent)
+	c, err := cluster.Start(ctx, r.env, k, size)
 	if err == nil {
 		return c, nil
 	}
@@ -213,8 +215,8 @@ func (r *runner) start(ctx context.Context, id string, size, absent int) (*clust
 }
 
 // fresh starts a cluster and warms it up: all code has run, and memory been used.
-func (r *runner) fresh(ctx context.Context, id string, size, absent int) (*cluster.Cluster, error) {
-	c, err := r.start(ctx, id, size, absent)
+func (r *runner) fresh(ctx context.Context, id string, size int) (*cluster.Cluster, error) {
+	c, err := r.start(ctx, id, size)
 	if err != nil {
 		return nil, err
 	}

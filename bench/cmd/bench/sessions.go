@@ -21,33 +21,55 @@ func size(n int) string {
 	return fmt.Sprintf("%d k", n/1000)
 }
 
-// memory measures what sessions take.
-func (r *runner) memory(ctx context.Context, round int) {
-	for _, n := range r.plan.sizes {
-		kinds := r.plan.memory
-		if n > 100_000 {
-			kinds = slices.DeleteFunc(slices.Clone(kinds), func(id string) bool { return !ours(id) })
-		}
-		r.each(ctx, "memory, "+size(n), round, kinds, func(ctx context.Context, id string) {
-			run := record.Run{What: "memory", Kind: id, Work: size(n), Round: round}
-			var err error
-			run.Values, err = r.memoryOnce(ctx, id, n)
-			r.add(run, err, "heap_bytes", "rss_bytes", "rss_warm_bytes", "node_rss_mib", "fill_s", "cpu_us", "gc_pause_p99_ms", "errors")
+// sessions fills clusters, and measures what sessions take and how an empty node
+// gets them.
+func (r *runner) sessions(ctx context.Context, round int) {
+	for _, n := range append([]int{0}, r.plan.sizes...) { // 0: how long the start alone takes
+		kinds := slices.DeleteFunc(slices.Clone(r.plan.kinds), func(id string) bool {
+			return !r.wantsMemory(id, n) && !r.wantsJoin(id) || n > 100_000 && !ours(id)
 		})
+		r.each(ctx, "sessions, "+size(n), round, kinds, func(ctx context.Context, id string) { r.filled(ctx, id, n, round) })
 	}
 }
 
-func (r *runner) memoryOnce(ctx context.Context, id string, n int) (map[string]float64, error) {
-	c, err := r.start(ctx, id, members, 0)
-	if err != nil {
-		return nil, err
+func (r *runner) wantsMemory(id string, n int) bool {
+	return n > 0 && slices.Contains(r.plan.memory, id) && !r.skips("memory")
+}
+
+func (r *runner) wantsJoin(id string) bool {
+	return slices.Contains(r.plan.join, id) && !r.skips("join")
+}
+
+// filled does both with one cluster.
+func (r *runner) filled(ctx context.Context, id string, n, round int) {
+	run := record.Run{What: "memory", Kind: id, Work: size(n), Round: round}
+	c, err := r.start(ctx, id, members)
+	if err == nil {
+		defer c.Stop()
+		run.Values, err = r.memory(ctx, c, n)
 	}
-	defer c.Stop()
+	if err != nil || r.wantsMemory(id, n) {
+		r.add(run, err, "heap_bytes", "rss_bytes", "rss_warm_bytes", "fill_s", "cpu_us", "gc_pauses", "gc_pause_p99_ms", "errors")
+	}
+	for _, work := range []string{"", " under load"} {
+		if !r.wantsJoin(id) || work != "" && !ours(id) {
+			continue
+		}
+		run := record.Run{What: "join", Kind: id, Work: size(n) + work, Round: round}
+		if err == nil {
+			run.Values, err = r.join(ctx, c, work != "")
+		}
+		r.add(run, err, "first_answer_ms", "count_at_first_answer", "complete_ms", "p99_before_ms", "p99_during_ms", "load_errors")
+	}
+}
+
+// memory fills a cluster that was just started, and says how it grew.
+func (r *runner) memory(ctx context.Context, c *cluster.Cluster, n int) (map[string]float64, error) {
 	cold, err := c.Memory(ctx)
 	if err == nil {
 		err = r.warm(ctx, c)
 	}
-	if err != nil {
+	if err != nil || n == 0 {
 		return nil, err
 	}
 	before, err := c.Memory(ctx)
@@ -64,7 +86,7 @@ func (r *runner) memoryOnce(ctx context.Context, id string, n int) (map[string]f
 		return values, err
 	}
 	copies := 1
-	if c.Replicated && !strings.HasSuffix(id, "-redis") {
+	if c.Replicated && !strings.HasSuffix(c.ID, "-redis") {
 		copies = members
 	}
 	// Per session and copy, and per session with all its copies. A process that
@@ -76,7 +98,7 @@ func (r *runner) memoryOnce(ctx context.Context, id string, n int) (map[string]f
 	values["all_rss_bytes"] = float64(after.RSS-cold.RSS) / float64(n)
 	values["node_rss_mib"] = float64(after.RSS) / members / (1 << 20)
 	values["copies"] = float64(copies)
-	if ours(id) {
+	if r.wantsMemory(c.ID, n) && ours(c.ID) {
 		err = r.pauses(ctx, c, n, values)
 	}
 	return values, err
@@ -138,43 +160,19 @@ func (r *runner) fill(ctx context.Context, c *cluster.Cluster, n int) (loadgen.F
 	return result, err
 }
 
-// join measures how long an empty node takes to hold all sessions, and what users
-// of the others notice.
-func (r *runner) join(ctx context.Context, round int) {
-	for _, n := range append([]int{0}, r.plan.sizes...) { // 0: how long the start alone takes
-		kinds := r.plan.join
-		if n > 100_000 {
-			kinds = slices.DeleteFunc(slices.Clone(kinds), func(id string) bool { return !ours(id) })
-		}
-		r.each(ctx, "join, "+size(n), round, kinds, func(ctx context.Context, id string) {
-			for _, work := range []string{"", " under load"} {
-				if work != "" && !ours(id) || ctx.Err() != nil {
-					continue
-				}
-				run := record.Run{What: "join", Kind: id, Work: size(n) + work, Round: round}
-				var err error
-				run.Values, err = r.joinOnce(ctx, id, n, work != "")
-				r.add(run, err, "first_answer_ms", "count_at_first_answer", "complete_ms", "p99_before_ms", "p99_during_ms", "load_errors")
-			}
-		})
-	}
-}
-
-func (r *runner) joinOnce(ctx context.Context, id string, n int, load bool) (map[string]float64, error) {
-	c, err := r.fresh(ctx, id, members, 1)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Stop()
-	if _, err := r.fill(ctx, c, n); err != nil {
-		return nil, err
-	}
+// join ends a node and starts it again, empty: how long until it holds all
+// sessions, and what users of the others notice.
+func (r *runner) join(ctx context.Context, c *cluster.Cluster, load bool) (map[string]float64, error) {
+	const last = members - 1
+	c.EndNode(last)
 	want, err := loadgen.Count(c.Target(), 0)
 	if err != nil {
 		return nil, err
 	}
-	live := loadgen.LoadConfig{Target: c.Target(), Op: "inc", Policy: "sticky", Workers: 16, Warm: 300 * time.Millisecond, Measure: 2 * time.Second}
-	live.PIDs = nil
+	live := loadgen.LoadConfig{
+		Target: loadgen.Target{Nodes: c.Target().Nodes}, Op: "inc", Policy: "sticky", Workers: 16,
+		Warm: 300 * time.Millisecond, Measure: 2 * time.Second,
+	}
 	var before, during loadgen.LoadResult
 	if load {
 		live.Rate = r.half(ctx, c) / 2
@@ -192,7 +190,7 @@ func (r *runner) joinOnce(ctx context.Context, id string, n int, load bool) (map
 		<-timer.C
 	}
 	result, err := loadgen.Join(ctx, loadgen.JoinConfig{
-		Target: c.One(members - 1), Start: func() error { return c.StartNode(members - 1) }, Want: want, Limit: 2 * time.Minute,
+		Target: c.One(last), Start: func() error { return c.StartNode(last) }, Want: want, Limit: 2 * time.Minute,
 	})
 	stop()
 	wait.Wait()
@@ -200,6 +198,9 @@ func (r *runner) joinOnce(ctx context.Context, id string, n int, load bool) (map
 	if load {
 		values["p99_before_ms"], values["p99_during_ms"] = before.P99, during.P99
 		values["load_errors"], values["load_rps"] = float64(during.Errors), during.RPS
+	}
+	if during.Errors > 0 {
+		r.note("join of %d under load, %s: %d errors, the first: %s", want, c.ID, during.Errors, during.FirstError)
 	}
 	return values, err
 }
