@@ -317,10 +317,10 @@ func (c *Core) write(now time.Duration, b *bucket, s *session, tx Tx) (Receipt, 
 		regs = append(regs, register{nil, stamp, a.encode()})
 	}
 	regs = c.appendWrites(regs, tx.Writes, stamp)
-	ch := &change{pos: pos, key: s.key}
-	ch.names = c.table.merge(b, s, regs, c.cfg.MaxInactive, ch.one[:0]) // all of them: the stamp is the newest
+	ch := &written{change: change{pos: pos, key: s.key}}
+	ch.names = c.table.merge(b, s, regs, c.cfg.MaxInactive, ch.name[:0]) // all of them: the stamp is the newest
 	s.told = now
-	c.log.publish(ch)
+	c.log.publish(&ch.change)
 	c.stats.commits.Add(1)
 	return Receipt{stamp, pos, true}, c.events(s, false, false, ch.names, tag)
 }

@@ -12,10 +12,15 @@ type change struct {
 	pos   uint64
 	key   Key
 	names []string      // registers written; none: the session was only used
-	one   [1]string     // room for names
 	all   bool          // every register: the session is new
 	over  ending        // the session has ended
 	last  time.Duration // with expired: its last use
+}
+
+// written is a change of one register, as most are, in one piece.
+type written struct {
+	change
+	name [1]string // room for names
 }
 
 // ending says how a session ended.
