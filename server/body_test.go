@@ -20,8 +20,7 @@ func TestBodyLimit(t *testing.T) {
 	n := startNode(t, cfg, writesN(func(w http.ResponseWriter, r *http.Request) {
 		called.Add(1)
 		b, err := io.ReadAll(r.Body)
-		var over *http.MaxBytesError
-		if errors.As(err, &over) {
+		if over, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			http.Error(w, fmt.Sprint("over ", over.Limit), http.StatusRequestEntityTooLarge)
 			return
 		}

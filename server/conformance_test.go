@@ -59,12 +59,26 @@ func TestSessionsDocIsTrue(t *testing.T) {
 			t.Errorf("it does not have Session.%s", m.Name)
 		}
 	}
+	for _, name := range strings.Fields(elsewhere) {
+		if !regexp.MustCompile("[`." + "]" + name + `\b`).MatchString(doc) {
+			t.Errorf("it does not have %s", name)
+		}
+	}
 	for f := range reflect.TypeFor[webapps.Listener]().Fields() {
 		if !strings.Contains(doc, "`"+f.Name+"`") {
 			t.Errorf("it does not have Listener.%s", f.Name)
 		}
 	}
 }
+
+// elsewhere is what authors know from HttpSession and its listeners, and from scs.
+const elsewhere = `getCreationTime getId getLastAccessedTime getServletContext setMaxInactiveInterval getMaxInactiveInterval
+	getAttribute getAttributeNames setAttribute removeAttribute invalidate isNew getAccessor
+	sessionCreated sessionDestroyed sessionIdChanged attributeAdded attributeReplaced attributeRemoved valueBound valueUnbound
+	sessionWillPassivate sessionDidActivate changeSessionId getSession
+	LoadAndSave Load Commit Destroy Put Get Pop Remove Clear Exists Keys RenewToken MergeSession Status Token Deadline SetDeadline
+	RememberMe Iterate WriteSessionCookie IdleTimeout Lifetime Store Codec ErrorFunc HashTokenInStore
+	Name Domain HttpOnly Path Persist SameSite Secure Partitioned`
 
 // gorilla's flashes, and scs's Pop: read once, also by two tabs at once.
 func TestFlashIsReadOnce(t *testing.T) {

@@ -94,5 +94,5 @@ func (s noSource) Session(create bool) (webapps.Session, bool) {
 	if !create {
 		return nil, false
 	}
-	return noSession{s.why}, true
+	return noSession(s), true
 }

@@ -195,7 +195,7 @@ func TestSessionOfARequestMadeOfAnother(t *testing.T) {
 			}
 			fmt.Fprint(w, "fine")
 		}), time.Minute, "").ServeHTTP(w, r)
-		*r = *r.WithContext(context.Background())
+		*r = *r.WithContext(t.Context())
 		if _, ok := webapps.ExistingSession(r); ok {
 			t.Error("a session without a context")
 		}

@@ -6,10 +6,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"runtime/debug"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/webapps"
@@ -70,14 +72,28 @@ func (a *app) within(path string) string { return path[min(len(a.path)-1, len(pa
 func (a *app) admits(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case r.ContentLength > a.maxBody:
-		w.Header().Set("Connection", "close") // what is left of the body is not worth reading
-		answer(w, fmt.Sprintf("the body is %d bytes long: this node takes %d (http.max_body_bytes)", r.ContentLength, a.maxBody), http.StatusRequestEntityTooLarge)
+		a.tooLong(w, r)
 		return false
 	case r.ContentLength < 0:
 		r.Body = http.MaxBytesReader(w, r.Body, a.maxBody)
 	}
 	return true
 }
+
+// tooLong answers instead of reading the body. Clients that are still sending
+// may lose an answer whose connection is closed meanwhile (RFC 9112, part 9.6), so we
+// look away for a moment.
+func (a *app) tooLong(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Connection", "close")
+	answer(w, fmt.Sprintf("the body is %d bytes long: this node takes %d (http.max_body_bytes)", r.ContentLength, a.maxBody), http.StatusRequestEntityTooLarge)
+	c := http.NewResponseController(w)
+	waiting := len(r.Header["Expect"]) > 0 // for us to ask for the body
+	if c.Flush() == nil && !waiting && c.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+		_, _ = io.Copy(io.Discard, r.Body) // until its end or the deadline, which are the same to us
+	}
+}
+
+const lingerTime = 500 * time.Millisecond
 
 // source is the request's way to its session, made when it is first asked for.
 func (w *response) source(ctx context.Context, header http.Header) *visit {

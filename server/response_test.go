@@ -95,12 +95,20 @@ func TestAnswersAreLikeNetHTTPs(t *testing.T) {
 		method string
 		header http.Header
 	}{
-		"GET":    {"GET", nil},
-		"HEAD":   {"HEAD", nil},
-		"range":  {"GET", http.Header{"Range": {"bytes=70000-70009"}}},
-		"ranges": {"GET", http.Header{"If-Modified-Since": {time.Unix(2e9, 0).UTC().Format(http.TimeFormat)}}},
+		"GET with a session":   {"GET", http.Header{"Session": {"new"}}},
+		"HEAD with a session":  {"HEAD", http.Header{"Session": {"new"}}},
+		"range with a session": {"GET", http.Header{"Session": {"new"}, "Range": {"bytes=70000-70009"}}},
+		"GET":                  {"GET", nil},
+		"HEAD":                 {"HEAD", nil},
+		"range":                {"GET", http.Header{"Range": {"bytes=70000-70009"}}},
+		"ranges":               {"GET", http.Header{"If-Modified-Since": {time.Unix(2e9, 0).UTC().Format(http.TimeFormat)}}},
 	}
-	one := func(w http.ResponseWriter, r *http.Request) { handlers[r.Header.Get("Handler")](w, r) }
+	one := func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Session") != "" && r.Header.Get("Bare") == "" {
+			report(t, webapps.SessionOf(r).Set("n", 1))
+		}
+		handlers[r.Header.Get("Handler")](w, r)
+	}
 	bare := httptest.NewServer(http.HandlerFunc(one))
 	defer bare.Close()
 	node := alone(t, one)
@@ -108,8 +116,18 @@ func TestAnswersAreLikeNetHTTPs(t *testing.T) {
 		for how, q := range requests {
 			header := http.Header{"Handler": {name}}
 			maps.Copy(header, q.header)
-			want, wantBody := do(t, q.method, bare.URL+"/", header)
+			bareHeader := header.Clone()
+			bareHeader.Set("Bare", "yes")
+			want, wantBody := do(t, q.method, bare.URL+"/", bareHeader)
 			got, gotBody := do(t, q.method, node.url+"/test/", header)
+			if q.header["Session"] != nil {
+				if cookieOf(t, got.Header) == "" {
+					t.Errorf("%s %s: no cookie", how, name)
+				}
+				got.Header.Del("Set-Cookie")
+				got.Header.Del("Cache-Control")
+				got.Header.Del("Nodeserver-Replicated") // to nobody: there is no other node
+			}
 			if name == "redirect" {
 				want.Header.Set("Location", "/elsewhere")
 			}
@@ -165,7 +183,9 @@ func TestSSEGoesOutAsItIsWritten(t *testing.T) {
 }
 
 func TestWebSocketGetsTheCookieAndCommits(t *testing.T) {
-	n := alone(t, func(w http.ResponseWriter, r *http.Request) {
+	cfg := testConf("n1")
+	cfg.HTTP.MaxBodyBytes = 1 // of a body: what comes over a hijacked connection is none
+	n := startNode(t, cfg, writesN(func(w http.ResponseWriter, r *http.Request) {
 		s := webapps.SessionOf(r)
 		if r.URL.Path == "/get" {
 			v, _, _ := webapps.Get[string](s, "said")
@@ -187,7 +207,8 @@ func TestWebSocketGetsTheCookieAndCommits(t *testing.T) {
 			t.Error(err)
 		}
 		_ = c.Write(r.Context(), websocket.MessageText, []byte("saved"))
-	})
+	}))
+	n.waitReady()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	c, resp, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(n.url, "http")+"/test/ws", nil)

@@ -69,7 +69,7 @@ type node struct {
 func testConf(name string, static ...string) Config {
 	return Config{
 		Node:  NodeConfig{Name: name},
-		HTTP:  HTTPConfig{Address: "127.0.0.1:0", ReadHeaderTimeout: time.Second, ShutdownGrace: 2 * time.Second, ExposeNode: true},
+		HTTP:  HTTPConfig{Address: "127.0.0.1:0", ReadHeaderTimeout: time.Second, MaxBodyBytes: 32 << 20, ShutdownGrace: 2 * time.Second, ExposeNode: true},
 		Admin: AdminConfig{Address: "127.0.0.1:0"}, Cluster: ClusterConfig{Name: "test"},
 		Channel:     ChannelConfig{Address: "127.0.0.1:0", QueueEntries: 65536, Heartbeat: 100 * time.Millisecond, SuspectAfter: time.Second, DownAfter: 3 * time.Second},
 		Membership:  MembershipConfig{Providers: []string{"static"}, Static: static},
