@@ -210,14 +210,16 @@ func (s *Server) watchReadiness(ctx context.Context) error {
 	for _, a := range s.apps {
 		a.manager.Settle()
 	}
-	t := time.NewTicker(20 * time.Millisecond)
-	defer t.Stop()
 	for {
 		s.setReady(s.channel.Problem())
+		again := time.Second / 50
+		if s.ready.Load() {
+			again = time.Second / 5 // an idle node shall sleep; requests ask the managers themselves
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-t.C:
+		case <-time.After(again):
 		}
 	}
 }
