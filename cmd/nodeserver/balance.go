@@ -1,6 +1,9 @@
 package main
 
 import (
+	"net"
+	"slices"
+
 	"github.com/spf13/cobra"
 
 	"github.com/nodeserver/nodeserver/conf"
@@ -16,7 +19,9 @@ func newBalanceCommand(e env) *cobra.Command {
 		Long: `Run the front door. Each user is kept on the node that serves his session; when
 it dies, the request that finds out goes to another node. Which nodes there are
 it learns from the cluster, found as nodes find each other ([cluster],
-[channel] tls_*, [membership]); [balance] says where it listens.`,
+[channel] tls_*, [membership]); [balance] says where it listens. Where the conf
+sets [admin] address, /livez, /readyz and /metrics are there: the default is a
+node's, which may run beside it.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, origins, err := conf.Load(file, sets, e.environ)
@@ -31,12 +36,18 @@ it learns from the cluster, found as nodes find each other ([cluster],
 			if err != nil {
 				return err
 			}
-			ln, err := balance.Listen(c.Context(), cfg.Balance.Address)
+			ln, err := balance.Listen(c.Context(), "balance.address", cfg.Balance.Address)
 			if err != nil {
 				return err
 			}
+			var admin net.Listener
+			if chosen(origins, "admin.address") {
+				if admin, err = balance.Listen(c.Context(), "admin.address", cfg.Admin.Address); err != nil {
+					return err
+				}
+			}
 			log.Info("front door open", "addr", ln.Addr().String(), "cluster", cfg.Cluster.Name)
-			err = b.Run(c.Context(), ln)
+			err = b.Run(c.Context(), ln, admin)
 			s := b.Stats()
 			log.Info("front door closed", "requests", s.Requests, "retries", s.Retries, "errors", s.Errors)
 			return err
@@ -45,4 +56,9 @@ it learns from the cluster, found as nodes find each other ([cluster],
 	confFlags(c, &file, &sets)
 	must(c.MarkFlagRequired("conf"))
 	return c
+}
+
+// chosen tells whether somebody has set the key's value.
+func chosen(origins *conf.Origins, key string) bool {
+	return slices.ContainsFunc(origins.Values, func(o conf.Origin) bool { return o.Key == key && o.From != "default" })
 }

@@ -46,6 +46,9 @@ type Balancer struct {
 	pool   *pool
 	stats  *stats
 	ask    chan *node // in doubt
+
+	metrics *metrics
+	admin   http.Handler
 }
 
 var _ http.Handler = (*Balancer)(nil)
@@ -54,6 +57,8 @@ var _ http.Handler = (*Balancer)(nil)
 func New(cfg Config, source Source, log *slog.Logger) *Balancer {
 	b := &Balancer{cfg: cfg.withDefaults(), source: source, log: log, stats: newStats(), ask: make(chan *node, 64)}
 	b.pool = newPool(b.broke)
+	b.metrics = newMetrics(b)
+	b.admin = b.adminHandler()
 	b.proxy = &httputil.ReverseProxy{
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetXForwarded() }, // Host stays the user's
 		Transport: chooser{b},
@@ -68,25 +73,26 @@ func New(cfg Config, source Source, log *slog.Logger) *Balancer {
 	return b
 }
 
-// Listen opens the front door's listener. The error says what to do about a
-// port that is taken.
-func Listen(ctx context.Context, addr string) (net.Listener, error) {
+// Listen opens a listener of the front door, for which the conf has the key. The
+// error says what to do about a port that is taken.
+func Listen(ctx context.Context, key, addr string) (net.Listener, error) {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("balance.address %s: the port is taken by another process; "+
-			"stop it (ss -ltnp shows which) or choose another balance.address: %w", addr, err)
+		return nil, fmt.Errorf("%s %s: the port is taken by another process; "+
+			"stop it (ss -ltnp shows which) or choose another %s: %w", key, addr, key, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("balance.address %s: give a host:port of this machine: %w", addr, err)
+		return nil, fmt.Errorf("%s %s: give a host:port of this machine: %w", key, addr, err)
 	}
 	return ln, nil
 }
 
-// Run serves users at ln, which it closes, until ctx ends; then it waits for
-// requests in flight, at most Config.ShutdownGrace, and returns nil. It returns
-// earlier with the error of the listener or of the source. To be called once.
-func (b *Balancer) Run(ctx context.Context, ln net.Listener) error {
+// Run serves users at ln, and operators at admin unless that is nil, until ctx
+// ends; then it waits for requests in flight, at most Config.ShutdownGrace, and
+// returns nil. It returns earlier with the error of a listener or of the source.
+// It closes the listeners. To be called once.
+func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 	told := ctx
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -106,10 +112,15 @@ func (b *Balancer) Run(ctx context.Context, ln net.Listener) error {
 	defer over()
 	parts.Go(func() { b.settleDoubts(requests) })
 	parts.Go(func() { end(srv.Serve(ln)) })
+	ops := &http.Server{Handler: b.admin, ReadHeaderTimeout: 5 * time.Second, ErrorLog: srv.ErrorLog}
+	if admin != nil {
+		parts.Go(func() { end(ops.Serve(admin)) })
+	}
 
 	<-ctx.Done()
 	b.shutdown(srv)
 	over()
+	_ = ops.Close() // nobody is to be told any more
 	parts.Wait()
 	b.pool.update(nil)
 	if told.Err() != nil {
@@ -161,14 +172,18 @@ func (b *Balancer) answerError(w http.ResponseWriter, r *http.Request, err error
 	b.stats.failed()
 	b.log.Debug("request not answered by a node", "err", err)
 	w.Header().Set("Cache-Control", "no-store")
-	if errors.Is(err, errNobody) {
+	status, text := http.StatusBadGateway, "502: the node broke off before it answered. It may have carried the request out, "+
+		"so the front door does not repeat it; look before you send it again."
+	switch {
+	case errors.Is(err, errNobody):
 		w.Header().Set("Retry-After", "1")
-		http.Error(w, "503: no node of the cluster is ready to serve. The front door goes on trying; "+
-			"`nodeserver members` on a node tells its state.", http.StatusServiceUnavailable)
-		return
+		status, text = http.StatusServiceUnavailable, "503: no node of the cluster is ready to serve. The front door goes on trying; "+
+			"`nodeserver members` on a node tells its state."
+	case errors.Is(err, errBody):
+		status, text = http.StatusBadRequest, "400: the request's body broke off; no node has seen it."
 	}
-	http.Error(w, "502: the node broke off before it answered. It may have carried the request out, "+
-		"so the front door does not repeat it; look before you send it again.", http.StatusBadGateway)
+	b.metrics.answered("", status, 0)
+	http.Error(w, text, status)
 }
 
 // buffers lends the proxy its copy buffers.

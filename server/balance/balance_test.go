@@ -72,13 +72,18 @@ func (b *backend) kill() { _ = b.srv.Close() }
 // door is a front door before backends.
 type door struct {
 	*balance.Balancer
-	url string
-	log *lines
+	url   string
+	admin string // of operators
+	log   *lines
 }
 
 func open(t *testing.T, source balance.Source) *door {
 	t.Helper()
-	ln, err := balance.Listen(t.Context(), "127.0.0.1:0")
+	admin, err := balance.Listen(t.Context(), "admin.address", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := balance.Listen(t.Context(), "balance.address", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,14 +91,14 @@ func open(t *testing.T, source balance.Source) *door {
 	b := balance.New(balance.Config{HealthInterval: 10 * time.Millisecond}, source, slog.New(slog.NewTextHandler(log, nil)))
 	ctx, stop := context.WithCancelCause(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- b.Run(ctx, ln) }()
+	go func() { done <- b.Run(ctx, ln, admin) }()
 	t.Cleanup(func() {
 		stop(errors.New("signal: terminated"))
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	return &door{b, "http://" + ln.Addr().String(), log}
+	return &door{b, "http://" + ln.Addr().String(), "http://" + admin.Addr().String(), log}
 }
 
 func fixed(backends ...*backend) (f balance.Fixed) {
@@ -401,7 +406,7 @@ func TestNobodyLeft(t *testing.T) {
 
 func TestListenOnATakenPort(t *testing.T) {
 	a := newBackend(t, "a")
-	_, err := balance.Listen(t.Context(), a.addr)
+	_, err := balance.Listen(t.Context(), "balance.address", a.addr)
 	if err == nil || !strings.Contains(err.Error(), a.addr+": the port is taken") || !strings.Contains(err.Error(), "choose another balance.address") {
 		t.Errorf("%v", err)
 	}
@@ -492,13 +497,13 @@ func fixedUse(f balance.Fixed) []balance.Node {
 }
 
 func TestSourceThatFailsEndsRun(t *testing.T) {
-	ln, err := balance.Listen(t.Context(), "127.0.0.1:0")
+	ln, err := balance.Listen(t.Context(), "balance.address", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	source := make(told)
 	close(source)
-	err = balance.New(balance.Config{}, source, slog.New(slog.DiscardHandler)).Run(t.Context(), ln)
+	err = balance.New(balance.Config{}, source, slog.New(slog.DiscardHandler)).Run(t.Context(), ln, nil)
 	if err == nil || err.Error() != "no providers left" {
 		t.Errorf("%v", err)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // FromConfig makes the front door that a conf file describes: [balance] says
-// where and how, [cluster], [channel] and [membership] how to find and prove
+// where and how, [admin] who may look, [cluster], [channel] and [membership] how to find and prove
 // the cluster, as for a node; [sessions] the cookie. It opens nothing, but
 // multicast is tried for a moment.
 func FromConfig(cfg server.Config, log *slog.Logger) (*Balancer, error) {
@@ -28,7 +28,9 @@ func FromConfig(cfg server.Config, log *slog.Logger) (*Balancer, error) {
 		return transport.Watch(ctx, addr, cfg.Cluster.Name, told)
 	}
 	c := Config{CookieName: cfg.Sessions.CookieName, HealthInterval: cfg.Balance.HealthInterval, ShutdownGrace: cfg.HTTP.ShutdownGrace}
-	return New(c, NewMembers(providers, watch, log), log), nil
+	b := New(c, NewMembers(providers, watch, log), log)
+	b.admin, err = server.ForOperators(cfg.Admin, b.admin)
+	return b, err
 }
 
 // certName is what the front door calls itself to members. They don't care: it

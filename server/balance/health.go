@@ -24,6 +24,7 @@ func (b *Balancer) update(list []Node) {
 
 func (b *Balancer) markDown(n *node, err error) {
 	if n.gone.Err() == nil && b.pool.set(n, true) {
+		b.stats.down()
 		b.log.Warn("node down", "node", n.Name, "addr", n.Address, "err", err)
 	}
 }

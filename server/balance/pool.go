@@ -198,6 +198,24 @@ func (p *pool) known(name string) bool {
 	return p.names[name]
 }
 
+// uses counts nodes by the word for what they are used for.
+func (p *pool) uses() map[string]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m := map[string]int{"full": 0, "keep": 0, "spare": 0, "doubt": 0, "down": 0}
+	for _, n := range p.nodes {
+		switch {
+		case n.down:
+			m["down"]++
+		case n.doubt.Load() != nil:
+			m["doubt"]++
+		default:
+			m[n.Use.String()]++
+		}
+	}
+	return m
+}
+
 func (p *pool) isDown() (list []*node) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -15,6 +15,17 @@ const (
 	Full                 // everything
 )
 
+// String is the use in lower case.
+func (u Use) String() string {
+	switch u {
+	case Full:
+		return "full"
+	case Keep:
+		return "keep"
+	}
+	return "spare"
+}
+
 // Node is where requests can go. A value; the zero value is nobody.
 type Node struct {
 	Name    string // also the route in session cookies

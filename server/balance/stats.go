@@ -21,6 +21,7 @@ type Stats struct {
 	Retries  map[string]uint64 // by reason; one request may have several
 	Rehomed  []Rehomed         // answered by another node than their cookie names
 	Errors   uint64            // answered 502 or 503 by the front door itself
+	Downs    uint64            // times that a node was marked down
 }
 
 // Rehomed counts requests whose cookie names node From and that To answered.
@@ -37,6 +38,7 @@ type stats struct {
 	mu       sync.Mutex
 	requests uint64
 	errors   uint64
+	downs    uint64
 	retries  map[string]uint64
 	moves    map[move]uint64 // bounded by the pairs of names ever listed
 	fresh    map[move]uint64 // of moves: not in the log yet
@@ -55,6 +57,12 @@ func (s *stats) request() {
 func (s *stats) failed() {
 	s.mu.Lock()
 	s.errors++
+	s.mu.Unlock()
+}
+
+func (s *stats) down() {
+	s.mu.Lock()
+	s.downs++
 	s.mu.Unlock()
 }
 
@@ -96,6 +104,6 @@ func (b *Balancer) Stats() Stats {
 	defer s.mu.Unlock()
 	return Stats{
 		Requests: s.requests, Retries: maps.Clone(s.retries),
-		Rehomed: rehomed(s.moves), Errors: s.errors,
+		Rehomed: rehomed(s.moves), Errors: s.errors, Downs: s.downs,
 	}
 }

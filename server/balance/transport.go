@@ -35,6 +35,9 @@ var errDoubt = errors.New("its connections broke off, and nobody knows yet wheth
 // errNext stands for an answer that no app gave: another node may be asked.
 var errNext = errors.New("it is not ready")
 
+// errBody says that the user has not sent the body that he announced.
+var errBody = errors.New("read the request's body")
+
 // errNobody says that there was no node left to try.
 var errNobody = errors.New("no node left to try")
 
@@ -101,7 +104,7 @@ func (c chooser) RoundTrip(out *http.Request) (*http.Response, error) {
 	v := out.Context().Value(visitKey{}).(*visit)
 	body, err := keepBody(out)
 	if err != nil {
-		return nil, fmt.Errorf("read the request: %w", err)
+		return nil, fmt.Errorf("%w: %w", errBody, err)
 	}
 	var tried []*node
 	last := errors.New("none is known")
@@ -110,9 +113,11 @@ func (c chooser) RoundTrip(out *http.Request) (*http.Response, error) {
 		if n == nil {
 			return nil, fmt.Errorf("%w: %w", errNobody, last)
 		}
+		began := time.Now()
 		res, release, err := c.b.try(n, out, body)
 		if err == nil && (!mayAskNext(res) || !body.whole()) {
 			v.node, v.release = n, release
+			c.b.metrics.answered(n.Name, res.StatusCode, time.Since(began))
 			return res, nil
 		}
 		if err == nil {

@@ -1,0 +1,96 @@
+package balance
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics shows what the front door counts in Prometheus's format. Its labels
+// are names of nodes, which members vouch for, and words of this package.
+type metrics struct {
+	balancer *Balancer
+	registry *prometheus.Registry
+	answers  *prometheus.CounterVec
+	latency  *prometheus.HistogramVec
+
+	requests, retries, moved, nodes, downs *prometheus.Desc
+}
+
+func newMetrics(b *Balancer) *metrics {
+	d := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("nodeserver_door_"+name, help, labels, nil)
+	}
+	m := &metrics{
+		balancer: b, registry: prometheus.NewRegistry(),
+		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "nodeserver_door_answers_total", Help: "Answers by node, none for the front door's own, and class of status.",
+		}, []string{"node", "code"}),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "nodeserver_door_node_seconds", Help: "From a request to a node until its answer began, of those that it answered.",
+			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 16),
+		}, []string{"node"}),
+		requests: d("requests_total", "Requests that came."),
+		retries:  d("retries_total", "Requests that were sent on to another node, by reason.", "reason"),
+		moved:    d("moved_requests_total", "Requests answered by another node than their cookie names.", "from", "to"),
+		nodes:    d("nodes", "Nodes known, by what they are used for: full, keep, spare; doubt and down before others.", "use"),
+		downs:    d("failovers_total", "Times that a node was marked down."),
+	}
+	m.registry.MustRegister(m, m.answers, m.latency, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	return m
+}
+
+// answered notes an answer; node is empty for the front door's own.
+func (m *metrics) answered(node string, status int, took time.Duration) {
+	m.answers.WithLabelValues(node, strconv.Itoa(status/100)+"xx").Inc()
+	if node != "" {
+		m.latency.WithLabelValues(node).Observe(took.Seconds())
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.requests, m.retries, m.moved, m.nodes, m.downs} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	count := func(d *prometheus.Desc, n uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	}
+	s := m.balancer.Stats()
+	count(m.requests, s.Requests)
+	count(m.downs, s.Downs)
+	for reason, n := range s.Retries {
+		count(m.retries, n, reason)
+	}
+	for _, r := range s.Rehomed {
+		count(m.moved, r.Requests, r.From, r.To)
+	}
+	for use, n := range m.balancer.pool.uses() {
+		ch <- prometheus.MustNewConstMetric(m.nodes, prometheus.GaugeValue, float64(n), use)
+	}
+}
+
+// adminHandler answers operators: /livez, /readyz (a node takes new users) and
+// /metrics.
+func (b *Balancer) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if b.pool.uses()["full"] == 0 {
+			http.Error(w, "no node takes new users", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(b.metrics.registry, promhttp.HandlerOpts{}))
+	return mux
+}
