@@ -51,6 +51,39 @@ func (w *wire) get(path, cookie string) (body, set string) {
 	return string(b), cookieOf(w.t, resp.Header)
 }
 
+// Requests that a client sends without waiting for answers are still one after
+// the other.
+func TestPipelinedRequestsAreApart(t *testing.T) {
+	t.Parallel()
+	n := alone(t, func(w http.ResponseWriter, r *http.Request) {
+		s := webapps.SessionOf(r)
+		had, _, err := webapps.Get[string](s, "user")
+		report(t, errors.Join(err, s.Set("user", r.FormValue("user"))))
+		fmt.Fprint(w, had, s.IsNew())
+	})
+	c := dialNode(t, n)
+	_, ann := c.get("/test/?user=ann", "")
+	_, bob := c.get("/test/?user=bob", "")
+	want := map[string]string{"ann": "annfalse", "bob": "bobfalse", "new": "true"}
+	order := []string{"ann", "bob", "new", "bob", "ann", "new"}
+	var all strings.Builder
+	for _, who := range order {
+		fmt.Fprintf(&all, "GET /test/?user=%s HTTP/1.1\r\nHost: x\r\nCookie: NSESSIONID=%s\r\n\r\n", who, map[string]string{"ann": ann, "bob": bob}[who])
+	}
+	_, _ = io.WriteString(c.c, all.String())
+	for _, who := range order {
+		resp, err := http.ReadResponse(c.r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if got := string(b); got != want[who] || (cookieOf(t, resp.Header) != "") != (who == "new") {
+			t.Errorf("%s is answered %q", who, got)
+		}
+	}
+}
+
 type contextKey struct{}
 
 // All that an app may make of its request before it asks for the session.

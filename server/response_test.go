@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -231,12 +232,26 @@ func TestWebSocketGetsTheCookieAndCommits(t *testing.T) {
 }
 
 func TestHTTP2(t *testing.T) {
+	const users = 20
+	var all sync.WaitGroup
+	all.Add(users)
 	n := alone(t, func(w http.ResponseWriter, r *http.Request) {
-		_ = webapps.SessionOf(r).Set("n", 1)
+		s, mine := webapps.SessionOf(r), r.FormValue("user")
+		_ = s.Set("user", mine)
+		if mine != "" { // all at once, on one connection
+			all.Done()
+			all.Wait()
+			again, _, err := webapps.Get[string](webapps.SessionOf(r.Clone(context.WithoutCancel(r.Context()))), "user")
+			if again != mine || err != nil {
+				t.Errorf("%s is taken for %s", mine, again)
+			}
+		}
 		fmt.Fprint(w, r.Proto)
 	})
 	// The node's own listener has no certificate here: serve its handler by TLS.
-	s := httptest.NewUnstartedServer(n.server.httpServer().Handler)
+	own := n.server.httpServer()
+	s := httptest.NewUnstartedServer(own.Handler)
+	s.Config.ConnContext = own.ConnContext
 	s.EnableHTTP2 = true
 	s.StartTLS()
 	defer s.Close()
@@ -254,6 +269,19 @@ func TestHTTP2(t *testing.T) {
 	if r.Header["Set-Cookie"] == nil {
 		t.Error("no cookie")
 	}
+	var answered sync.WaitGroup
+	for i := range users {
+		answered.Go(func() {
+			r, err := c.Get(s.URL + "/test/?user=u" + strconv.Itoa(i))
+			if err != nil {
+				t.Error(err)
+				all.Done()
+				return
+			}
+			_ = r.Body.Close()
+		})
+	}
+	answered.Wait()
 }
 
 func TestDeadlinesReachTheConnection(t *testing.T) {
