@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -16,7 +17,7 @@ import (
 // source is a handler that gives as many payloads as it is told to.
 type source struct {
 	payload []byte
-	left    atomic.Int64
+	left    sync.Map // by member: *atomic.Int64
 	wanted  atomic.Int64
 	linked  chan membership.ID
 	done    chan struct{} // one for each time that all wanted are there
@@ -26,11 +27,12 @@ func (s *source) Connected(m membership.Member) { s.linked <- m.ID }
 func (s *source) Disconnected(membership.ID)    {}
 func (s *source) Gone(membership.ID)            {}
 
-func (s *source) Pull(_ membership.ID, class channel.Class) []byte {
-	if class != channel.Live || s.left.Load() <= 0 {
+func (s *source) Pull(to membership.ID, class channel.Class) []byte {
+	left, ok := s.left.Load(to)
+	if class != channel.Live || !ok || left.(*atomic.Int64).Load() <= 0 {
 		return nil
 	}
-	s.left.Add(-1)
+	left.(*atomic.Int64).Add(-1)
 	return s.payload
 }
 
@@ -40,20 +42,20 @@ func (s *source) Receive(membership.ID, channel.Class, []byte) {
 	}
 }
 
-// pair is two nodes with a link over loopback, as nodes have it: gRPC, mutual TLS.
-type pair struct {
-	ends   [2]*source
-	topics [2]*channel.Topic
-	to     membership.ID // the second, as the first knows it
+// group is some nodes with links over loopback, as nodes have them: gRPC, mutual TLS.
+type group struct {
+	ends  []*source
+	topic *channel.Topic  // of the first
+	ids   []membership.ID // of the others
 }
 
-func newPair(b *testing.B, size int) *pair {
+func newGroup(b *testing.B, n, size int) *group {
 	b.Helper()
-	p := &pair{}
+	g := &group{}
 	ctx, cancel := context.WithCancel(context.Background())
-	stopped := make(chan error, len(p.ends))
+	stopped := make(chan error, n)
 	var addrs []string
-	for i := range p.ends {
+	for i := range n {
 		lis, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			b.Fatal(err)
@@ -67,29 +69,44 @@ func newPair(b *testing.B, size int) *pair {
 		c := channel.New(channel.Config{Self: self}, grpctransport.New(sec, lis, nil),
 			[]membership.Provider{at(addrs)}, slog.New(slog.DiscardHandler))
 		addrs = append(addrs, self.ChannelAddress)
-		p.ends[i] = &source{payload: make([]byte, size), linked: make(chan membership.ID, 8), done: make(chan struct{}, 1)}
-		p.topics[i] = c.Topic("t", p.ends[i], nil)
+		end := &source{payload: make([]byte, size), linked: make(chan membership.ID, 8*n), done: make(chan struct{}, 1)}
+		if t := c.Topic("t", end, nil); i == 0 {
+			g.topic = t
+		}
+		g.ends = append(g.ends, end)
 		go func() { stopped <- c.Run(ctx) }()
 	}
 	b.Cleanup(func() {
 		cancel()
-		for range p.ends {
+		for range n {
 			if err := <-stopped; err != nil {
 				b.Error(err)
 			}
 		}
 	})
-	p.to = <-p.ends[0].linked
-	<-p.ends[1].linked
-	return p
+	for i, end := range g.ends {
+		for range n - 1 {
+			if id := <-end.linked; i == 0 {
+				g.ids = append(g.ids, id)
+			}
+		}
+	}
+	return g
 }
 
-// move moves n payloads from the first node to the second and waits for the last.
-func (p *pair) move(n int) {
-	p.ends[1].wanted.Store(int64(n))
-	p.ends[0].left.Store(int64(n))
-	p.topics[0].Wake(p.to, channel.Live, true)
-	<-p.ends[1].done
+// move moves n payloads from the first node to each other, and waits for the last.
+func (g *group) move(n int) {
+	for _, end := range g.ends[1:] {
+		end.wanted.Store(int64(n))
+	}
+	for _, id := range g.ids {
+		left, _ := g.ends[0].left.LoadOrStore(id, new(atomic.Int64))
+		left.(*atomic.Int64).Store(int64(n))
+		g.topic.Wake(id, channel.Live, true)
+	}
+	for _, end := range g.ends[1:] {
+		<-end.done
+	}
 }
 
 // BenchmarkPayloads moves payloads from one node to another over loopback, as
@@ -97,11 +114,11 @@ func (p *pair) move(n int) {
 func BenchmarkPayloads(b *testing.B) {
 	for _, size := range []int{100, 4 << 10, 64 << 10} {
 		b.Run(fmt.Sprintf("bytes=%d", size), func(b *testing.B) {
-			p := newPair(b, size)
+			g := newGroup(b, 2, size)
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			b.ResetTimer()
-			p.move(b.N)
+			g.move(b.N)
 		})
 	}
 }
@@ -112,13 +129,28 @@ func BenchmarkPayloads(b *testing.B) {
 func BenchmarkFrame(b *testing.B) {
 	for _, batch := range []int{1, 8, 64} {
 		b.Run(fmt.Sprintf("payloads=%d", batch), func(b *testing.B) {
-			p := newPair(b, 100)
-			p.move(batch) // the first finds everything cold
+			g := newGroup(b, 2, 100)
+			g.move(batch) // the first finds everything cold
 			b.ReportAllocs()
 			for b.Loop() {
-				p.move(batch)
+				g.move(batch)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*batch), "ns/payload")
+		})
+	}
+}
+
+// BenchmarkBroadcast moves a payload of 100 bytes to each other of so many members,
+// and the next when it has arrived at all.
+func BenchmarkBroadcast(b *testing.B) {
+	for _, members := range []int{2, 4, 8} {
+		b.Run(fmt.Sprintf("members=%d", members), func(b *testing.B) {
+			g := newGroup(b, members, 100)
+			g.move(1) // the first finds everything cold
+			b.ReportAllocs()
+			for b.Loop() {
+				g.move(1)
+			}
 		})
 	}
 }
