@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,7 @@ type client struct {
 	counted time.Duration // and when
 	epoch   int
 	jar     map[string]cookie
+	seen    []cookie  // tokens he was given since he was last warned
 	dead    []deadTag // of sessions he logged out of, or before a rename
 }
 
@@ -56,6 +58,7 @@ type visit struct {
 	found  bool
 	stale  bool // the node said that what it shows may be older than what he has seen
 	tries  int
+	pauses int64                // of l when it began
 	tokens []deltamanager.Token // that came with the request
 }
 
@@ -112,7 +115,7 @@ func (w *world) answered(v *visit) {
 		return
 	}
 	v.c.at = v.l.node.index
-	w.next(v.c, w.between(5*time.Millisecond, 300*time.Millisecond))
+	w.next(v.c, w.between(5*time.Millisecond, w.mix.Think))
 }
 
 func (w *world) next(c *client, d time.Duration) {
@@ -123,7 +126,7 @@ func (w *world) next(c *client, d time.Duration) {
 // giveUp is what a client does who got no answer: what he asked for may or may
 // not have happened.
 func (w *world) giveUp(c *client) {
-	w.obs.unanswered++
+	w.obs.count(Unanswered)
 	w.otherCounter(c)
 	w.next(c, w.between(0, 100*time.Millisecond))
 }
@@ -187,7 +190,7 @@ func (w *world) deliverTo(v *visit, n *node, do func()) {
 				again()
 				return
 			}
-			v.l = l
+			v.l, v.pauses = l, l.longPauses
 			w.obs.served(l)
 			do()
 		}
@@ -199,17 +202,21 @@ func (w *world) deliverTo(v *visit, n *node, do func()) {
 	})
 }
 
-// handle lets the handler take its time; then do runs, unless the client has gone.
+// handle lets the handler take its time; then do runs, even if the client has gone.
 func (w *world) handle(v *visit, do func()) {
 	d := time.Duration(0)
 	if w.chance(0.3) {
 		d = w.between(0, 30*time.Millisecond)
 	}
+	if w.chance(0.01) {
+		d = w.between(0, 3*time.Second) // longer than the client waits, or over a pause
+	}
 	w.after(d, func() {
 		w.call(v.l, func() {
-			if v.c.op == v.op {
-				do()
+			if v.c.op != v.op {
+				w.obs.count(Abandoned)
 			}
+			do()
 		})
 	})
 }
@@ -224,7 +231,7 @@ func (w *world) commit(v *visit, tx deltamanager.Tx, answered func()) {
 		w.answer(v, func() { w.lostSession(v) })
 		return
 	case err != nil:
-		w.obs.refused++
+		w.obs.count(Refused)
 		w.answer(v, func() { w.answered(v) })
 		return
 	}
@@ -287,8 +294,13 @@ func done(wt *deltamanager.Waiter) bool {
 func (w *world) answer(v *visit, f func()) {
 	tokens := w.tokens(v)
 	w.after(w.between(200*time.Microsecond, 2*time.Millisecond), func() {
+		if v.stale {
+			v.c.seen = nil
+		}
+		v.c.seen = slices.DeleteFunc(v.c.seen, func(t cookie) bool { return w.now-t.set > tokenLife })
 		for _, t := range tokens {
 			v.c.jar[t.Name] = cookie{t, w.now}
+			v.c.seen = append(v.c.seen, v.c.jar[t.Name])
 		}
 		if v.c.op == v.op {
 			f()
@@ -298,6 +310,7 @@ func (w *world) answer(v *visit, f func()) {
 
 // login makes a session.
 func (w *world) login(c *client) {
+	c.seen = nil
 	v := &visit{c: c, op: c.op}
 	w.deliver(v, c.at, func() {
 		tag, user := w.drawTag(), w.userOf(c)
@@ -381,6 +394,7 @@ func (w *world) read(c *client) {
 		if v.stale {
 			w.otherCounter(c)
 		}
+		w.obs.count(Reads)
 		w.commit(v, deltamanager.Tx{}, func() {
 			c.used = w.now
 			if c.counter == name && n > c.count {
@@ -400,12 +414,13 @@ func (w *world) rename(c *client) {
 		}
 		tag, user := w.drawTag(), w.userOf(c)
 		w.obs.named(tag, v.ref.Key(), user)
+		old, doubt := c.tag, c.doubt
+		c.doubt = true
 		w.handle(v, func() {
-			old := c.tag
-			c.doubt = true
+			w.obs.count(Renames)
 			w.commit(v, deltamanager.Tx{Auth: func(a *deltamanager.Auth) { a.Tag, a.Principal = tag, user }}, func() {
 				c.dead = append(c.dead, deadTag{old, c.key, v.l})
-				c.tag, c.user, c.used, c.doubt = tag, user, w.now, false
+				c.tag, c.user, c.used, c.doubt = tag, user, w.now, doubt
 				w.answered(v)
 			})
 		})
@@ -430,6 +445,7 @@ func (w *world) logout(c *client) {
 // parallel sends requests for one session to several nodes at once, each
 // writing to its own attribute.
 func (w *world) parallel(c *client) {
+	w.obs.count(Parallel)
 	left := 2 + w.rnd.IntN(2)
 	for i := range left {
 		name := fmt.Sprintf("p%d", w.rnd.IntN(3)*3+i)
@@ -461,6 +477,7 @@ func (w *world) idle(c *client) {
 	if w.chance(0.3) {
 		d = w.mix.MaxInactive + w.mix.granule() + overstay
 	}
+	w.obs.count(Idles)
 	w.next(c, d)
 }
 
@@ -468,6 +485,7 @@ func (w *world) idle(c *client) {
 // up, to a node that knows so.
 func (w *world) intrude(c *client) {
 	if len(c.dead) > 0 && w.chance(0.5) {
+		w.obs.count(GivenUp)
 		d := c.dead[w.rnd.IntN(len(c.dead))]
 		v := &visit{c: c, op: c.op}
 		w.deliverTo(v, d.at.node, func() {
@@ -483,6 +501,7 @@ func (w *world) intrude(c *client) {
 		})
 		return
 	}
+	w.obs.count(Forged)
 	tag := w.drawTag()
 	w.request(c, -1, tag, func(v *visit) {
 		if v.found {

@@ -14,7 +14,7 @@ import (
 // settle waits for convergence after faults have ended: within two rounds of
 // repair, and the time a node takes to start. Then it lets what is under way arrive.
 func (w *world) settle() {
-	limit := w.now + 2*w.mix.Repair + 6*time.Second
+	limit := w.now + w.rounds()
 	for {
 		w.runTo(w.now + 250*time.Millisecond)
 		if w.converged() && w.connected() {
@@ -27,6 +27,9 @@ func (w *world) settle() {
 		}
 	}
 }
+
+// rounds is how long two rounds of repair take at most, and a start.
+func (w *world) rounds() time.Duration { return 2*w.mix.round() + 6*time.Second }
 
 // converged tells whether all nodes are ready and hold the same, but for
 // sessions that are expiring: members do so some time after each other.
@@ -133,8 +136,9 @@ func same(a, b *deltamanager.Dump) bool {
 
 // check holds the final states against what was promised.
 func (w *world) check() {
+	var doubtful []deltamanager.Key
 	if len(w.obs.violations) == 0 {
-		w.checkSame()
+		doubtful = w.checkSame()
 	}
 	state := w.dump(w.nodes[0].life)
 	for _, n := range w.nodes {
@@ -150,18 +154,52 @@ func (w *world) check() {
 	}
 	w.checkCalm()
 	w.checkAcked()
+	w.checkDoubtful(doubtful)
 }
 
-// checkSame compares values, not digests.
-func (w *world) checkSame() {
+// checkSame compares values, not digests. It returns the sessions that differ
+// because they are about to expire.
+func (w *world) checkSame() (doubtful []deltamanager.Key) {
 	first := w.dump(w.nodes[0].life)
 	for _, n := range w.nodes[1:] {
 		d := w.dump(n.life)
 		for _, k := range keys(first, d) {
-			if !same(first[k], d[k]) && !w.expiring(k) && !w.unused(w.nodes[0].life, first[k]) && !w.unused(n.life, d[k]) {
+			switch {
+			case same(first[k], d[k]):
+			case w.expiring(k) || w.unused(w.nodes[0].life, first[k]) || w.unused(n.life, d[k]):
+				doubtful = append(doubtful, k)
+			default:
 				w.obs.broken("I1", &k, "sessions differ: %v has %s, %v has %s", w.nodes[0].life.id, w.describe(w.nodes[0].life, first[k]), n.life.id, w.describe(n.life, d[k]))
 			}
 		}
+	}
+	sortKeys(doubtful)
+	return slices.Compact(doubtful)
+}
+
+// checkDoubtful waits until sessions that differed while they expired are the
+// same, or gone, everywhere.
+func (w *world) checkDoubtful(doubtful []deltamanager.Key) {
+	limit := w.now + w.rounds() + w.mix.granule()
+	for len(doubtful) > 0 && w.now < limit {
+		w.runTo(w.now + 500*time.Millisecond)
+		first := w.dump(w.nodes[0].life)
+		differs := map[deltamanager.Key]bool{}
+		for _, n := range w.nodes[1:] {
+			d := w.dump(n.life)
+			for _, k := range doubtful {
+				differs[k] = differs[k] || !same(first[k], d[k])
+			}
+		}
+		doubtful = slices.DeleteFunc(doubtful, func(k deltamanager.Key) bool {
+			if !differs[k] {
+				w.obs.count(ExpiringChecked)
+			}
+			return !differs[k]
+		})
+	}
+	for _, k := range doubtful {
+		w.obs.broken("I1", &k, "a session that expires differs for longer than two rounds of repair")
 	}
 }
 
@@ -256,17 +294,10 @@ func (w *world) checkLife(l *life) {
 	}
 }
 
-// overstay is by how much a session may seem younger than it is. The time a
-// message takes is only known beside that of the fastest one: where none was fast, it is not.
-func (w *world) overstay() time.Duration {
-	switch m := w.mix; {
-	case m.Hostile && m.Pauses:
-		return overstay + 3*time.Second // the first message of all may be held for a pause, a spike and more
-	case m.Hostile || m.Slow || m.Pauses:
-		return overstay
-	}
-	return time.Second
-}
+// overstay is by how much a session may seem younger than it is: how long a
+// message took is only known beside that of the fastest so far, so it is what the
+// slowest first one took.
+func (w *world) overstay() time.Duration { return time.Second + w.obs.unsure }
 
 // heldMax bounds what a link remembers in these histories: frames, keys,
 // questions. A few hundred sessions exist, so more is a leak.
@@ -292,7 +323,11 @@ func (w *world) checkSession(k deltamanager.Key, d *deltamanager.Dump) {
 			}
 			continue
 		}
-		if w.mix.LongSplits || w.now-wr.at > w.mix.MaxInactive-time.Second {
+		if d.Partial && w.served(u) {
+			w.obs.broken("I3", &k, "only a part of the session is left, though somebody lives who has served it")
+			return
+		}
+		if w.now-wr.at > w.mix.MaxInactive-time.Second {
 			continue // a holder may have taken the session for unused
 		}
 		for _, name := range wr.names {
@@ -302,6 +337,17 @@ func (w *world) checkSession(k deltamanager.Key, d *deltamanager.Dump) {
 			}
 		}
 	}
+}
+
+// served tells whether somebody lives who has served the session, and so had all
+// of it, lately enough not to have expired it.
+func (w *world) served(u *use) bool {
+	for l, at := range u.by {
+		if l.alive && w.now-at < w.mix.MaxInactive-time.Second {
+			return true
+		}
+	}
+	return false
 }
 
 // holder is a life that holds the write and lives to the end.
@@ -333,19 +379,27 @@ func register(d *deltamanager.Dump, name string) *deltamanager.DumpRegister {
 	return nil
 }
 
-// fewRepaired sessions may be brought by repair in a calm history: those that
-// differed at both looks because they were written twice while on their way.
-const fewRepaired = 5
+// fewRepaired sessions may be brought by other than a stream in a calm history:
+// those that a write at another node has overtaken are asked for.
+const fewRepaired = 3
 
 // checkCalm checks that without faults nothing was cured that must not be ill.
 func (w *world) checkCalm() {
 	for _, l := range w.obs.lives {
 		s := l.core.Stats()
-		w.obs.asks += s.Asks
-		w.obs.overflows += s.Overflows
-		w.obs.repairs += s.Repairs
-		w.obs.resends += s.Resends
-		if w.mix.calm() && (s.Repaired > fewRepaired || s.Resends > 0 || s.Overflows > 0 || s.Stale > 0) {
+		w.obs.counts.Of[Asks] += s.Asks
+		w.obs.counts.Of[Overflows] += s.Overflows
+		w.obs.counts.Of[Repairs] += s.Repairs
+		w.obs.counts.Of[Resends] += s.Resends
+		if !w.mix.calm() {
+			continue
+		}
+		few := int64(fewRepaired)
+		if w.mix.Repair == never {
+			w.obs.count(StreamsChecked)
+			few = s.Repaired // nothing is compared, so all were asked for
+		}
+		if s.Repaired > few || s.Resends > 0 || s.Overflows > 0 || s.Stale > 0 {
 			w.obs.broken("I13", nil, "%v repaired %d sessions, sent %d times again, in a calm history", l.id, s.Repaired, s.Resends)
 		}
 	}

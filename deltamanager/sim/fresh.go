@@ -35,7 +35,7 @@ func (w *world) openFresh(v *visit, tag deltamanager.Tag, do func()) {
 			return
 		}
 		if v.stale = v.l.core.Close(q); v.stale {
-			w.obs.stale++
+			w.obs.count(Stale)
 			if healthy && w.obs.healthy(v, tokens) {
 				w.obs.broken("I4", &v.c.key, "%v calls what it shows stale, and could have asked", v.l.id)
 			}

@@ -22,7 +22,7 @@ type Mix struct {
 	Splits        bool
 	OneWay        bool
 	Partial       bool // single pairs are cut, not the cluster in two
-	LongSplits    bool // longer than a session lives
+	LongSplits    bool // longer than a session lives, or than is remembered that it ended
 	Crashes       bool
 	Pauses        bool
 	Slow          bool
@@ -41,6 +41,7 @@ type Mix struct {
 	Heartbeat     time.Duration
 	Repair        time.Duration
 	Acks          deltamanager.Acks
+	Think         time.Duration // between an answer and the next request, at most
 	Load          time.Duration // how long clients and faults are at work
 	FreshnessWait time.Duration
 }
@@ -55,7 +56,8 @@ func between(r *rand.Rand, lo, hi time.Duration) time.Duration {
 }
 
 // drawMix draws a mix. One seed in ten has no faults at all: there, nothing may
-// need repair.
+// need repair. Half of those have none, and fast users, whose writes at one node
+// overtake what another node has to say.
 func drawMix(r *rand.Rand) Mix {
 	flip := func(p float64) bool { return r.Float64() < p }
 	m := Mix{
@@ -67,13 +69,20 @@ func drawMix(r *rand.Rand) Mix {
 		Lifetime: pick(r, 15*time.Second, 10*time.Minute, 10*time.Minute), Heartbeat: pick(r, 250*time.Millisecond, 500*time.Millisecond),
 		Repair: pick(r, time.Second, 3*time.Second, 8*time.Second),
 		Acks:   pick(r, deltamanager.Async, deltamanager.Async, deltamanager.One, deltamanager.Majority, deltamanager.All),
+		Think:  300 * time.Millisecond,
 		Load:   between(r, 12*time.Second, 28*time.Second), FreshnessWait: 50 * time.Millisecond,
 	}
 	if flip(0.1) {
 		m.Queue = 1024
+		if flip(0.5) {
+			m.Repair, m.Delay, m.Think = never, between(r, 5*time.Millisecond, 15*time.Millisecond), 60*time.Millisecond
+		}
 		return m
 	}
 	m.Splits, m.OneWay, m.Partial, m.LongSplits = flip(0.6), flip(0.4), flip(0.4), flip(0.15)
+	if m.LongSplits { // often long enough for tombstones to end before they heal
+		m.Lifetime, m.Load = pick(r, 15*time.Second, m.Lifetime), max(m.Load, 22*time.Second)
+	}
 	m.Crashes, m.Pauses, m.Slow, m.Drains, m.LateJoins = flip(0.6), flip(0.5), flip(0.4), flip(0.3), flip(0.3)
 	if flip(0.5) {
 		m.Skew = between(r, 0, 600*time.Second)
@@ -90,9 +99,25 @@ func (m Mix) calm() bool {
 	return !m.Hostile && !m.Splits && !m.Partial && !m.Crashes && !m.Pauses && !m.Slow && !m.Drains && !m.LateJoins
 }
 
+// never is longer than any history.
+const never = time.Hour
+
+// round is how long two looks at what differs are apart.
+func (m Mix) round() time.Duration {
+	if m.Repair == never {
+		return time.Second
+	}
+	return m.Repair
+}
+
+// horizon is how long an invalidation is remembered.
+func (m Mix) horizon() time.Duration { return m.Lifetime + granule(m.Lifetime) }
+
+func granule(d time.Duration) time.Duration { return min(max(d/16, time.Second), time.Minute) }
+
 // granule is how exactly a session's use is known everywhere (DESIGN part 3).
 func (m Mix) granule() time.Duration {
-	return min(max(m.MaxInactive/16, time.Second), time.Minute)
+	return granule(m.MaxInactive)
 }
 
 // String is the mix in one line, for reports.

@@ -1,6 +1,9 @@
 package sim
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // nemesis strikes now and then until the load ends.
 func (w *world) nemesis() {
@@ -30,7 +33,7 @@ func (w *world) nemesis() {
 func (w *world) splitTime() time.Duration {
 	d := w.between(200*time.Millisecond, 8*time.Second)
 	if w.mix.LongSplits && w.chance(0.3) {
-		d += min(w.mix.MaxInactive, w.mix.Lifetime) + 4*time.Second
+		d += max(min(w.mix.MaxInactive, w.mix.Lifetime)+4*time.Second, min(w.mix.horizon()+time.Second, w.mix.Load-2*time.Second))
 	}
 	return d
 }
@@ -43,7 +46,10 @@ func (w *world) split() {
 	}
 	oneWay := w.mix.OneWay && w.chance(0.5)
 	d := w.splitTime()
-	w.obs.splits++
+	w.obs.count(Splits)
+	if oneWay {
+		w.obs.count(OneWays)
+	}
 	w.tell("split %v for %v, one way %v", side, d, oneWay)
 	for i := range w.nodes {
 		for j := range w.nodes {
@@ -64,12 +70,15 @@ func (w *world) cutPair() {
 		return
 	}
 	d := w.splitTime()
-	w.obs.splits++
+	w.obs.count(Splits)
+	w.obs.count(Pairs)
 	w.tell("cut %s from %s for %v", w.nodes[i].name, w.nodes[j].name, d)
 	w.cutFor(i, j, d)
-	if !w.mix.OneWay || w.chance(0.5) {
-		w.cutFor(j, i, d)
+	if w.mix.OneWay && w.chance(0.5) {
+		w.obs.count(OneWays)
+		return
 	}
+	w.cutFor(j, i, d)
 }
 
 func (w *world) cutFor(i, j int, d time.Duration) {
@@ -91,7 +100,7 @@ func (w *world) crash() {
 	if n == nil {
 		return
 	}
-	w.obs.crashes++
+	w.obs.count(Crashes)
 	w.kill(n.life, "is killed")
 	w.after(w.between(50*time.Millisecond, 3*time.Second), func() { w.restart(n) })
 }
@@ -102,12 +111,14 @@ func (w *world) victim() *node {
 	if n.life == nil || !n.life.alive || n.draining {
 		return nil
 	}
-	for _, o := range w.nodes {
-		if o != n && o.serves() && !o.life.paused {
-			return n
-		}
+	if !w.othersServe(n) {
+		return nil
 	}
-	return nil
+	return n
+}
+
+func (w *world) othersServe(n *node) bool {
+	return slices.ContainsFunc(w.nodes, func(o *node) bool { return o != n && o.serves() && !o.life.paused })
 }
 
 // serves tells whether the front door sends requests to the node.
@@ -126,7 +137,7 @@ func (w *world) pauseSomeone() {
 	if n.life == nil || !n.life.alive || n.life.paused || n.life.waking {
 		return
 	}
-	w.obs.pauses++
+	w.obs.count(Pauses)
 	d := w.between(100*time.Millisecond, 6*time.Second)
 	if w.mix.LongSplits && w.chance(0.2) {
 		d += w.mix.MaxInactive
@@ -153,25 +164,57 @@ func (w *world) slowSomeone() {
 	if n.slow > 0 {
 		return
 	}
-	w.obs.slows++
+	w.obs.count(Slows)
 	n.slow = w.between(10*time.Millisecond, 800*time.Millisecond)
 	w.tell("%s is slow by %v", n.name, n.slow)
 	w.after(w.between(500*time.Millisecond, 4*time.Second), func() { n.slow, n.slowAt = 0, w.now })
 }
 
-// drainSomeone lets a node leave in good order, and start again later.
+// drainSomeone lets a node leave in good order and start again later, or all of
+// them, one after the other.
 func (w *world) drainSomeone() {
 	n := w.victim()
 	if n == nil || !n.serves() {
 		return
 	}
-	w.obs.drains++
+	if !w.rolling && w.chance(0.5) {
+		w.rolling = true
+		w.tell("a rolling restart begins")
+		w.roll(0)
+		return
+	}
+	w.drainNode(n, 3*time.Second, func() {})
+}
+
+// roll restarts the nodes from the i-th on.
+func (w *world) roll(i int) {
+	if w.quiet {
+		return
+	}
+	if i == len(w.nodes) {
+		w.rolling = false
+		w.obs.count(Rolls)
+		return
+	}
+	n := w.nodes[i]
+	if !n.serves() || n.life.paused || !w.othersServe(n) {
+		w.after(50*time.Millisecond, func() { w.roll(i) })
+		return
+	}
+	w.drainNode(n, 500*time.Millisecond, func() { w.roll(i + 1) })
+}
+
+// drainNode lets the node leave when the others have what it has, and start again
+// within some time; then it calls restarted.
+func (w *world) drainNode(n *node, within time.Duration, restarted func()) {
+	w.obs.count(Drains)
 	n.draining = true
 	w.tell("%v drains", n.life.id)
 	l, end := n.life, w.now+5*time.Second
 	var wait func()
 	wait = func() {
 		if !l.alive || n.life != l {
+			restarted() // it was killed meanwhile
 			return
 		}
 		if w.quiet {
@@ -183,7 +226,10 @@ func (w *world) drainSomeone() {
 			return
 		}
 		w.leave(l)
-		w.after(w.between(50*time.Millisecond, 3*time.Second), func() { w.restart(n) })
+		w.after(w.between(50*time.Millisecond, within), func() {
+			w.restart(n)
+			restarted()
+		})
 	}
 	w.after(w.between(100*time.Millisecond, time.Second), wait) // requests in flight end first
 }

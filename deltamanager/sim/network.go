@@ -11,7 +11,8 @@ import (
 // does: a connection carries two ordered classes of payloads, is broken some
 // time after it was cut, loses then what was on its way, and is dialled again.
 type network struct {
-	cut   [][]bool // payloads from i to j are held (or lost, in hostile mixes)
+	cut   [][]bool          // payloads from i to j are held (or lost, in hostile mixes)
+	since [][]time.Duration // when they began to be
 	cutAt time.Duration
 }
 
@@ -41,9 +42,9 @@ const (
 )
 
 func (n *network) init(nodes int) {
-	n.cut = make([][]bool, nodes)
+	n.cut, n.since = make([][]bool, nodes), make([][]time.Duration, nodes)
 	for i := range n.cut {
-		n.cut[i] = make([]bool, nodes)
+		n.cut[i], n.since[i] = make([]bool, nodes), make([]time.Duration, nodes)
 	}
 }
 
@@ -160,9 +161,13 @@ func (n *network) setCut(w *world, i, j int, on bool) {
 	}
 	n.cut[i][j], n.cutAt = on, w.now
 	if !on {
+		if w.now-n.since[i][j] > w.mix.horizon() {
+			w.obs.count(Horizons)
+		}
 		n.release(w, i, j)
 		return
 	}
+	n.since[i][j] = w.now
 	for _, pair := range [...][2]int{{i, j}, {j, i}} {
 		l := w.nodes[pair[0]].life
 		if l == nil || l.conns[pair[1]] == nil {
@@ -247,16 +252,17 @@ func (n *network) pull(w *world, c *conn, bulk bool) {
 func (n *network) send(w *world, c *conn, bulk bool, p []byte) {
 	w.fold(uint64(w.now), c.from.id.Boot, c.to.id.Boot)
 	w.foldBytes(p)
-	w.obs.payloads++
+	w.obs.count(Payloads)
 	if w.story != nil && bytes.Contains(p, w.focus[:]) {
 		w.tell("%v sends it to %v (%s, %d bytes)", c.from.id, c.to.id, [...]string{"live", "bulk"}[btoi(bulk)], len(p))
 	}
 	copies := 1
 	if !w.quiet && w.chance(w.mix.Loss) {
-		w.obs.lost++
+		w.obs.count(Lost)
 		return
 	}
 	if !w.quiet && w.chance(w.mix.Double) {
+		w.obs.count(Doubled)
 		copies = 2
 	}
 	for range copies {
@@ -278,23 +284,27 @@ func (n *network) fly(w *world, c *conn, bulk bool, p []byte) {
 	d := w.between(w.mix.Delay/10, w.mix.Delay) + c.to.node.slow + time.Duration(len(p))*20 // 50 MB/s
 	if w.mix.Hostile && !w.quiet {
 		if w.chance(w.mix.Spike) {
+			w.obs.count(Spikes)
 			d += w.between(0, 2*time.Second)
 		}
 	} else {
 		d = max(d, l.arrival-w.now)
 		l.arrival = w.now + d
 	}
-	gen := c.gen
-	w.after(d, func() { n.arrive(w, c, gen, bulk, p) })
+	gen, sent := c.gen, w.now
+	w.after(d, func() { n.arrive(w, c, gen, bulk, sent, p) })
 }
 
-func (n *network) arrive(w *world, c *conn, gen int, bulk bool, p []byte) {
-	if c.gen != gen && !(w.mix.Hostile && !w.quiet && c.to.alive) {
-		return // lost with its connection; a hostile network still delivers it
+func (n *network) arrive(w *world, c *conn, gen int, bulk bool, sent time.Duration, p []byte) {
+	if c.gen != gen {
+		if !w.mix.Hostile || w.quiet || !c.to.alive {
+			return // lost with its connection
+		}
+		w.obs.count(LateLives) // a hostile network still delivers it
 	}
 	if n.cut[c.from.node.index][c.to.node.index] {
 		if !w.mix.Hostile {
-			c.stalled = append(c.stalled, func() { n.arrive(w, c, gen, bulk, p) })
+			c.stalled = append(c.stalled, func() { n.arrive(w, c, gen, bulk, sent, p) })
 			return
 		}
 		if c.gen == gen {
@@ -306,6 +316,7 @@ func (n *network) arrive(w *world, c *conn, gen int, bulk bool, p []byte) {
 		if w.story != nil && bytes.Contains(p, w.focus[:]) {
 			w.tell("%v receives it from %v (%s)", c.to.id, c.from.id, [...]string{"live", "bulk"}[btoi(bulk)])
 		}
+		w.obs.arrived(c, w.now-sent)
 		if err := c.to.core.Receive(c.to.now(), c.from.id, bulk, p); err != nil {
 			w.obs.broken("I0", nil, "%v refuses a payload of %v: %v", c.to.id, c.from.id, err)
 		}

@@ -25,12 +25,10 @@ type observer struct {
 	writes map[deltamanager.Key][]*written
 	ended  map[deltamanager.Key]*ended
 	uses   map[deltamanager.Key]*use
+	heard  map[[2]uint64]bool // sender and receiver, by boot
+	unsure time.Duration      // the slowest first payload of one life to another
 
-	payloads, lost                         int
-	requests, commits, created, logouts    int
-	unanswered, refused, stale, missing    int
-	splits, crashes, pauses, slows, drains int
-	asks, overflows, repairs, resends      int64
+	counts Counts
 }
 
 type login struct {
@@ -102,7 +100,7 @@ func (o *observer) touched(v *visit, told bool) {
 
 // opened checks what a node found for a tag.
 func (o *observer) opened(v *visit, tag deltamanager.Tag) {
-	o.requests++
+	o.count(Requests)
 	o.touched(v, false)
 	k := v.ref.Key()
 	o.w.tellOf(k, "client %d opens it at %v, stale %v", v.c.id, v.l.id, v.stale)
@@ -115,10 +113,11 @@ func (o *observer) opened(v *visit, tag deltamanager.Tag) {
 	case given.user != v.info.Auth.Principal:
 		o.broken("I11", &k, "%v shows user %q under the id of %q", v.l.id, v.info.Auth.Principal, given.user)
 	}
-	if u := o.uses[k]; o.w.now-u.created > o.w.mix.Lifetime+overstay {
+	if u := o.uses[k]; o.w.now-u.created > o.w.mix.Lifetime+o.w.overstay() {
 		o.broken("I7", &k, "%v shows a session %v old, lifetime %v", v.l.id, o.w.now-u.created, o.w.mix.Lifetime)
 	}
-	if v.c.key == k && v.c.used > 0 && o.w.now-v.c.used > o.w.mix.MaxInactive+o.w.mix.granule()+overstay && o.w.now-o.latest(k) > o.w.mix.MaxInactive+o.w.mix.granule()+overstay {
+	longest := o.w.mix.MaxInactive + o.w.mix.granule() + o.w.overstay()
+	if v.c.key == k && v.c.used > 0 && o.w.now-v.c.used > longest && o.w.now-o.latest(k) > longest {
 		o.broken("I7", &k, "%v shows a session unused for %v", v.l.id, o.w.now-v.c.used)
 	}
 }
@@ -138,14 +137,17 @@ func (o *observer) counted(v *visit, name string, n int64) {
 
 // committed notes what a node accepted.
 func (o *observer) committed(v *visit, tx deltamanager.Tx, r deltamanager.Receipt, create bool) *written {
-	o.commits++
+	o.count(Commits)
+	if v.l.longPauses > v.pauses {
+		o.broken("I10", nil, "%v commits for a request that began before a pause", v.l.id)
+	}
 	o.touched(v, true)
 	k := v.ref.Key()
 	if create {
-		o.created++
+		o.count(Created)
 	}
 	if tx.Invalidate {
-		o.logouts++
+		o.count(Logouts)
 		o.ended[k] = &ended{at: o.w.now, by: v.l, horizon: o.uses[k].created + o.w.mix.Lifetime}
 		return nil
 	}
@@ -172,15 +174,30 @@ func (o *observer) confirmed(wr *written, wt *deltamanager.Waiter) {
 		for _, l := range o.lives {
 			if l.id == id {
 				wr.holders = append(wr.holders, l)
+				o.count(AcksChecked)
 				o.holds(l, wr)
+				o.w.after(time.Second, func() { o.whole(l, wr) })
 			}
 		}
 	}
 }
 
+// whole checks that a member that has applied a write of a session has all of it
+// a second later, if the writer has and could tell it.
+func (o *observer) whole(l *life, wr *written) {
+	if o.w.mix.Hostile || !o.goodFor(l, wr.by, time.Second) || o.w.now-l.conns[wr.by.node.index].upAt < time.Second || o.w.now-wr.by.conns[l.node.index].upAt < time.Second || o.ended[wr.key] != nil || o.old(wr.key) || o.w.now-wr.at > o.w.mix.MaxInactive-2*time.Second {
+		return
+	}
+	o.count(WholeChecked)
+	none := deltamanager.Stamp{}
+	if l.core.StampOf(wr.key, "") == none && wr.by.core.StampOf(wr.key, "") != none && !l.core.Dead(wr.key) {
+		o.broken("I12", &wr.key, "%v has only a part of a session, and could have had all of %v", l.id, wr.by.id)
+	}
+}
+
 // holds checks that a member has what it is said to have.
 func (o *observer) holds(l *life, wr *written) {
-	if !l.alive || l.core.Dead(wr.key) || o.idle(wr.key) {
+	if !l.alive || l.core.Dead(wr.key) || o.old(wr.key) || o.w.now-wr.at > o.w.mix.MaxInactive-2*time.Second {
 		return
 	}
 	for _, name := range wr.names {
@@ -190,10 +207,9 @@ func (o *observer) holds(l *life, wr *written) {
 	}
 }
 
-// idle tells whether a session may have expired somewhere.
-func (o *observer) idle(k deltamanager.Key) bool {
-	u := o.uses[k]
-	return o.w.mix.LongSplits || o.w.now-u.created > o.w.mix.Lifetime-2*time.Second || o.w.mix.MaxInactive < 10*time.Second
+// old tells whether a session has come near the end of its lifetime.
+func (o *observer) old(k deltamanager.Key) bool {
+	return o.w.now-o.uses[k].created > o.w.mix.Lifetime-2*time.Second
 }
 
 // served checks a node when it serves a request: it has noticed if it was
@@ -206,28 +222,46 @@ func (o *observer) served(l *life) {
 		return
 	}
 	l.served = true
-	if o.w.network.cutAt > l.born-steadyTime {
-		return // others may know of sessions that have only just reached them
-	}
-	for _, n := range o.w.nodes {
-		if other := n.life; other != nil && other != l && other.alive && (other.paused || other.waking || other.woke > l.born-steadyTime) {
-			return // likewise
+	for i, c := range l.conns {
+		if c != nil && c.up && c.gen == 1 && c.upAt < l.born+900*time.Millisecond && c.to.alive && o.w.nodes[i].life == c.to {
+			o.joined(l, c.to)
 		}
 	}
-	for i, c := range l.conns {
-		if c == nil || !c.up || c.upAt > l.born+900*time.Millisecond || c.gen != 1 || !c.to.alive || c.to.conns[l.node.index] == nil || !c.to.conns[l.node.index].up || o.w.nodes[i].life != c.to {
+}
+
+// joined checks a node that serves for the first time, and was connected to a
+// donor before it may have taken itself for alone, and ever since: it has what the
+// donor had when it was born, but for sessions that were about to expire since
+// then: those may have been too old to be taken over, and used again.
+func (o *observer) joined(l, donor *life) {
+	had := l.offered[donor]
+	o.count(JoinsChecked)
+	for _, d := range donor.core.Dump(donor.now()) {
+		last, ok := had[d.Key]
+		if !ok || d.Partial || donor.now()-last > o.w.mix.MaxInactive-expiryDoubt || o.old(d.Key) || l.core.Dead(d.Key) {
 			continue
 		}
-		for _, d := range c.to.core.Dump(c.to.now()) {
-			u := o.uses[d.Key]
-			if u == nil || d.Partial || o.w.unused(c.to, &d) || o.w.now-u.created < 5*time.Second || o.w.now-u.latest > o.w.mix.MaxInactive-2*time.Second || o.idle(d.Key) || l.core.Dead(d.Key) {
-				continue
-			}
-			if l.core.StampOf(d.Key, "") == (deltamanager.Stamp{}) {
-				o.broken("I10", &d.Key, "%v serves without a session that %v has", l.id, c.to.id)
-				return
+		if l.core.StampOf(d.Key, "") == (deltamanager.Stamp{}) {
+			o.broken("I10", &d.Key, "%v serves without a session that %v has", l.id, donor.id)
+			return
+		}
+	}
+}
+
+// offers notes what others could tell a life that begins.
+func (o *observer) offers(l *life) {
+	l.offered = map[*life]map[deltamanager.Key]time.Duration{}
+	for _, n := range o.w.nodes {
+		if n.life == nil || !n.life.alive || n.life == l {
+			continue
+		}
+		had := map[deltamanager.Key]time.Duration{}
+		for _, d := range n.life.core.Dump(n.life.now()) {
+			if !d.Partial {
+				had[d.Key] = d.Last
 			}
 		}
+		l.offered[n.life] = had
 	}
 }
 
@@ -242,7 +276,11 @@ func (o *observer) flushed(l *life) {
 	for _, writes := range o.writes {
 		for _, wr := range writes {
 			if wr.by == l {
+				o.count(FlushesChecked)
 				wr.holders = append(wr.holders, holders...)
+				for _, holder := range holders {
+					o.holds(holder, wr)
+				}
 			}
 		}
 	}
@@ -266,14 +304,14 @@ func (o *observer) died(*life) {
 // gone looks at a client whose session a node did not know: was there a good
 // reason?
 func (o *observer) gone(v *visit) {
-	o.missing++
+	o.count(Missing)
 	c := v.c
 	k := c.key
 	o.w.tellOf(k, "client %d is told by %v that it has no session, stale %v", c.id, v.l.id, v.stale)
 	if c.doubt || o.ended[k] != nil {
 		return
 	}
-	if !o.w.mix.Hostile && len(v.tokens) > 0 && !o.idle(k) {
+	if !o.w.mix.Hostile && len(v.tokens) > 0 && !o.old(k) {
 		for _, n := range o.w.nodes {
 			if n.life == nil || n.life == v.l || !o.steady(v.l, n.life) {
 				continue
@@ -287,10 +325,10 @@ func (o *observer) gone(v *visit) {
 	if v.stale {
 		return
 	}
-	if !o.idle(k) && o.w.now-c.used < o.w.mix.MaxInactive-2*time.Second {
-		for _, t := range v.tokens {
+	if !o.old(k) && o.w.now-c.used < o.w.mix.MaxInactive-2*time.Second {
+		for _, t := range c.seen {
 			for _, wr := range o.writes[k] {
-				if wr.stamp.Boot == t.Stamp.Boot && wr.stamp.Clock <= t.Stamp.Clock && wr.at > c.used-tokenLife {
+				if wr.stamp.Boot == t.token.Stamp.Boot && wr.stamp.Clock <= t.token.Stamp.Clock && o.w.now-t.set < tokenLife-time.Second && o.w.now-wr.at < tokenLife-time.Second {
 					o.broken("I4", &k, "%v does not know a session in which its user has seen a write by %v", v.l.id, wr.by.id)
 					return
 				}
@@ -325,18 +363,21 @@ const overstay = 6 * time.Second
 func (o *observer) since(l *life) time.Duration { return max(l.born, l.woke) }
 
 // steady tells whether two lives have had a good connection for steadyTime.
-func (o *observer) steady(a, b *life) bool {
+func (o *observer) steady(a, b *life) bool { return o.goodFor(a, b, steadyTime) }
+
+// goodFor tells whether two lives have had a good connection for some time.
+func (o *observer) goodFor(a, b *life, d time.Duration) bool {
 	if a == b {
 		return true
 	}
 	w := o.w
 	ca, cb := a.conns[b.node.index], b.conns[a.node.index]
 	for _, l := range [...]*life{a, b} {
-		if !l.alive || l.paused || l.waking || l.node.slow > 0 || w.now-o.since(l) < steadyTime || w.now-l.node.slowAt < steadyTime {
+		if !l.alive || l.paused || l.waking || l.node.slow > 0 || w.now-o.since(l) < d || w.now-l.node.slowAt < d {
 			return false
 		}
 	}
-	return ca != nil && cb != nil && ca.to == b && cb.to == a && ca.up && cb.up && w.network.reachable(a, b) && w.now-w.network.cutAt > steadyTime
+	return ca != nil && cb != nil && ca.to == b && cb.to == a && ca.up && cb.up && w.network.reachable(a, b) && w.now-w.network.cutAt > d
 }
 
 // toldOf checks that the answer to a write carries a token for it, unless the
@@ -381,4 +422,27 @@ func (o *observer) healthy(v *visit, tokens []deltamanager.Token) bool {
 		}
 	}
 	return len(tokens) > 0
+}
+
+// starts notes what clock a node begins a new life with.
+func (o *observer) starts(n *node, skew time.Duration) {
+	if skew != 0 {
+		o.count(Skewed)
+	}
+	if n.life != nil && skew-n.skew < -(o.w.now-n.life.born) {
+		o.count(Backward)
+	}
+}
+
+// arrived notes how long the first payload of one life to another took: the
+// fastest that is known is what later ones are measured by.
+func (o *observer) arrived(c *conn, took time.Duration) {
+	pair := [2]uint64{c.from.id.Boot, c.to.id.Boot}
+	if o.heard == nil {
+		o.heard = map[[2]uint64]bool{}
+	}
+	if !o.heard[pair] {
+		o.heard[pair] = true
+		o.unsure = max(o.unsure, took)
+	}
 }

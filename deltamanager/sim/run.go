@@ -18,55 +18,6 @@ type Result struct {
 	Counts     Counts
 }
 
-// Counts say what happened, to show that faults were not just promised.
-type Counts struct {
-	Simulated                              time.Duration
-	Payloads, Lost                         int
-	Requests, Commits, Created, Logouts    int
-	Unanswered, Refused, Stale, Missing    int
-	Splits, Crashes, Pauses, Slows, Drains int
-	Asks, Overflows, Repairs, Resends      int64
-}
-
-// Add adds b to c.
-func (c *Counts) Add(b Counts) {
-	c.Simulated += b.Simulated
-	for _, x := range [...]struct {
-		to *int
-		by int
-	}{
-		{&c.Payloads, b.Payloads},
-		{&c.Lost, b.Lost},
-		{&c.Requests, b.Requests},
-		{&c.Commits, b.Commits},
-		{&c.Created, b.Created},
-		{&c.Logouts, b.Logouts},
-		{&c.Unanswered, b.Unanswered},
-		{&c.Refused, b.Refused},
-		{&c.Stale, b.Stale},
-		{&c.Missing, b.Missing},
-		{&c.Splits, b.Splits},
-		{&c.Crashes, b.Crashes},
-		{&c.Pauses, b.Pauses},
-		{&c.Slows, b.Slows},
-		{&c.Drains, b.Drains},
-	} {
-		*x.to += x.by
-	}
-	c.Asks += b.Asks
-	c.Overflows += b.Overflows
-	c.Repairs += b.Repairs
-	c.Resends += b.Resends
-}
-
-// String is the counts in one line.
-func (c Counts) String() string {
-	return fmt.Sprintf("%.1f h simulated, %d requests, %d commits, %d sessions, %d logouts, %d payloads (%d lost), %d splits, %d crashes, %d pauses, %d slow, %d drains; "+
-		"%d overflows, %d repairs, %d resends, %d asks, %d stale, %d unanswered, %d refused, %d missing",
-		c.Simulated.Hours(), c.Requests, c.Commits, c.Created, c.Logouts, c.Payloads, c.Lost, c.Splits, c.Crashes, c.Pauses, c.Slows, c.Drains,
-		c.Overflows, c.Repairs, c.Resends, c.Asks, c.Stale, c.Unanswered, c.Refused, c.Missing)
-}
-
 // Run plays the history of a seed. With violations it is played once more, to
 // tell the latest lines of the story of the first session concerned.
 func Run(seed uint64, lines int) Result {
@@ -93,7 +44,10 @@ func play(seed uint64, focus *deltamanager.Key, lines int) Result {
 	}
 	for i, n := range w.nodes {
 		if i > 0 && w.mix.LateJoins && w.chance(0.5) {
-			w.after(startup+w.between(0, w.mix.Load), func() { w.restart(n) })
+			w.after(startup+w.between(0, w.mix.Load), func() {
+				w.obs.count(LateJoins)
+				w.restart(n)
+			})
 			continue
 		}
 		w.after(w.between(0, 100*time.Millisecond), func() { w.restart(n) })
@@ -113,12 +67,8 @@ func play(seed uint64, focus *deltamanager.Key, lines int) Result {
 func (w *world) result() Result {
 	o := &w.obs
 	r := Result{Seed: w.seed, Mix: w.mix, Hash: w.hash, Violations: o.violations}
-	r.Counts = Counts{
-		Simulated: w.now, Payloads: o.payloads, Lost: o.lost, Requests: o.requests, Commits: o.commits, Created: o.created, Logouts: o.logouts,
-		Unanswered: o.unanswered, Refused: o.refused, Stale: o.stale, Missing: o.missing,
-		Splits: o.splits, Crashes: o.crashes, Pauses: o.pauses, Slows: o.slows, Drains: o.drains,
-		Asks: o.asks, Overflows: o.overflows, Repairs: o.repairs, Resends: o.resends,
-	}
+	r.Counts = o.counts
+	r.Counts.Simulated = w.now
 	if w.story != nil {
 		r.Story = w.story.last()
 	}

@@ -25,6 +25,7 @@ type world struct {
 	obs     observer
 	load    time.Duration // when clients and faults end
 	quiet   bool          // they have ended
+	rolling bool          // a rolling restart is under way
 
 	hash  uint64
 	focus deltamanager.Key // the session whose events are told
@@ -37,6 +38,7 @@ type node struct {
 	name     string
 	life     *life // the latest
 	draining bool
+	skew     time.Duration // of the latest life
 	slow     time.Duration
 	slowAt   time.Duration // since when it is not slow any more
 }
@@ -57,8 +59,9 @@ type life struct {
 	conns      []*conn // to the other nodes, by index; nil: never connected
 	ticked     bool    // since its latest long pause
 	settled    bool
-	served     bool  // a request
-	longPauses int64 // that must have been noticed
+	served     bool                                         // a request
+	longPauses int64                                        // that must have been noticed
+	offered    map[*life]map[deltamanager.Key]time.Duration // sessions that others had whole when it began, and when they were used
 }
 
 // base is the wall clock when every history begins.
@@ -135,14 +138,16 @@ func (w *world) start(n *node) {
 	l := &life{w: w, node: n, born: w.now, alive: true, conns: make([]*conn, len(w.nodes))}
 	l.id = membership.ID{Name: n.name, Boot: w.rnd.Uint64()<<16 | w.boots}
 	skew := w.between(-w.mix.Skew, w.mix.Skew)
+	w.obs.starts(n, skew)
 	m := w.mix
 	l.core = deltamanager.NewCore(deltamanager.Config{
 		Self: l.id, MaxInactive: m.MaxInactive, AbsoluteLifetime: m.Lifetime, MaxSessionBytes: 1 << 20,
 		QueueEntries: m.Queue, Heartbeat: m.Heartbeat, RepairInterval: m.Repair, JoinTimeout: time.Hour, AckTimeout: 250 * time.Millisecond, FreshnessWait: m.FreshnessWait,
 		Seed: 42, Wall: base.Add(w.now + skew), Rand: randomReader{w.rnd},
 	}, l)
-	n.life, n.draining = l, false
+	n.life, n.draining, n.skew = l, false, skew
 	w.obs.lives = append(w.obs.lives, l)
+	w.obs.offers(l)
 	w.tell("%v starts, skew %v", l.id, skew.Round(time.Second))
 	w.after(w.between(0, tick), func() { w.tick(l) })
 	w.after(time.Second, func() { w.call(l, func() { l.core.Settle(); l.settled = true }) })
@@ -200,6 +205,7 @@ func (w *world) resume(l *life) {
 	l.paused, l.waking, l.woke = false, true, w.now
 	if w.now-l.slept > noticed && l.ticked { // else it is one with the pause before
 		l.longPauses++
+		w.obs.count(Noticed)
 		l.ticked = false
 	}
 	w.after(w.between(0, 2*time.Millisecond), func() { w.drain(l) })

@@ -105,6 +105,9 @@ func run(from, seeds, repeat uint64, workers, show, lines int) int {
 	}
 	wg.Wait()
 	fmt.Println(total)
+	if never := total.Never(); len(never) > 0 && seeds >= 100 {
+		fmt.Printf("never happened: %v\n", never)
+	}
 	if len(bad) > 0 {
 		fmt.Printf("violated, by seeds: %v; first seeds: %v\n", kinds, bad[:min(len(bad), 20)])
 	}
