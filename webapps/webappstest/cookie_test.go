@@ -95,6 +95,22 @@ func TestSessionAfterFlushIsSaid(t *testing.T) {
 	}
 }
 
+func TestSessionAfterTheHandlerIsSaid(t *testing.T) {
+	var kept *http.Request
+	r := &recorder{TB: t}
+	u := webappstest.New(r, webapps.App{Name: "a", New: func(webapps.Context) (http.Handler, error) {
+		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { webapps.SessionOf(r); kept = r }), nil
+	}})
+	u.Get("/")
+	_ = webapps.SessionOf(kept).Set("n", 1)
+	if len(r.errors) != 1 || !strings.Contains(r.errors[0], "after the handler had returned") {
+		t.Errorf("said: %q", r.errors)
+	}
+	if _, ok := webapps.ExistingSession(kept); ok || len(u.Session().Names()) > 0 {
+		t.Error("a session after the handler")
+	}
+}
+
 // recorder is a test that keeps its errors to itself.
 type recorder struct {
 	testing.TB

@@ -20,6 +20,7 @@ type visit struct {
 	sent    string       // the cookie that the user has
 	session *session     // nil until asked for
 	ended   []*session   // those the handler invalidated before
+	over    bool         // the handler has returned
 	head    bool         // the answer's head has gone out, and with it the cookie
 	cookie  *http.Cookie // for the user; nil: his own is right
 }
@@ -39,6 +40,10 @@ func newVisit(n *node, r *http.Request) *visit {
 func (v *visit) Session(create bool) (webapps.Session, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.over {
+		v.node.t.Errorf("webappstest: app %s: the session was asked for after the handler had returned: a node gives none (webapps.ErrRequestOver)", v.node.app.Name)
+		return v.node.newSession(), create
+	}
 	if v.session != nil && v.session.ended() {
 		v.ended, v.session, v.start = append(v.ended, v.session), nil, nil
 	}
@@ -89,8 +94,11 @@ func (v *visit) commit() {
 	v.cookie, v.sent = k, cookie
 }
 
-// release lets go of what Update holds.
+// release ends the request, and lets go of what Update holds.
 func (v *visit) release() {
+	v.mu.Lock()
+	v.over = true
+	v.mu.Unlock()
 	for _, s := range v.all() {
 		s.release()
 	}
