@@ -104,7 +104,7 @@ func TestTheOnlyNodeInDoubt(t *testing.T) {
 	a := newBackend(t, "a")
 	d := open(t, fixed(a))
 	until(t, "a first answer", func() bool { s, _ := d.ask(t, "GET", ""); return s == 200 })
-	a.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	a.handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
 			panic(http.ErrAbortHandler)
 		}

@@ -22,8 +22,10 @@ func (u Use) String() string {
 		return "full"
 	case Keep:
 		return "keep"
+	case Spare:
+		return "spare"
 	}
-	return "spare"
+	return "unknown"
 }
 
 // Node is where requests can go. A value; the zero value is nobody.
