@@ -2,7 +2,6 @@ package deltamanager
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"sync"
 	"testing"
@@ -46,19 +45,19 @@ func TestHeartbeatsFallTogether(t *testing.T) {
 		w := &wakes{count: map[time.Duration]int{}, begun: time.Now()}
 		var running sync.WaitGroup
 		for i := range 3 {
-			time.Sleep(time.Duration(i) * 33 * time.Millisecond)
+			<-time.After(time.Duration(i) * 33 * time.Millisecond)
 			own := &wakingGroup{wakes: w}
 			cfg := testConfig(membership.ID{Name: "n1", Boot: 1})
 			cfg.Wall = time.Time{}
-			own.manager = New(cfg, own, slog.New(slog.NewTextHandler(io.Discard, nil)))
+			own.manager = New(cfg, own, slog.New(slog.DiscardHandler))
 			own.manager.Settle()
 			running.Go(func() { _ = own.manager.Run(ctx) })
 			for j := range 5 {
-				time.Sleep(time.Duration(j) * 7 * time.Millisecond)
+				<-time.After(time.Duration(j) * 7 * time.Millisecond)
 				own.manager.Core.Connected(own.manager.now(), membership.ID{Name: "n2", Boot: uint64(2 + j)})
 			}
 		}
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		cancel()
 		running.Wait()
 		for at := range w.count {
