@@ -67,7 +67,8 @@ const (
 	portsEach   = 200
 )
 
-// Start starts size nodes of the kind, and waits until they form a whole. On an error nothing is left running.
+// Start starts size nodes of the kind and waits until they form a whole. On an error
+// nothing is left running.
 func Start(ctx context.Context, env Env, k Kind, size int) (*Cluster, error) {
 	dir, err := os.MkdirTemp(env.Dir, k.ID+"-")
 	if err != nil {

@@ -3,7 +3,7 @@
 // results/, tables into docs/BENCHMARKS.md, plots to docs/img/.
 //
 //	go run ./cmd/bench              the table, in less than 15 minutes
-//	go run ./cmd/bench -full        everything, in one to two hours
+//	go run ./cmd/bench -full        everything, in two to three hours
 //	go run ./cmd/bench -smoke       every step for a moment, to see that it works
 //	go run ./cmd/bench -report FILE[,FILE...]
 //	                                tables and plots again, from earlier results
@@ -63,7 +63,7 @@ type options struct {
 
 func parseFlags() (*options, error) {
 	o := &options{}
-	flag.BoolVar(&o.full, "full", false, "do everything; takes one to two hours")
+	flag.BoolVar(&o.full, "full", false, "do everything; takes two to three hours")
 	flag.BoolVar(&o.smoke, "smoke", false, "every step for a moment only")
 	flag.BoolVar(&o.setup, "setup", false, "install what is missing first (setup.sh)")
 	flag.StringVar(&o.only, "only", "", "kinds to measure, comma separated (default: all)")
