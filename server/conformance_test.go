@@ -59,8 +59,8 @@ func TestSessionsDocIsTrue(t *testing.T) {
 			t.Errorf("it does not have Session.%s", m.Name)
 		}
 	}
-	for _, name := range strings.Fields(elsewhere) {
-		if !regexp.MustCompile("[`." + "]" + name + `\b`).MatchString(doc) {
+	for name := range strings.FieldsSeq(elsewhere) {
+		if !regexp.MustCompile("[`.]" + name + `\b`).MatchString(doc) {
 			t.Errorf("it does not have %s", name)
 		}
 	}

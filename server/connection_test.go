@@ -228,7 +228,7 @@ func TestSessionOfARequestMadeOfAnother(t *testing.T) {
 			}
 			fmt.Fprint(w, "fine")
 		}), time.Minute, "").ServeHTTP(w, r)
-		*r = *r.WithContext(t.Context())
+		*r = *r.WithContext(t.Context()) //nolint:contextcheck // that is the point
 		if _, ok := webapps.ExistingSession(r); ok {
 			t.Error("a session without a context")
 		}

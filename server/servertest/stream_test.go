@@ -28,7 +28,9 @@ func ticker() webapps.App {
 			n, _, err := webapps.Get[int](s, "n")
 			w.Header().Set("Content-Type", "text/event-stream")
 			fmt.Fprint(w, "retry: 10\n\n")
-			for ; err == nil && n < 20 && r.Context().Err() == nil; time.Sleep(5 * time.Millisecond) {
+			pace := time.NewTicker(5 * time.Millisecond)
+			defer pace.Stop()
+			for ; err == nil && n < 20 && r.Context().Err() == nil; <-pace.C {
 				n++
 				if err = errors.Join(s.Set("n", n), s.Commit(r.Context())); err == nil {
 					fmt.Fprintf(w, "id: %d\nevent: tick\ndata: %s\n\n", n, c.Node())
@@ -48,7 +50,7 @@ type eventSource struct {
 
 // follow connects once, and hands on each event until the stream ends.
 func (e *eventSource) follow(at string, each func(id, event, data string)) error {
-	r, err := http.NewRequest(http.MethodGet, at, http.NoBody) //nolint:noctx // ends with the node
+	r, err := http.NewRequest(http.MethodGet, at, http.NoBody)
 	if err != nil {
 		return err
 	}
