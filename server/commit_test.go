@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -159,7 +160,7 @@ func TestRefusedCommitIsFinal(t *testing.T) {
 		u := newUser(t)
 		u.want(node, "/test/inc", "1")
 		status, body, h := u.get(node, "/test/"+path)
-		if status != http.StatusServiceUnavailable || body != "this node is not ready: it still gets the sessions from the others\n" || h.Get("Retry-After") != "1" || h["Set-Cookie"] != nil {
+		if status != http.StatusServiceUnavailable || body != "this node is not ready: it still gets the sessions from the others\n" || h.Get("Retry-After") != "1" || h["Set-Cookie"] != nil || h.Get(HeaderRetry) != "" {
 			t.Errorf("%s: %d %q %v", path, status, body, h)
 		}
 		eventually(t, "ready again", func() bool { a.manager.Tick(10*time.Minute + time.Second); return a.manager.Core.Ready() })
@@ -234,4 +235,18 @@ func TestUserWhoIsGone(t *testing.T) {
 	}
 	<-done
 	eventually(t, "the write", func() bool { _, got, _ := u.get(n, "/test/get"); return got == "33 <nil>" })
+}
+
+// Only of a request that no handler has seen does a node say that another node
+// may be asked instead, whatever its method.
+func TestRetryElsewhereIsSaidBeforeTheHandler(t *testing.T) {
+	s := unstarted(t, testConf("n1"), steps{"post": func(http.ResponseWriter, *http.Request) { t.Error("the handler of a node that is not ready runs") }}.app())
+	w := httptest.NewRecorder()
+	s.apps[0].ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/test/post", strings.NewReader("x")))
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get(HeaderRetry) != "next" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+	if r := s.ask(t, "/test/panic"); r.StatusCode != http.StatusInternalServerError || r.Header.Get(HeaderRetry) != "" {
+		t.Errorf("a handler's failure: %d %v", r.StatusCode, r.Header)
+	}
 }
