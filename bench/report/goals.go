@@ -24,14 +24,14 @@ func ratio(id, base string, bound float64, text string) goal {
 	}}
 }
 
-func figure(what, id, work, value string, bound float64, text string) goal {
-	return goal{text, bound, []cell{{what, id, work}}, func(f *record.File) record.Spread { return f.Of(what, id, work, value) }}
+func figure(what, work, value string, bound float64, text string) goal {
+	return goal{text, bound, []cell{{what, async, work}}, func(f *record.File) record.Spread { return f.Of(what, async, work, value) }}
 }
 
 // never is a goal of 0 of a value, over all runs of a part together.
-func never(what, id, work, value, text string) goal {
-	return goal{text, 0, []cell{{what, id, work}}, func(f *record.File) record.Spread {
-		sum, n := f.Sum(what, id, work, value)
+func never(what, work, value, text string) goal {
+	return goal{text, 0, []cell{{what, async, work}}, func(f *record.File) record.Spread {
+		sum, n := f.Sum(what, async, work, value)
 		return record.Spread{Median: sum, Min: sum, Max: sum, N: n}
 	}}
 }
@@ -64,32 +64,32 @@ func allGoals() []goal {
 		ratio(async, "tomcat-async", 1.0/3, "the same: part of Tomcat async"),
 		ratio(async, "scs-redis", 0.25, "the same: part of scs + Redis"),
 		ratio(all, "tomcat-sync", 0.25, "CPU per `/inc`, acks = all: part of Tomcat sync"),
-		never("load", async, random, "stale", "random node, freshness on: stale answers"),
-		never("load", async, random, "lost_increments", "random node, freshness on: lost increments"),
-		never("load", async, random, "diverged_sessions", "random node, freshness on: copies that differ"),
-		figure("load", async, sticky, "wire_member_bytes", 90, "bytes to each member per `/inc`, all TCP payload, both directions"),
+		never("load", random, "stale", "random node, freshness on: stale answers"),
+		never("load", random, "lost_increments", "random node, freshness on: lost increments"),
+		never("load", random, "diverged_sessions", "random node, freshness on: copies that differ"),
+		figure("load", sticky, "wire_member_bytes", 90, "bytes to each member per `/inc`, all TCP payload, both directions"),
 	}
 	for _, n := range []string{"100 k", "1 M"} {
 		list = append(list,
-			figure("memory", async, n, "heap_bytes", 400, "heap per session of 100 B, "+n+" sessions, B"),
-			figure("memory", async, n, "rss_bytes", 700, "RSS per session of 100 B, "+n+" sessions, B, beyond a node just started"),
-			figure("memory", async, n, "rss_warm_bytes", 700, "RSS per session of 100 B, "+n+" sessions, B, beyond a node that served before"),
-			figure("memory", async, n, "gc_pause_p99_ms", 2, "GC pause p99 at "+n+" sessions, ms"))
+			figure("memory", n, "heap_bytes", 400, "heap per session of 100 B, "+n+" sessions, B"),
+			figure("memory", n, "rss_bytes", 700, "RSS per session of 100 B, "+n+" sessions, B, beyond a node just started"),
+			figure("memory", n, "rss_warm_bytes", 700, "RSS per session of 100 B, "+n+" sessions, B, beyond a node that served before"),
+			figure("memory", n, "gc_pause_p99_ms", 2, "GC pause p99 at "+n+" sessions, ms"))
 	}
 	for _, j := range []struct {
 		size  string
 		bound float64
 	}{{"100 k", 250}, {"1 M", 3000}} {
 		list = append(list,
-			figure("join", async, j.size, "complete_ms", j.bound, "join, "+j.size+" sessions, ms from the start of the process"),
+			figure("join", j.size, "complete_ms", j.bound, "join, "+j.size+" sessions, ms from the start of the process"),
 			beyond("join", async, j.size, "0 k", "complete_ms", j.bound, "join, "+j.size+" sessions, ms beyond what the start alone takes"),
 			quotient("join", async, j.size+" under load", "p99_during_ms", "p99_before_ms", 1.2, "p99 of live traffic during a join of "+j.size+": part of before"))
 	}
 	return append(list,
-		figure("failover", async, door, "first_good_ms", 5, "kill -9 through our door: first good answer, ms"),
-		never("failover", async, door, "errors", "kill -9 through our door: errors"),
-		never("failover", async, door, "lost_sessions", "kill -9 through our door: sessions lost"),
-		figure("lag", async, "half load", "p99_ms", 3, "replication lag p99 at half load, ms"),
+		figure("failover", door, "first_good_ms", 5, "kill -9 through our door: first good answer, ms"),
+		never("failover", door, "errors", "kill -9 through our door: errors"),
+		never("failover", door, "lost_sessions", "kill -9 through our door: sessions lost"),
+		figure("lag", "half load", "p99_ms", 3, "replication lag p99 at half load, ms"),
 		tlsGoal())
 }
 

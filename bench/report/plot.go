@@ -77,6 +77,7 @@ func bars(path, heading string, f *record.File, work, value string) error {
 		}
 	}
 	p.NominalY(names...)
+	p.Y.Min, p.Y.Max = -0.6, float64(len(names))-0.4
 	return save(p, path, 8*vg.Inch, vg.Length(len(names))*0.32*vg.Inch+vg.Inch)
 }
 
@@ -134,6 +135,7 @@ func scalePlot(path string, f *record.File) error {
 	p.Title.Text = "CPU µs per /inc, all members together"
 	p.X.Label.Text, p.Y.Label.Text = "members", "CPU µs"
 	p.X.Min, p.Y.Min = 0, 0
+	p.Y.Tick.Marker = plot.TickerFunc(ticks)
 	line, dots, err := plotter.NewLinePoints(points)
 	if err != nil {
 		return err
