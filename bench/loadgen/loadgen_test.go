@@ -202,6 +202,22 @@ func TestRate(t *testing.T) {
 	}
 }
 
+// A server that stands still once keeps all waiting whose turn comes meanwhile, not
+// only the one whose request it has.
+func TestStallCountsForWhoWaits(t *testing.T) {
+	var stall sync.Once
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		stall.Do(func() { time.Sleep(400 * time.Millisecond) })
+		fmt.Fprintln(w, "- 0 n1")
+	}))
+	defer s.Close()
+	target := Target{Nodes: []string{strings.TrimPrefix(s.URL, "http://")}}
+	r, err := Load(t.Context(), LoadConfig{Target: target, Op: "raw", Workers: 1, Rate: 100, Measure: time.Second})
+	if err != nil || r.P50 > 200 || r.P90 < 200 {
+		t.Errorf("p50 %v ms, p90 %v ms of %d requests, %v", r.P50, r.P90, r.Requests, err)
+	}
+}
+
 func TestLag(t *testing.T) {
 	target := startServers(t, &servers{behind: 5})
 	r, err := Lag(context.Background(), LagConfig{Target: target, Writes: 10, Limit: 20 * time.Millisecond})
