@@ -119,7 +119,7 @@ func (c *Core) ensureLink(now time.Duration, id membership.ID) *link {
 		return l
 	}
 	l := newLink(now, id, c.stats.epochs.Add(1), c.stats.seqs.Load(), c.log.head.Load())
-	l.lag = past.lag
+	l.clean, l.lag = past.clean, past.lag
 	links := append(slices.Clone(*c.links.Load()), l)
 	slices.SortFunc(links, func(a, b *link) int { return compareIDs(a.id, b.id) })
 	c.links.Store(&links)
@@ -477,7 +477,7 @@ func (c *Core) applyLocked(now time.Duration, b *bucket, d *delta, repair bool) 
 		v.changed = c.table.complete(b, s) || v.changed
 		s.created = min(s.created, now-d.age)
 	}
-	if fresh || v.changed || !repair {
+	if fresh || v.changed || !repair || d.asked {
 		s.heard = max(s.heard, now-d.idle)
 		s.last = max(s.last, s.heard)
 	}
@@ -528,8 +528,26 @@ func (c *Core) Enter(now time.Duration) bool {
 	return c.Ready()
 }
 
+// HandOver lets every member compare itself with this node, which is about to
+// leave: it may be the only one that has what a third has written. Flushed
+// tells when that is done.
+func (c *Core) HandOver(now time.Duration) {
+	c.enter(now)
+	if mutate.Is(mutate.NoHandOver) {
+		return
+	}
+	for _, l := range *c.links.Load() {
+		l.mu.Lock()
+		l.epoch = c.stats.epochs.Add(1)
+		l.rewind()
+		l.beatDue = true
+		l.mu.Unlock()
+		c.group.Wake(l.id, false, true)
+	}
+}
+
 // Flushed tells whether every member that is linked has applied all changes
-// made here: a node that leaves may end.
+// made here, and after a HandOver has all that this node had: it may end.
 func (c *Core) Flushed() bool {
 	for _, l := range *c.links.Load() {
 		l.mu.Lock()
@@ -563,6 +581,7 @@ func (c *Core) Connected(now time.Duration, id membership.ID) {
 	l.connected(now)
 	l.mu.Unlock()
 	c.group.Wake(id, false, true)
+	c.group.Wake(id, true, true) // what was to be asked when the connection was lost
 }
 
 // Disconnected says that nothing can be sent to the member for now.

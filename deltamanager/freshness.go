@@ -397,7 +397,7 @@ func (c *Core) appendReply(now time.Duration, body []byte, o owedReply) []byte {
 func (c *Core) questions(now time.Duration, l *link, f *frame, late time.Duration) bool {
 	for _, r := range f.replies {
 		if r.delta != nil {
-			c.applyRaw(now, l, r.delta, late, true)
+			c.applyRaw(now, l, r.delta, late, asked)
 		}
 		l.mu.Lock()
 		l.settleAsks(r.request)

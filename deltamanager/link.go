@@ -319,13 +319,22 @@ func (l *link) tellWaiters() {
 
 func (c *Core) applyFrame(now time.Duration, l *link, f *frame, late time.Duration) {
 	for _, raw := range f.deltas {
-		c.applyRaw(now, l, raw, late, false)
+		c.applyRaw(now, l, raw, late, live)
 	}
 }
 
+// source is how a delta came.
+type source uint8
+
+const (
+	live   source = iota // in a member's stream of changes
+	listed               // in the answer to a list of sessions
+	asked                // in the answer to a question for its session
+)
+
 // applyRaw applies one encoded delta and does what follows from it. A delta
 // that can't be read is left out, alone: it must not keep others away.
-func (c *Core) applyRaw(now time.Duration, l *link, raw []byte, late time.Duration, repair bool) {
+func (c *Core) applyRaw(now time.Duration, l *link, raw []byte, late time.Duration, from source) {
 	var few [4]register
 	d, err := parseDelta(raw, l.id.Boot, &c.names, few[:])
 	if err != nil || !c.observeDelta(now, &d) {
@@ -334,9 +343,10 @@ func (c *Core) applyRaw(now time.Duration, l *link, raw []byte, late time.Durati
 	}
 	d.idle += late
 	d.age += late
-	v := c.apply(now, &d, repair)
+	d.asked = from == asked
+	v := c.apply(now, &d, from != live)
 	c.stats.deltasIn.Add(1)
-	if repair && v.changed {
+	if from != live && v.changed {
 		c.stats.repaired.Add(1)
 	}
 	if !v.dead && !v.missing {
@@ -381,8 +391,8 @@ func (c *Core) applied(now time.Duration, l *link, f *frame, fresh bool) bool {
 		if !l.rootDiffer {
 			l.futile = 0
 		}
-		if !l.rootDiffer && !l.distrust && f.epoch == l.theirEpoch && f.floor <= l.next {
-			l.repaired = l.theirEpoch
+		if !l.rootDiffer && !l.distrust && f.epoch == l.theirEpoch && f.floor <= l.next && l.repaired != l.theirEpoch {
+			l.repaired, l.beatDue = l.theirEpoch, true // the member may wait to hear of it
 		}
 	}
 	if f.seq == 0 && f.epoch == l.theirEpoch && f.floor <= l.next {
@@ -390,7 +400,7 @@ func (c *Core) applied(now time.Duration, l *link, f *frame, fresh bool) bool {
 	}
 	defer l.settleAsks(0)
 	if !fresh || f.epoch != l.theirEpoch {
-		return l.ackDue
+		return l.ackDue || l.beatDue
 	}
 	l.ahead[f.seq] = f.covers
 	l.drainAhead()

@@ -51,6 +51,7 @@ type delta struct {
 	regs                []register
 	idle, age           time.Duration
 	full, dead, expired bool
+	asked               bool // a member was asked for this session: what it says of its use is news
 }
 
 func appendVarint(b []byte, num protowire.Number, v uint64) []byte {

@@ -34,6 +34,7 @@ type request struct {
 	number  uint64
 	at      time.Duration
 	buckets []int // fetch; none: compare
+	again   bool  // compares only what differed at the first look
 }
 
 const (
@@ -195,7 +196,7 @@ func (c *Core) settleRepair(l *link) {
 		r.dealt, r.compare = false, true
 		return
 	}
-	l.repaired, l.repair, l.distrust = r.epoch, nil, false
+	l.repaired, l.repair, l.distrust, l.beatDue = r.epoch, nil, false, true
 	l.rootDiffer = false // so said a beat from before it
 	if l.futile = min(l.futile+1, maxFutile); r.news || !r.fetched {
 		l.futile = 0
@@ -263,7 +264,7 @@ func (c *Core) nextRequest(now time.Duration, l *link) *repairMessage {
 
 func (c *Core) askCompare(now time.Duration, l *link, r *repair) *repairMessage {
 	l.asked++
-	r.pending = append(r.pending, request{number: l.asked, at: now})
+	r.pending = append(r.pending, request{number: l.asked, at: now, again: !r.todo.empty()})
 	q := &compareRequest{request: l.asked}
 	set := allBuckets()
 	if !r.todo.empty() { // the second look
@@ -290,7 +291,7 @@ func (c *Core) askFetch(now time.Duration, l *link, r *repair) *repairMessage {
 		return nil
 	}
 	l.asked++
-	r.pending = append(r.pending, request{l.asked, now, q.buckets})
+	r.pending = append(r.pending, request{number: l.asked, at: now, buckets: q.buckets})
 	return &repairMessage{fetch: q}
 }
 
@@ -366,10 +367,17 @@ func (c *Core) differs(now time.Duration, l *link, a *differReply) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.repair
-	if r == nil || !r.answered(a.request) {
+	if r == nil {
 		return
 	}
-	r.epoch = a.epoch
+	i := slices.IndexFunc(r.pending, func(q request) bool { return q.number == a.request && q.buckets == nil })
+	if i < 0 {
+		return
+	}
+	if !r.pending[i].again { // else an epoch that began between the two looks would be settled by the second
+		r.epoch = a.epoch
+	}
+	r.pending = slices.Delete(r.pending, i, i+1)
 	r.todo = bucketSet{}
 	if len(a.buckets) > 0 {
 		r.todo, _ = parseBits(a.buckets) // checked when it came
@@ -379,16 +387,6 @@ func (c *Core) differs(now time.Duration, l *link, a *differReply) {
 		return
 	}
 	c.settleRepair(l)
-}
-
-// answered drops the request that was answered; false: it was not open any more.
-func (r *repair) answered(number uint64) bool {
-	i := slices.IndexFunc(r.pending, func(q request) bool { return q.number == number })
-	if i < 0 {
-		return false
-	}
-	r.pending = slices.Delete(r.pending, i, i+1)
-	return true
 }
 
 // answerFetch ships what the asker lacks of the buckets, and says what is
@@ -464,8 +462,12 @@ func (c *Core) appendWhole(body []byte, now time.Duration, k Key) []byte {
 // arrived merges sessions that a repair brought.
 func (c *Core) arrived(now time.Duration, l *link, a *sessionsReply, late time.Duration) {
 	before := c.stats.repaired.Load()
+	from := listed
+	if a.request == 0 {
+		from = asked
+	}
 	for _, raw := range a.deltas {
-		c.applyRaw(now, l, raw, late, true)
+		c.applyRaw(now, l, raw, late, from)
 	}
 	news := c.stats.repaired.Load() != before
 	l.mu.Lock()

@@ -60,6 +60,7 @@ type visit struct {
 	tries  int
 	pauses int64                // of l when it began
 	tokens []deltamanager.Token // that came with the request
+	seen   []cookie             // by its user when he made it
 }
 
 const (

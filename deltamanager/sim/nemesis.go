@@ -211,6 +211,7 @@ func (w *world) drainNode(n *node, within time.Duration, restarted func()) {
 	n.draining = true
 	w.tell("%v drains", n.life.id)
 	l, end := n.life, w.now+5*time.Second
+	handed := false
 	var wait func()
 	wait = func() {
 		if !l.alive || n.life != l {
@@ -221,7 +222,7 @@ func (w *world) drainNode(n *node, within time.Duration, restarted func()) {
 			n.draining = false
 			return
 		}
-		if l.paused || w.now < end && !l.core.Flushed() {
+		if l.paused || !handed || w.now < end && !l.core.Flushed() {
 			w.after(10*time.Millisecond, wait)
 			return
 		}
@@ -231,7 +232,14 @@ func (w *world) drainNode(n *node, within time.Duration, restarted func()) {
 			restarted()
 		})
 	}
-	w.after(w.between(100*time.Millisecond, time.Second), wait) // requests in flight end first
+	w.after(w.between(100*time.Millisecond, time.Second), func() { // requests in flight end first
+		w.call(l, func() {
+			w.obs.handsOver(l)
+			l.core.HandOver(l.now())
+			handed = true
+		})
+		wait()
+	})
 }
 
 // leave ends a life that has drained. What it has flushed is at the members

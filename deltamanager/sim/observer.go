@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager"
@@ -44,6 +45,7 @@ type written struct {
 	at      time.Duration
 	by      *life
 	holders []*life
+	handed  []*life // holders that have since begun to leave, and hand it over
 }
 
 // ended is an invalidation that a node accepted.
@@ -265,7 +267,19 @@ func (o *observer) offers(l *life) {
 	}
 }
 
-// flushed notes that a life has left after all its members had all it wrote.
+// handsOver notes what a life that begins to leave is known to have from others.
+func (o *observer) handsOver(l *life) {
+	for _, writes := range o.writes {
+		for _, wr := range writes {
+			if slices.Contains(wr.holders, l) {
+				wr.handed = append(wr.handed, l)
+			}
+		}
+	}
+}
+
+// flushed notes that a life has left after all its members had all it wrote, and
+// all it had from others when it began to leave.
 func (o *observer) flushed(l *life) {
 	var holders []*life
 	for _, c := range l.conns {
@@ -275,7 +289,7 @@ func (o *observer) flushed(l *life) {
 	}
 	for _, writes := range o.writes {
 		for _, wr := range writes {
-			if wr.by == l {
+			if wr.by == l || slices.Contains(wr.handed, l) {
 				o.count(FlushesChecked)
 				wr.holders = append(wr.holders, holders...)
 				for _, holder := range holders {
@@ -326,7 +340,7 @@ func (o *observer) gone(v *visit) {
 		return
 	}
 	if !o.old(k) && o.w.now-c.used < o.w.mix.MaxInactive-2*time.Second {
-		for _, t := range c.seen {
+		for _, t := range v.seen {
 			for _, wr := range o.writes[k] {
 				if wr.stamp.Boot == t.token.Stamp.Boot && wr.stamp.Clock <= t.token.Stamp.Clock && o.w.now-t.set < tokenLife-time.Second && o.w.now-wr.at < tokenLife-time.Second {
 					o.broken("I4", &k, "%v does not know a session in which its user has seen a write by %v", v.l.id, wr.by.id)

@@ -34,6 +34,7 @@ const (
 	NoRetouch
 	NoWant
 	FlushedTooEarly
+	NoHandOver
 	DonorForgotten
 	GhostLink
 	TokenByAge
@@ -83,6 +84,7 @@ var names = [count]string{
 	NoRetouch:         "expiry: uses that a member missed are not told again",
 	NoWant:            "repair: a session in part is not asked for",
 	FlushedTooEarly:   "drain: flushed although changes were left out",
+	NoHandOver:        "drain: what came from other nodes is not handed over",
 	DonorForgotten:    "join: what a dead donor was asked for is not asked of others",
 	GhostLink:         "membership: a late frame brings back the link to a dead member",
 	TokenByAge:        "freshness: the age of a write is judged by the hybrid clock",
