@@ -80,6 +80,9 @@ func (m *Manager) Disconnected(id membership.ID) { m.Core.Disconnected(m.now(), 
 // Gone is Core's, now.
 func (m *Manager) Gone(id membership.ID) { m.Core.Gone(m.now(), id) }
 
+// HandOver is Core's, now.
+func (m *Manager) HandOver() { m.Core.HandOver(m.now()) }
+
 // Pull is Core's, now.
 func (m *Manager) Pull(to membership.ID, bulk bool) []byte { return m.Core.Pull(m.now(), to, bulk) }
 

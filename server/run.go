@@ -302,6 +302,9 @@ func (s *Server) leave(ctx context.Context, h *http.Server) {
 		_ = h.Close() // same
 	}
 	s.endApps()
+	for _, a := range s.apps {
+		a.manager.HandOver()
+	}
 	flush, cancel := context.WithTimeout(ctx, flushTime)
 	defer cancel()
 	if !s.flush(flush) {
@@ -317,8 +320,8 @@ const (
 	byeTime   = time.Second     // for good-byes
 )
 
-// flush waits until the members have all changes made here, by repair those that
-// did not fit in the queue. A member whose link is down is waited for until it
+// flush waits until the members have all that this node has: by repair what did
+// not fit in the queue, and what came from others. A member whose link is down is waited for until it
 // is gone. False: that was not so in time.
 func (s *Server) flush(ctx context.Context) bool {
 	t := time.NewTicker(5 * time.Millisecond)
