@@ -111,15 +111,14 @@ func (c *Core) ensureLink(now time.Duration, id membership.ID) *link {
 	if l := c.link(id); l != nil {
 		return l
 	}
-	past := c.recall(now, id)
-	c.touches.missed(past.clean)
+	past, known := c.recall(now, id)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if l := c.link(id); l != nil {
 		return l
 	}
 	l := newLink(now, id, c.stats.epochs.Add(1), c.stats.seqs.Load(), c.log.head.Load())
-	l.clean, l.lag = past.clean, past.lag
+	l.clean, l.untold, l.strange, l.lag = past.clean, true, !known, past.lag
 	links := append(slices.Clone(*c.links.Load()), l)
 	slices.SortFunc(links, func(a, b *link) int { return compareIDs(a.id, b.id) })
 	c.links.Store(&links)
@@ -128,16 +127,16 @@ func (c *Core) ensureLink(now time.Duration, id membership.ID) *link {
 
 // recall takes what is remembered of a life that gets a new link. A life that
 // is new here may learn of others' sessions from somebody who is a little behind.
-func (c *Core) recall(now time.Duration, id membership.ID) pastLife {
+func (c *Core) recall(now time.Duration, id membership.ID) (past pastLife, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i := slices.IndexFunc(c.past, func(p pastLife) bool { return p.ID == id })
 	if i < 0 {
-		return pastLife{id, c.toldAll(now), lag{}}
+		return pastLife{id, c.toldAll(now), lag{}}, false
 	}
 	p := c.past[i]
 	c.past = slices.Delete(c.past, i, i+1)
-	return p
+	return p, true
 }
 
 // toldAll is up to when the other members surely have all that was told here.
@@ -601,7 +600,8 @@ func (c *Core) Gone(now time.Duration, id membership.ID) {
 	c.enter(now)
 	l := c.link(id)
 	if l == nil {
-		c.remember(c.recall(now, id)) // what it sent before its end may still come
+		past, _ := c.recall(now, id)
+		c.remember(past) // what it sent before its end may still come
 		return
 	}
 	c.deal.release(l)

@@ -28,6 +28,8 @@ type link struct {
 	start   uint64        // log position where the epoch began: changes below were left out
 	acked   uint64        // log position: all changes from start to here are applied there
 	clean   time.Duration // when all changes were
+	untold  bool          // of uses since clean: it gets to know the sessions first
+	strange bool          // it was never heard of
 	sent    []sentFrame   // not yet acknowledged, oldest first
 	mark    mark
 	waiters []*Waiter
@@ -381,6 +383,14 @@ func (c *Core) applied(now time.Duration, l *link, f *frame, fresh bool) bool {
 	if f.beat != nil {
 		joined := l.heard && l.peer.joining && !f.beat.joining
 		l.peer, l.heard = *f.beat, true
+		if l.strange && f.beat.sessions > 0 {
+			l.clean = 0 // it has sessions, for who knows how long
+		}
+		l.strange = false
+		if l.untold && !f.beat.joining {
+			l.untold = false
+			c.touches.missed(l.clean)
+		}
 		if joined && !c.ready.Load() {
 			l.repaired = 0 // it has more now than when this node, which joins as well, compared
 		}

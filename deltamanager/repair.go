@@ -394,6 +394,7 @@ func (c *Core) differs(now time.Duration, l *link, a *differReply) {
 func (c *Core) answerFetch(now time.Duration, q *fetchRequest) []byte {
 	a := &sessionsReply{request: q.request}
 	theirs := parseListing(q.listing)
+	a.encoded = make([]byte, 0, c.guess(q.buckets))
 	for _, n := range q.buckets {
 		if !c.answerBucket(now, n, theirs, q.listing, a) {
 			break
@@ -406,6 +407,21 @@ func (c *Core) answerFetch(now time.Duration, q *fetchRequest) []byte {
 		}
 	})
 	return c.finishRepair(now, &repairMessage{sessions: a})
+}
+
+// guess is how long an answer about all of these buckets is, more or less.
+func (c *Core) guess(buckets []int) (size int) {
+	const most, session = frameBytes + 16<<10, 160
+	for _, n := range buckets {
+		b := &c.table.buckets[n]
+		b.mu.Lock()
+		size += session * len(b.sessions)
+		b.mu.Unlock()
+		if size >= most {
+			return most
+		}
+	}
+	return size
 }
 
 // answerBucket adds what differs in one bucket. False: the message is full.

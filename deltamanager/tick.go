@@ -31,7 +31,7 @@ func (c *Core) tickLink(now time.Duration, l *link) bool {
 		return false
 	}
 	l.tellWaiters()
-	if l.acked == c.log.head.Load() && c.touches.over() { // else it was not told again yet
+	if l.acked == c.log.head.Load() && !l.untold && c.touches.over() {
 		l.clean = now
 	}
 	if beat := max(c.cfg.Heartbeat, 1); now/beat != l.beatAt/beat { // at the same moments for all members
