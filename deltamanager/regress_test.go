@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nodeserver/nodeserver/membership"
 )
 
 // What the simulator found and a small cluster shows as well. docs/RELIABILITY.md
@@ -385,4 +387,100 @@ func TestPoisonIsLookedAtLessAndLess(t *testing.T) {
 		t.Errorf("%d comparisons in the first minute of a connection", n)
 	}
 	c.wantAt(1, tagOf(2), "n", "")
+}
+
+// A repair that confirms looks twice, the second time at what differed at the first only:
+// what is left out between the two looks is not repaired by it.
+func TestOverflowBetweenTwoLooksIsRepaired(t *testing.T) {
+	c := newCluster(t, 2)
+	c.run(time.Second)
+	for n := range 100 {
+		c.create(1, 10+n)
+	}
+	c.run(time.Second)
+	odd := delta{key: Key{1}, full: true, regs: []register{{nil, Stamp{1 << 20, 5}, Auth{Tag: Tag{1}}.encode()}}}
+	c.cores[0].apply(c.now, &odd, true) // by no stream: the roots differ for good
+	l := c.cores[0].link(c.ids[1])
+	for end := c.now + time.Minute; l.repair == nil || l.repair.confirm; c.run(10 * time.Millisecond) {
+		if c.now > end {
+			t.Fatal("no repair that confirms within a minute")
+		}
+	}
+	c.cut[[2]int{1, 0}] = true
+	for n := range 3000 { // more than the log holds
+		c.write(1, tagOf(10+n%100), "n", strconv.Itoa(n))
+	}
+	c.cut[[2]int{1, 0}] = false
+	c.run(2 * time.Second) // far less than the time between two looks at the roots
+	c.wantSame()
+}
+
+// woken remembers who is to be sent something of bulk.
+type woken map[membership.ID]bool
+
+func (w woken) Wake(id membership.ID, bulk, _ bool) { w[id] = w[id] || bulk }
+
+// A joiner hears of a use before it has the session, from a member that it can't ask yet.
+// Meanwhile it gets the session from somebody who has missed the use.
+func TestUseHeardBeforeTheSessionIsNotLost(t *testing.T) {
+	c := newCluster(t, 2)
+	c.run(time.Second)
+	r := c.create(0, 1)
+	c.run(10 * time.Minute)
+	c.disconnect(0, 1)
+	c.start()
+	c.disconnect(0, 2)
+	c.disconnect(1, 2)
+	c.cut[[2]int{0, 2}] = false
+	c.cores[0].Connected(c.now, c.ids[2])
+	c.run(500 * time.Millisecond) // uses of before are told
+	used := c.now
+	if _, err := c.cores[0].Commit(c.now, r, Tx{}); err != nil {
+		t.Fatal(err)
+	}
+	c.run(50 * time.Millisecond)
+	c.connect(1, 2)
+	c.run(500 * time.Millisecond)
+	if got := c.lastUse(2, tagOf(1)); got > used-9*time.Minute {
+		t.Fatalf("the joiner knows of the use without having asked: %v", got)
+	}
+	group := woken{}
+	c.cores[2].group = group
+	c.cut[[2]int{2, 0}] = false
+	c.cores[2].Connected(c.now, c.ids[0])
+	if !group[c.ids[0]] {
+		t.Errorf("what was to be asked is not asked when the member can be")
+	}
+	c.exchange(2, 0)
+	c.exchange(0, 2)
+	if got := c.lastUse(2, tagOf(1)); got < used-time.Second {
+		t.Errorf("the joiner takes the session for used %v earlier than it was", used-got)
+	}
+}
+
+// A link that breaks before uses were told again has told nothing: the next one must.
+func TestUsesAreToldAgainAfterASecondSplit(t *testing.T) {
+	for _, heard := range []bool{false, true} { // whether anything of the other member comes through
+		c := newCluster(t, 2)
+		c.run(time.Second)
+		r := c.create(0, 1)
+		c.run(time.Second)
+		c.gone(0, 1)
+		c.run(10 * time.Minute)
+		if _, err := c.cores[0].Commit(c.now, r, Tx{}); err != nil {
+			t.Fatal(err)
+		}
+		used := c.now
+		c.run(time.Minute)
+		c.connect(0, 1)
+		c.cut[[2]int{0, 1}], c.cut[[2]int{1, 0}] = true, !heard
+		c.run(500 * time.Millisecond)
+		c.gone(0, 1)
+		c.run(time.Minute)
+		c.connect(0, 1)
+		c.run(2 * time.Second)
+		if got := c.lastUse(1, tagOf(1)); got < used-time.Second {
+			t.Errorf("heard=%v: the other member takes the session for used %v earlier than it was", heard, used-got)
+		}
+	}
 }
