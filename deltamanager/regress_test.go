@@ -484,3 +484,29 @@ func TestUsesAreToldAgainAfterASecondSplit(t *testing.T) {
 		}
 	}
 }
+
+// Who is met for the first time and has sessions may have been out of reach for long: that
+// the sessions are the same says nothing of when they were used.
+func TestStrangerWithSessionsIsToldOfAllUses(t *testing.T) {
+	c := newCluster(t, 1)
+	id := membership.ID{Name: "n2", Boot: 101}
+	other := NewCore(testConfig(id), quietGroup{})
+	other.Settle()
+	c.ids, c.cores = append(c.ids, id), append(c.cores, other)
+	c.cut[[2]int{0, 1}], c.cut[[2]int{1, 0}] = true, true
+	c.run(time.Second)
+	r := c.create(0, 1)
+	same := r.s.full(c.now)
+	other.apply(c.now, &same, true)
+	c.run(5 * time.Minute)
+	if _, err := c.cores[0].Commit(c.now, r, Tx{}); err != nil {
+		t.Fatal(err)
+	}
+	used := c.now
+	c.run(10 * time.Minute)
+	c.connect(0, 1)
+	c.run(2 * time.Second)
+	if got := c.lastUse(1, tagOf(1)); got < used-time.Second {
+		t.Errorf("the other member takes the session for used %v earlier than it was", used-got)
+	}
+}
