@@ -61,6 +61,7 @@ type visit struct {
 	pauses int64                // of l when it began
 	tokens []deltamanager.Token // that came with the request
 	seen   []cookie             // by its user when he made it
+	used   time.Duration        // when its user had last used the session before
 }
 
 const (

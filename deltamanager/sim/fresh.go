@@ -19,7 +19,7 @@ func (w *world) openFresh(v *visit, tag deltamanager.Tag, do func()) {
 		do()
 	}
 	tokens := v.c.tokens(w.now)
-	v.tokens, v.seen = tokens, slices.Clone(v.c.seen)
+	v.tokens, v.seen, v.used = tokens, slices.Clone(v.c.seen), v.c.used
 	q := v.l.core.Fresh(v.l.now(), tag, tokens)
 	if q == nil {
 		open()

@@ -339,7 +339,7 @@ func (o *observer) gone(v *visit) {
 	if v.stale {
 		return
 	}
-	if !o.old(k) && o.w.now-c.used < o.w.mix.MaxInactive-2*time.Second {
+	if !o.old(k) && o.w.now-v.used < o.w.mix.MaxInactive-2*time.Second {
 		for _, t := range v.seen {
 			for _, wr := range o.writes[k] {
 				if wr.stamp.Boot == t.token.Stamp.Boot && wr.stamp.Clock <= t.token.Stamp.Clock && o.w.now-t.set < tokenLife-time.Second && o.w.now-wr.at < tokenLife-time.Second {
