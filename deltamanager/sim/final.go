@@ -296,8 +296,9 @@ func (w *world) checkLife(l *life) {
 
 // overstay is by how much a session may seem younger than it is: how long a
 // message took is only known beside that of the fastest so far, so it is what the
-// slowest first one took.
-func (w *world) overstay() time.Duration { return time.Second + w.obs.unsure }
+// slowest first one took, for each time that it was told on: from a node to its
+// neighbour, from that to the node after its restart, and once more.
+func (w *world) overstay() time.Duration { return time.Second + 3*w.obs.unsure }
 
 // heldMax bounds what a link remembers in these histories: frames, keys,
 // questions. A few hundred sessions exist, so more is a leak.
