@@ -423,6 +423,9 @@ func (w *world) rename(c *client) {
 			w.commit(v, deltamanager.Tx{Auth: func(a *deltamanager.Auth) { a.Tag, a.Principal = tag, user }}, func() {
 				c.dead = append(c.dead, deadTag{old, c.key, v.l})
 				c.tag, c.user, c.used, c.doubt = tag, user, w.now, doubt
+				if v.stale {
+					w.otherCounter(c) // he has been told, once
+				}
 				w.answered(v)
 			})
 		})

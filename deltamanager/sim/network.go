@@ -101,6 +101,7 @@ func (n *network) gone(w *world, c *conn) {
 	if c.known {
 		c.known = false
 		w.tell("%v holds %v for gone", c.from.id, c.to.id)
+		w.obs.forget(c.to, c.from)
 		w.call(c.from, func() { c.from.core.Gone(c.from.now(), c.to.id) })
 	}
 }

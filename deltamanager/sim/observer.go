@@ -233,14 +233,21 @@ func (o *observer) served(l *life) {
 
 // joined checks a node that serves for the first time, and was connected to a
 // donor before it may have taken itself for alone, and ever since: it has what the
-// donor had when it was born, but for sessions that were about to expire since
-// then: those may have been too old to be taken over, and used again.
+// donor had when it was born, but for sessions that were about to expire for
+// somebody then: those may have been taken over from him, or not, and used again.
 func (o *observer) joined(l, donor *life) {
 	had := l.offered[donor]
+	aging := func(k deltamanager.Key) bool { // for one of those who may have told of it
+		for d, had := range l.offered {
+			if last, ok := had[k]; ok && d.now()-last > o.w.mix.MaxInactive-expiryDoubt {
+				return true
+			}
+		}
+		return false
+	}
 	o.count(JoinsChecked)
 	for _, d := range donor.core.Dump(donor.now()) {
-		last, ok := had[d.Key]
-		if !ok || d.Partial || donor.now()-last > o.w.mix.MaxInactive-expiryDoubt || o.old(d.Key) || l.core.Dead(d.Key) {
+		if _, ok := had[d.Key]; !ok || d.Partial || aging(d.Key) || o.old(d.Key) || l.core.Dead(d.Key) {
 			continue
 		}
 		if l.core.StampOf(d.Key, "") == (deltamanager.Stamp{}) {
@@ -447,6 +454,10 @@ func (o *observer) starts(n *node, skew time.Duration) {
 		o.count(Backward)
 	}
 }
+
+// forget is called when one life holds another for gone: it heeds nothing of it
+// until they meet again.
+func (o *observer) forget(from, at *life) { delete(o.heard, [2]uint64{from.id.Boot, at.id.Boot}) }
 
 // arrived notes how long the first payload of one life to another took: the
 // fastest that is known is what later ones are measured by.
