@@ -78,6 +78,9 @@ func (c *Channel) pursue(ctx context.Context, d *candidate) {
 	var wait time.Duration
 	for ctx.Err() == nil {
 		k, err := c.attempt(ctx, d.addr)
+		if err != nil && ctx.Err() != nil {
+			return // ended by ourselves: the error is nobody's
+		}
 		if err == nil {
 			c.follow(ctx, k, d)
 			wait = 0

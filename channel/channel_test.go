@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nodeserver/nodeserver/channel"
@@ -361,6 +363,55 @@ func TestOtherClusterIsToldOnBothSidesOnce(t *testing.T) {
 		}
 	})
 }
+
+// A dial that this node's own end cuts off finds nothing out, so it says nothing.
+func TestStrayIsToldOnceThoughDialling(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := &lines{}
+		cfg := channel.Config{Self: membership.Member{ID: membership.ID{Name: "a", Boot: 1}, ChannelAddress: "a:1"}, Cluster: "test"}
+		tr := &strangers{}
+		c := channel.New(cfg, tr, []membership.Provider{static{"b:1"}}, slog.New(slog.NewTextHandler(log, nil)))
+		var stray *channel.StrayError
+		if err := c.Run(t.Context()); !errors.As(err, &stray) || !errors.Is(err, channel.ErrSecret) {
+			t.Errorf("run = %v, want a stray's %v", err, channel.ErrSecret)
+		}
+		if tr.dials < 2 {
+			t.Fatalf("%d dials: none was under way at the end", tr.dials)
+		}
+		if n := log.count("connection refused"); n != 1 {
+			t.Errorf("told %d times, want once:\n%s", n, log)
+		}
+	})
+}
+
+// strangers is a transport to nodes of another secret: the first dial finds out
+// at once, the next only when it is cut off. Its conns are used by one goroutine.
+type strangers struct{ dials int }
+
+func (s *strangers) Serve(ctx context.Context, _ channel.Service) error {
+	<-ctx.Done()
+	return nil
+}
+
+func (s *strangers) Dial(string) (channel.Conn, error) {
+	s.dials++
+	return s, nil
+}
+
+func (s *strangers) Exchange(ctx context.Context, _ channel.Hello) (channel.Outgoing, channel.Welcome, error) {
+	if s.dials > 1 {
+		<-ctx.Done()
+		return nil, channel.Welcome{}, fmt.Errorf("%w (%w)", channel.ErrSecret, ctx.Err())
+	}
+	return nil, channel.Welcome{}, channel.ErrSecret
+}
+
+func (s *strangers) Probe(context.Context, string, string) (uint64, error) {
+	return 0, channel.ErrSecret
+}
+
+func (s *strangers) Close() error { return nil }
 
 func TestWatchFromOutside(t *testing.T) {
 	inBubble(t, func(t *testing.T, cl *cluster) {
