@@ -60,38 +60,43 @@ type table struct {
 }
 
 // tagShard is a part of the index from tags to sessions. Its lock is taken
-// last, after a bucket's.
+// last, after a bucket's. It goes by 8 more of a tag's random bytes, which takes
+// a third less memory than all of them; so who looks up compares the tag. Two of
+// a million sessions meet there once in 10^10 times; then the later one is found.
 type tagShard struct {
-	mu  sync.RWMutex
-	tag map[Tag]*session
+	mu      sync.RWMutex
+	session map[uint64]*session
 }
+
+func inShard(tag Tag) uint64 { return binary.LittleEndian.Uint64(tag[1:9]) }
 
 func (t *table) of(k Key) *bucket { return &t.buckets[k.bucket()] }
 
-// byTag finds the session that a cookie's tag belongs to.
+// byTag finds the session that a cookie's tag belongs to, or a stranger: compare
+// the tag under the bucket's lock.
 func (t *table) byTag(tag Tag) *session {
 	shard := &t.tags[tag[0]]
 	shard.mu.RLock()
 	defer shard.mu.RUnlock()
-	return shard.tag[tag]
+	return shard.session[inShard(tag)]
 }
 
 func (t *table) index(tag Tag, s *session) {
 	shard := &t.tags[tag[0]]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if shard.tag == nil {
-		shard.tag = make(map[Tag]*session)
+	if shard.session == nil {
+		shard.session = make(map[uint64]*session)
 	}
-	shard.tag[tag] = s
+	shard.session[inShard(tag)] = s
 }
 
 func (t *table) unindex(tag Tag, s *session) {
 	shard := &t.tags[tag[0]]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if shard.tag[tag] == s {
-		delete(shard.tag, tag)
+	if at := inShard(tag); shard.session[at] == s {
+		delete(shard.session, at)
 	}
 }
 

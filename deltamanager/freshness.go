@@ -198,7 +198,8 @@ func (c *Core) keyOf(tag Tag) (Key, bool) {
 	b := c.table.of(s.key)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return s.key, !s.partial && !s.removed
+	a, _ := s.auth()
+	return s.key, a.Tag == tag && !s.partial && !s.removed
 }
 
 // behind tells whether something is known to be missing of what a member has.
