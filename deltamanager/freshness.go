@@ -37,7 +37,8 @@ func (r Ref) Tokens(now time.Duration, seen []Token) []Token {
 	}
 	b := c.table.of(r.s.key)
 	b.mu.Lock()
-	var stamps []Stamp
+	var few [4]Stamp
+	stamps := few[:0]
 	if s := b.session(r.s.key); s != nil {
 		for i := range s.regs {
 			if st := s.regs[i].stamp; st.Clock > old {
@@ -121,6 +122,10 @@ type Query struct {
 	done   chan struct{}
 }
 
+// newQuery holds the query open until all is asked: the first answer may come
+// before the last question.
+func newQuery() *Query { return &Query{open: 1, done: make(chan struct{})} }
+
 // ask is one question to one member. It is answered by the answer, or by
 // frames that bring all the member has written up to clock.
 type ask struct {
@@ -160,32 +165,37 @@ func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token) *Query {
 	if c.cfg.FreshnessWait <= 0 {
 		return nil
 	}
-	q := &Query{open: 1, done: make(chan struct{})} // open until all is asked: the first answer may come before the last question
+	var q *Query // made when there is something to ask: most requests miss nothing
+	missed := 0
 	key, known := c.keyOf(tag)
-	a := ask{query: q, key: key, tag: tag}
+	a := ask{key: key, tag: tag}
 	all := !known && (len(tokens) > 0 || c.behind())
 	for _, t := range tokens {
 		if t.Stamp.Boot == c.cfg.Self.Boot || c.clock.ahead(now, t.Stamp.Clock) > tokenAhead || !c.clock.observe(now, t.Stamp.Clock) {
 			continue
 		}
 		a.clock = t.Stamp.Clock
-		if l := c.linkOf(t.Stamp.Boot); l == nil || !c.ask(l, a) {
-			q.settle(1, 0)
+		if l := c.linkOf(t.Stamp.Boot); l == nil || !c.ask(l, a, &q) {
+			missed++
 			all = true
 		}
 	}
 	if all && c.mayAsk(now) {
 		a.clock = 0
 		for _, l := range *c.links.Load() {
-			c.ask(l, a)
+			c.ask(l, a, &q)
 		}
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.open--; q.open == 0 && q.missed == 0 {
+	if q == nil {
+		if missed == 0 {
+			return nil
+		}
+		q = newQuery()
+	}
+	q.settle(missed, 1)
+	if q.answered() {
 		return nil
 	}
-	q.finish()
 	return q
 }
 
@@ -229,17 +239,22 @@ func (c *Core) mayAsk(now time.Duration) bool {
 }
 
 // ask puts the question to a member, unless it is not needed or asked already.
-// It reports false when the member can't be asked.
-func (c *Core) ask(l *link, a ask) bool {
+// It reports false when the member can't be asked. The first question makes the query.
+func (c *Core) ask(l *link, a ask, q **Query) bool {
+	a.query = *q
 	l.mu.Lock()
 	switch {
-	case a.clock != 0 && l.covered(a.clock), l.askedFor(a):
+	case a.clock != 0 && l.covered(a.clock), a.query != nil && l.askedFor(a):
 		l.mu.Unlock()
 		return true
 	case !l.up || len(l.asks) >= maxAsks:
 		l.mu.Unlock()
 		return false
 	}
+	if *q == nil {
+		*q = newQuery()
+	}
+	a.query = *q
 	l.asked++
 	a.request = l.asked
 	l.asks = append(l.asks, a)
@@ -300,6 +315,13 @@ func (q *Query) settle(missed, answered int) {
 	q.open -= answered
 	q.missed += missed
 	q.finish()
+}
+
+// answered tells whether all questions were.
+func (q *Query) answered() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.open == 0 && q.missed == 0
 }
 
 // finish closes done when nothing is open. Called with q.mu held.

@@ -165,7 +165,11 @@ func (m *Manager) Create(tag Tag) (*View, error) {
 type locks struct {
 	mu   sync.Mutex
 	held map[Key]*lock
+	free []*lock // to be used again: making one costs as much as a small commit
 }
+
+// maxFree bounds the locks that are kept.
+const maxFree = 64
 
 type lock struct {
 	turn  chan struct{} // holds one token while the lock is free
@@ -174,18 +178,12 @@ type lock struct {
 
 // acquire waits for the session's lock until ctx ends.
 func (l *locks) acquire(ctx context.Context, k Key) error {
-	l.mu.Lock()
-	if l.held == nil {
-		l.held = map[Key]*lock{}
+	o := l.join(k)
+	select {
+	case <-o.turn:
+		return nil
+	default: // asking ctx first would make it a channel, for nothing most often
 	}
-	o := l.held[k]
-	if o == nil {
-		o = &lock{turn: make(chan struct{}, 1)}
-		o.turn <- struct{}{}
-		l.held[k] = o
-	}
-	o.users++
-	l.mu.Unlock()
 	select {
 	case <-o.turn:
 		return nil
@@ -193,6 +191,27 @@ func (l *locks) acquire(ctx context.Context, k Key) error {
 		l.leave(k, o)
 		return context.Cause(ctx)
 	}
+}
+
+// join makes the caller one of the lock's users.
+func (l *locks) join(k Key) *lock {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o := l.held[k]
+	if o == nil {
+		if n := len(l.free); n > 0 {
+			o, l.free = l.free[n-1], l.free[:n-1]
+		} else {
+			o = &lock{turn: make(chan struct{}, 1)}
+			o.turn <- struct{}{}
+		}
+		if l.held == nil {
+			l.held = map[Key]*lock{}
+		}
+		l.held[k] = o
+	}
+	o.users++
+	return o
 }
 
 func (l *locks) release(k Key) {
@@ -203,10 +222,14 @@ func (l *locks) release(k Key) {
 	l.leave(k, o)
 }
 
+// leave ends the use of the lock; that of the last user is free then, with its token.
 func (l *locks) leave(k Key, o *lock) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if o.users--; o.users == 0 {
 		delete(l.held, k)
+		if len(l.free) < maxFree {
+			l.free = append(l.free, o)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -137,6 +138,12 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	if _, err := io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nExpect: 100-continue\r\n"); err != nil {
 		t.Fatal(err)
 	}
+	// Connections are accepted in order: when a later one has its answer, that one is there.
+	resp, err := http.Get("http://" + started["http"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
 	p.signal(t, syscall.SIGTERM)
 	p.await(t, "stopping")
 	p.signal(t, syscall.SIGINT)

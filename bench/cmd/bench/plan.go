@@ -50,7 +50,7 @@ type plan struct {
 func quickPlan() plan {
 	return plan{
 		name: "quick", rounds: 5, others: 1,
-		warm: 200 * time.Millisecond, measure: 1200 * time.Millisecond, budget: 14 * time.Minute, writes: 600,
+		warm: time.Second, measure: 1200 * time.Millisecond, budget: 14 * time.Minute, writes: 600,
 		kinds: []string{
 			"plain", "plain-3", "scs-mem", "scs-redis", "gorilla-redis", "nats-kv", "tomcat-async", "tomcat-sync",
 			"nodeserver-async", "nodeserver-all", "nodeserver-nofresh", "nodeserver-tls",
@@ -68,7 +68,7 @@ func quickPlan() plan {
 func fullPlan() plan {
 	p := quickPlan()
 	p.name, p.others, p.budget, p.writes = "full", 3, 0, 1000
-	p.warm, p.measure = 300*time.Millisecond, 2*time.Second
+	p.measure = 2 * time.Second
 	p.kinds = append(p.kinds, "nodeserver-all-tls")
 	p.works = []work{
 		{"raw", "sticky", 64, 0},

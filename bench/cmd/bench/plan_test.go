@@ -26,6 +26,29 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// In a few rounds no kind may always run after the same one.
+func TestOrderChanges(t *testing.T) {
+	kinds := quickPlan().kinds
+	before := map[string]map[string]bool{}
+	for round := 1; round <= quickPlan().rounds; round++ {
+		order := shuffled(kinds, round)
+		if sorted := slices.Sorted(slices.Values(order)); !slices.Equal(sorted, slices.Sorted(slices.Values(kinds))) {
+			t.Fatalf("round %d: %v", round, order)
+		}
+		for i, id := range order[1:] {
+			if before[id] == nil {
+				before[id] = map[string]bool{}
+			}
+			before[id][order[i]] = true
+		}
+	}
+	for _, id := range kinds {
+		if len(before[id]) < 3 {
+			t.Errorf("%s runs after %v only", id, before[id])
+		}
+	}
+}
+
 func TestFlags(t *testing.T) {
 	o, err := parseFlags()
 	if err != nil {
