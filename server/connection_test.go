@@ -249,7 +249,8 @@ func TestRequestsThatEndWhileTheyAreUsed(t *testing.T) {
 	n := steps{"go": func(w http.ResponseWriter, r *http.Request) {
 		who := r.FormValue("who")
 		if s, ok := webapps.ExistingSession(r); ok {
-			if got, _, err := webapps.Get[string](s, "who"); got != who || err != nil {
+			// Not found: a session may be asked for in time, and filled too late.
+			if got, found, err := webapps.Get[string](s, "who"); found && got != who || err != nil {
 				t.Errorf("%s sees the session of %q, %v", who, got, err)
 			}
 		}
