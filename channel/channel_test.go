@@ -320,6 +320,43 @@ func TestDuplicateNameRefusesToStart(t *testing.T) {
 	})
 }
 
+// Two of one name that start at once, as from a copied conf: one must stay.
+func TestDuplicateNameAtOnce(t *testing.T) {
+	for _, apart := range []time.Duration{0, 10 * time.Millisecond, 700 * time.Millisecond} {
+		t.Run(apart.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, cl *cluster) {
+				var all []*node
+				for _, host := range []string{"x", "y", "z"} {
+					all = append(all, cl.startAt("b", host, []string{"x:1", "y:1", "z:1"}))
+					pass(apart)
+				}
+				pass(10 * time.Second)
+				for _, n := range all[1:] {
+					var dup *channel.DuplicateNameError
+					select {
+					case err := <-n.err:
+						if !errors.As(err, &dup) {
+							t.Errorf("%s ended with %v, want a *DuplicateNameError", n.host, err)
+						}
+					default:
+						t.Errorf("%s goes on", n.host)
+					}
+				}
+				select {
+				case err := <-all[0].err:
+					t.Fatalf("the elder ended with %v", err)
+				default:
+				}
+				if err := all[0].Problem(); err != nil {
+					t.Errorf("the elder's problem: %v", err)
+				}
+				other := cl.start("c", []string{"x:1"})
+				cl.within(2*time.Second, "linked", func() bool { return all[0].sees(other) && other.sees(all[0]) })
+			})
+		})
+	}
+}
+
 // The holder of the name froze, and another took its name; when it thaws it
 // must not come back.
 func TestSuperseded(t *testing.T) {

@@ -40,6 +40,8 @@ type Refusal struct { //nolint:errname // a message first of all
 	Text   string            // what differs, and where
 	Holder membership.Member // of the name, for RefusedDuplicate and RefusedSuperseded
 	Own    bool              // the holder is who refuses
+
+	Newcomer bool // and is not a member yet itself
 }
 
 // Error is the refusal's text.

@@ -126,7 +126,7 @@ func (c *Channel) admit(m membership.Member) *Refusal {
 	}
 	if m.Name == self.Name {
 		r := duplicate(m, self)
-		r.Own = true
+		r.Own, r.Newcomer = true, !c.joined
 		return r
 	}
 	h := c.names[m.Name]

@@ -65,12 +65,12 @@ func fromWelcome(w *channelv1.Welcome) channel.Welcome {
 
 func toRefusal(r channel.Refusal) *channelv1.ExchangeResponse {
 	return &channelv1.ExchangeResponse{Message: &channelv1.ExchangeResponse_Refusal{Refusal: &channelv1.Refusal{
-		Reason: channelv1.Reason(r.Reason), Text: r.Text, Holder: toMember(r.Holder), Own: r.Own,
+		Reason: channelv1.Reason(r.Reason), Text: r.Text, Holder: toMember(r.Holder), Own: r.Own, Newcomer: r.Newcomer,
 	}}}
 }
 
 func fromRefusal(r *channelv1.Refusal) channel.Refusal {
-	return channel.Refusal{Reason: channel.Reason(r.GetReason()), Text: r.GetText(), Holder: fromMember(r.GetHolder()), Own: r.GetOwn()}
+	return channel.Refusal{Reason: channel.Reason(r.GetReason()), Text: r.GetText(), Holder: fromMember(r.GetHolder()), Own: r.GetOwn(), Newcomer: r.GetNewcomer()}
 }
 
 func toMessage(m channel.Message) *channelv1.ExchangeRequest {

@@ -516,7 +516,9 @@ type Refusal struct {
 	// The live holder of the name, for REASON_DUPLICATE_NAME and REASON_SUPERSEDED.
 	Holder *v1.Member `protobuf:"bytes,3,opt,name=holder,proto3" json:"holder,omitempty"`
 	// The holder is who refuses.
-	Own           bool `protobuf:"varint,4,opt,name=own,proto3" json:"own,omitempty"`
+	Own bool `protobuf:"varint,4,opt,name=own,proto3" json:"own,omitempty"`
+	// And it is new itself: it has neither met a member yet nor found that there is none.
+	Newcomer      bool `protobuf:"varint,5,opt,name=newcomer,proto3" json:"newcomer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -575,6 +577,13 @@ func (x *Refusal) GetHolder() *v1.Member {
 func (x *Refusal) GetOwn() bool {
 	if x != nil {
 		return x.Own
+	}
+	return false
+}
+
+func (x *Refusal) GetNewcomer() bool {
+	if x != nil {
+		return x.Newcomer
 	}
 	return false
 }
@@ -1141,12 +1150,13 @@ const file_channel_v1_channel_proto_rawDesc = "" +
 	"\x05known\x18\x05 \x03(\v2\x15.membership.v1.MemberR\x05known\"a\n" +
 	"\aWelcome\x12)\n" +
 	"\x04self\x18\x01 \x01(\v2\x15.membership.v1.MemberR\x04self\x12+\n" +
-	"\x05known\x18\x02 \x03(\v2\x15.membership.v1.MemberR\x05known\"\x8a\x01\n" +
+	"\x05known\x18\x02 \x03(\v2\x15.membership.v1.MemberR\x05known\"\xa6\x01\n" +
 	"\aRefusal\x12*\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x12.channel.v1.ReasonR\x06reason\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12-\n" +
 	"\x06holder\x18\x03 \x01(\v2\x15.membership.v1.MemberR\x06holder\x12\x10\n" +
-	"\x03own\x18\x04 \x01(\bR\x03own\"D\n" +
+	"\x03own\x18\x04 \x01(\bR\x03own\x12\x1a\n" +
+	"\bnewcomer\x18\x05 \x01(\bR\bnewcomer\"D\n" +
 	"\x05Start\x12'\n" +
 	"\x05class\x18\x01 \x01(\x0e2\x11.channel.v1.ClassR\x05class\x12\x12\n" +
 	"\x04link\x18\x02 \x01(\x06R\x04link\"8\n" +
