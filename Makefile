@@ -62,7 +62,7 @@ test: build webapps ## all tests, with the race detector; failures are printed l
 
 .PHONY: check
 check: ## all that CI checks besides tests; goes on to the end, prints what failed last
-	@failed=; for c in format vet staticcheck lint proto arrows tidy; do \
+	@failed=; for c in format vet staticcheck lint proto arrows tidy bench; do \
 		echo "== make check-$$c"; $(MAKE) check-$$c || failed="$$failed check-$$c"; \
 	done; \
 	if [[ $$failed ]]; then echo "make check: failed:$$failed"; exit 1; fi; echo "make check: all good"
@@ -96,6 +96,10 @@ check-arrows: # who may import whom, and what may lie at the top level
 .PHONY: check-tidy
 check-tidy:
 	@$(GO) mod tidy -diff
+
+.PHONY: check-bench
+check-bench: # the module that measures: it must go on building, and its figures must be right
+	@cd bench && $(GO) mod tidy -diff && $(GO) vet ./... && $(GO) tool -modfile=../.ci/lint.mod golangci-lint run && $(GO) test ./...
 
 .PHONY: lint
 lint: check-lint ## golangci-lint alone

@@ -5,6 +5,7 @@ import (
 	"image/color"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -52,14 +53,14 @@ func bars(path, heading string, f *record.File, work, value string) error {
 	var spreads []record.Spread
 	var isOurs []bool
 	ids := kinds(f, "load")
-	for i := len(ids) - 1; i >= 0; i-- {
-		s := f.Of("load", ids[i], own(ids[i], work), value)
+	for _, id := range slices.Backward(ids) {
+		s := f.Of("load", id, own(id, work), value)
 		if s.N == 0 || s.Max == 0 {
 			continue
 		}
-		names = append(names, title(f, ids[i]))
+		names = append(names, title(f, id))
 		spreads = append(spreads, s)
-		isOurs = append(isOurs, strings.HasPrefix(ids[i], "nodeserver"))
+		isOurs = append(isOurs, strings.HasPrefix(id, "nodeserver"))
 	}
 	if len(names) == 0 {
 		return nil

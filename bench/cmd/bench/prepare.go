@@ -65,8 +65,7 @@ func enter() (done bool, err error) {
 		case s := <-signals:
 			_ = c.Process.Signal(s) // it ends in order and so does this
 		case err := <-ended:
-			var exit *exec.ExitError
-			if errors.As(err, &exit) {
+			if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 				os.Exit(max(exit.ExitCode(), 1)) // it has said why
 			}
 			return true, err
