@@ -74,7 +74,8 @@ func allGoals() []goal {
 			figure("memory", n, "heap_bytes", 400, "heap per session of 100 B, "+n+" sessions, B"),
 			figure("memory", n, "rss_bytes", 700, "RSS per session of 100 B, "+n+" sessions, B, beyond a node just started"),
 			figure("memory", n, "rss_warm_bytes", 700, "RSS per session of 100 B, "+n+" sessions, B, beyond a node that served before"),
-			figure("memory", n, "gc_pause_p99_ms", 2, "GC pause p99 at "+n+" sessions, ms"))
+			figure("memory", n, "gc_pause_p99_ms", 2, "GC pause p99 at "+n+" sessions, ms"),
+			figure("memory", n, "gc_half_pause_p99_ms", 2, "GC pause p99 at "+n+" sessions and half load, ms"))
 	}
 	for _, j := range []struct {
 		size  string

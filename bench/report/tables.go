@@ -242,8 +242,8 @@ func plainTable(f *record.File, what, first string, values []string, columns ...
 
 func memory(f *record.File) string {
 	return plainTable(f, "memory", "sessions with an attribute of 100 bytes",
-		[]string{"copies", "heap_bytes", "rss_bytes", "rss_warm_bytes", "all_rss_bytes", "node_rss_mib", "fill_s", "gc_pauses", "gc_pause_p99_ms", "gc_pause_max_ms"},
-		"copies of each", "heap per copy, B", "RSS per copy, B", "beyond a warm node, B", "RSS per session, all processes, B", "RSS of a node, MiB", "filled in s", "GC pauses", "p99, ms", "longest, ms")
+		[]string{"copies", "heap_bytes", "rss_bytes", "rss_warm_bytes", "all_rss_bytes", "node_rss_mib", "fill_s", "gc_pauses", "gc_pause_p99_ms", "gc_pause_max_ms", "gc_half_pause_p99_ms"},
+		"copies of each", "heap per copy, B", "RSS per copy, B", "beyond a warm node, B", "RSS per session, all processes, B", "RSS of a node, MiB", "filled in s", "GC pauses", "p99, ms", "longest, ms", "p99 at half load, ms")
 }
 
 func join(f *record.File) string {

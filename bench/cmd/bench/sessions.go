@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,7 +50,7 @@ func (r *runner) filled(ctx context.Context, id string, n, round int) {
 		run.Values, err = r.memory(ctx, c, n)
 	}
 	if err != nil || r.wantsMemory(id, n) {
-		r.add(run, err, "heap_bytes", "rss_bytes", "rss_warm_bytes", "fill_s", "cpu_us", "gc_pauses", "gc_pause_p99_ms", "errors")
+		r.add(run, err, "heap_bytes", "rss_bytes", "rss_warm_bytes", "fill_s", "cpu_us", "gc_pauses", "gc_pause_p99_ms", "gc_half_pause_p99_ms", "errors")
 	}
 	for _, work := range []string{"", " under load"} {
 		if !r.wantsJoin(id) || work != "" && !ours(id) {
@@ -99,14 +100,15 @@ func (r *runner) memory(ctx context.Context, c *cluster.Cluster, n int) (map[str
 	values["node_rss_mib"] = float64(after.RSS) / members / (1 << 20)
 	values["copies"] = float64(copies)
 	if r.wantsMemory(c.ID, n) && ours(c.ID) {
-		err = r.pauses(ctx, c, n, values)
+		err = errors.Join(r.pauses(ctx, c, n, 0, "gc_", values), r.pauses(ctx, c, n, r.half(ctx, c), "gc_half_", values))
 	}
 	return values, err
 }
 
-// pauses loads the filled cluster, lets the collectors run meanwhile, and looks
-// how long all of a node stood still.
-func (r *runner) pauses(ctx context.Context, c *cluster.Cluster, n int, values map[string]float64) error {
+// pauses loads the filled cluster, with so many requests a second (0: all that
+// it can serve), lets the collectors run meanwhile, and looks how long all of a
+// node stood still.
+func (r *runner) pauses(ctx context.Context, c *cluster.Cluster, n int, rate float64, prefix string, values map[string]float64) error {
 	took := 3 * time.Second
 	if n > 100_000 {
 		took = 10 * time.Second
@@ -122,7 +124,7 @@ func (r *runner) pauses(ctx context.Context, c *cluster.Cluster, n int, values m
 	defer stop()
 	var wait sync.WaitGroup
 	wait.Go(func() {
-		cfg := loadgen.LoadConfig{Target: c.Target(), Op: lead.op, Policy: lead.policy, Workers: lead.workers, Measure: time.Minute}
+		cfg := loadgen.LoadConfig{Target: c.Target(), Op: lead.op, Policy: lead.policy, Workers: lead.workers, Rate: rate, Measure: time.Minute}
 		_, _ = loadgen.Load(busy, cfg) // ended on purpose
 	})
 	for i := 0; busy.Err() == nil; i++ {
@@ -140,10 +142,10 @@ func (r *runner) pauses(ctx context.Context, c *cluster.Cluster, n int, values m
 		all = append(all, p...)
 	}
 	slices.Sort(all)
-	values["gc_pauses"] = float64(len(all))
+	values[prefix+"pauses"] = float64(len(all))
 	if len(all) > 0 {
-		values["gc_pause_p99_ms"] = all[min(len(all)*99/100, len(all)-1)].Seconds() * 1000
-		values["gc_pause_max_ms"] = all[len(all)-1].Seconds() * 1000
+		values[prefix+"pause_p99_ms"] = all[min(len(all)*99/100, len(all)-1)].Seconds() * 1000
+		values[prefix+"pause_max_ms"] = all[len(all)-1].Seconds() * 1000
 	}
 	return nil
 }
