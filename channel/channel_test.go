@@ -332,10 +332,9 @@ func TestDuplicateNameAtOnce(t *testing.T) {
 				}
 				pass(10 * time.Second)
 				for _, n := range all[1:] {
-					var dup *channel.DuplicateNameError
 					select {
 					case err := <-n.err:
-						if !errors.As(err, &dup) {
+						if _, ok := errors.AsType[*channel.DuplicateNameError](err); !ok {
 							t.Errorf("%s ended with %v, want a *DuplicateNameError", n.host, err)
 						}
 					default:

@@ -38,7 +38,10 @@ else from the file, else it is the default.`,
 			if err != nil {
 				return err
 			}
-			return withHeapFloor(e, func() error { return s.Run(c.Context()) })
+			return withHeapFloor(e, func() error {
+				hugePages(c.Context())
+				return s.Run(c.Context())
+			})
 		},
 	}
 	confFlags(c, &file, &sets)
