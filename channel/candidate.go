@@ -148,6 +148,7 @@ func (c *Channel) succeeded(d *candidate) {
 	d.stray = nil
 	c.problem(d, nil)
 	c.noteClear("out/" + d.addr)
+	c.settle(time.Now())
 }
 
 func (c *Channel) backoff(d *candidate, last time.Duration) time.Duration {
@@ -262,6 +263,7 @@ func (c *Channel) hello() Hello {
 func (c *Channel) failed(d *candidate, err error) bool {
 	c.mu.Lock()
 	defer c.unlock()
+	defer func() { c.settle(time.Now()) }()
 	r, ok := errors.AsType[*Refusal](err)
 	if !ok {
 		r = &Refusal{}
@@ -290,7 +292,9 @@ func (c *Channel) failed(d *candidate, err error) bool {
 	case r.Reason == RefusedCluster || r.Reason == RefusedWire, errors.Is(err, ErrSecret), d.plain && plainBefore:
 		d.stray = err
 	}
-	d.tried = !d.plain || plainBefore // what looks like plain text once may have been about to stop
+	// What looks like plain text once may have been about to stop; and an alias is
+	// tried when the link that is there is up.
+	d.tried = (!d.plain || plainBefore) && !errors.Is(err, errAlias)
 	if d.hint && now.Sub(d.since) > lately {
 		c.forget(d)
 		return false

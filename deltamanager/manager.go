@@ -80,6 +80,12 @@ func (m *Manager) Disconnected(id membership.ID) { m.Core.Disconnected(m.now(), 
 // Gone is Core's, now.
 func (m *Manager) Gone(id membership.ID) { m.Core.Gone(m.now(), id) }
 
+// Settle is Core's; a node that is alone, or has all already, is ready then.
+func (m *Manager) Settle() {
+	m.Core.Settle()
+	m.checkReady(m.now())
+}
+
 // HandOver is Core's, now.
 func (m *Manager) HandOver() { m.Core.HandOver(m.now()) }
 

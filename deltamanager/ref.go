@@ -130,8 +130,14 @@ func (c *Core) Receive(now time.Duration, from membership.ID, bulk bool, payload
 		}
 		l = c.ensureLink(now, from)
 	}
+	receive := c.receiveLive
 	if bulk {
-		return c.receiveBulk(now, l, payload)
+		receive = c.receiveBulk
 	}
-	return c.receiveLive(now, l, payload)
+	err := receive(now, l, payload)
+	if !c.ready.Load() { // whoever waits for this node need not wait for its next Tick
+		c.stepRepair(now, l)
+		c.checkReady(now)
+	}
+	return err
 }

@@ -510,3 +510,24 @@ func TestStrangerWithSessionsIsToldOfAllUses(t *testing.T) {
 		t.Errorf("the other member takes the session for used %v earlier than it was", used-got)
 	}
 }
+
+// Who joins asks, and serves, when he has heard, not when his clock next ticks.
+func TestJoinNeedsNoTick(t *testing.T) {
+	c := newCluster(t, 2)
+	c.run(time.Second)
+	for n := range 1000 {
+		c.create(n%2, n)
+	}
+	c.run(time.Second)
+	i := c.start()
+	for range 20 {
+		for j := range i {
+			c.exchange(j, i)
+			c.exchange(i, j)
+		}
+	}
+	if !c.cores[i].Ready() || c.cores[i].table.count.Load() != 1000 {
+		t.Errorf("ready: %v, with %d of 1000 sessions", c.cores[i].Ready(), c.cores[i].table.count.Load())
+	}
+	c.wantSame()
+}

@@ -212,7 +212,7 @@ func (s *Server) watchReadiness(ctx context.Context) error {
 	}
 	for {
 		s.setReady(s.channel.Problem())
-		again := time.Second / 50
+		again := time.Second / 200
 		if s.ready.Load() {
 			again = time.Second / 5 // an idle node shall sleep; requests ask the managers themselves
 		}
