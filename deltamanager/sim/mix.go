@@ -64,13 +64,16 @@ func drawMix(r *rand.Rand) Mix {
 		Nodes: 2 + r.IntN(6), Clients: 12,
 		Delay:  between(r, 500*time.Microsecond, 8*time.Millisecond),
 		Sticky: pick(r, 0, 0.5, 0.9, 1, r.Float64()), Parallel: pick(r, 0, 0.15, r.Float64()*0.5),
-		Logout: r.Float64() * 0.05, Rename: r.Float64() * 0.08, Reads: pick(r, 0.1, 0.3, 0.8), Idle: pick(r, 0, 0.01, 0.05),
+		Logout: r.Float64() * 0.05, Rename: r.Float64() * 0.08, Reads: pick(r, 0.1, 0.1, 0.3, 0.3, 0.8, 1), Idle: pick(r, 0, 0.01, 0.05),
 		Queue: pick(r, 48, 48, 1024), MaxInactive: pick(r, 8*time.Second, 20*time.Second, time.Minute, time.Minute),
 		Lifetime: pick(r, 15*time.Second, 10*time.Minute, 10*time.Minute), Heartbeat: pick(r, 250*time.Millisecond, 500*time.Millisecond),
 		Repair: pick(r, time.Second, 3*time.Second, 8*time.Second),
 		Acks:   pick(r, deltamanager.Async, deltamanager.Async, deltamanager.One, deltamanager.Majority, deltamanager.All),
 		Think:  300 * time.Millisecond,
 		Load:   between(r, 12*time.Second, 28*time.Second), FreshnessWait: 50 * time.Millisecond,
+	}
+	if m.Reads == 1 { // sessions that only reads keep alive
+		m.Parallel, m.MaxInactive = 0, 8*time.Second
 	}
 	if flip(0.1) {
 		m.Queue = 1024
