@@ -167,7 +167,7 @@ func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token) *Query {
 	}
 	var q *Query // made when there is something to ask: most requests miss nothing
 	missed := 0
-	key, known := c.keyOf(tag)
+	key, known := c.keyOf(now, tag)
 	a := ask{key: key, tag: tag}
 	all := !known && (len(tokens) > 0 || c.behind())
 	for _, t := range tokens {
@@ -183,7 +183,9 @@ func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token) *Query {
 	if all && c.mayAsk(now) {
 		a.clock = 0
 		for _, l := range *c.links.Load() {
-			c.ask(l, a, &q)
+			if !c.ask(l, a, &q) {
+				missed++ // it may be the one that knows
+			}
 		}
 	}
 	if q == nil {
@@ -199,8 +201,9 @@ func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token) *Query {
 	return q
 }
 
-// keyOf finds a session that is whole here.
-func (c *Core) keyOf(tag Tag) (Key, bool) {
+// keyOf finds a session that is whole here, and not over: others may know of a
+// later use.
+func (c *Core) keyOf(now time.Duration, tag Tag) (Key, bool) {
 	s := c.table.byTag(tag)
 	if s == nil {
 		return Key{}, false
@@ -209,7 +212,7 @@ func (c *Core) keyOf(tag Tag) (Key, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	a, _ := s.auth()
-	return s.key, a.Tag == tag && !s.partial && !s.removed
+	return s.key, a.Tag == tag && !s.partial && !s.removed && !s.expired(now, c.cfg.AbsoluteLifetime)
 }
 
 // behind tells whether something is known to be missing of what a member has.

@@ -531,3 +531,43 @@ func TestJoinNeedsNoTick(t *testing.T) {
 	}
 	c.wantSame()
 }
+
+// What seems unused for too long here may have been used elsewhere a moment ago:
+// that is asked, as for a session that is unknown.
+func TestWhatSeemsExpiredIsAskedFor(t *testing.T) {
+	c := newCluster(t, 0)
+	for range 2 {
+		c.join(func(cfg *Config) { cfg.FreshnessWait = 50 * time.Millisecond })
+	}
+	c.run(time.Second)
+	r, _, err := c.cores[0].Create(c.now, tagOf(1), Tx{Auth: func(a *Auth) { a.MaxInactive = 8 * time.Second }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := r.Tokens(c.now, nil)
+	c.run(7 * time.Second)
+	c.disconnect(0, 1)
+	c.write(1, tagOf(1), "a", "x")
+	c.now += 2500 * time.Millisecond // no tick: nobody has swept
+	if q := c.cores[0].Fresh(c.now, tagOf(1), tokens); q == nil || !isDone(q) || !c.cores[0].Close(q) {
+		t.Error("a node that can ask nobody does not say so")
+	}
+	c.connect(0, 1)
+	if _, ok := c.cores[0].Peek(c.now, tagOf(1)); ok {
+		t.Fatal("the session is not over yet for the first node")
+	}
+	q := c.cores[0].Fresh(c.now, tagOf(1), tokens)
+	if q == nil {
+		t.Fatal("the other node is not asked")
+	}
+	for range 3 {
+		c.exchange(0, 1)
+		c.exchange(1, 0)
+	}
+	if c.cores[0].Close(q) {
+		t.Error("the answer is missing")
+	}
+	if _, ok := c.cores[0].Peek(c.now, tagOf(1)); !ok {
+		t.Error("the session is over though it is in use")
+	}
+}

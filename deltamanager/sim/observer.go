@@ -332,7 +332,8 @@ func (o *observer) gone(v *visit) {
 	if c.doubt || o.ended[k] != nil {
 		return
 	}
-	if !o.w.mix.Hostile && len(v.tokens) > 0 && !o.old(k) {
+	idle := o.w.now-v.used >= o.w.mix.MaxInactive-2*time.Second
+	if !o.w.mix.Hostile && len(v.tokens) > 0 && !o.old(k) && !idle {
 		for _, n := range o.w.nodes {
 			if n.life == nil || n.life == v.l || !o.steady(v.l, n.life) {
 				continue
@@ -346,7 +347,7 @@ func (o *observer) gone(v *visit) {
 	if v.stale {
 		return
 	}
-	if !o.old(k) && o.w.now-v.used < o.w.mix.MaxInactive-2*time.Second {
+	if !o.old(k) && !idle {
 		for _, t := range v.seen {
 			for _, wr := range o.writes[k] {
 				if wr.stamp.Boot == t.token.Stamp.Boot && wr.stamp.Clock <= t.token.Stamp.Clock && o.w.now-t.set < tokenLife-time.Second && o.w.now-wr.at < tokenLife-time.Second {
