@@ -275,7 +275,7 @@ func (c *Channel) failed(d *candidate, err error) bool {
 	}
 	switch {
 	case r.Reason == RefusedDuplicate && r.Newcomer && c.cfg.Self.Boot < r.Holder.Boot:
-		d.taken = time.Time{} // of two of one name that start at once, the elder stays
+		d.taken = time.Time{} // of two of one name that start at once, the lower boot stays
 	case r.Reason == RefusedDuplicate:
 		c.nameTaken(d, now, r)
 	case r.Reason == RefusedSuperseded:

@@ -320,7 +320,7 @@ func TestDuplicateNameRefusesToStart(t *testing.T) {
 	})
 }
 
-// Two of one name that start at once, as from a copied conf: one must stay.
+// Two of one name that start at once, as from a copied conf: the one with the lower boot stays.
 func TestDuplicateNameAtOnce(t *testing.T) {
 	for _, apart := range []time.Duration{0, 10 * time.Millisecond, 700 * time.Millisecond} {
 		t.Run(apart.String(), func(t *testing.T) {
@@ -343,11 +343,11 @@ func TestDuplicateNameAtOnce(t *testing.T) {
 				}
 				select {
 				case err := <-all[0].err:
-					t.Fatalf("the elder ended with %v", err)
+					t.Fatalf("the first ended with %v", err)
 				default:
 				}
 				if err := all[0].Problem(); err != nil {
-					t.Errorf("the elder's problem: %v", err)
+					t.Errorf("the first's problem: %v", err)
 				}
 				other := cl.start("c", []string{"x:1"})
 				cl.within(2*time.Second, "linked", func() bool { return all[0].sees(other) && other.sees(all[0]) })
