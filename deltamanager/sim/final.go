@@ -311,14 +311,16 @@ func (w *world) checkSession(k deltamanager.Key, d *deltamanager.Dump) {
 		return
 	}
 	u := w.obs.uses[k]
-	young := w.now-u.created < w.mix.Lifetime-time.Second
+	if w.now-u.created >= w.mix.Lifetime-time.Second {
+		return // over; parts of it may have come late, and are shown to nobody
+	}
 	for _, wr := range w.obs.writes[k] {
 		holder := wr.holder()
 		if holder == nil {
 			continue
 		}
 		if d == nil {
-			if young && w.now-wr.at < w.mix.MaxInactive-time.Second {
+			if w.now-wr.at < w.mix.MaxInactive-time.Second {
 				w.obs.broken("I3", &k, "the session is lost, though %v lives and holds a write of it made %v ago", holder.id, w.now-wr.at)
 				return
 			}

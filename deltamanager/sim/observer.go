@@ -332,7 +332,7 @@ func (o *observer) gone(v *visit) {
 	if c.doubt || o.ended[k] != nil {
 		return
 	}
-	idle := o.w.now-v.used >= o.w.mix.MaxInactive-2*time.Second
+	idle := o.w.now-o.knownUse(v) >= o.w.mix.MaxInactive-2*time.Second
 	if !o.w.mix.Hostile && len(v.tokens) > 0 && !o.old(k) && !idle {
 		for _, n := range o.w.nodes {
 			if n.life == nil || n.life == v.l || !o.steady(v.l, n.life) {
@@ -373,6 +373,19 @@ func (o *observer) gone(v *visit) {
 			return
 		}
 	}
+}
+
+// knownUse is when the session was last used by what the node that answers knows,
+// or could have heard from those it has had good connections with.
+func (o *observer) knownUse(v *visit) time.Duration {
+	u := o.uses[v.c.key]
+	used := u.created
+	for l, at := range u.by {
+		if l == v.l || o.goodFor(v.l, l, 2*time.Second) {
+			used = max(used, at)
+		}
+	}
+	return min(used, v.used)
 }
 
 // steadyTime is how long the way between two nodes must have been good before
