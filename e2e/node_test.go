@@ -280,8 +280,11 @@ func freeAddress(t testing.TB) string {
 	defer ports.Unlock()
 	for range 1000 {
 		addr := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
+		if ports.given[addr] {
+			continue
+		}
 		l, err := net.Listen("tcp", addr)
-		if err != nil || ports.given[addr] {
+		if err != nil {
 			continue
 		}
 		_ = l.Close()
