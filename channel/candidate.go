@@ -274,9 +274,7 @@ func (c *Channel) failed(d *candidate, err error) bool {
 		return false
 	}
 	switch {
-	case r.Reason == RefusedDuplicate && r.Newcomer && c.cfg.Self.Boot < r.Holder.Boot:
-		d.taken = time.Time{} // of two of one name that start at once, the lower boot stays
-	case r.Reason == RefusedDuplicate:
+	case r.Reason == RefusedDuplicate && (!r.Newcomer || c.cfg.Self.Boot >= r.Holder.Boot): // of two that start at once the lower boot stays
 		c.nameTaken(d, now, r)
 	case r.Reason == RefusedSuperseded:
 		d.taken = time.Time{}

@@ -56,8 +56,8 @@ func (c *Core) Peek(now time.Duration, tag Tag) (Info, bool) {
 	b := c.table.of(s.key)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	a, ok := s.auth()
-	if !ok || s.removed || a.Tag != tag || s.partial || s.expired(now, c.cfg.AbsoluteLifetime) {
+	a, ok := c.serves(now, s, tag)
+	if !ok {
 		return Info{}, false
 	}
 	return s.info(a), true

@@ -201,8 +201,8 @@ func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token) *Query {
 	return q
 }
 
-// keyOf finds a session that is whole here, and not over: others may know of a
-// later use.
+// keyOf finds a session, and tells whether it can be served as it is here: of one
+// that seems over, others may know a later use.
 func (c *Core) keyOf(now time.Duration, tag Tag) (Key, bool) {
 	s := c.table.byTag(tag)
 	if s == nil {
@@ -211,8 +211,8 @@ func (c *Core) keyOf(now time.Duration, tag Tag) (Key, bool) {
 	b := c.table.of(s.key)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	a, _ := s.auth()
-	return s.key, a.Tag == tag && !s.partial && !s.removed && !s.expired(now, c.cfg.AbsoluteLifetime)
+	_, ok := c.serves(now, s, tag)
+	return s.key, ok
 }
 
 // behind tells whether something is known to be missing of what a member has.

@@ -36,13 +36,20 @@ func (c *Core) Open(now time.Duration, tag Tag) (Ref, Info, bool) {
 	b := c.table.of(s.key)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	a, ok := s.auth()
-	if !ok || s.removed || a.Tag != tag && !mutate.Is(mutate.OldCookie) || s.partial || s.expired(now, c.cfg.AbsoluteLifetime) {
+	a, ok := c.serves(now, s, tag)
+	if !ok {
 		return Ref{}, Info{}, false
 	}
 	info := s.info(a)
 	s.touch(now)
 	return Ref{c, s, c.stats.pauses.Load()}, info, true
+}
+
+// serves tells whether the session may be shown to who has the tag: all of it is
+// here, and it is not over. Called with the bucket's lock held.
+func (c *Core) serves(now time.Duration, s *session, tag Tag) (Auth, bool) {
+	a, ok := s.auth()
+	return a, ok && !s.removed && (a.Tag == tag || mutate.Is(mutate.OldCookie)) && !s.partial && !s.expired(now, c.cfg.AbsoluteLifetime)
 }
 
 func (s *session) info(a Auth) Info {
@@ -130,11 +137,12 @@ func (c *Core) Receive(now time.Duration, from membership.ID, bulk bool, payload
 		}
 		l = c.ensureLink(now, from)
 	}
-	receive := c.receiveLive
+	var err error
 	if bulk {
-		receive = c.receiveBulk
+		err = c.receiveBulk(now, l, payload)
+	} else {
+		err = c.receiveLive(now, l, payload)
 	}
-	err := receive(now, l, payload)
 	if !c.ready.Load() { // whoever waits for this node need not wait for its next Tick
 		c.stepRepair(now, l)
 		c.checkReady(now)
