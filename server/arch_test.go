@@ -34,6 +34,8 @@ var arrows = []arrow{
 	{from: "conf", imports: []string{"server"}},
 	{from: "server", imports: []string{"webapps", "deltamanager", "channel", "membership", "proto"}, far: []string{viper}},
 	{from: "webapps", stdOnly: true},
+	{from: "webapps/codec", far: []string{viper, grpc, "net/http"}}, // not for webapps: for those that store values
+	{from: "webapps/webappstest", imports: []string{"webapps"}, far: []string{viper, grpc}},
 	{from: "deltamanager", imports: []string{"membership", "proto/session"}, far: []string{viper, grpc, "net/http"}},
 	{from: "channel/grpctransport", imports: []string{"channel", "membership", "proto/channel", "proto/membership"}, far: []string{viper}},
 	{from: "channel/channeltest", imports: []string{"channel", "membership"}, far: []string{viper, grpc}},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/webapps"
+	"github.com/nodeserver/nodeserver/webapps/codec"
 )
 
 // session is a request's webapps.Session: a view with values instead of bytes.
@@ -56,14 +57,14 @@ func getValue(app, name string, b []byte, into any) (bool, error) {
 	if b == nil {
 		return false, nil
 	}
-	if err := decodeValue(b, into); err != nil {
+	if err := codec.Decode(b, into); err != nil {
 		return true, fmt.Errorf("app %s: read attribute %q: %w", app, name, err)
 	}
 	return true, nil
 }
 
 func (s *session) Set(name string, value any) error {
-	b, err := encodeValue(value)
+	b, err := codec.Encode(value)
 	if err == nil {
 		err = s.view.Set(name, b)
 	}
@@ -77,7 +78,7 @@ func (s *session) Remove(name string) {
 }
 
 func (s *session) Update(name string, into any, change func() error) error {
-	to, err := target(into)
+	to, err := codec.Target(into)
 	if err != nil {
 		return s.explain("update", name, err)
 	}

@@ -2,6 +2,7 @@ package webappstest_test
 
 import (
 	"errors"
+	"io"
 	"math"
 	"net/http"
 	"reflect"
@@ -93,6 +94,8 @@ func TestRefusedWritesChangeNothing(t *testing.T) {
 		{strings.Repeat("n", 257), 1, "attribute name of 257 bytes: want 1 to 256"},
 		{"v", nil, "nil can't be stored: use Remove"},
 		{"v", func() {}, "a func() can't be stored"},
+		{"v", struct{ hidden int }{1}, "has no exported field, so nothing of it would be stored"},
+		{"v", struct{ Err error }{io.EOF}, "field Err: it holds a error, whose type nobody would know when it is read"},
 		{"v", make([]byte, 1<<20), "over its limit of 1048576"},
 	} {
 		within(t, func(s webapps.Session) {
@@ -104,6 +107,23 @@ func TestRefusedWritesChangeNothing(t *testing.T) {
 			}
 			if v, _, _ := webapps.Get[string](s, "v"); v != "old" || len(s.Names()) != 1 {
 				t.Errorf("set %.5q changed the session: %q %v", c.name, v, s.Names())
+			}
+		})
+	}
+}
+
+// What a node stores, the test kit stores, and both give back the same.
+func TestValuesAreThoseOfANode(t *testing.T) {
+	for _, v := range []any{
+		struct{ F float64 }{math.Inf(1)}, map[float64]int{0.5: 1}, map[any]any{"a": int64(1)}, []any{int64(5), "x"},
+	} {
+		within(t, func(s webapps.Session) {
+			if err := s.Set("v", v); err != nil {
+				t.Fatalf("set %#v: %v", v, err)
+			}
+			got := reflect.New(reflect.TypeOf(v))
+			if _, err := s.Get("v", got.Interface()); err != nil || !reflect.DeepEqual(got.Elem().Interface(), v) {
+				t.Errorf("%#v came back as %#v, %v", v, got.Elem(), err)
 			}
 		})
 	}

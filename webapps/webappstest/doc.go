@@ -22,10 +22,8 @@
 // only have their names checked, and a response isn't held back until the
 // commit; but a session that is created or given a new id after the first
 // Flush, whose cookie a node couldn't send any more, fails the test, and so does
-// one that is asked for by a goroutine that outlived its handler. Types that
-// are not native (see package webapps) are stored as JSON rather than CBOR,
-// since this package, too, uses the standard library only; with exported fields
-// and json tags both hold the same.
+// one that is asked for by a goroutine that outlived its handler. Values are
+// encoded as on a node (package codec).
 //
 // A Client may be used from several goroutines, as a browser with many tabs.
 package webappstest

@@ -129,9 +129,9 @@ func (n *node) tell(st *state, f func(webapps.Listener, webapps.Event)) {
 	n.mu.Unlock()
 	e := webapps.Event{ID: st.id, Get: func(name string, into any) (bool, error) {
 		st.mu.Lock()
-		v, found := st.values[name]
+		b := st.values[name]
 		st.mu.Unlock()
-		return getValue(n.app.Name, name, v, found, into)
+		return getValue(n.app.Name, name, b, into)
 	}}
 	for _, l := range list {
 		func() {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/webapps"
+	"github.com/nodeserver/nodeserver/webapps/codec"
 )
 
 // Limits of a session, as a node has them by default.
@@ -32,7 +33,7 @@ type state struct {
 	lastAccess time.Time
 	inactive   time.Duration
 	principal  string
-	values     map[string]value
+	values     map[string][]byte // as package codec encodes them
 }
 
 func (st *state) isDead() bool {
@@ -51,7 +52,7 @@ type session struct {
 
 	mu        sync.Mutex
 	dead      bool
-	writes    map[string]*value // nil: removed
+	writes    map[string][]byte // nil: removed
 	inactive  *time.Duration
 	principal *string
 	rename    bool // ChangeID was called
@@ -66,14 +67,14 @@ var _ webapps.Session = (*session)(nil)
 func (n *node) session(st *state) *session {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return &session{node: n, st: st, access: st.lastAccess, writes: map[string]*value{}}
+	return &session{node: n, st: st, access: st.lastAccess, writes: map[string][]byte{}}
 }
 
 // newSession makes one that exists, and has a cookie, once it is committed.
 func (n *node) newSession() *session {
 	now := time.Now()
-	st := &state{id: randomText(), created: now, lastAccess: now, inactive: 30 * time.Minute, values: map[string]value{}}
-	return &session{node: n, st: st, isNew: true, access: now, writes: map[string]*value{}, rename: true}
+	st := &state{id: randomText(), created: now, lastAccess: now, inactive: 30 * time.Minute, values: map[string][]byte{}}
+	return &session{node: n, st: st, isNew: true, access: now, writes: map[string][]byte{}, rename: true}
 }
 
 func randomText() string {
@@ -107,44 +108,44 @@ func (s *session) SetMaxInactive(d time.Duration) {
 
 func (s *session) Get(name string, into any) (bool, error) {
 	s.mu.Lock()
-	v, found := s.merged()[name]
+	b := s.merged()[name]
 	s.mu.Unlock()
-	return getValue(s.node.app.Name, name, v, found, into)
+	return getValue(s.node.app.Name, name, b, into)
 }
 
 // getValue is Session.Get for an attribute's value.
-func getValue(app, name string, v value, found bool, into any) (bool, error) {
-	if !found {
+func getValue(app, name string, b []byte, into any) (bool, error) {
+	if b == nil {
 		return false, nil
 	}
-	if err := v.decode(into); err != nil {
+	if err := codec.Decode(b, into); err != nil {
 		return true, fmt.Errorf("app %s: read attribute %q: %w", app, name, err)
 	}
 	return true, nil
 }
 
 // merged is what the request sees now. Call it with mu held.
-func (s *session) merged() map[string]value {
+func (s *session) merged() map[string][]byte {
 	s.st.mu.Lock()
 	defer s.st.mu.Unlock()
 	if s.dead || s.st.dead {
 		return nil
 	}
 	all := maps.Clone(s.st.values)
-	for name, v := range s.writes {
-		if v == nil {
+	for name, b := range s.writes {
+		if b == nil {
 			delete(all, name)
 		} else {
-			all[name] = *v
+			all[name] = b
 		}
 	}
 	return all
 }
 
 func (s *session) Set(name string, val any) error {
-	v, err := encode(val)
+	b, err := codec.Encode(val)
 	if err == nil {
-		err = s.write(name, v)
+		err = s.write(name, b)
 	}
 	if err != nil {
 		return fmt.Errorf("app %s: set attribute %q: %w", s.node.app.Name, name, err)
@@ -152,7 +153,7 @@ func (s *session) Set(name string, val any) error {
 	return nil
 }
 
-func (s *session) write(name string, v value) error {
+func (s *session) write(name string, b []byte) error {
 	if len(name) == 0 || len(name) > maxNameBytes {
 		return fmt.Errorf("attribute name of %d bytes: want 1 to %d", len(name), maxNameBytes)
 	}
@@ -162,18 +163,18 @@ func (s *session) write(name string, v value) error {
 	if all == nil {
 		return webapps.ErrGone
 	}
-	all[name] = v
+	all[name] = b
 	if len(all) > maxNames {
 		return fmt.Errorf("%w: more than %d attributes", webapps.ErrTooLarge, maxNames)
 	}
 	size := 0
-	for n, v := range all {
-		size += len(n) + v.size()
+	for n, b := range all {
+		size += len(n) + len(b)
 	}
 	if size > maxSessionBytes {
 		return fmt.Errorf("%w: %d bytes are over its limit of %d", webapps.ErrTooLarge, size, maxSessionBytes)
 	}
-	s.writes[name] = &v
+	s.writes[name] = b
 	return nil
 }
 
@@ -196,16 +197,18 @@ func (s *session) Update(name string, into any, change func() error) error {
 		s.st.update.Lock()
 		s.updating = true
 	}
-	if err := clearPointer(into); err != nil {
+	to, err := codec.Target(into)
+	if err != nil {
 		return fmt.Errorf("app %s: update attribute %q: %w", s.node.app.Name, name, err)
 	}
+	to.SetZero()
 	if _, err := s.Get(name, into); err != nil {
 		return err
 	}
 	if err := change(); err != nil {
 		return err
 	}
-	return s.Set(name, pointee(into))
+	return s.Set(name, to.Interface())
 }
 
 func (s *session) ChangeID() error {
@@ -311,11 +314,11 @@ func (s *session) merge() (done changes, err error) {
 		return done, webapps.ErrGone
 	}
 	st.lastAccess = time.Now()
-	for name, v := range s.writes {
+	for name, b := range s.writes {
 		_, there := st.values[name]
 		switch {
-		case v != nil:
-			st.values[name] = *v
+		case b != nil:
+			st.values[name] = b
 		case there:
 			delete(st.values, name)
 		default:

@@ -1,4 +1,4 @@
-package server
+package codec
 
 import (
 	"bytes"
@@ -112,13 +112,13 @@ func TestValuesComeBack(t *testing.T) {
 		netip.MustParseAddr("2001:db8::1"), page, *big.NewInt(-5), long,
 	} {
 		name := fmt.Sprintf("%T", v)
-		b, err := encodeValue(v)
+		b, err := Encode(v)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
 		into := reflect.New(reflect.TypeOf(v))
-		if err := decodeValue(b, into.Interface()); err != nil {
+		if err := Decode(b, into.Interface()); err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
@@ -128,9 +128,9 @@ func TestValuesComeBack(t *testing.T) {
 			t.Errorf("%s, written and read, differs", name)
 		}
 	}
-	nan, _ := encodeValue(math.NaN())
+	nan, _ := Encode(math.NaN())
 	var f float64
-	if err := decodeValue(nan, &f); err != nil || !math.IsNaN(f) {
+	if err := Decode(nan, &f); err != nil || !math.IsNaN(f) {
 		t.Errorf("NaN: %v %v", f, err)
 	}
 }
@@ -153,18 +153,18 @@ func TestValuesRefused(t *testing.T) {
 		"a func() can't be stored":        func() {},
 		"a complex128 can't be stored":    1i,
 		"a []func() can't be stored":      []func(){nil},
-		"a *server.linked can't be stored: it is nested deeper than 1000 levels, or contains itself":                                       cycle,
-		"a map[string]interface {} can't be stored: it is nested deeper than 1000 levels, or contains itself":                              selfmap,
-		"a []interface {} can't be stored: it is nested deeper than 1000 levels, or contains itself":                                       deep,
-		"a server.stamped can't be stored: server.stamped has no exported field, so nothing of it would be stored":                         stamped(time.Now()),
-		"a *errors.errorString can't be stored: errors.errorString has no exported field, so nothing of it would be stored":                errors.New("x"),
-		"a struct { At server.stamped } can't be stored: field At: server.stamped has no exported field, so nothing of it would be stored": struct{ At stamped }{},
-		"a map[string]*sync.Mutex can't be stored: sync.Mutex has no exported field, so nothing of it would be stored":                     map[string]*sync.Mutex{"a": {}},
-		"a server.reader can't be stored: field From: it holds a io.Reader, whose type nobody would know when it is read":                  reader{strings.NewReader("x")},
-		"a server.onlyWritten can't be stored: server.onlyWritten can be written but not read: it is no encoding.BinaryUnmarshaler":        onlyWritten{1},
-		"a []server.onlyWritten can't be stored: server.onlyWritten can be written but not read: it is no encoding.BinaryUnmarshaler":      []onlyWritten{{1}},
+		"a *codec.linked can't be stored: it is nested deeper than 1000 levels, or contains itself":                                      cycle,
+		"a map[string]interface {} can't be stored: it is nested deeper than 1000 levels, or contains itself":                            selfmap,
+		"a []interface {} can't be stored: it is nested deeper than 1000 levels, or contains itself":                                     deep,
+		"a codec.stamped can't be stored: codec.stamped has no exported field, so nothing of it would be stored":                         stamped(time.Now()),
+		"a *errors.errorString can't be stored: errors.errorString has no exported field, so nothing of it would be stored":              errors.New("x"),
+		"a struct { At codec.stamped } can't be stored: field At: codec.stamped has no exported field, so nothing of it would be stored": struct{ At stamped }{},
+		"a map[string]*sync.Mutex can't be stored: sync.Mutex has no exported field, so nothing of it would be stored":                   map[string]*sync.Mutex{"a": {}},
+		"a codec.reader can't be stored: field From: it holds a io.Reader, whose type nobody would know when it is read":                 reader{strings.NewReader("x")},
+		"a codec.onlyWritten can't be stored: codec.onlyWritten can be written but not read: it is no encoding.BinaryUnmarshaler":        onlyWritten{1},
+		"a []codec.onlyWritten can't be stored: codec.onlyWritten can be written but not read: it is no encoding.BinaryUnmarshaler":      []onlyWritten{{1}},
 	} {
-		if b, err := encodeValue(v); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if b, err := Encode(v); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%T: %d bytes, %v; want %s", v, len(b), err, want)
 		}
 	}
@@ -208,15 +208,15 @@ func TestValuesOfOtherVersions(t *testing.T) {
 		{true, new(int), nil, "the stored bool doesn't fit a int"},
 		{[]byte("x"), new(string), nil, "the stored []byte doesn't fit a string"},
 		{time.Time{}, new(string), nil, "the stored time.Time doesn't fit a string"},
-		{"x", new(v1), nil, "the stored string doesn't fit a server.v1"},
+		{"x", new(v1), nil, "the stored string doesn't fit a codec.v1"},
 		{v1{"a", 1}, new(string), nil, "the stored value doesn't fit a string: cbor: cannot unmarshal map into Go value of type string"},
-		{struct{ Name int }{1}, new(v1), nil, "the stored value doesn't fit a server.v1: cbor: cannot unmarshal positive integer into Go struct field server.v1.Name of type string"},
+		{struct{ Name int }{1}, new(v1), nil, "the stored value doesn't fit a codec.v1: cbor: cannot unmarshal positive integer into Go struct field codec.v1.Name of type string"},
 	} {
-		b, err := encodeValue(c.stored)
+		b, err := Encode(c.stored)
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = decodeValue(b, c.into)
+		err = Decode(b, c.into)
 		got := reflect.ValueOf(c.into).Elem()
 		switch {
 		case c.err == "" && (err != nil || !reflect.DeepEqual(got.Interface(), c.want)):
@@ -226,12 +226,12 @@ func TestValuesOfOtherVersions(t *testing.T) {
 		}
 	}
 	for _, into := range []any{nil, 7, (*int)(nil), "x"} {
-		if err := decodeValue([]byte{kindInt, 2}, into); err == nil || !strings.HasPrefix(err.Error(), "want a pointer to read into, not a ") {
+		if err := Decode([]byte{kindInt, 2}, into); err == nil || !strings.HasPrefix(err.Error(), "want a pointer to read into, not a ") {
 			t.Errorf("into %#v: %v", into, err)
 		}
 	}
 	var n int
-	if err := decodeValue([]byte{'Z', 1}, &n); err == nil || err.Error() != `the stored value of kind 'Z', which a newer nodeserver wrote, doesn't fit a int` {
+	if err := Decode([]byte{'Z', 1}, &n); err == nil || err.Error() != `the stored value of kind 'Z', which a newer nodeserver wrote, doesn't fit a int` {
 		t.Error(err)
 	}
 }
@@ -240,13 +240,13 @@ func TestValuesOfOtherVersions(t *testing.T) {
 // shares memory with it.
 func TestValuesAreCopies(t *testing.T) {
 	bytesIn, structIn := []byte("abc"), &order{Lines: []address{{"A", nil}}}
-	b, _ := encodeValue(bytesIn)
-	s, _ := encodeValue(structIn)
+	b, _ := Encode(bytesIn)
+	s, _ := Encode(structIn)
 	bytesIn[0], structIn.Lines[0].Street = 'X', "X"
 	for range 2 {
 		var bytesOut []byte
 		var structOut order
-		if err := errors.Join(decodeValue(b, &bytesOut), decodeValue(s, &structOut)); err != nil {
+		if err := errors.Join(Decode(b, &bytesOut), Decode(s, &structOut)); err != nil {
 			t.Fatal(err)
 		}
 		if string(bytesOut) != "abc" || structOut.Lines[0].Street != "A" {
@@ -274,13 +274,13 @@ func TestValuesAnyStruct(t *testing.T) {
 		P   *inner
 	}
 	identity := func(v outer) bool {
-		b, err := encodeValue(v)
+		b, err := Encode(v)
 		if err != nil {
 			t.Log(err)
 			return false
 		}
 		var got outer
-		if err := decodeValue(b, &got); err != nil {
+		if err := Decode(b, &got); err != nil {
 			t.Log(err)
 			return false
 		}
@@ -298,13 +298,13 @@ func TestValuesAnyStruct(t *testing.T) {
 		var b2 []byte
 		var at2 time.Time
 		for v, into := range map[any]any{n: &n2, u: &u2, f: &f2, s: &s2, at: &at2} {
-			e, err := encodeValue(v)
-			if err != nil || decodeValue(e, into) != nil {
+			e, err := Encode(v)
+			if err != nil || Decode(e, into) != nil {
 				return false
 			}
 		}
-		e, err := encodeValue(b)
-		return err == nil && decodeValue(e, &b2) == nil && n == n2 && u == u2 && f == f2 && s == s2 && bytes.Equal(b, b2) && at.Equal(at2)
+		e, err := Encode(b)
+		return err == nil && Decode(e, &b2) == nil && n == n2 && u == u2 && f == f2 && s == s2 && bytes.Equal(b, b2) && at.Equal(at2)
 	}
 	if err := quick.Check(ints, nil); err != nil {
 		t.Error(err)
@@ -315,7 +315,7 @@ func TestValuesAnyStruct(t *testing.T) {
 // into, and an error changes nothing.
 func FuzzDecodeValue(f *testing.F) {
 	for _, v := range []any{true, -300, uint64(math.MaxUint64), 1.5, "x", []byte{1}, time.Unix(1e9, 5), order{Name: "n", At: time.Unix(1, 2)}, []any{1, "a"}, map[string]int{"a": 1}} {
-		b, err := encodeValue(v)
+		b, err := Encode(v)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -338,11 +338,11 @@ func FuzzDecodeValue(f *testing.F) {
 		var a any = "before"
 		m := map[string]int{"before": 1}
 		for _, into := range []any{&i, &u, &i8, &fl, &s, &by, &bo, &at, &st, &a, &m} {
-			was, _ := encodeValue(reflect.ValueOf(into).Elem().Interface())
-			if err := decodeValue(b, into); err == nil {
+			was, _ := Encode(reflect.ValueOf(into).Elem().Interface())
+			if err := Decode(b, into); err == nil {
 				continue
 			}
-			if is, _ := encodeValue(reflect.ValueOf(into).Elem().Interface()); !bytes.Equal(is, was) {
+			if is, _ := Encode(reflect.ValueOf(into).Elem().Interface()); !bytes.Equal(is, was) {
 				t.Errorf("%q into a %T failed and left %v", b, into, reflect.ValueOf(into).Elem())
 			}
 		}
@@ -353,7 +353,7 @@ func BenchmarkValueOfStruct(b *testing.B) {
 	v := order{Name: "n", Lines: make([]address, 20), ByName: map[string]address{"a": {}}}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := encodeValue(v); err != nil {
+		if _, err := Encode(v); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,4 +1,12 @@
-package server
+// Package codec turns attribute values into bytes and back: the one encoding
+// that a node and package webappstest share, so that a test refuses what a node
+// refuses.
+//
+// One byte names the kind, the rest is the value. Basic types have kinds of their
+// own; every other type is CBOR (RFC 8949). Encode copies what it is given, and
+// Decode fills a copy, so no stored value shares memory with an app. All functions
+// are safe for concurrent use.
+package codec
 
 import (
 	"encoding/binary"
@@ -9,9 +17,9 @@ import (
 	"time"
 )
 
-// Attribute values as bytes: one byte says the kind, the rest is the value. The
-// cluster never looks inside. Integers of any size are one kind, and so are
-// named types of a basic one, so an app may change between them.
+// The kinds of values. The cluster never looks inside. Integers of any size are
+// one kind, and so are named types of a basic type, so an app may change between
+// them.
 const (
 	kindBool   = 'b'
 	kindInt    = 'i' // zigzag varint; time.Duration too
@@ -28,8 +36,11 @@ var (
 	bytesType = reflect.TypeFor[[]byte]()
 )
 
-// encodeValue makes a copy of v in bytes.
-func encodeValue(v any) ([]byte, error) {
+// Encode returns v as bytes that share no memory with it. The error says what of
+// v could not be stored, or could be stored and not read again: nil, functions,
+// channels, structs without an exported field, interfaces with methods, values
+// nested deeper than 1000 levels.
+func Encode(v any) ([]byte, error) {
 	switch x := v.(type) {
 	case nil:
 		return nil, errors.New("nil can't be stored: use Remove")
@@ -73,9 +84,9 @@ func encodeValue(v any) ([]byte, error) {
 
 func appendInt(b []byte, n int64) []byte { return binary.AppendVarint(append(b, kindInt), n) }
 
-// decodeValue copies the value into the pointer, if its type can hold it; an
-// error leaves what it points at alone.
-func decodeValue(b []byte, into any) error {
+// Decode copies the value that Encode made into the pointer, if the pointer's type
+// can hold it. An error says what doesn't fit, and leaves the target alone.
+func Decode(b []byte, into any) error {
 	if len(b) == 0 {
 		return errors.New("the stored value is empty")
 	}
@@ -85,7 +96,7 @@ func decodeValue(b []byte, into any) error {
 			return nil
 		}
 	}
-	to, err := target(into)
+	to, err := Target(into)
 	if err != nil {
 		return err
 	}
@@ -103,8 +114,9 @@ func decodeValue(b []byte, into any) error {
 	return nil
 }
 
-// target is what a non-nil pointer points at.
-func target(into any) (reflect.Value, error) {
+// Target is the value that a non-nil pointer points at. The error says what into
+// is where it is no pointer.
+func Target(into any) (reflect.Value, error) {
 	r := reflect.ValueOf(into)
 	if r.Kind() != reflect.Pointer || r.IsNil() {
 		return reflect.Value{}, fmt.Errorf("want a pointer to read into, not a %T", into)
