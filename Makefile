@@ -147,7 +147,7 @@ clean: ## remove bin/
 	rm -rf bin
 
 bin/nodeserver: $(HOST) bin/.toolchain | gcc
-	$(GO) build -trimpath -o $@ ./cmd/nodeserver
+	$(GO) build -trimpath -buildvcs=auto -o $@ ./cmd/nodeserver
 
 # A plugin must match what it shares with the host, not the whole host.
 .SECONDEXPANSION:
