@@ -77,9 +77,10 @@ func (l *loader) checkTLS(cfg server.Config) {
 			}
 		}
 	}
-	if l.good("channel.address") && !loopback(c.Address) && !own && cfg.Cluster.SecretFile == "" && !c.Insecure {
-		l.wrong("channel.address", show(c.Address)+` is open to others, but nothing proves who they are: make a secret with "nodeserver secret new FILE", the same file on each node, `+
-			`and name it in cluster.secret_file (or set tls_ca, tls_cert and tls_key; or insecure = true where you trust the network)`)
+	for _, p := range server.Unproven(cfg) {
+		if l.good(p.Key) {
+			l.wrong(p.Key, p.Text)
+		}
 	}
 	if c.Insecure && (own || cfg.Cluster.SecretFile != "") {
 		l.wrong("channel.insecure", "true contradicts the secret or certificates that are set: remove one of them")

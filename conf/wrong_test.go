@@ -104,6 +104,8 @@ var wrong = []struct {
 	{"open", []string{
 		`FILE:4:11: channel.address: "10.0.0.5:4001" is open to others, but nothing proves who they are: make a secret with "nodeserver secret new FILE", the same file on each node, and name it in cluster.secret_file (or set tls_ca, tls_cert and tls_key; or insecure = true where you trust the network)`,
 		`FILE:6:11: admin.address: "10.0.0.5:9081" is open to others: make a token with "nodeserver secret new FILE" and name it in admin.token_file`,
+		`FILE:9:13: membership.interface: "eth0" leads to other machines, but nothing proves who they are: make a secret with "nodeserver secret new FILE", the same file on each node, and name it in cluster.secret_file (or set tls_ca, tls_cert and tls_key; or insecure = true where you trust the network)`,
+		`FILE:10:10: membership.static: "10.0.0.6:4001" is another machine, but nothing proves who answers there: make a secret with "nodeserver secret new FILE", the same file on each node, and name it in cluster.secret_file (or set tls_ca, tls_cert and tls_key; or insecure = true where you trust the network)`,
 	}},
 	{"everywhere", []string{
 		`FILE:2:11: channel.address: ":4001" listens everywhere: say in channel.advertise which host:port other members dial`,

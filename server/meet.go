@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -8,11 +9,16 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// Security is how whoever has this conf proves to members that he belongs to
-// the cluster, and they to him: by the conf's own PKI, by the cluster's secret,
-// or not at all. The name goes into a certificate made from the secret. It reads
-// the files that the conf names; its errors say which key is concerned.
+// Security is how whoever has this conf proves to members that they belong to
+// the cluster, and members to them: by the conf's own PKI, by the cluster's secret,
+// or not at all. Without proof, and unless channel.insecure is set, a conf that
+// leads to other machines is refused (see [Unproven]). The name goes into a
+// certificate made from the secret. It reads the files that the conf names; its
+// errors say which key is concerned.
 func Security(c Config, name string) (grpctransport.Security, error) {
+	if problems := Unproven(c); len(problems) > 0 {
+		return grpctransport.Security{}, errors.New(problems[0].Key + ": " + problems[0].Text)
+	}
 	switch {
 	case c.Channel.TLSCA != "":
 		return grpctransport.PKICredentials(c.Channel.TLSCA, c.Channel.TLSCert, c.Channel.TLSKey)
@@ -22,8 +28,10 @@ func Security(c Config, name string) (grpctransport.Security, error) {
 			return grpctransport.Security{}, fmt.Errorf("cluster.secret_file: %w", err)
 		}
 		return grpctransport.SecretCredentials([][]byte{secret}, name)
+	case c.Channel.Insecure:
+		return grpctransport.Insecure(), nil
 	}
-	return grpctransport.Insecure(), nil
+	return grpctransport.Security{}, nil
 }
 
 // Providers are the conf's ways to find members. Multicast tells others of self,

@@ -152,14 +152,13 @@ func (s *Server) makeChannel() error {
 // security is how members prove who they are. A channel that others can reach
 // must have it so.
 func (s *Server) security() (grpctransport.Security, error) {
-	c := s.cfg.Channel
-	if c.TLSCA == "" && s.cfg.Cluster.SecretFile == "" {
-		if !grpctransport.Loopback(s.channelL.Addr().String()) && !c.Insecure {
-			return grpctransport.Security{}, fmt.Errorf("channel.address %s can be reached from other machines: give the cluster a secret (nodeserver secret new FILE, then cluster.secret_file = \"FILE\" on every node), or set channel.insecure = true on a network where everybody is trusted", c.Address)
-		}
-		s.log.Warn("members don't prove who they are: no cluster.secret_file; fine on loopback only", "addr", c.Address)
+	c := s.cfg
+	c.Channel.Address = s.channelL.Addr().String() // as it is bound, whatever the conf says
+	security, err := Security(c, c.Node.Name)
+	if err == nil && !security.TLS() {
+		s.log.Warn("members don't prove who they are: no cluster.secret_file", "addr", c.Channel.Address, "other_machines", security.Proven())
 	}
-	return Security(s.cfg, s.cfg.Node.Name)
+	return security, err
 }
 
 // self is how this node is told to others: at what addresses they reach it.
@@ -274,11 +273,12 @@ func (s *Server) httpServer() *http.Server {
 	}
 	c := s.cfg.HTTP
 	return &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		Handler: answersForItself(s.id, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s.requests.Add(1)
 			mux.ServeHTTP(w, r)
-		}),
-		ConnContext: s.connContext, ReadHeaderTimeout: c.ReadHeaderTimeout, IdleTimeout: c.IdleTimeout, MaxHeaderBytes: c.MaxHeaderBytes, ErrorLog: s.httpLog(),
+		})),
+		DisableGeneralOptionsHandler: true, // which would answer OPTIONS * in place of the node
+		ConnContext:                  s.connContext, ReadHeaderTimeout: c.ReadHeaderTimeout, IdleTimeout: c.IdleTimeout, MaxHeaderBytes: c.MaxHeaderBytes, ErrorLog: s.httpLog(),
 	}
 }
 

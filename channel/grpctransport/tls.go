@@ -31,15 +31,17 @@ const (
 	certSkew    = 12 * time.Hour // how far clocks of members may be apart
 )
 
-// Security says how members prove to each other who they are. The zero value
-// is no security at all.
+// Security says how members prove to each other who they are. With the zero value
+// they don't: it is for members on this machine, and dials loopback addresses only.
 type Security struct {
-	serve *tls.Config
-	dial  *tls.Config
+	serve    *tls.Config
+	dial     *tls.Config
+	trusting bool // nothing is proven, and all addresses are dialled
 }
 
-// Insecure is for loopback, and for networks where everybody is trusted.
-func Insecure() Security { return Security{} }
+// Insecure is for networks where everybody is trusted: nothing is proven, and
+// any address is dialled.
+func Insecure() Security { return Security{trusting: true} }
 
 // TLS tells whether connections are encrypted and both sides proved.
 func (s Security) TLS() bool { return s.serve != nil }

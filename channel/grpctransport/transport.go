@@ -44,10 +44,11 @@ type Transport struct {
 var _ channel.Transport = (*Transport)(nil)
 
 // New returns a transport that serves at lis, which Serve closes; nil if it is
-// to dial only. dial may be nil for TCP.
+// to dial only. dial may be nil for TCP, to those addresses that sec allows
+// (see [Security.Dialer]).
 func New(sec Security, lis net.Listener, dial Dialer) *Transport {
 	if dial == nil {
-		var d net.Dialer
+		d := sec.Dialer(0)
 		dial = func(ctx context.Context, addr string) (net.Conn, error) { return d.DialContext(ctx, "tcp", addr) }
 	}
 	return &Transport{sec: sec, lis: lis, dial: dial}

@@ -15,12 +15,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server"
 	"github.com/nodeserver/nodeserver/server/balance"
 )
 
 // backend is a node that can be killed and revived on its port.
 type backend struct {
 	name, addr string
+	boot       uint64 // its life, if it tells that
 	handler    http.Handler
 	srv        *http.Server
 	hits       atomic.Int64
@@ -54,11 +57,17 @@ func (b *backend) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.addr = ln.Addr().String()
-	b.srv = &http.Server{Handler: http.HandlerFunc(b.serve), ReadHeaderTimeout: time.Minute}
+	b.srv = &http.Server{Handler: http.HandlerFunc(b.serve), DisableGeneralOptionsHandler: true, ReadHeaderTimeout: time.Minute}
 	go func() { _ = b.srv.Serve(ln) }()
 }
 
 func (b *backend) serve(w http.ResponseWriter, r *http.Request) {
+	if r.RequestURI == "*" {
+		if b.boot != 0 {
+			w.Header().Set(server.HeaderLife, server.LifeToken(membership.ID{Name: b.name, Boot: b.boot}))
+		}
+		return
+	}
 	b.hits.Add(1)
 	if r.Method == http.MethodPost {
 		b.posts.Add(1)
@@ -79,6 +88,11 @@ type door struct {
 
 func open(t *testing.T, source balance.Source) *door {
 	t.Helper()
+	return openWith(t, balance.Config{}, source)
+}
+
+func openWith(t *testing.T, cfg balance.Config, source balance.Source) *door {
+	t.Helper()
 	admin, err := balance.Listen(t.Context(), "admin.address", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +102,8 @@ func open(t *testing.T, source balance.Source) *door {
 		t.Fatal(err)
 	}
 	log := &lines{}
-	b := balance.New(balance.Config{HealthInterval: 10 * time.Millisecond}, source, slog.New(slog.NewTextHandler(log, nil)))
+	cfg.HealthInterval = 10 * time.Millisecond
+	b := balance.New(cfg, source, slog.New(slog.NewTextHandler(log, nil)))
 	ctx, stop := context.WithCancelCause(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- b.Run(ctx, ln, admin) }()
@@ -431,6 +446,7 @@ func (s told) Run(ctx context.Context, update func([]balance.Node)) error {
 
 func TestUses(t *testing.T) {
 	a, b := newBackend(t, "a"), newBackend(t, "b")
+	a.boot, b.boot = 1, 2
 	list := func(ua, ub balance.Use) (l []balance.Node) {
 		if ua != 0 {
 			l = append(l, balance.Node{Name: "a", Boot: 1, Address: a.addr, Use: ua})

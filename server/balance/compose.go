@@ -27,7 +27,13 @@ func FromConfig(cfg server.Config, log *slog.Logger) (*Balancer, error) {
 	watch := func(ctx context.Context, addr string, told func([]membership.Status)) error {
 		return transport.Watch(ctx, addr, cfg.Cluster.Name, told)
 	}
-	c := Config{CookieName: cfg.Sessions.CookieName, HealthInterval: cfg.Balance.HealthInterval, ShutdownGrace: cfg.HTTP.ShutdownGrace}
+	if !sec.TLS() {
+		log.Warn("nodes don't prove who they are: no cluster.secret_file", "other_machines", sec.Proven())
+	}
+	c := Config{
+		CookieName: cfg.Sessions.CookieName, HealthInterval: cfg.Balance.HealthInterval, ShutdownGrace: cfg.HTTP.ShutdownGrace,
+		Dialer: sec.Dialer(dialTimeout),
+	}
 	b := New(c, NewMembers(providers, watch, log), log)
 	b.admin, err = server.ForOperators(cfg.Admin, b.admin)
 	return b, err

@@ -30,6 +30,11 @@
 // Config.HealthInterval, or when the Source lists a new life of it. No other error
 // marks a node: a slow node is not a dead one.
 //
+// Each new connection to a node begins with that question, and the answer names
+// the node's life (server.HeaderLife). So whatever address a member announces, no
+// request goes to something that is not that member's HTTP listener. Without a
+// cluster secret, only loopback addresses are dialled (Config.Dialer).
+//
 // # Retries
 //
 // Each node is tried at most once per request, and the next one at once. The

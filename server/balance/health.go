@@ -3,8 +3,6 @@ package balance
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
 	"os"
 	"slices"
 	"sync"
@@ -72,7 +70,7 @@ func (b *Balancer) probe(ctx context.Context) {
 	defer all.Wait()
 	for _, n := range b.pool.isDown() {
 		all.Go(func() {
-			if alive(ctx, n.Address) == nil {
+			if n.alive(ctx) == nil {
 				b.markUp(n)
 			}
 		})
@@ -112,7 +110,7 @@ func (b *Balancer) settleDoubts(ctx context.Context) {
 		case n := <-b.ask:
 			all.Go(func() {
 				defer b.undoubt(n)
-				if err := alive(ctx, n.Address); err == nil {
+				if err := n.alive(ctx); err == nil {
 					n.trusted.Store(time.Now().Add(trustTime).UnixNano())
 				} else if ctx.Err() == nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 					b.markDown(n, err) // a slow node is not a dead one
@@ -122,22 +120,14 @@ func (b *Balancer) settleDoubts(ctx context.Context) {
 	}
 }
 
-// alive asks a node for a sign of life, one that no app has to give. A
-// connection alone would prove nothing: the kernel makes it.
-func alive(ctx context.Context, addr string) error {
-	d := net.Dialer{Timeout: dialTimeout}
-	c, err := d.DialContext(ctx, "tcp", addr)
+// alive asks a node for a sign of life.
+func (n *node) alive(ctx context.Context) error {
+	c, err := n.dialer.DialContext(ctx, "tcp", n.Address)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = c.Close() }() // nothing is left to be said
-	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
-	_ = c.SetDeadline(time.Now().Add(dialTimeout)) // fails only on closed connections, as does what follows
-	if _, err := io.WriteString(c, "OPTIONS * HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n"); err != nil {
-		return err
-	}
-	_, err = c.Read(make([]byte, 1))
-	return err
+	return n.greet(ctx, c, dialTimeout)
 }
 
 func (b *Balancer) logMoves(list []Rehomed) {

@@ -3,6 +3,7 @@ package balance
 import (
 	"context"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 // node is one life of a node, as the pool keeps it.
 type node struct {
 	Node
+	dialer    *net.Dialer
 	transport *http.Transport
 	gone      context.Context //nolint:containedctx // ends when the Source gives the node up
 	end       context.CancelFunc
@@ -42,6 +44,8 @@ type pool struct {
 	turn  int             // where the search among equals begins
 	names map[string]bool // ever listed, at most maxNames
 	broke func(*node)     // told when a node ends a connection
+
+	dialer *net.Dialer
 }
 
 // maxNames bounds what is remembered of nodes long gone.
@@ -53,8 +57,8 @@ type change struct {
 	added bool // or removed
 }
 
-func newPool(broke func(*node)) *pool {
-	return &pool{turn: rand.IntN(1 << 16), names: map[string]bool{}, broke: broke}
+func newPool(broke func(*node), dialer *net.Dialer) *pool {
+	return &pool{turn: rand.IntN(1 << 16), names: map[string]bool{}, broke: broke, dialer: dialer}
 }
 
 // update takes a new list over. Nodes that are not in it any more are given up.
@@ -104,7 +108,7 @@ func (p *pool) keep(n Node) *node {
 			return old
 		}
 	}
-	fresh := &node{Node: n}
+	fresh := &node{Node: n, dialer: p.dialer}
 	fresh.transport = newTransport(fresh, p.broke)
 	fresh.gone, fresh.end = context.WithCancel(context.Background())
 	return fresh

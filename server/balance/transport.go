@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server"
 )
 
@@ -41,18 +43,24 @@ var errBody = errors.New("read the request's body")
 // errNobody says that there was no node left to try.
 var errNobody = errors.New("no node left to try")
 
+// errStranger says that what listens at a node's address is not that node.
+var errStranger = errors.New("what answers at this address is not this life of the node")
+
+// greetTime bounds the wait for a process that has a connection but does not say
+// who it is. It is long: a slow node is not a dead one.
+const greetTime = 10 * time.Second
+
 // newTransport makes connections that tell broke when the node ends them. While
 // the node is in doubt there are no new ones: a process that is being killed
 // keeps its listener for some milliseconds, and answers nobody any more. That
 // includes the connection on which Transport itself tries again.
 func newTransport(n *node, broke func(*node)) *http.Transport {
-	d := net.Dialer{Timeout: dialTimeout}
 	return &http.Transport{
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			if n.doubt.Load() != nil {
 				return nil, errDoubt
 			}
-			c, err := d.DialContext(ctx, network, addr)
+			c, err := n.connect(ctx, greetTime)
 			if err != nil {
 				return nil, &dialError{err}
 			}
@@ -66,6 +74,48 @@ func newTransport(n *node, broke func(*node)) *http.Transport {
 		ReadBufferSize:        16 << 10,
 	}
 }
+
+// connect makes a connection to the node, and has whoever answers prove to be
+// this life of it: the address is only what somebody has announced. A node
+// whose life isn't known is not asked.
+func (n *node) connect(ctx context.Context, patience time.Duration) (net.Conn, error) {
+	c, err := n.dialer.DialContext(ctx, "tcp", n.Address)
+	if err != nil || n.Boot == 0 {
+		return c, err
+	}
+	if err = n.greet(ctx, c, patience); err != nil {
+		_ = c.Close() // never used
+		return nil, err
+	}
+	return c, nil
+}
+
+// greet asks for a sign of life, one that no app has to give. A connection alone
+// would prove nothing: the kernel makes it.
+func (n *node) greet(ctx context.Context, c net.Conn, patience time.Duration) error {
+	_ = c.SetDeadline(time.Now().Add(patience))                                   // fails only on closed connections, as does what follows
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) }) // breaks the read off
+	defer stop()
+	if _, err := io.WriteString(c, "OPTIONS * HTTP/1.1\r\nHost: node\r\n\r\n"); err != nil {
+		return err
+	}
+	in := bufio.NewReader(io.LimitReader(c, maxGreeting))
+	res, err := http.ReadResponse(in, nil)
+	if err != nil {
+		return err
+	}
+	_ = res.Body.Close()
+	if n.Boot != 0 && (res.Header.Get(server.HeaderLife) != server.LifeToken(membership.ID{Name: n.Name, Boot: n.Boot}) || in.Buffered() > 0) {
+		return errStranger
+	}
+	if !stop() {
+		return ctx.Err()
+	}
+	return c.SetDeadline(time.Time{})
+}
+
+// maxGreeting is how many bytes of such an answer are read.
+const maxGreeting = 4 << 10
 
 // conn is a connection to a node. A Transport always reads from it, also while
 // no request is on its way, so an end is noticed when it comes.

@@ -1,0 +1,39 @@
+package server
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/nodeserver/nodeserver/membership"
+)
+
+// The listener for users says whose it is, the one for operators does not: by
+// this a front door tells them apart.
+func TestOnlyTheListenerForUsersNamesItsLife(t *testing.T) {
+	n := startNode(t, testConf("n1"), testApp())
+	n.waitReady()
+	id := n.server.id
+	if LifeToken(id) == LifeToken(membership.ID{Name: "n1", Boot: id.Boot + 1}) || LifeToken(id) == LifeToken(membership.ID{Name: "n2", Boot: id.Boot}) {
+		t.Error("two lives have one token")
+	}
+	for at, want := range map[net.Addr]string{n.server.httpL.Addr(): LifeToken(id), n.server.adminL.Addr(): ""} {
+		c, err := net.Dial("tcp", at.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		fmt.Fprint(c, "OPTIONS * HTTP/1.1\r\nHost: node\r\n\r\n")
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := res.Header.Get(HeaderLife); got != want || res.StatusCode != http.StatusOK || res.ContentLength != 0 {
+			t.Errorf("%s answers %d, life %q, %d bytes; want life %q", at, res.StatusCode, got, res.ContentLength, want)
+		}
+	}
+}
