@@ -31,6 +31,7 @@ type arrow struct {
 // (e2e, bench) may import what it likes, but nothing here may import it.
 var arrows = []arrow{
 	{from: "cmd/nodeserver", imports: []string{"conf", "server", "webapps"}},
+	{from: "cmd/nodeserver/internal/demo", imports: []string{"server", "membership"}, far: []string{viper}},
 	{from: "conf", imports: []string{"server"}},
 	{from: "server", imports: []string{"webapps", "deltamanager", "channel", "membership", "proto"}, far: []string{viper}},
 	{from: "webapps", stdOnly: true},

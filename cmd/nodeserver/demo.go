@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nodeserver/nodeserver/server/demo"
+	"github.com/nodeserver/nodeserver/cmd/nodeserver/internal/demo"
 )
 
 func newDemoCommand(e env) *cobra.Command {
