@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -248,5 +250,65 @@ func TestRetryElsewhereIsSaidBeforeTheHandler(t *testing.T) {
 	}
 	if r := s.ask(t, "/test/panic"); r.StatusCode != http.StatusInternalServerError || r.Header.Get(HeaderRetry) != "" {
 		t.Errorf("a handler's failure: %d %v", r.StatusCode, r.Header)
+	}
+}
+
+// slowHead is a writer whose Header waits when it is told to.
+type slowHead struct {
+	*httptest.ResponseRecorder
+	asked, free chan bool // asked nil: it doesn't wait
+}
+
+func (w *slowHead) Header() http.Header {
+	if asked := w.asked; asked != nil {
+		w.asked = nil
+		asked <- true
+		<-w.free
+	}
+	return w.ResponseRecorder.Header()
+}
+
+// A handler panics while a goroutine of its own makes the first flush: each of
+// the two needs the locks of the response and of its visit, in the same order.
+func TestPanicDuringAFlush(t *testing.T) {
+	t.Parallel()
+	under := &slowHead{httptest.NewRecorder(), nil, make(chan bool)}
+	flushed := make(chan bool)
+	s := unstarted(t, testConf("n1"), steps{"panic": func(w http.ResponseWriter, r *http.Request) {
+		report(t, webapps.SessionOf(r).Set("n", 1))
+		asked := make(chan bool)
+		under.asked = asked
+		go func() {
+			defer close(flushed)
+			w.(http.Flusher).Flush()
+		}()
+		<-asked // now the flush is on its way from the one lock to the other
+		panic("on purpose")
+	}}.app())
+	s.tick()
+	ended := make(chan any)
+	go func() {
+		defer func() { ended <- recover() }()
+		s.httpServer().Handler.ServeHTTP(under, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/test/panic", http.NoBody))
+	}()
+	stacks := make([]byte, 1<<20)
+	waits := regexp.MustCompile(`\[sync\.Mutex\.Lock[^\n]*\n(?:[^\n]+\n)*?[^\n]*server\.\(\*\w+\)\.discard\(`)
+	eventually(t, "the panic waits for a lock", func() bool { return waits.Match(stacks[:runtime.Stack(stacks, true)]) })
+	close(under.free)
+	over := flushed
+	for range 2 {
+		select {
+		case p := <-ended:
+			if p != http.ErrAbortHandler { //nolint:errorlint // a panic's value
+				t.Errorf("an answer that has begun ends with %v", p)
+			}
+		case <-over:
+			over = nil
+		case <-time.After(10 * time.Second):
+			t.Fatal("the request, or its flush, hangs")
+		}
+	}
+	if cookieOf(t, under.Result().Header) == "" {
+		t.Error("the flush has committed the session, and its user has no cookie")
 	}
 }

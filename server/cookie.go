@@ -92,10 +92,6 @@ const notCookies = `no-cache="Set-Cookie, Set-Cookie2"`
 
 func (a *app) addCookie(h http.Header, line string) {
 	h["Set-Cookie"] = append(h["Set-Cookie"], line)
-	if len(h["Cache-Control"]) == 0 {
-		h["Cache-Control"] = a.notCookies
-		return
-	}
 	for _, v := range h["Cache-Control"] {
 		v = strings.ToLower(v)
 		if strings.Contains(v, "no-store") || strings.Contains(v, "private") || strings.Contains(v, `no-cache="set-cookie`) {
@@ -104,6 +100,32 @@ func (a *app) addCookie(h http.Header, line string) {
 	}
 	// A shared cache must not give one user's cookie to another, whatever else the app says.
 	h.Add("Cache-Control", notCookies)
+}
+
+// keepPrivate tells caches about an answer that may depend on its user's session: it
+// is for who sends the same cookie (RFC 9110, part 12.5.5), and for no shared
+// cache unless the app says otherwise (RFC 9111, part 5.2.2.7).
+func (a *app) keepPrivate(h http.Header) {
+	if len(h["Cache-Control"]) == 0 {
+		h["Cache-Control"] = a.private
+	}
+	if vary := h["Vary"]; len(vary) == 0 {
+		h["Vary"] = a.varies
+	} else if !variesByCookie(vary) {
+		h.Add("Vary", "Cookie")
+	}
+}
+
+// variesByCookie tells whether a field Vary has Cookie, or all fields.
+func variesByCookie(vary []string) bool {
+	for _, line := range vary {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = strings.TrimSpace(name); name == "*" || strings.EqualFold(name, "Cookie") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // tokenPrefix begins the names of freshness cookies: NSV-NODE says what of

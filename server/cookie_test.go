@@ -104,7 +104,7 @@ func TestCookieAttributes(t *testing.T) {
 		if name != c.cookie || ";"+attributes != c.want || !ok || route != "n1" || len(id) != 27 {
 			t.Errorf("%s: %s, want %s=….n1%s", c.what, lines[0], c.cookie, c.want)
 		}
-		if got := r.Header["Cache-Control"]; !slices.Equal(got, []string{`no-cache="Set-Cookie, Set-Cookie2"`}) {
+		if got := r.Header["Cache-Control"]; !slices.Equal(got, []string{"private"}) {
 			t.Errorf("%s: Cache-Control %q", c.what, got)
 		}
 		r = s.ask(t, c.path+"logout", pair)
@@ -124,7 +124,7 @@ func TestNoCookieWithoutReason(t *testing.T) {
 	pair := first[0].Name + "=" + first[0].Value
 	for range 3 {
 		for _, path := range []string{"raw", "get", "inc", "stream", "panic"} {
-			if r := s.ask(t, "/test/"+path, pair); r.Header["Set-Cookie"] != nil || path != "panic" && r.Header["Cache-Control"] != nil {
+			if r := s.ask(t, "/test/"+path, pair); r.Header["Set-Cookie"] != nil {
 				t.Errorf("%s: %v", path, r.Header)
 			}
 		}
@@ -277,7 +277,7 @@ func TestCacheControlWithACookie(t *testing.T) {
 		webapps.SessionOf(r)
 	}))
 	for _, c := range [][2][]string{
-		{nil, {ours}},
+		{nil, {"private"}},
 		{{"no-store"}, {"no-store"}},
 		{{"Private, max-age=60"}, {"Private, max-age=60"}},
 		{{"public, max-age=3600"}, {"public, max-age=3600", ours}},
@@ -289,6 +289,53 @@ func TestCacheControlWithACookie(t *testing.T) {
 		if got := s.ask(t, "/test/").Header["Cache-Control"]; !slices.Equal(got, c[1]) {
 			t.Errorf("the app says %q: %q, want %q", own, got, c[1])
 		}
+	}
+}
+
+// A cache may give an answer that depends on a session to nobody else, whether
+// a session was found or not; answers that look at none are the app's alone.
+func TestCachesAreToldOfASession(t *testing.T) {
+	var vary, control []string
+	look := func(r *http.Request) { webapps.SessionOf(r) }
+	s := unstarted(t, testConf("n1"), writesN(func(w http.ResponseWriter, r *http.Request) {
+		for _, v := range vary {
+			w.Header().Add("Vary", v)
+		}
+		for _, v := range control {
+			w.Header().Add("Cache-Control", v)
+		}
+		look(r)
+	}))
+	cookie := "NSESSIONID=" + cookieOf(t, s.ask(t, "/test/").Header)
+	existing := func(r *http.Request) { webapps.ExistingSession(r) }
+	for _, c := range []struct {
+		what                                 string
+		look                                 func(*http.Request)
+		cookie                               string
+		vary, control, wantVary, wantControl []string
+	}{
+		{what: "none asked for", look: func(*http.Request) {}, cookie: cookie},
+		{what: "none asked for, app's own", look: func(*http.Request) {}, vary: []string{"Accept"}, control: []string{"public"}, wantVary: []string{"Accept"}, wantControl: []string{"public"}},
+		{what: "none found", look: existing, wantVary: []string{"Cookie"}, wantControl: []string{"private"}},
+		{what: "found", look: existing, cookie: cookie, wantVary: []string{"Cookie"}, wantControl: []string{"private"}},
+		{what: "made", look: func(r *http.Request) { webapps.SessionOf(r) }, wantVary: []string{"Cookie"}, wantControl: []string{"private"}},
+		{what: "app's Vary", look: existing, vary: []string{"Accept", "Origin"}, wantVary: []string{"Accept", "Origin", "Cookie"}, wantControl: []string{"private"}},
+		{what: "app's Vary has it", look: existing, vary: []string{"Accept , cookie"}, wantVary: []string{"Accept , cookie"}, wantControl: []string{"private"}},
+		{what: "app varies by all", look: existing, vary: []string{"*"}, wantVary: []string{"*"}, wantControl: []string{"private"}},
+		{what: "app's word on caches", look: existing, cookie: cookie, control: []string{"public, max-age=60"}, wantVary: []string{"Cookie"}, wantControl: []string{"public, max-age=60"}},
+	} {
+		look, vary, control = c.look, c.vary, c.control
+		var cookies []string
+		if c.cookie != "" {
+			cookies = []string{c.cookie}
+		}
+		h := s.ask(t, "/test/", cookies...).Header
+		if !slices.Equal(h["Vary"], c.wantVary) || !slices.Equal(h["Cache-Control"], c.wantControl) {
+			t.Errorf("%s: Vary %q, Cache-Control %q", c.what, h["Vary"], h["Cache-Control"])
+		}
+	}
+	if !slices.Equal(s.apps[0].varies, []string{"Cookie"}) || !slices.Equal(s.apps[0].private, []string{"private"}) {
+		t.Error("an answer has changed what all answers share")
 	}
 }
 

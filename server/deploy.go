@@ -37,7 +37,7 @@ type app struct {
 	fresh   bool     // users carry what they have seen from node to node
 	// What headers need, made once.
 	cookieTail, tokenTail string            // attributes of session cookies, and of freshness cookies
-	notCookies            []string          // value of Cache-Control
+	private, varies       []string          // values of Cache-Control and Vary
 	serves                func(string) bool // whether the node with this route serves users
 
 	maxBody int64 // bytes; 0: no limit
@@ -111,7 +111,8 @@ func (s *Server) deploy(w webapps.App, origin string) (*app, error) {
 		log: s.log.With("app", w.Name), done: s.appLife,
 	}
 	a.maxBody = int64(s.cfg.HTTP.MaxBodyBytes)
-	a.fresh, a.notCookies = s.cfg.Sessions.Freshness != "off", []string{notCookies}
+	a.fresh = s.cfg.Sessions.Freshness != "off"
+	a.private, a.varies = []string{"private"}, []string{"Cookie"}
 	a.cookieTail, a.tokenTail = a.tail(0), a.tail(int(deltamanager.TokenLife.Seconds()))
 	a.group = new(group)
 	cfg := s.managerConfig(settings)

@@ -46,9 +46,7 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if p := recover(); p != nil {
 			c.end()
 			defer x.close()
-			if v := x.visit.Swap(nil); v != nil {
-				v.discard(x)
-			}
+			x.discard()
 			a.recovered(x, r, p)
 		}
 	}()
@@ -157,7 +155,8 @@ var ofBody = []string{
 }
 
 // visit is one request's way to its session: a webapps.Source. It looks for one
-// only when asked to, so a request that touches none costs nothing.
+// only when asked to, so a request that touches none costs nothing. Its lock is taken
+// after its response's, never before.
 type visit struct {
 	app    *app
 	ctx    context.Context //nolint:containedctx // the request's, as is the header
@@ -300,6 +299,9 @@ func (v *visit) commit(h http.Header) error {
 			h.Set("Nodeserver-Replicated", fmt.Sprintf("%d/%d", result.Applied, result.Need))
 		}
 	}
+	if v.looked {
+		v.app.keepPrivate(h)
+	}
 	v.settleCookie(h)
 	if v.none != nil {
 		return v.none // the user is told, whatever the handler makes of it
@@ -352,18 +354,11 @@ func (v *visit) late() {
 	}
 }
 
-// discard drops what was not committed, and tells the user what was.
-func (v *visit) discard(w *response) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+// discard drops what was not committed.
+func (v *visit) discard() {
 	v.over = true
 	for _, s := range v.all {
 		s.view.Discard()
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.released {
-		v.settleCookie(w.under.Header())
 	}
 }
 

@@ -195,6 +195,23 @@ func (w *response) replace(text string, status int) bool {
 	return w.refused
 }
 
+// discard drops what the handler has written to the session and not committed,
+// and tells the user what was. A Flush that has begun is waited for.
+func (w *response) discard() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	v := w.visit.Swap(nil)
+	if v == nil {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.discard()
+	if !w.released {
+		v.settleCookie(w.under.Header())
+	}
+}
+
 // close is shut for whatever ways there are out of the pipeline.
 func (w *response) close() {
 	w.mu.Lock()

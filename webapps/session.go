@@ -104,7 +104,9 @@ func sourceOf(r *http.Request) (Source, bool) {
 	return nil, false
 }
 
-// SessionOf is the request's session, created if there is none. Call it while
+// SessionOf is the request's session, created if there is none. From then on the
+// answer is its user's: it says "Vary: Cookie" and, unless the app sets its own
+// Cache-Control, "private". Call it before the answer's head has gone out, and while
 // the handler runs, with its request or one made of it by WithContext or Clone: of
 // any other, and where the node may hold no more sessions, it returns one that holds
 // nothing and whose writes fail. It panics for a request that no node serves: in
@@ -118,7 +120,8 @@ func SessionOf(r *http.Request) Session {
 	return session
 }
 
-// ExistingSession is the request's session, if it has one. It never creates.
+// ExistingSession is the request's session, if it has one. It never creates. To
+// caches, the answer is its user's as with SessionOf, also where there is none.
 func ExistingSession(r *http.Request) (Session, bool) {
 	s, ok := sourceOf(r)
 	if !ok {

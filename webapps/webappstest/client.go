@@ -100,6 +100,9 @@ func (c *Client) Do(r *http.Request) Response {
 	w := httptest.NewRecorder()
 	c.node.serve(w, r, v)
 	res := w.Result()
+	if v.private {
+		keepPrivate(res.Header)
+	}
 	if k := v.cookie; k != nil {
 		res.Header.Add("Set-Cookie", k.String())
 	}

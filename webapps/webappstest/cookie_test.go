@@ -198,3 +198,33 @@ func TestDoLeavesTheRequestAlone(t *testing.T) {
 		t.Errorf("%q, then %q; left with %q", first.Body, second.Body, r.Header["Cookie"])
 	}
 }
+
+// An answer that may depend on the session is kept from caches, as a node does it.
+func TestAnswersOfASessionArePrivate(t *testing.T) {
+	var vary, control string
+	app := webapps.App{Name: "a", New: func(webapps.Context) (http.Handler, error) {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			for name, value := range map[string]string{"Vary": vary, "Cache-Control": control} {
+				if value != "" {
+					w.Header().Set(name, value)
+				}
+			}
+			if r.URL.Path == "/looks" {
+				webapps.ExistingSession(r)
+			}
+		}), nil
+	}}
+	u := webappstest.New(t, app)
+	for _, c := range []struct{ path, vary, control, wantVary, wantControl string }{
+		{"/", "", "", "", ""},
+		{"/looks", "", "", "Cookie", "private"},
+		{"/looks", "Accept, cookie", "no-cache", "Accept, cookie", "no-cache"},
+		{"/looks", "Accept", "public", "Accept|Cookie", "public"},
+	} {
+		vary, control = c.vary, c.control
+		h := u.Get(c.path).Header
+		if got := strings.Join(h["Vary"], "|"); got != c.wantVary || h.Get("Cache-Control") != c.wantControl {
+			t.Errorf("%+v: Vary %q, Cache-Control %q", c, got, h["Cache-Control"])
+		}
+	}
+}

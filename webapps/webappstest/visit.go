@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/nodeserver/nodeserver/webapps"
@@ -20,6 +21,8 @@ type visit struct {
 	sent    string       // the cookie that the user has
 	session *session     // nil until asked for
 	ended   []*session   // those the handler invalidated before
+	looked  bool         // the session was asked for
+	private bool         // so it was before the head went out
 	over    bool         // the handler has returned
 	head    bool         // the answer's head has gone out, and with it the cookie
 	cookie  *http.Cookie // for the user; nil: his own is right
@@ -44,6 +47,7 @@ func (v *visit) Session(create bool) (webapps.Session, bool) {
 		v.node.t.Errorf("webappstest: app %s: the session was asked for after the handler had returned: a node gives none (webapps.ErrRequestOver)", v.node.app.Name)
 		return v.node.newSession(), create
 	}
+	v.looked = true
 	if v.session != nil && v.session.ended() {
 		v.ended, v.session, v.start = append(v.ended, v.session), nil, nil
 	}
@@ -75,6 +79,7 @@ func (v *visit) commit() {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.private = v.private || v.looked && !v.head
 	k := &http.Cookie{Name: cookieName, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}
 	cookie, known := "", v.sent != ""
 	if v.session != nil {
@@ -102,6 +107,19 @@ func (v *visit) release() {
 	for _, s := range v.all() {
 		s.release()
 	}
+}
+
+// keepPrivate tells caches that the answer is for the user's cookie, as a node does.
+func keepPrivate(h http.Header) {
+	if len(h["Cache-Control"]) == 0 {
+		h.Set("Cache-Control", "private")
+	}
+	for _, name := range strings.Split(strings.Join(h["Vary"], ","), ",") {
+		if name = strings.TrimSpace(name); name == "*" || strings.EqualFold(name, "Cookie") {
+			return
+		}
+	}
+	h.Add("Vary", "Cookie")
 }
 
 // response commits at the first flush, as a node does.
