@@ -10,6 +10,7 @@ func commands(e env) []*cobra.Command {
 		newMembersCommand(e),
 		newDemoCommand(e),
 		newBalanceCommand(e),
+		newNewCommand(e),
 		newBuildCommand(e),
 		newInitCommand(e),
 		newSecretCommand(e),
