@@ -13,13 +13,16 @@
 // lives on as long as its channel does.
 //
 // Multicast asks and answers by mDNS on one network interface, in IPv4; who is
-// no member, like the front door, only asks. Anybody
-// on that network can read the cluster's name, node names and addresses, and
-// can lie; a lie costs a dial. Other programs that browse mDNS may not see
-// nodeserver: answers go to the asker alone. Where multicast can't work,
-// [CheckMulticast] says why, in words that hold the cure, and its errors carry
-// [ErrNoMulticast] for those who have static addresses to fall back on. A
-// failure later is told once and put right as soon as the network allows.
+// no member, like the front door, only asks. Questions and answers go to the group.
+// A packet counts only if it came by that interface, to the group, from an address
+// of its network; an answer also only from the port of mDNS and with a hop limit of
+// 255, which no router leaves so (RFC 6762 sections 6 and 11). It proposes one
+// address at most. However many questions come, a node answers three times at
+// once and then once a second. Anybody on that very network can still read the
+// cluster's name, node names and addresses, and can lie; a lie costs a dial. Where
+// multicast can't work, [CheckMulticast] says why, in words that hold the cure, and
+// its errors carry [ErrNoMulticast] for those who have static addresses to fall
+// back on. A failure later is told once and put right as soon as the network allows.
 //
 // # Telling who is alive
 //

@@ -17,6 +17,15 @@ const lookupTime = 2 * time.Second
 type netInterface struct {
 	net.Interface
 	addrs []netip.Addr
+	nets  []netip.Prefix // of the addresses
+}
+
+// onLink tells whether a packet from the address can have been sent on the
+// interface's own network (RFC 6762 section 11). On loopback only this machine
+// sends, with whichever of its addresses.
+func (i netInterface) onLink(ip netip.Addr) bool {
+	ip = ip.Unmap().WithZone("")
+	return i.Flags&net.FlagLoopback != 0 || slices.ContainsFunc(i.nets, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
 // holds tells whether the address leads to this machine by this interface. All
@@ -58,7 +67,7 @@ func netInterfaces() ([]netInterface, error) {
 		}
 		for _, n := range nets {
 			if p, err := netip.ParsePrefix(n.String()); err == nil {
-				i.addrs = append(i.addrs, p.Addr().Unmap())
+				i.addrs, i.nets = append(i.addrs, p.Addr().Unmap()), append(i.nets, p.Masked())
 			}
 		}
 		list = append(list, i)

@@ -4,21 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/mdns"
+	"github.com/miekg/dns"
 )
 
 const (
-	mdnsWindow   = 250 * time.Millisecond // how long answers to a question are waited for
 	mdnsInterval = 5 * time.Second
-	mdnsAnswers  = 1024 // per question; beyond, answers wait for the next
-	maxClusters  = 16   // other clusters that are logged
+	maxClusters  = 16 // other clusters that are logged
 )
 
 // MulticastConfig says what a node tells of itself by mDNS, and where.
@@ -39,7 +40,7 @@ type Multicast struct {
 	interval time.Duration
 	log      *slog.Logger
 	count    counters
-	foreign  map[string]bool // other clusters that were logged; Run's goroutine only
+	foreign  map[string]bool // other clusters that were logged; for the goroutine that reads
 }
 
 var _ Provider = (*Multicast)(nil)
@@ -99,11 +100,11 @@ func (m *Multicast) Stats() Stats { return m.count.stats() }
 
 // Run answers questions and asks: five times in the first 2 s, then each
 // interval ± 25 %. When multicast stops working it says so once and goes on
-// trying, so that it returns nothing but nil, up to 250 ms after ctx ended. The
-// library's own goroutines end by themselves a moment later.
+// trying, so that it returns nothing but nil. The library's own goroutines end by
+// themselves a moment after each question.
 func (m *Multicast) Run(ctx context.Context, found func(Candidate)) error {
-	var r responder
-	defer r.close()
+	l := listening{m: m, found: found}
+	defer l.close()
 	t := time.NewTimer(0)
 	defer t.Stop()
 	for n := 0; ; n++ {
@@ -113,7 +114,7 @@ func (m *Multicast) Run(ctx context.Context, found func(Candidate)) error {
 		case <-t.C:
 		}
 		t.Reset(pause(n, m.interval, rand.Float64()))
-		m.report(m.ask(&r, found))
+		m.report(m.ask(&l))
 	}
 }
 
@@ -138,8 +139,8 @@ func (m *Multicast) report(err error) {
 	m.log.Info("members can be asked for by mdns again")
 }
 
-// ask sends one question and gives out the answers.
-func (m *Multicast) ask(r *responder, found func(Candidate)) error {
+// ask sends one question. Who answers does so to the group, where we listen.
+func (m *Multicast) ask(l *listening) error {
 	// Where a join fails the library leaves a socket open; so it gets none to try.
 	ifi, err := namedInterface(m.iface)
 	if err != nil {
@@ -148,33 +149,55 @@ func (m *Multicast) ask(r *responder, found func(Candidate)) error {
 	if err := checkMulticast(ifi); err != nil {
 		return err
 	}
-	lib := log.New(noise{&m.count}, "", 0)
-	if m.zone != nil {
-		if err := r.keep(&ifi.Interface, m.zone, lib); err != nil {
-			return err
-		}
+	if err := l.keep(ifi); err != nil {
+		return err
 	}
-	entries := make(chan *mdns.ServiceEntry, mdnsAnswers)
+	// The library's sockets don't tell where an answer came from: it only asks.
 	err = mdns.Query(&mdns.QueryParam{
-		Service: mdnsService, Domain: "local", Timeout: mdnsWindow, Interface: &ifi.Interface,
-		Entries: entries, DisableIPv6: true, Logger: lib,
+		Service: mdnsService, Domain: "local", Timeout: time.Nanosecond, Interface: &ifi.Interface,
+		Entries: make(chan *mdns.ServiceEntry, 1), DisableIPv6: true, Logger: log.New(io.Discard, "", 0),
 	})
 	if err != nil {
 		return fmt.Errorf("ask %s over %s: %w", group(), m.iface, err)
 	}
-	close(entries) // only after Query returned are entries whole, and the channel ours
-	for e := range entries {
-		m.answer(e, found)
-	}
 	return nil
 }
 
-// answer judges one entry. Others' services arrive here too.
-func (m *Multicast) answer(e *mdns.ServiceEntry, found func(Candidate)) {
-	if len(e.Name) < len(mdnsSuffix) || !strings.EqualFold(e.Name[len(e.Name)-len(mdnsSuffix):], mdnsSuffix) {
-		return
+// packet takes one packet of the group. It proposes at most one address, and
+// tells whether the packet asks for what this node has to say.
+func (m *Multicast) packet(p packet, found func(Candidate)) (asked bool) {
+	var msg dns.Msg
+	if err := msg.Unpack(p.data); err != nil {
+		m.count.noise.Add(1)
+		return false
 	}
-	a, err := parseTXT(e.InfoFields)
+	switch {
+	case msg.Opcode != dns.OpcodeQuery || msg.Rcode != dns.RcodeSuccess: // RFC 6762 section 18.3 and 18.11
+		m.count.noise.Add(1)
+	case !msg.Response:
+		return m.zone != nil && slices.ContainsFunc(msg.Question, m.zone.answers)
+	case !p.local():
+		m.count.noise.Add(1)
+	default:
+		for _, rr := range append(msg.Answer, msg.Extra...) {
+			if txt, ok := rr.(*dns.TXT); ok && ours(txt.Hdr.Name) {
+				m.answer(txt.Txt, found)
+				break
+			}
+		}
+	}
+	return false
+}
+
+// ours tells whether the name is of an instance of our service. Others' services
+// speak on the group, too.
+func ours(name string) bool {
+	return len(name) > len(mdnsSuffix) && strings.EqualFold(name[len(name)-len(mdnsSuffix):], mdnsSuffix)
+}
+
+// answer judges one announcement.
+func (m *Multicast) answer(txt []string, found func(Candidate)) {
+	a, err := parseTXT(txt)
 	switch {
 	case err != nil:
 		m.count.refused.Add(1)
@@ -200,41 +223,4 @@ func (m *Multicast) stranger(a announcement) {
 	}
 	m.foreign[a.cluster] = true
 	m.log.Info("another cluster is on this network", "cluster", a.cluster, "own_cluster", m.self.cluster, "member", a.id.String(), "addr", a.address)
-}
-
-// responder is the answering side, bound to one interface while that exists.
-type responder struct {
-	index int
-	srv   *mdns.Server
-}
-
-// keep starts the server, or starts it anew when the interface was taken away
-// and another has come under its name: the old group membership went with it.
-func (r *responder) keep(ifi *net.Interface, z mdns.Zone, lib *log.Logger) error {
-	if r.srv != nil && r.index == ifi.Index {
-		return nil
-	}
-	r.close()
-	srv, err := mdns.NewServer(&mdns.Config{Zone: z, Iface: ifi, Logger: lib})
-	if err != nil {
-		return fmt.Errorf("answer at %s over %s: %w", group(), ifi.Name, err)
-	}
-	r.index, r.srv = ifi.Index, srv
-	return nil
-}
-
-func (r *responder) close() {
-	if r.srv != nil { // Shutdown of a nil server panics
-		_ = r.srv.Shutdown() // returns nil always
-		r.srv = nil
-	}
-}
-
-// noise counts what the library logs: a line or two for each packet on the
-// group that it can't read. Anybody can send those, so they don't reach our log.
-type noise struct{ count *counters }
-
-func (n noise) Write(line []byte) (int, error) {
-	n.count.noise.Add(1)
-	return len(line), nil
 }

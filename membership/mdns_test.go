@@ -4,8 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
-	"log"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -13,10 +12,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
-	"github.com/hashicorp/mdns"
+	"github.com/miekg/dns"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
 
 	"github.com/nodeserver/nodeserver/e2e/netns"
 )
@@ -199,26 +201,23 @@ func TestMulticastSurvivesItsNetwork(t *testing.T) {
 	}
 }
 
-// An interface that was removed took the group membership along: the answering
+// An interface that was removed took the group membership along: the listening
 // side has to join anew on its successor.
-func TestResponderJoinsASuccessor(t *testing.T) {
+func TestListeningJoinsASuccessor(t *testing.T) {
 	t.Parallel()
 	h := netns.Lo(t, "lo")
-	z, err := newZone(announcement{"shop", ID{"n1", 1}, "10.77.9.1:4001"}, netip.MustParseAddr("10.77.9.1"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var r responder
-	t.Cleanup(func() { r.close() })
+	l := listening{m: &Multicast{}}
+	t.Cleanup(l.close)
 	for life := range 2 {
 		h.IP("link", "add", "e0", "type", "veth", "peer", "name", "e1")
 		h.IP("addr", "add", "10.77.9.1/24", "dev", "e0")
 		h.IP("link", "set", "e0", "up")
 		for range 2 { // the second time there is nothing to do
+			var err error
 			h.Do(func() {
 				var i netInterface
 				if i, err = namedInterface("e0"); err == nil {
-					err = r.keep(&i.Interface, z, log.New(io.Discard, "", 0))
+					err = l.keep(i)
 				}
 			})
 			if err != nil {
@@ -232,52 +231,163 @@ func TestResponderJoinsASuccessor(t *testing.T) {
 	}
 }
 
+// mouth is a socket of somebody who says what they like.
+func mouth(t *testing.T, h *netns.Host, from string, hops int) *ipv4.PacketConn {
+	t.Helper()
+	var conn net.PacketConn
+	var ifi *net.Interface
+	var err error
+	h.Do(func() {
+		var lc net.ListenConfig
+		lc.Control = func(_, _ string, c syscall.RawConn) error {
+			return c.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
+		}
+		if conn, err = lc.ListenPacket(t.Context(), "udp4", from); err == nil {
+			ifi, err = net.InterfaceByName("eth0")
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	p := ipv4.NewPacketConn(conn)
+	for _, err := range []error{p.SetMulticastInterface(ifi), p.SetMulticastTTL(hops), p.SetTTL(hops)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
+}
+
+func say(t *testing.T, p *ipv4.PacketConn, to *net.UDPAddr, b []byte) {
+	t.Helper()
+	if _, err := p.WriteTo(b, nil, to); err != nil {
+		t.Error(err)
+	}
+}
+
+func told(t *testing.T, a announcement) []byte {
+	t.Helper()
+	z, err := newZone(a, netip.MustParseAddr("10.77.1.2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return z.packet
+}
+
 func TestMulticastBearsRubbish(t *testing.T) {
 	t.Parallel()
 	nw := netns.New(t)
 	a, b := nw.Host("a"), nw.Host("b")
 	n1 := start(t, a, "shop", ID{"n1", 1}, "10.77.1.1:4001")
 
-	// Somebody claims to be a member at this machine's loopback, another talks nonsense.
-	liar, err := newZone(announcement{"shop", ID{"n9", 9}, "127.0.0.1:4001"}, netip.MustParseAddr("10.77.1.2"))
-	if err != nil {
-		t.Fatal(err)
+	within(t, 2*time.Second, func() bool { return n1.Stats().Queries > 0 }, func() any { return n1.Stats() })
+
+	// Somebody claims to be a member at this machine's loopback, and talks nonsense.
+	liar := mouth(t, b, "10.77.1.2:5353", mdnsHops)
+	say(t, liar, group(), told(t, announcement{"shop", ID{"n9", 9}, "127.0.0.1:4001"}))
+	for _, junk := range []string{"", "x", strings.Repeat("\xff", 100), "\x00\x00\x02\x00" + strings.Repeat("\x00", 8)} {
+		say(t, liar, group(), []byte(junk))
 	}
-	b.Do(func() {
-		var r responder
-		ifi, err := net.InterfaceByName("eth0")
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		if err := r.keep(ifi, liar, log.New(io.Discard, "", 0)); err != nil {
-			t.Error(err)
-		}
-		t.Cleanup(r.close)
-		c, err := net.DialUDP("udp4", nil, group())
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer func() { _ = c.Close() }()
-		for _, junk := range []string{"", "x", strings.Repeat("\xff", 100), "\x00\x00\x02\x00" + strings.Repeat("\x00", 8)} {
-			if _, err := c.Write([]byte(junk)); err != nil {
-				t.Error(err)
-			}
-		}
-	})
 	within(t, 3*time.Second, func() bool { s := n1.Stats(); return s.Noise > 0 && s.Refused > 0 }, func() any { return n1.Stats() })
 	n2 := start(t, b, "shop", ID{"n2", 2}, "10.77.1.2:4001")
 	n1.sees(t, 2*time.Second, "10.77.1.2:4001")
 	n2.sees(t, 2*time.Second, "10.77.1.1:4001")
 }
 
+// Only what was said on the link, to the group, by a responder of the link counts.
+func TestPacketsFromElsewhereDontCount(t *testing.T) {
+	t.Parallel()
+	nw := netns.New(t)
+	a, b := nw.Host("a"), nw.Host("b")
+	a.IP("link", "add", "eth1", "type", "veth", "peer", "name", "eth2")
+	a.IP("addr", "add", "10.78.0.1/24", "dev", "eth1")
+	a.IP("link", "set", "eth1", "up")
+	b.IP("addr", "add", "192.0.2.7/32", "dev", "eth0") // of no network of the link
+	n1 := start(t, a, "shop", ID{"n1", 1}, "10.77.1.1:4001")
+	other := start(t, a, "shop", ID{"n5", 5}, "10.78.0.1:4001") // at the other interface
+	within(t, 2*time.Second, func() bool { return n1.Stats().Queries > 0 && other.Stats().Queries > 0 }, func() any { return n1.Stats() })
+
+	lie := func(n byte) []byte {
+		return told(t, announcement{"shop", ID{"liar", uint64(n)}, fmt.Sprintf("10.77.1.66:%d", n)})
+	}
+	unicast := &net.UDPAddr{IP: net.IPv4(10, 77, 1, 1), Port: mdnsPort}
+	say(t, mouth(t, b, "10.77.1.2:5353", mdnsHops), unicast, lie(1))
+	say(t, mouth(t, b, "10.77.1.2:5353", mdnsHops-1), group(), lie(2))
+	say(t, mouth(t, b, "192.0.2.7:5353", mdnsHops), group(), lie(3))
+	say(t, mouth(t, b, "10.77.1.2:5354", mdnsHops), group(), lie(4))
+	say(t, mouth(t, b, "10.77.1.2:5353", mdnsHops), group(), lie(5))
+	n1.sees(t, 2*time.Second, "10.77.1.66:5")
+	other.sees(t, 0)
+}
+
+// However often and however much somebody asks, the node answers at its own
+// pace, once a packet, and on its own interface.
+func TestAnswersAreRationed(t *testing.T) {
+	t.Parallel()
+	nw := netns.New(t)
+	a, b := nw.Host("a"), nw.Host("b")
+	a.IP("route", "add", "224.0.0.0/4", "dev", "lo") // as where all nodes are on one machine
+	n1 := start(t, a, "shop", ID{"n1", 1}, "10.77.1.1:4001")
+	local := start(t, a, "shop", ID{"n2", 2}, "127.0.0.1:4001")
+	heard := mouth(t, b, "0.0.0.0:5353", mdnsHops)
+	ifi := &net.Interface{}
+	b.Do(func() { ifi, _ = net.InterfaceByName("eth0") })
+	if err := heard.JoinGroup(ifi, group()); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 5*time.Second, func() bool { return n1.Stats().Queries > 5 && local.Stats().Queries > 5 }, func() any { return n1.Stats() })
+
+	q := dns.Question{Name: mdnsSuffix[1:], Qtype: dns.TypePTR, Qclass: dns.ClassINET}
+	many := &dns.Msg{Question: slices.Repeat([]dns.Question{q}, 25)}
+	question, err := many.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	began, asked, answered, largest := time.Now(), 0, 0, 0
+	asks := mouth(t, b, "10.77.1.2:5399", 1)
+	buf := make([]byte, 9000)
+	for time.Since(began) < 2*time.Second {
+		say(t, asks, group(), question)
+		asked += len(question)
+		_ = heard.SetReadDeadline(time.Now().Add(2 * time.Millisecond))
+		n, _, from, err := heard.ReadFrom(buf)
+		var m dns.Msg
+		if err != nil || m.Unpack(buf[:n]) != nil || !m.Response {
+			continue
+		}
+		if from.String() != "10.77.1.1:5353" || strings.Contains(string(buf[:n]), "127.0.0.1") {
+			t.Errorf("an answer of %s on a network it does not belong to", from)
+		}
+		answered, largest = answered+n, max(largest, n)
+	}
+	if took := time.Since(began).Seconds(); answered == 0 || float64(answered) > float64(largest)*(answerBurst+1+took) || answered > asked {
+		t.Errorf("%d bytes of questions in %.1f s made %d bytes of answers, the longest of %d", asked, took, answered, largest)
+	}
+	if largest > 512 {
+		t.Errorf("25 questions in one packet got an answer of %d bytes", largest)
+	}
+}
+
+func TestPace(t *testing.T) {
+	var p pace
+	at := time.Unix(1000, 0)
+	for i, want := range []time.Duration{0, 0, 0, time.Second, 2 * time.Second} {
+		if got := p.next(at); got != want {
+			t.Errorf("answer %d waits %v, want %v", i, got, want)
+		}
+	}
+	if got := p.next(at.Add(time.Minute)); got != 0 {
+		t.Errorf("after a quiet minute an answer waits %v", got)
+	}
+}
+
 func TestMulticastAnswerIsJudged(t *testing.T) {
 	self := announcement{"shop", ID{"n1", 1}, "10.0.0.1:4001"}
 	other := announcement{"shop", ID{"n2", 2}, "10.0.0.2:4001"}
 	suffix := "._nodeserver._tcp.local."
-	entry := func(name string, txt ...string) *mdns.ServiceEntry {
-		return &mdns.ServiceEntry{Name: name, InfoFields: txt}
+	entry := func(name string, txt ...string) []dns.RR {
+		return []dns.RR{&dns.TXT{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeTXT, Class: dns.ClassINET}, Txt: txt}}
 	}
 	told := func(a announcement) []string {
 		txt, err := a.txt()
@@ -287,11 +397,12 @@ func TestMulticastAnswerIsJudged(t *testing.T) {
 		return txt
 	}
 	for _, tc := range []struct {
-		name  string
-		entry *mdns.ServiceEntry
-		want  Stats
+		name    string
+		records []dns.RR
+		want    Stats
 	}{
 		{"a member", entry("x"+suffix, told(other)...), Stats{Answers: 1}},
+		{"two in one packet", append(entry("x"+suffix, told(other)...), entry("y"+suffix, told(announcement{"shop", ID{"n3", 3}, "10.0.0.3:4001"})...)...), Stats{Answers: 1}},
 		{"a suffix in capitals", entry("X._NodeServer._TCP.local.", told(other)...), Stats{Answers: 1}},
 		{"an unknown field", entry("x"+suffix, append(told(other), "new=1")...), Stats{Answers: 1}},
 		{"a later life of this name", entry("x"+suffix, told(announcement{"shop", ID{"n1", 2}, "10.0.0.1:4001"})...), Stats{Answers: 1}},
@@ -303,12 +414,16 @@ func TestMulticastAnswerIsJudged(t *testing.T) {
 		{"all of a machine", entry("x"+suffix, "c=shop", "id=n2", "inc=2", "a=0.0.0.0:4001"), Stats{Refused: 1}},
 		{"no boot", entry("x"+suffix, "c=shop", "id=n2", "a=10.0.0.2:4001"), Stats{Refused: 1}},
 		{"a bad name", entry("x"+suffix, "c=shop", "id=n 2", "inc=2", "a=10.0.0.2:4001"), Stats{Refused: 1}},
-		{"nothing", entry("x" + suffix), Stats{Refused: 1}},
+		{"nothing", entry("x"+suffix, ""), Stats{Refused: 1}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			m := &Multicast{self: self, log: slog.New(slog.DiscardHandler), foreign: map[string]bool{}}
 			n := uint64(0)
-			m.answer(tc.entry, func(c Candidate) {
+			data, err := (&dns.Msg{MsgHdr: dns.MsgHdr{Response: true}, Answer: tc.records}).Pack()
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.packet(packet{data, netip.MustParseAddrPort("10.0.0.2:5353"), mdnsHops}, func(c Candidate) {
 				n++
 				if c.From != "mdns" {
 					t.Errorf("from %q", c.From)
@@ -319,6 +434,33 @@ func TestMulticastAnswerIsJudged(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A packet of anybody proposes at most one address, a good one, and does no harm.
+func FuzzMDNSPacket(f *testing.F) {
+	z, err := newZone(awkward[0], netip.MustParseAddr("10.0.0.1"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(z.packet, 255, uint16(5353))
+	question, err := (&dns.Msg{Question: []dns.Question{{Name: mdnsSuffix[1:], Qtype: dns.TypePTR, Qclass: dns.ClassINET}}}).Pack()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(question, 1, uint16(40000))
+	f.Fuzz(func(t *testing.T, data []byte, hops int, port uint16) {
+		m := &Multicast{self: announcement{cluster: "shop", id: ID{"n9", 9}}, zone: z, log: slog.New(slog.DiscardHandler), foreign: map[string]bool{}}
+		n := 0
+		p := packet{data, netip.AddrPortFrom(netip.MustParseAddr("10.0.0.2"), port), hops}
+		asked := m.packet(p, func(c Candidate) {
+			if n++; CheckAddress(c.Address) != nil || loopback(c.Address) {
+				t.Errorf("proposed %+v", c)
+			}
+		})
+		if n > 1 || n > 0 && (asked || !p.local()) {
+			t.Errorf("%d proposed, asked %v, by %+v", n, asked, p)
+		}
+	})
 }
 
 func TestPause(t *testing.T) {

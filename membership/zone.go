@@ -17,7 +17,6 @@ const (
 	mdnsService = "_nodeserver._tcp"
 	mdnsSuffix  = "." + mdnsService + ".local."
 	mdnsVersion = "1"
-	mdnsTTL     = 120 // seconds; others here don't look at it, absence proves nothing
 	maxTXT      = 200 // bytes in all, so that an answer is one small packet
 	maxLabel    = 40  // bytes of an instance name; beyond 63 nothing would answer
 )
@@ -95,17 +94,16 @@ func (a announcement) instance() string {
 	return fmt.Sprintf("%s-%x", strings.Trim(readable, "-"), sum[:hash])
 }
 
-// zone answers questions for one announcement. It never changes, so that the
-// library's goroutines can read it freely.
+// zone is the answer of one announcement. It never changes, so that goroutines
+// can read it freely.
 type zone struct {
 	instance string // fully qualified
 	records  []dns.RR
+	packet   []byte // the records as they are sent
 }
 
-var _ mdns.Zone = (*zone)(nil)
-
 // newZone prepares the answer. The interface's own address goes along because
-// the library takes no answer without one; we dial what the TXT record says.
+// DNS-SD wants one; we dial what the TXT record says.
 func newZone(a announcement, ip netip.Addr) (*zone, error) {
 	txt, err := a.txt()
 	if err != nil {
@@ -119,25 +117,22 @@ func newZone(a announcement, ip netip.Addr) (*zone, error) {
 	if err != nil {
 		return nil, fmt.Errorf("port of %s: %w", a.address, err)
 	}
-	z := &zone{instance: a.instance() + mdnsSuffix}
-	host := a.instance() + ".local."
-	head := func(name string, t uint16) dns.RR_Header {
-		return dns.RR_Header{Name: name, Rrtype: t, Class: dns.ClassINET, Ttl: mdnsTTL}
+	service, err := mdns.NewMDNSService(a.instance(), mdnsService, "local.", a.instance()+".local.", int(n), []net.IP{ip.AsSlice()}, txt)
+	if err != nil {
+		return nil, fmt.Errorf("mdns records: %w", err)
 	}
-	z.records = []dns.RR{
-		&dns.PTR{Hdr: head(mdnsSuffix[1:], dns.TypePTR), Ptr: z.instance},
-		&dns.SRV{Hdr: head(z.instance, dns.TypeSRV), Priority: 10, Weight: 1, Port: uint16(n), Target: host},
-		&dns.A{Hdr: head(host, dns.TypeA), A: ip.AsSlice()},
-		&dns.TXT{Hdr: head(z.instance, dns.TypeTXT), Txt: txt},
+	z := &zone{instance: a.instance() + mdnsSuffix}
+	z.records = service.Records(dns.Question{Name: mdnsSuffix[1:], Qtype: dns.TypePTR})
+	// Header as RFC 6762 section 18 has it.
+	m := dns.Msg{MsgHdr: dns.MsgHdr{Response: true, Authoritative: true}, Compress: true, Answer: z.records}
+	if z.packet, err = m.Pack(); err != nil {
+		return nil, fmt.Errorf("mdns answer: %w", err)
 	}
 	return z, nil
 }
 
-// Records answers a question for the service or for this instance with all
-// there is to say, and no other. Called from the library's goroutines.
-func (z *zone) Records(q dns.Question) []dns.RR {
-	if strings.EqualFold(q.Name, mdnsSuffix[1:]) || strings.EqualFold(q.Name, z.instance) {
-		return z.records
-	}
-	return nil
+// answers tells whether the question is for the service or for this instance.
+// Then all there is to say is the answer.
+func (z *zone) answers(q dns.Question) bool {
+	return strings.EqualFold(q.Name, mdnsSuffix[1:]) || strings.EqualFold(q.Name, z.instance)
 }
