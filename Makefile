@@ -157,7 +157,7 @@ bin/webapps/%.so: $$(call sources,webapps/$$*) $(SHARED) bin/.toolchain | bin/no
 	@touch $@
 
 # Changes when the toolchain does, and with it everything that was built.
-bin/.toolchain: FORCE
+bin/.toolchain: FORCE | gcc
 	@mkdir -p bin; $(GO) env GOVERSION GOOS GOARCH GOFLAGS CC > $@.now; \
 	if cmp -s $@.now $@; then rm $@.now; else mv $@.now $@; fi
 
@@ -166,6 +166,8 @@ FORCE:
 
 .PHONY: gcc
 gcc:
+	@command -v $(GO) >/dev/null || \
+		{ echo "go is missing: install Go 1.26 from https://go.dev/dl/ and put its bin folder into PATH"; exit 1; }
 	@command -v "$$($(GO) env CC | cut -d' ' -f1)" >/dev/null || \
 		{ echo "gcc is missing: plugins need cgo; install it with: apt-get install gcc"; exit 1; }
 	@echo '#include <stdlib.h>' | $$($(GO) env CC) -E - >/dev/null 2>&1 || \

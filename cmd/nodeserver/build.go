@@ -31,7 +31,7 @@ and gcc.`,
 			return err
 		},
 	}
-	c.Flags().StringVarP(&o.Out, "out", "o", "", "the plugin's file (default NAME.so here)")
+	c.Flags().StringVarP(&o.Out, "out", "o", "", "the plugin's `FILE`, or the folder for NAME.so (default: here)")
 	c.Flags().StringVar(&o.HostSrc, "host-src", "", "folder of the sources this nodeserver was built from (default: found around DIR, here or the binary)")
 	return c
 }

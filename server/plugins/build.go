@@ -6,10 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"go/version"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/mod/modfile"
 
 	"github.com/nodeserver/nodeserver/webapps"
 )
@@ -17,7 +20,7 @@ import (
 // BuildOptions says what to build.
 type BuildOptions struct {
 	Dir string // folder of the webapp's package
-	Out string // the plugin; empty: NAME.so in the working directory
+	Out string // the plugin, or the folder for NAME.so, which is there or ends in a slash; empty: the working directory
 	// HostSrc is the folder of the sources the running binary was built from.
 	// Empty: the module of its name that the webapp's go.mod replaces it by, or
 	// around Dir, the working directory or the binary itself. Not needed for a binary installed at a version.
@@ -55,11 +58,12 @@ func build(ctx context.Context, o BuildOptions) (Built, error) {
 	if err != nil {
 		return Built{}, err
 	}
-	if o.Out == "" {
-		o.Out = src.name + ".so"
-	}
+	o.Out = outFile(o.Out, src.name+".so")
 	tools, err := findTools(ctx, host)
 	if err != nil {
+		return Built{}, err
+	}
+	if err := fits(src.modFile, host); err != nil {
 		return Built{}, err
 	}
 	hostSrc := ""
@@ -82,6 +86,14 @@ func build(ctx context.Context, o BuildOptions) (Built, error) {
 	}
 	c := compiler{host: host, tools: tools, work: work, src: src, app: st, workspace: hostSrc != ""}
 	return c.compile(ctx, o.Out)
+}
+
+// outFile is the plugin's file, where out may name its folder.
+func outFile(out, name string) string {
+	if stat, err := os.Stat(out); out == "" || strings.HasSuffix(out, string(filepath.Separator)) || err == nil && stat.IsDir() {
+		return filepath.Join(out, name)
+	}
+	return out
 }
 
 // tools are the programs a build needs.
@@ -114,8 +126,24 @@ func findTools(ctx context.Context, host binary) (tools, error) {
 	t := tools{goCmd: goCmd, toolchain: "local"}
 	if env.GOVERSION != host.goVersion {
 		t.toolchain = host.goVersion // the go command fetches it
+		if version.Compare(env.GOVERSION, fetches) < 0 {
+			return tools{}, fmt.Errorf("%s is %s, too old to fetch another: install %s", goCmd, env.GOVERSION, host.goVersion)
+		}
 	}
 	return t, nil
+}
+
+// fetches is the first Go that fetches the toolchain which GOTOOLCHAIN names.
+const fetches = "go1.21"
+
+// fits refuses a module that needs a newer Go than the host was built with: a
+// plugin can only be built with the host's.
+func fits(mod *modfile.File, host binary) error {
+	if mod.Go == nil || version.Compare("go"+mod.Go.Version, host.goVersion) <= 0 {
+		return nil
+	}
+	return fmt.Errorf("%s:%d asks for go %s, and a plugin is built with its host's Go, which is %s: go mod edit -go=%s, or build this nodeserver with a newer Go",
+		mod.Syntax.Name, mod.Go.Syntax.Start.Line, mod.Go.Version, host.goVersion, goLanguage(host))
 }
 
 // findHostSource looks for the folder of apiModule, and compares it with what
@@ -223,7 +251,7 @@ func (c compiler) command(ctx context.Context, out string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, c.tools.goCmd, append(args, "./"+mainPackage)...)
 	cmd.Dir = c.app.dir
 	cmd.Env = append(os.Environ(), env...)
-	cmd.Env = append(cmd.Env, "CGO_ENABLED=1", "GOTOOLCHAIN="+c.tools.toolchain, "GOWORK="+work, "GOFLAGS=-buildvcs=false")
+	cmd.Env = append(cmd.Env, "CGO_ENABLED=1", "GOTOOLCHAIN="+c.tools.toolchain, "GOWORK="+work, "GOFLAGS=-buildvcs=false", "GO111MODULE=on")
 	return cmd
 }
 

@@ -71,12 +71,21 @@ func readPlugin(host binary, file string) (binary, error) {
 	return p, nil
 }
 
+// maxPlugin is the length of a file that may be a plugin: a hundred times what
+// one takes that has a database in it.
+const maxPlugin = 4 << 30
+
 // whole refuses a file that ends before its sections do: mapping one kills the
 // process when it touches what isn't there.
 func whole(file string) error {
 	stat, err := os.Stat(file)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case !stat.Mode().IsRegular():
+		return errors.New("not a regular file")
+	case stat.Size() > maxPlugin:
+		return fmt.Errorf("%d bytes are over the limit of %d for a plugin", stat.Size(), maxPlugin)
 	}
 	f, err := elf.Open(file)
 	if err != nil {

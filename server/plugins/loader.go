@@ -60,6 +60,9 @@ func NewLoader() *Loader {
 func (l *Loader) Open(file string) (Plugin, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := Check(file); err != nil { // before anything of it is copied: it may be any file
+		return Plugin{}, err
+	}
 	dir, err := os.MkdirTemp("", "nodeserver-plugin-")
 	if err != nil {
 		return Plugin{}, fmt.Errorf("copy plugin %s: %w", file, err)

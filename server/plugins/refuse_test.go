@@ -97,6 +97,8 @@ func TestBuildErrors(t *testing.T) {
 	write(t, filepath.Join(lacking, "a.go"), "package lacking\n")
 	alone := filepath.Join(t.TempDir(), "alone")
 	write(t, filepath.Join(alone, "a.go"), "package alone\n")
+	newer := writeApp(t, "newer", "hello")
+	write(t, filepath.Join(newer, "go.mod"), "module example.org/newer\n\ngo 1.99\n")
 	empty := t.TempDir()
 	for name, c := range map[string]struct {
 		dir, variable, value, want string
@@ -107,7 +109,13 @@ func TestBuildErrors(t *testing.T) {
 		"no compiler":      {ok, "CC", "no-cc -O2", "build " + ok + ": no C compiler (no-cc) in PATH, which linking a plugin needs: apt-get install gcc libc6-dev"},
 		"compile error":    {wrong, "", "", "build " + wrong + ": # example.org/wrong/words\nwords/words.go:3:16: undefined: nothing"},
 		"no Webapp":        {lacking, "", "", "build " + lacking + ": # example.org/lacking\nplugin_main/main.go:9:40: undefined: app.Webapp"},
-		"no folder at all": {filepath.Join(empty, "x"), "", "", "build " + filepath.Join(empty, "x") + ": no Go files in the folder: name the one that holds func Webapp"},
+		"no folder at all": {filepath.Join(empty, "x"), "", "", "build " + filepath.Join(empty, "x") + ": no such folder: name the one that holds func Webapp"},
+		"a file":           {filepath.Join(ok, "app.go"), "", "", "build " + filepath.Join(ok, "app.go") + ": app.go is a file: name the folder it lies in, " + ok},
+		"newer Go": {
+			newer, "", "",
+			"build " + newer + ": " + filepath.Join(newer, "go.mod") + ":3 asks for go 1.99, and a plugin is built with its host's Go, which is " + runtime.Version() +
+				": go mod edit -go=" + strings.TrimPrefix(runtime.Version(), "go") + ", or build this nodeserver with a newer Go",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.variable != "" {
@@ -122,6 +130,36 @@ func TestBuildErrors(t *testing.T) {
 				t.Errorf("left behind: %v", left)
 			}
 		})
+	}
+}
+
+// The file's name may be left to Build, and a mode of the author's shell changes nothing.
+func TestBuildIntoFolder(t *testing.T) {
+	t.Setenv("GO111MODULE", "off")
+	dir := writeApp(t, "tiny", "one")
+	there := t.TempDir()
+	for out, want := range map[string]string{
+		there:                              filepath.Join(there, "tiny.so"),
+		filepath.Join(there, "made") + "/": filepath.Join(there, "made", "tiny.so"),
+	} {
+		b, err := plugins.Build(t.Context(), plugins.BuildOptions{Dir: dir, Out: out})
+		if err != nil || b.File != want {
+			t.Errorf("-o %s: %q, %v; want %s", out, b.File, err, want)
+		}
+	}
+}
+
+// A file that can be no plugin is refused before it is read: a sparse one of 20 GB
+// would fill the disk that its copy is on.
+func TestHugeFileIsNotCopied(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "huge.so")
+	write(t, file, "\x7fELF")
+	if err := os.Truncate(file, 20<<30); err != nil {
+		t.Fatal(err)
+	}
+	_, err := plugins.NewLoader().Open(file)
+	if want := "check plugin " + file + ": 21474836480 bytes are over the limit of 4294967296 for a plugin"; err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
 

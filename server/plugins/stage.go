@@ -34,6 +34,15 @@ func findSource(dir string) (source, error) {
 	if err != nil {
 		return source{}, err
 	}
+	stat, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return source{}, errors.New("no such folder: name the one that holds func Webapp")
+	case err != nil:
+		return source{}, err
+	case !stat.IsDir():
+		return source{}, fmt.Errorf("%s is a file: name the folder it lies in, %s", filepath.Base(dir), filepath.Dir(dir))
+	}
 	if files, err := filepath.Glob(filepath.Join(dir, "*.go")); err != nil || len(files) == 0 {
 		return source{}, errors.New("no Go files in the folder: name the one that holds func Webapp")
 	}
