@@ -12,6 +12,7 @@ func commands(e env) []*cobra.Command {
 		newBalanceCommand(e),
 		newNewCommand(e),
 		newBuildCommand(e),
+		newDoctorCommand(e),
 		newInitCommand(e),
 		newSecretCommand(e),
 		newVersionCommand(e),

@@ -99,7 +99,27 @@ func outFile(out, name string) string {
 // tools are the programs a build needs.
 type tools struct {
 	goCmd     string
+	cc        string
 	toolchain string // for GOTOOLCHAIN: the one that built the host
+}
+
+// Tools says which programs Build would use. The error says what to install.
+func Tools(ctx context.Context) (string, error) {
+	host, err := self()
+	if err != nil {
+		return "", err
+	}
+	if !host.cgo {
+		return "", errNoCgo
+	}
+	t, err := findTools(ctx, host)
+	if err != nil {
+		return "", err
+	}
+	if t.toolchain != "local" {
+		return fmt.Sprintf("%s fetches %s, which this nodeserver was built with; C compiler: %s", t.goCmd, t.toolchain, t.cc), nil
+	}
+	return fmt.Sprintf("%s is %s, as this nodeserver was built with; C compiler: %s", t.goCmd, host.goVersion, t.cc), nil
 }
 
 // findTools looks for them, and says what to install where one is missing.
@@ -123,7 +143,7 @@ func findTools(ctx context.Context, host binary) (tools, error) {
 	if _, err := exec.LookPath(cc); err != nil {
 		return tools{}, fmt.Errorf("no C compiler (%s) in PATH, which linking a plugin needs: apt-get install gcc libc6-dev", cc)
 	}
-	t := tools{goCmd: goCmd, toolchain: "local"}
+	t := tools{goCmd: goCmd, cc: cc, toolchain: "local"}
 	if env.GOVERSION != host.goVersion {
 		t.toolchain = host.goVersion // the go command fetches it
 		if version.Compare(env.GOVERSION, fetches) < 0 {
