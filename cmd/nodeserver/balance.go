@@ -29,6 +29,7 @@ node's, which may run beside it.`,
 				return err
 			}
 			log := newLogger(e.stderr, cfg.Log)
+			defer outlive(log)()
 			for _, w := range origins.Warnings {
 				log.Warn("check the configuration", "problem", w.String())
 			}

@@ -19,7 +19,8 @@ func newRunCommand(e env) *cobra.Command {
 		Use:   "run --conf FILE [--set KEY=VALUE]...",
 		Short: "Run a node until it is told to stop",
 		Long: `Run a node until SIGTERM or SIGINT, which lets it leave the cluster in order. A
-second signal ends it at once.
+second signal ends it at once, but for a SIGTERM within a second of the first.
+SIGHUP and SIGUSR1 change nothing.
 
 A value comes from --set, else from a variable like NODESERVER_HTTP_ADDRESS,
 else from the file, else it is the default.`,
@@ -31,6 +32,7 @@ else from the file, else it is the default.`,
 				return err
 			}
 			log := newLogger(e.stderr, cfg.Log)
+			defer outlive(log)()
 			for _, w := range origins.Warnings {
 				log.Warn("check the configuration", "problem", w.String())
 			}

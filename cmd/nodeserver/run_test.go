@@ -19,6 +19,8 @@ type process struct {
 	cmd  *exec.Cmd
 	log  chan map[string]any // one line each; closed at the end
 	rest []string            // lines that are not JSON, valid once log is closed
+
+	stderr io.Closer // the end that we read
 }
 
 // start starts nodeserver run with free ports and waits until it is up.
@@ -42,7 +44,14 @@ format = "json"
 	for _, s := range sets {
 		args = append(args, "--set", s)
 	}
-	p = &process{cmd: command(t, args...), log: make(chan map[string]any, 100)}
+	p = launch(t, args...)
+	return p, p.await(t, "node started")
+}
+
+// launch starts nodeserver with the arguments.
+func launch(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: command(t, args...), log: make(chan map[string]any, 100)}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -50,13 +59,14 @@ format = "json"
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	p.stderr = stderr
 	go p.read(stderr)
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill() // it may have ended long since
 		p.drain()
 		_ = p.cmd.Wait()
 	})
-	return p, p.await(t, "node started")
+	return p
 }
 
 func (p *process) read(r io.Reader) {
@@ -150,6 +160,62 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	want := "nodeserver: interrupt, the second signal: ended at once, in no order"
 	if code := p.exit(t); code != exitNot || len(p.rest) != 1 || p.rest[0] != want {
 		t.Errorf("exit code %d, printed %q, want %q", code, p.rest, want)
+	}
+}
+
+// GNU timeout sends two: to the process, and to its group.
+func TestTwoTermsAtOnceAreOne(t *testing.T) {
+	p, _ := start(t)
+	p.signal(t, syscall.SIGTERM)
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
+	p.await(t, "stopped")
+	if code := p.exit(t); code != exitGood || len(p.rest) > 0 {
+		t.Errorf("exit code %d, printed %q", code, p.rest)
+	}
+}
+
+// What log rotation and a closed pipe send ends no daemon.
+func TestSignalsThatEndNothing(t *testing.T) {
+	balancer := file(t, "balance.toml", "[balance]\naddress = \"127.0.0.1:0\"\n[membership]\nproviders = [\"static\"]\nstatic = [\"127.0.0.1:1\"]\n[log]\nformat = \"json\"\n")
+	node, _ := start(t)
+	for name, p := range map[string]*process{"node": node, "balancer": launch(t, "balance", "--conf", balancer)} {
+		t.Run(name, func(t *testing.T) {
+			if name == "balancer" {
+				p.await(t, "front door open")
+			}
+			for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1} {
+				p.signal(t, sig)
+				if line := p.await(t, "signal ignored: this version reads no file anew; a restart does"); line["signal"] != sig.String() {
+					t.Errorf("%s: logged %v", sig, line)
+				}
+			}
+			p.signal(t, syscall.SIGPIPE)
+			p.signal(t, syscall.SIGHUP)
+			p.await(t, "signal ignored: this version reads no file anew; a restart does")
+			p.signal(t, syscall.SIGTERM)
+			if code := p.exit(t); code != exitGood {
+				t.Errorf("exit code %d, printed %q", code, p.rest)
+			}
+		})
+	}
+}
+
+// A log that nobody reads any more is no reason to end: the node serves on.
+func TestClosedLogEndsNothing(t *testing.T) {
+	p, started := start(t, "log.level=debug")
+	_ = p.stderr.Close()
+	p.drain()
+	for range 3 { // each logs something
+		p.signal(t, syscall.SIGHUP)
+		resp, err := http.Get("http://" + started["admin"].(string) + "/livez")
+		if err != nil {
+			t.Fatalf("the node has ended: %v", err)
+		}
+		_ = resp.Body.Close()
+	}
+	p.signal(t, syscall.SIGTERM)
+	if code := p.exit(t); code != exitGood {
+		t.Errorf("exit code %d", code)
 	}
 }
 

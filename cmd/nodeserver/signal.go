@@ -4,14 +4,22 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
+	"time"
 )
+
+// asOne is how close two SIGTERM are that count as one: GNU timeout, for one, signals
+// the process and then its group.
+const asOne = time.Second
 
 // untilSignal does something that may take long and returns its exit code. The
 // first SIGTERM or SIGINT ends its context. After a second one untilSignal
-// returns while it still goes on: the process is to end.
+// returns while it still goes on: the process is to end. A SIGTERM within a second
+// of the first SIGTERM is no second one.
 func untilSignal(ctx context.Context, stderr io.Writer, do func(context.Context) int) int {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
@@ -20,16 +28,45 @@ func untilSignal(ctx context.Context, stderr io.Writer, do func(context.Context)
 	defer cancel(nil)
 	done := make(chan int, 1)
 	go func() { done <- do(ctx) }()
-	for told := false; ; told = true {
+	var first os.Signal
+	var at time.Time
+	for {
 		select {
 		case code := <-done:
 			return code
 		case sig := <-signals:
-			if told {
+			switch {
+			case first == nil:
+				first, at = sig, time.Now()
+				cancel(fmt.Errorf("signal: %s", sig))
+			case sig == syscall.SIGTERM && first == sig && time.Since(at) < asOne:
+			default:
 				put(stderr, "nodeserver: %s, the second signal: ended at once, in no order\n", sig)
 				return exitNot
 			}
-			cancel(fmt.Errorf("signal: %s", sig))
 		}
+	}
+}
+
+// outlive keeps signals from ending a daemon that have another meaning for daemons, or
+// none: SIGHUP and SIGUSR1, by which others ask to read files anew, are logged and
+// change nothing; SIGPIPE, of a log that nobody reads any more, is not even logged, since
+// that would bring the next one. Call the function that it returns when the daemon has ended.
+func outlive(log *slog.Logger) (done func()) {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1)
+	pipe := make(chan os.Signal, 1) // never read
+	signal.Notify(pipe, syscall.SIGPIPE)
+	var logging sync.WaitGroup
+	logging.Go(func() {
+		for sig := range signals {
+			log.Warn("signal ignored: this version reads no file anew; a restart does", "signal", sig.String())
+		}
+	})
+	return func() {
+		signal.Stop(signals)
+		signal.Stop(pipe)
+		close(signals)
+		logging.Wait()
 	}
 }
