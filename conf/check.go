@@ -23,6 +23,7 @@ var durations = map[string]between[time.Duration]{
 	"channel.down_after":          {30 * time.Millisecond, time.Hour},
 	"membership.mdns_interval":    {100 * time.Millisecond, time.Hour},
 	"sessions.max_inactive":       {time.Second, 366 * 24 * time.Hour},
+	"sessions.first_inactive":     {0, 366 * 24 * time.Hour},
 	"sessions.absolute_lifetime":  {time.Second, 366 * 24 * time.Hour},
 	"sessions.freshness_wait":     {time.Millisecond, 10 * time.Second},
 	"replication.ack_timeout":     {time.Millisecond, time.Minute},
@@ -38,7 +39,8 @@ var numbers = map[string]between[int]{
 	"http.max_header_bytes":      {1 << 10, 16 << 20},
 	"http.max_body_bytes":        {0, 1 << 40},
 	"channel.queue_entries":      {16, 1 << 24},
-	"sessions.max_sessions":      {0, 1 << 30},
+	"sessions.max_sessions":      {-1, 1 << 30},
+	"sessions.new_per_address":   {0, 1 << 20},
 	"sessions.max_session_bytes": {1 << 10, 3 << 20},
 	"webapps.max_revisions":      {1, 1000},
 }

@@ -63,7 +63,7 @@ var wrong = []struct {
 		`FILE:4:18: http.shutdown_grace: 0s is out of range (1ms to 1h)`,
 		`FILE:5:16: http.idle_timeout: -1s is out of range (10ms to 24h)`,
 		`FILE:7:17: channel.queue_entries: 0 is out of range (16 to 16777216)`,
-		`FILE:9:16: sessions.max_sessions: -1 is out of range (0 to 1073741824)`,
+		`FILE:9:16: sessions.max_sessions: -2 is out of range (-1 to 1073741824)`,
 		`FILE:10:21: sessions.max_session_bytes: 9GiB is out of range (1KiB to 3MiB)`,
 		`FILE:11:16: sessions.max_inactive: 30000h is out of range (1s to 8784h)`,
 		`FILE:13:10: replication.gather: 6ms is out of range (0s to 5ms)`,

@@ -55,6 +55,8 @@ type table struct {
 	count   atomic.Int64
 	tombs   atomic.Int64
 
+	newcomers newcomers
+
 	maxTombs int          // in one bucket
 	evicted  atomic.Int64 // tombstones forgotten for want of room
 }
@@ -109,6 +111,9 @@ func (t *table) add(b *bucket, s *session) {
 	b.sessions = slices.Insert(b.sessions, i, entry{binary.BigEndian.Uint64(s.key[:]), s})
 	t.grow(b, s.digest(t.seed))
 	t.count.Add(1)
+	if !s.returned {
+		t.newcomers.count.Add(1)
+	}
 }
 
 // remove takes a session out of the bucket. Called with b.mu held.
@@ -119,6 +124,9 @@ func (t *table) remove(b *bucket, s *session) {
 	}
 	t.grow(b, -s.digest(t.seed))
 	t.count.Add(-1)
+	if !s.returned {
+		t.newcomers.count.Add(-1)
+	}
 	s.removed = true
 	if a, ok := s.auth(); ok {
 		t.unindex(a.Tag, s)

@@ -25,7 +25,7 @@ type Group interface {
 //
 // All methods are safe for concurrent use. A commit locks the session's bucket
 // and nothing else; what concerns a member lies behind that member's lock.
-// Locks are taken in the order Core.mu, link.mu, encoder.mu, bucket.mu, tagShard.mu; deal.mu
+// Locks are taken in the order Core.mu, link.mu, encoder.mu, newcomers.mu, bucket.mu, tagShard.mu; deal.mu
 // and names.mu are leaves.
 type Core struct {
 	cfg     Config
@@ -192,6 +192,8 @@ type Tx struct {
 	Writes []Write
 	// Auth changes the auth register: it gets a copy of what is there now.
 	Auth func(*Auth)
+	// Returned says of a new session that it need not wait for its cookie to come back.
+	Returned bool
 	// Invalidate ends the session; the rest is then ignored.
 	Invalidate bool
 }
@@ -216,7 +218,7 @@ func (c *Core) Create(now time.Duration, tag Tag, tx Tx) (Ref, Receipt, error) {
 // CreateKey is Create with a key that was drawn before, and never used.
 func (c *Core) CreateKey(now time.Duration, k Key, tag Tag, tx Tx) (Ref, Receipt, error) {
 	c.enter(now)
-	if c.cfg.MaxSessions > 0 && c.table.count.Load() >= int64(c.cfg.MaxSessions) {
+	if !c.makeRoom() {
 		return Ref{}, Receipt{}, ErrFull
 	}
 	s := &session{key: k, created: now, last: now, served: now, told: now, heard: never}
@@ -231,11 +233,16 @@ func (c *Core) CreateKey(now time.Duration, k Key, tag Tag, tx Tx) (Ref, Receipt
 	var few [4]register
 	regs := append(few[:0], register{nil, stamp, auth.encode()})
 	regs = c.appendWrites(regs, tx.Writes, stamp)
+	s.returned = tx.Returned || auth.Principal != ""
 	c.table.add(b, s)
 	changed := c.table.merge(b, s, regs, c.cfg.MaxInactive, nil)
 	c.log.publish(&change{pos: pos, key: s.key, all: true})
 	events := c.events(s, true, false, changed, tag)
+	newcomer := !s.returned
 	b.mu.Unlock()
+	if newcomer {
+		c.arrive(k)
+	}
 	c.observe(events)
 	c.stats.created.Add(1)
 	c.wakeAll(false)
@@ -314,6 +321,9 @@ func (c *Core) write(now time.Duration, b *bucket, s *session, tx Tx) (Receipt, 
 		tag = a.Tag
 		tx.Auth(&a)
 		regs = append(regs, register{nil, stamp, a.encode()})
+		if a.Principal != "" {
+			c.table.comeBack(b, s)
+		}
 	}
 	regs = c.appendWrites(regs, tx.Writes, stamp)
 	ch := &written{change: change{pos: pos, key: s.key}}
@@ -434,6 +444,9 @@ func (c *Core) apply(now time.Duration, d *delta, repair bool) verdict {
 	b.mu.Lock()
 	v, events := c.applyLocked(now, b, d, repair)
 	b.mu.Unlock()
+	if v.newcomer {
+		c.arrive(d.key)
+	}
 	c.observe(events)
 	return v
 }
@@ -452,7 +465,8 @@ func (c *Core) applyLocked(now time.Duration, b *bucket, d *delta, repair bool) 
 		return v, c.ended(Invalidated, s, true)
 	}
 	if d.expired {
-		if s != nil && s.last <= now-d.idle+expirySlack {
+		returned := s != nil && s.returned && !d.returned && !mutate.Is(mutate.ReturnOverruled)
+		if s != nil && s.last <= now-d.idle+expirySlack && !returned {
 			c.table.remove(b, s)
 			c.stats.expired.Add(1)
 			events = c.ended(Expired, s, true)
@@ -465,8 +479,9 @@ func (c *Core) applyLocked(now time.Duration, b *bucket, d *delta, repair bool) 
 			v.missing = len(d.regs) == 0 && !c.tooOld(d)
 			return v, nil
 		}
-		s = &session{key: d.key, created: now - d.age, last: now - d.idle, served: never, told: never, heard: never, partial: !d.full, limit: limitOf(c.cfg.MaxInactive)}
+		s = &session{key: d.key, created: now - d.age, last: now - d.idle, served: never, told: never, heard: never, partial: !d.full, limit: limitOf(c.cfg.MaxInactive), returned: d.returned}
 		c.table.add(b, s)
+		v.newcomer = !s.returned
 	}
 	old, _ := s.auth()
 	var few [4]string
@@ -476,6 +491,7 @@ func (c *Core) applyLocked(now time.Duration, b *bucket, d *delta, repair bool) 
 		v.changed = c.table.complete(b, s) || v.changed
 		s.created = min(s.created, now-d.age)
 	}
+	v.changed = d.returned && c.table.comeBack(b, s) || v.changed
 	if fresh || v.changed || !repair || d.asked {
 		s.heard = max(s.heard, now-d.idle)
 		s.last = max(s.last, s.heard)
@@ -489,6 +505,8 @@ type verdict struct {
 	changed bool // it had news
 	missing bool // the session is not whole here: it must be fetched
 	dead    bool // the session is over: the sender must be told
+
+	newcomer bool // it is new here, and its cookie has not come back
 }
 
 // expirySlack allows for the time a delta travels.
@@ -518,6 +536,7 @@ func (c *Core) tooOld(d *delta) bool {
 			limit = a.inactive(c.cfg.MaxInactive)
 		}
 	}
+	limit = lifeUnused(limit, c.cfg.FirstInactive, d.returned)
 	return limit > 0 && d.idle >= limit
 }
 

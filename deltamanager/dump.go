@@ -6,6 +6,7 @@ import "time"
 type Dump struct {
 	Key       Key
 	Partial   bool // registers are known to be missing
+	Returned  bool // its cookie came back, or need not
 	Created   time.Duration
 	Last      time.Duration
 	Registers []DumpRegister // by name; the first is the auth register, named ""
@@ -30,7 +31,7 @@ func (c *Core) Dump(now time.Duration) []Dump {
 		}
 		b.mu.Lock()
 		for _, s := range b.sessions {
-			if !s.expired(now, c.cfg.AbsoluteLifetime) {
+			if !s.expired(now, c.cfg.AbsoluteLifetime, c.cfg.FirstInactive) {
 				out = append(out, s.dump())
 			}
 		}
@@ -40,7 +41,7 @@ func (c *Core) Dump(now time.Duration) []Dump {
 }
 
 func (s *session) dump() Dump {
-	d := Dump{Key: s.key, Partial: s.partial, Created: s.created, Last: s.last, Registers: make([]DumpRegister, len(s.regs))}
+	d := Dump{Key: s.key, Partial: s.partial, Returned: s.returned, Created: s.created, Last: s.last, Registers: make([]DumpRegister, len(s.regs))}
 	for i, r := range s.regs {
 		d.Registers[i] = DumpRegister{r.name(), r.stamp, r.value}
 	}

@@ -103,7 +103,7 @@ func (e *encoder) collect(c *Core, b *batch) bool {
 func (p *pending) join(ch *change) {
 	p.all = p.all || ch.all
 	if ch.over != alive {
-		p.over, p.last = ch.over, ch.last
+		p.over, p.last, p.back = ch.over, ch.last, ch.back
 	}
 	for _, name := range ch.names {
 		if slices.Contains(p.names, name) {
@@ -127,14 +127,14 @@ func (c *Core) appendChange(body []byte, now time.Duration, ch *change) []byte {
 	case s != nil && ch.all:
 		d = s.full(now)
 	case s != nil:
-		d = delta{key: ch.key, idle: now - s.firsthand(), age: now - s.created, regs: few[:0]}
+		d = delta{key: ch.key, idle: now - s.firsthand(), age: now - s.created, regs: few[:0], returned: s.tellsReturn()}
 		for _, name := range ch.names {
 			if i, ok := s.find(name); ok {
 				d.regs = append(d.regs, s.regs[i])
 			}
 		}
 	case ch.over == expired && b.tombs[ch.key] == 0:
-		d = delta{key: ch.key, expired: true, idle: now - ch.last}
+		d = delta{key: ch.key, expired: true, idle: now - ch.last, returned: ch.back}
 	default:
 		var ok bool
 		if d, ok = c.deadDelta(now, b, ch.key); !ok {
@@ -147,7 +147,7 @@ func (c *Core) appendChange(body []byte, now time.Duration, ch *change) []byte {
 // full is everything of the session. Called with its bucket's lock held; the
 // delta is to be encoded before that is given up.
 func (s *session) full(now time.Duration) delta {
-	return delta{key: s.key, regs: s.regs, idle: now - s.last, age: now - s.created, full: !s.partial}
+	return delta{key: s.key, regs: s.regs, idle: now - s.last, age: now - s.created, full: !s.partial, returned: s.tellsReturn()}
 }
 
 // deadDelta says that the session is over, if there is a tombstone. Called with

@@ -14,6 +14,7 @@ type change struct {
 	names []string      // registers written; none: the session was only used
 	all   bool          // every register: the session is new
 	over  ending        // the session has ended
+	back  bool          // with expired: its cookie had come back
 	last  time.Duration // with expired: its last use
 }
 

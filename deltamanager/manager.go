@@ -155,8 +155,8 @@ const freshnessRounds = 20
 // Create begins a request's view of a session that does not exist yet. It is
 // made by the first commit, with the tag; until then nobody else can see it.
 func (m *Manager) Create(tag Tag) (*View, error) {
-	if limit := m.cfg.MaxSessions; limit > 0 && m.table.count.Load() >= int64(limit) {
-		return nil, fmt.Errorf("%w: %d, the limit (sessions.max_sessions)", ErrFull, limit)
+	if m.full() && m.table.newcomers.count.Load() == 0 {
+		return nil, fmt.Errorf("%w: %d, the limit (sessions.max_sessions)", ErrFull, m.cfg.MaxSessions)
 	}
 	now := m.now()
 	v := &View{m: m, create: true, acks: m.cfg.Acks}

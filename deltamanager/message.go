@@ -51,6 +51,7 @@ type delta struct {
 	regs                []register
 	idle, age           time.Duration
 	full, dead, expired bool
+	returned            bool
 	asked               bool // a member was asked for this session: what it says of its use is news
 }
 
@@ -128,7 +129,8 @@ func appendDelta(b []byte, num protowire.Number, d *delta, boot uint64) []byte {
 	b = appendVarint(b, 5, millis(d.age))
 	b = appendVarint(b, 6, protowire.EncodeBool(d.full))
 	b = appendVarint(b, 7, protowire.EncodeBool(d.dead))
-	return appendVarint(b, 8, protowire.EncodeBool(d.expired))
+	b = appendVarint(b, 8, protowire.EncodeBool(d.expired))
+	return appendVarint(b, 9, protowire.EncodeBool(d.returned))
 }
 
 // clock is the clock that registers don't repeat.
@@ -152,7 +154,7 @@ func (d *delta) size(boot uint64) int {
 	if common != 0 {
 		n += 9
 	}
-	for _, flag := range [...]bool{d.full, d.dead, d.expired} {
+	for _, flag := range [...]bool{d.full, d.dead, d.expired, d.returned} {
 		if flag {
 			n += 2
 		}
@@ -394,6 +396,8 @@ func parseDelta(b []byte, boot uint64, n *names, regs []register) (delta, error)
 			d.dead = v != 0
 		case 8:
 			d.expired = v != 0
+		case 9:
+			d.returned = v != 0
 		}
 		return nil
 	})

@@ -195,7 +195,7 @@ func TestExpiryByAge(t *testing.T) {
 		"the shortest granule is one second":   {session{last: 0, served: never, heard: 0, limit: limitOf(4 * time.Second)}, 5*time.Second - 1, false},
 		"the longest granule is sixty seconds": {session{last: 0, served: never, heard: 0, limit: limitOf(10 * time.Hour)}, 10*time.Hour + minute, true},
 	} {
-		if got := c.s.expired(c.now, 24*time.Hour); got != c.want {
+		if got := c.s.expired(c.now, 24*time.Hour, 0); got != c.want {
 			t.Errorf("%s: expired is %v", name, got)
 		}
 	}

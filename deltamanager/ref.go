@@ -35,13 +35,22 @@ func (c *Core) Open(now time.Duration, tag Tag) (Ref, Info, bool) {
 	}
 	b := c.table.of(s.key)
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	a, ok := c.serves(now, s, tag)
 	if !ok {
+		b.mu.Unlock()
 		return Ref{}, Info{}, false
 	}
 	info := s.info(a)
 	s.touch(now)
+	back := c.table.comeBack(b, s)
+	if back { // told at once: others would soon take it for over
+		s.told = now
+		c.log.publish(&change{pos: c.log.reserve(), key: s.key})
+	}
+	b.mu.Unlock()
+	if back {
+		c.wakeAll(false)
+	}
 	return Ref{c, s, c.stats.pauses.Load()}, info, true
 }
 
@@ -49,7 +58,7 @@ func (c *Core) Open(now time.Duration, tag Tag) (Ref, Info, bool) {
 // here, and it is not over. Called with the bucket's lock held.
 func (c *Core) serves(now time.Duration, s *session, tag Tag) (Auth, bool) {
 	a, ok := s.auth()
-	return a, ok && !s.removed && (a.Tag == tag || mutate.Is(mutate.OldCookie)) && !s.partial && !s.expired(now, c.cfg.AbsoluteLifetime)
+	return a, ok && !s.removed && (a.Tag == tag || mutate.Is(mutate.OldCookie)) && !s.partial && !s.expired(now, c.cfg.AbsoluteLifetime, c.cfg.FirstInactive)
 }
 
 func (s *session) info(a Auth) Info {

@@ -434,7 +434,7 @@ func (c *Core) answerBucket(now time.Duration, n int, theirs map[Key]uint64, lis
 			return false
 		}
 		hash, listed := theirs[s.key]
-		if listed && hash == s.state() || s.expired(now, c.cfg.AbsoluteLifetime) {
+		if listed && hash == s.state() || s.expired(now, c.cfg.AbsoluteLifetime, c.cfg.FirstInactive) {
 			continue
 		}
 		if listed {

@@ -75,7 +75,10 @@ type session struct {
 
 	limit   uint32 // of its inactive time, in limitUnits; 0: none
 	partial bool   // registers are known to be missing: not to be served
-	removed bool   // no longer in its bucket; look the key up again
+	// Its cookie has come back, or its user is logged in, or it is of no user. Once true
+	// it stays true, and members agree on it as on registers.
+	returned bool
+	removed  bool // no longer in its bucket; look the key up again
 }
 
 // limitUnit lets limits of 497 days fit into a session, which may be a year old at most.
@@ -154,12 +157,16 @@ func (r *register) hash(k Key, seed uint64) uint64 {
 
 // state is what members compare: equal states mean equal registers. A session
 // that is not whole differs from one that is, even when no register does: else
-// nobody would ever make it whole.
+// nobody would ever make it whole. One whose user came back lives longer, so it differs, too.
 func (s *session) state() uint64 {
+	h := s.hash
 	if s.partial {
-		return s.hash ^ partialHash
+		h ^= partialHash
 	}
-	return s.hash
+	if s.returned && !mutate.Is(mutate.ReturnUnhashed) {
+		h ^= returnedHash
+	}
+	return h
 }
 
 // digest is the session's part of its bucket's sum.
@@ -167,6 +174,9 @@ func (s *session) digest(seed uint64) uint64 { return mix(s.key.hash(seed) ^ s.s
 
 // partialHash marks the state of a session that is not whole.
 const partialHash = 0x9a57a1b9a57a1b5
+
+// returnedHash marks the state of a session whose cookie came back.
+const returnedHash = 0xc0feebac2c0feeba
 
 // deadHash stands for the hash of a session that is over.
 const deadHash = 0xdeadf00ddeadf00d
@@ -187,14 +197,14 @@ func (s *session) firsthand() time.Duration {
 // expired tells whether the session is over for this node: at its inactive
 // time where it was used last, one granule later elsewhere, since reads are
 // told twice a granule only.
-func (s *session) expired(now, lifetime time.Duration) bool {
+func (s *session) expired(now, lifetime, first time.Duration) bool {
 	if lifetime > 0 && now-s.created >= lifetime {
 		return true
 	}
-	if s.limit == 0 {
+	limit := lifeUnused(s.maxInactive(), first, s.returned)
+	if limit == 0 {
 		return false
 	}
-	limit := s.maxInactive()
 	if s.served < s.heard+granule(limit)/2 {
 		limit += granule(limit)
 	}

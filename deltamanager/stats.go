@@ -21,11 +21,13 @@ type counters struct {
 	malformed, farAhead                    atomic.Int64
 	unacked                                atomic.Int64
 	asks, stale                            atomic.Int64
+	evicted                                atomic.Int64
 }
 
 // Stats is a snapshot. Counters count since the node's start.
 type Stats struct {
 	Sessions   int64
+	Newcomers  int64 // those of them whose cookie never came back
 	Tombstones int64
 	Ready      bool
 
@@ -44,6 +46,7 @@ type Stats struct {
 	Unacked                                int64 // commits not acknowledged in time
 	Asks                                   int64 // questions to members for single sessions
 	TombstonesEvicted                      int64 // invalidations forgotten for want of room
+	Evicted                                int64 // newcomers ended here for want of room
 	Stale                                  int64 // requests that may have seen less than their user had
 
 	Links []LinkStats
@@ -66,13 +69,13 @@ type LinkStats struct {
 func (c *Core) Stats() Stats {
 	n := &c.stats
 	s := Stats{
-		Sessions: c.table.count.Load(), Tombstones: c.table.tombs.Load(), Ready: c.Ready(),
+		Sessions: c.table.count.Load(), Newcomers: c.table.newcomers.count.Load(), Tombstones: c.table.tombs.Load(), Ready: c.Ready(),
 		Created: n.created.Load(), Commits: n.commits.Load(), Invalidated: n.invalidated.Load(), Expired: n.expired.Load(),
 		DeltasIn: n.deltasIn.Load(), DeltasOut: n.deltasOut.Load(), FramesIn: n.framesIn.Load(), FramesOut: n.framesOut.Load(),
 		BytesIn: n.bytesIn.Load(), BytesOut: n.bytesOut.Load(), RepairBytesOut: n.repairBytes.Load(),
 		Overflows: n.overflows.Load(), Resends: n.resends.Load(), Repairs: n.repairs.Load(), Repaired: n.repaired.Load(),
 		Malformed: n.malformed.Load(), FarAhead: n.farAhead.Load(), Pauses: int64(n.pauses.Load()), Unacked: n.unacked.Load(),
-		Asks: n.asks.Load(), Stale: n.stale.Load(), TombstonesEvicted: c.table.evicted.Load(),
+		Asks: n.asks.Load(), Stale: n.stale.Load(), Evicted: n.evicted.Load(), TombstonesEvicted: c.table.evicted.Load(),
 	}
 	head := c.log.head.Load()
 	for _, l := range *c.links.Load() {

@@ -117,7 +117,7 @@ func (c *Core) sweepBucket(now time.Duration, b *bucket) (hints bool) {
 	}
 	var over []*session
 	for _, s := range b.sessions {
-		if s.expired(now, c.cfg.AbsoluteLifetime) {
+		if s.expired(now, c.cfg.AbsoluteLifetime, c.cfg.FirstInactive) {
 			over = append(over, s.session)
 		}
 	}
@@ -128,7 +128,7 @@ func (c *Core) sweepBucket(now time.Duration, b *bucket) (hints bool) {
 		}
 		c.stats.expired.Add(1)
 		if s.mine() {
-			c.log.publish(&change{pos: c.log.reserve(), key: s.key, over: expired, last: s.last})
+			c.log.publish(&change{pos: c.log.reserve(), key: s.key, over: expired, last: s.last, back: s.returned})
 			hints = true
 		}
 	}

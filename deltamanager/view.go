@@ -21,6 +21,7 @@ type View struct {
 	info       Info // as it was when the request began
 	create     bool // not made yet
 	created    bool // made by this view
+	unowned    bool // of no user, who could come back to it
 	writes     []Write
 	auth       []func(*Auth)
 	invalidate bool
@@ -87,6 +88,21 @@ func (v *View) SetAuth(change func(*Auth)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.auth = append(v.auth, change)
+}
+
+// Unowned says of a session that this view creates that no cookie of it is given out,
+// so that it lives as long as one whose user comes back.
+func (v *View) Unowned() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.unowned = true
+}
+
+// Creates tells whether a commit would make the session.
+func (v *View) Creates() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.create && !v.invalidate
 }
 
 // SetAcks overrides what Commit waits for.
@@ -247,7 +263,7 @@ func (v *View) commit() (receipt Receipt, wait Wait, err error) {
 	if v.ended || v.create && v.invalidate {
 		return receipt, wait, nil
 	}
-	tx := Tx{Writes: v.writes, Invalidate: v.invalidate}
+	tx := Tx{Writes: v.writes, Invalidate: v.invalidate, Returned: v.unowned}
 	wait = m.Wait(v.acks, v.create, v.invalidate || len(v.auth) > 0 && !v.create)
 	if len(v.auth) > 0 {
 		changes := v.auth

@@ -80,8 +80,10 @@ type MembershipConfig struct {
 type SessionsConfig struct {
 	CookieName       string        `conf:"cookie_name"`
 	MaxInactive      time.Duration `conf:"max_inactive"`
+	FirstInactive    time.Duration `conf:"first_inactive"` // until the cookie has come back; 0: MaxInactive
 	AbsoluteLifetime time.Duration `conf:"absolute_lifetime"`
-	MaxSessions      int           `conf:"max_sessions"` // per app and node; 0: no limit
+	MaxSessions      int           `conf:"max_sessions"`    // per app and node; 0: from the memory, -1: no limit
+	NewPerAddress    int           `conf:"new_per_address"` // per app, node and minute; 0: no limit
 	MaxSessionBytes  int           `conf:"max_session_bytes"`
 	Freshness        string        `conf:"freshness"` // on, off
 	FreshnessWait    time.Duration `conf:"freshness_wait"`

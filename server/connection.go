@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"reflect"
 	"sync"
 	"unsafe"
@@ -21,7 +22,8 @@ import (
 // its request must not get that one's session, so what asks has to show that it
 // is the request being served, or made of it; in doubt, it gets none.
 type connection struct {
-	log *slog.Logger
+	log    *slog.Logger
+	remote netip.Addr // of whom is at the other end
 
 	mu       sync.Mutex
 	response *response // nil: between two requests
@@ -34,8 +36,13 @@ type connection struct {
 type connectionKey struct{}
 
 // connContext is http.Server.ConnContext.
-func (s *Server) connContext(ctx context.Context, _ net.Conn) context.Context {
+func (s *Server) connContext(ctx context.Context, conn net.Conn) context.Context {
 	c := &connection{log: s.log}
+	if conn != nil {
+		if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+			c.remote = addr.AddrPort().Addr()
+		}
+	}
 	return context.WithValue(webapps.WithSources(ctx, c), connectionKey{}, c)
 }
 

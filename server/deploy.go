@@ -45,10 +45,12 @@ type app struct {
 	responses responses
 	bodies    bodies
 	listeners listeners
+	newRate   *newRate // nil: no limit
 
 	panics  atomic.Int64 // handlers that panicked
 	lost    atomic.Int64 // requests whose session had ended meanwhile
 	refused atomic.Int64 // sessions not made because of sessions.max_sessions
+	hasty   atomic.Int64 // sessions not made because of sessions.new_per_address
 	stale   atomic.Int64 // requests served though something their user had seen could not be had
 }
 
@@ -111,6 +113,7 @@ func (s *Server) deploy(w webapps.App, origin string) (*app, error) {
 		log: s.log.With("app", w.Name), done: s.appLife,
 	}
 	a.maxBody = int64(s.cfg.HTTP.MaxBodyBytes)
+	a.newRate = newNewRate(s.cfg.Sessions.NewPerAddress)
 	a.fresh = s.cfg.Sessions.Freshness != "off"
 	a.private, a.varies = []string{"private"}, []string{"Cookie"}
 	a.cookieTail, a.tokenTail = a.tail(0), a.tail(int(deltamanager.TokenLife.Seconds()))
@@ -192,5 +195,6 @@ func (c *appContext) NewSession() (webapps.Session, error) {
 		return nil, public(fmt.Errorf("app %s: new session: %w", c.a.name, err))
 	}
 	view.SetAcks(deltamanager.Async)
+	view.Unowned()
 	return &session{app: c.a.name, view: view, ctx: context.Background()}, nil
 }

@@ -16,13 +16,13 @@ type metrics struct {
 	server   *Server
 	registry *prometheus.Registry
 
-	members, ready, requests, panics, lost, refused, stale *prometheus.Desc
-	sessions, tombstones                                   *prometheus.Desc
-	events                                                 *prometheus.Desc
-	deltas, bytes, frames                                  *prometheus.Desc
-	queue, memberReady                                     *prometheus.Desc
-	repairs, repaired, repairBytes                         *prometheus.Desc
-	trouble                                                *prometheus.Desc
+	members, ready, requests, panics, lost, refused, hasty, stale *prometheus.Desc
+	sessions, newcomers, tombstones                               *prometheus.Desc
+	events                                                        *prometheus.Desc
+	deltas, bytes, frames                                         *prometheus.Desc
+	queue, memberReady                                            *prometheus.Desc
+	repairs, repaired, repairBytes                                *prometheus.Desc
+	trouble                                                       *prometheus.Desc
 }
 
 func newMetrics(s *Server) *metrics {
@@ -38,7 +38,9 @@ func newMetrics(s *Server) *metrics {
 		lost:        d("session_lost_writes_total", "Requests whose writes were void because the session had ended elsewhere meanwhile.", "app"),
 		stale:       d("session_stale_total", "Requests served though a write that their user had seen could not be had: its node is gone.", "app"),
 		refused:     d("session_refused_total", "Sessions not made because the node holds as many as sessions.max_sessions allows.", "app"),
+		hasty:       d("session_rate_limited_total", "Sessions not made because their client's address began as many as sessions.new_per_address allows.", "app"),
 		sessions:    d("sessions", "Sessions on this node.", "app"),
+		newcomers:   d("sessions_new", "Sessions on this node whose cookie never came back.", "app"),
 		tombstones:  d("session_tombstones", "Invalidated sessions that are remembered.", "app"),
 		events:      d("session_events_total", "What happened to sessions.", "app", "event"),
 		deltas:      d("replication_deltas_total", "Deltas, by direction.", "app", "direction"),
@@ -86,12 +88,14 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 
 func (m *metrics) collectApp(a *app, s deltamanager.Stats, gauge func(*prometheus.Desc, float64, ...string), count func(*prometheus.Desc, int64, ...string)) {
 	gauge(m.sessions, float64(s.Sessions), a.name)
+	gauge(m.newcomers, float64(s.Newcomers), a.name)
 	gauge(m.tombstones, float64(s.Tombstones), a.name)
 	count(m.panics, a.panics.Load(), a.name)
 	count(m.lost, a.lost.Load(), a.name)
 	count(m.refused, a.refused.Load(), a.name)
+	count(m.hasty, a.hasty.Load(), a.name)
 	count(m.stale, a.stale.Load(), a.name)
-	for event, n := range map[string]int64{"created": s.Created, "committed": s.Commits, "invalidated": s.Invalidated, "expired": s.Expired} {
+	for event, n := range map[string]int64{"created": s.Created, "committed": s.Commits, "invalidated": s.Invalidated, "expired": s.Expired, "evicted": s.Evicted} {
 		count(m.events, n, a.name, event)
 	}
 	count(m.deltas, s.DeltasIn, a.name, "in")

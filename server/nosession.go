@@ -57,5 +57,8 @@ func public(err error) error {
 			return publicError{err, e.there}
 		}
 	}
+	if hasty := tooHasty(0); errors.As(err, &hasty) {
+		return publicError{err, webapps.ErrTooManySessions}
+	}
 	return err
 }

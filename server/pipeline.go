@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -120,7 +122,21 @@ func (a *app) recovered(w *response, r *http.Request, p any) {
 // refuse answers for a request that the node can't serve, or whose commit
 // failed: 503, so that a front door or the user tries again.
 func refuse(w http.ResponseWriter, err error) {
+	var hasty tooHasty
+	if errors.As(err, &hasty) {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(time.Duration(hasty).Seconds()))))
+		answer(w, "too many new sessions from your address", http.StatusTooManyRequests)
+		return
+	}
 	answer(w, whyRefused(err), http.StatusServiceUnavailable)
+}
+
+// tooHasty is the error of a client whose address has begun as many sessions as it may, and after
+// what time it may go on.
+type tooHasty time.Duration
+
+func (tooHasty) Error() string {
+	return "this client's address has begun as many sessions a minute as it may (sessions.new_per_address)"
 }
 
 func whyRefused(err error) string {
@@ -129,6 +145,8 @@ func whyRefused(err error) string {
 		return "this node is not ready: it still gets the sessions from the others"
 	case errors.Is(err, deltamanager.ErrUnacked):
 		return "the change was made here and goes on replicating, but not enough other nodes have confirmed it in time; it may be there when you try again"
+	case errors.Is(err, errLeft):
+		return errLeft.Error()
 	case errors.Is(err, deltamanager.ErrFull):
 		return "this node holds as many sessions as it may"
 	}
@@ -248,6 +266,12 @@ func (v *visit) create() error {
 	if v.none != nil {
 		return v.none
 	}
+	if c, ok := v.ctx.Value(connectionKey{}).(*connection); ok {
+		if wait := v.app.newRate.take(c.remote, time.Now()); wait > 0 {
+			v.app.hasty.Add(1)
+			return public(fmt.Errorf("app %s: new session: %w", v.app.name, tooHasty(wait)))
+		}
+	}
 	id := newID()
 	view, err := v.app.manager.Create(tagOf(id))
 	if err != nil {
@@ -341,7 +365,7 @@ func (v *visit) late() {
 	v.over = true
 	for _, s := range v.all {
 		if s.view.Pending() && !v.failed {
-			if _, err := s.commit(v.ctx); err != nil && !deltamanager.Gone(err) {
+			if _, err := s.commit(v.ctx); err != nil && !deltamanager.Gone(err) && !errors.Is(err, errLeft) {
 				v.app.log.Warn("late write not committed", "sid", s.ID(), "err", err)
 			}
 		}

@@ -260,7 +260,7 @@ func (s *Server) banner() {
 	}
 	s.log.Info("node started", "version", s.version, "cluster", s.cfg.Cluster.Name,
 		"http", s.httpL.Addr().String(), "channel", s.channelL.Addr().String(), "admin", s.adminL.Addr().String(),
-		"apps", strings.Join(apps, ", "), "tls", s.cfg.Cluster.SecretFile != "" || s.cfg.Channel.TLSCA != "")
+		"apps", strings.Join(apps, ", "), "max_sessions", s.maxSessions, "max_sessions_from", s.maxSessionsFrom, "tls", s.cfg.Cluster.SecretFile != "" || s.cfg.Channel.TLSCA != "")
 	if len(s.apps) == 0 {
 		s.log.Warn("no webapps: put plugins into webapps.dir", "dir", s.cfg.Webapps.Dir)
 	}

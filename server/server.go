@@ -9,6 +9,7 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"net"
+	"os"
 	"sort"
 	"sync/atomic"
 
@@ -36,6 +37,8 @@ type Server struct {
 
 	httpL, adminL, channelL net.Listener
 	dial                    func(context.Context, string) (net.Conn, error) // to other members; nil: TCP
+	maxSessions             int                                             // of one app; 0: no limit
+	maxSessionsFrom         string                                          // where that comes from
 	ready, draining         atomic.Bool
 	requests                atomic.Int64
 }
@@ -65,6 +68,7 @@ func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*
 	for _, o := range options {
 		o(s)
 	}
+	s.maxSessions, s.maxSessionsFrom = sessionLimit(cfg.Sessions.MaxSessions, os.DirFS("/"), goMemoryLimit())
 	s.appLife, s.endApps = context.WithCancel(context.Background())
 	if err := s.deployAll(apps); err != nil {
 		s.endApps()
@@ -130,7 +134,7 @@ func (s *Server) managerConfig(a AppConfig) deltamanager.Config {
 	}
 	return deltamanager.Config{
 		Self: s.id, MaxInactive: a.MaxInactive, AbsoluteLifetime: n.AbsoluteLifetime,
-		MaxSessions: n.MaxSessions, MaxSessionBytes: n.MaxSessionBytes, FreshnessWait: n.FreshnessWait,
+		FirstInactive: n.FirstInactive, MaxSessions: s.maxSessions, MaxNewcomers: maxNewcomers, MaxSessionBytes: n.MaxSessionBytes, FreshnessWait: n.FreshnessWait,
 		Acks: acks, AckTimeout: r.AckTimeout, FailUnacked: r.OnAckTimeout == "fail", QueueEntries: s.cfg.Channel.QueueEntries,
 		Heartbeat: s.cfg.Channel.Heartbeat, RepairInterval: r.RepairInterval, JoinTimeout: r.JoinTimeout,
 		ServeAnyway: r.JoinPolicy == "serve", Seed: s.seed(a.Name), Rand: rand.Reader,

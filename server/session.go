@@ -179,7 +179,13 @@ func (s *session) Commit(ctx context.Context) error {
 	return nil
 }
 
+// errLeft is of a session that its client will never have the cookie of.
+var errLeft = errors.New("the client has gone before the answer: no session is made for it")
+
 func (s *session) commit(ctx context.Context) (deltamanager.Result, error) {
+	if s.ctx.Err() != nil && s.view.Creates() {
+		return deltamanager.Result{}, errLeft
+	}
 	result, err := s.view.Commit(ctx)
 	if err == nil || errors.Is(err, deltamanager.ErrUnacked) {
 		s.mu.Lock()

@@ -39,6 +39,9 @@ const (
 	GhostLink
 	TokenByAge
 	ExpireTombstone
+	ReturnUntold
+	ReturnUnhashed
+	ReturnOverruled
 	count
 )
 
@@ -89,4 +92,7 @@ var names = [count]string{
 	GhostLink:         "membership: a late frame brings back the link to a dead member",
 	TokenByAge:        "freshness: the age of a write is judged by the hybrid clock",
 	ExpireTombstone:   "expiry: a session that expires leaves a tombstone",
+	ReturnUntold:      "expiry: others are not told that a cookie came back",
+	ReturnUnhashed:    "expiry: repair does not see that a cookie came back",
+	ReturnOverruled:   "expiry: a session ends although its cookie came back elsewhere",
 }

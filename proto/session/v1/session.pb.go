@@ -391,7 +391,11 @@ type Delta struct {
 	// session could have: age_ms tells how much of that is over.
 	Dead bool `protobuf:"varint,7,opt,name=dead,proto3" json:"dead,omitempty"`
 	// The session expired at its last user, unless it was used since.
-	Expired       bool `protobuf:"varint,8,opt,name=expired,proto3" json:"expired,omitempty"`
+	Expired bool `protobuf:"varint,8,opt,name=expired,proto3" json:"expired,omitempty"`
+	// The session's cookie was presented after it had been given out, or need not be: the
+	// session lives as long as any. Once true it stays true. With expired: so it was when
+	// the session ended; a receiver that knows of the cookie's return heeds no end without it.
+	Returned      bool `protobuf:"varint,9,opt,name=returned,proto3" json:"returned,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -478,6 +482,13 @@ func (x *Delta) GetDead() bool {
 func (x *Delta) GetExpired() bool {
 	if x != nil {
 		return x.Expired
+	}
+	return false
+}
+
+func (x *Delta) GetReturned() bool {
+	if x != nil {
+		return x.Returned
 	}
 	return false
 }
@@ -1053,7 +1064,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\ajoining\x18\x02 \x01(\bR\ajoining\x12\x1c\n" +
 	"\trepairing\x18\x03 \x01(\bR\trepairing\x12\x1a\n" +
 	"\bsessions\x18\x04 \x01(\x04R\bsessions\x12\x1a\n" +
-	"\brepaired\x18\x05 \x01(\x04R\brepaired\"\xd5\x01\n" +
+	"\brepaired\x18\x05 \x01(\x04R\brepaired\"\xf1\x01\n" +
 	"\x05Delta\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05clock\x18\x02 \x01(\x06R\x05clock\x122\n" +
@@ -1062,7 +1073,8 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x06age_ms\x18\x05 \x01(\x04R\x05ageMs\x12\x12\n" +
 	"\x04full\x18\x06 \x01(\bR\x04full\x12\x12\n" +
 	"\x04dead\x18\a \x01(\bR\x04dead\x12\x18\n" +
-	"\aexpired\x18\b \x01(\bR\aexpired\"m\n" +
+	"\aexpired\x18\b \x01(\bR\aexpired\x12\x1a\n" +
+	"\breturned\x18\t \x01(\bR\breturned\"m\n" +
 	"\bRegister\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05clock\x18\x02 \x01(\x06R\x05clock\x12\x12\n" +

@@ -1,0 +1,172 @@
+package deltamanager
+
+import (
+	"errors"
+	"testing"
+	"time"
+	"unsafe"
+)
+
+// newcomersCluster is a cluster of n with these limits.
+func newcomersCluster(t *testing.T, n int, first time.Duration, newcomers, all int) *cluster {
+	t.Helper()
+	c := newCluster(t, n)
+	for _, core := range c.cores {
+		core.cfg.FirstInactive, core.cfg.MaxNewcomers, core.cfg.MaxSessions = first, newcomers, all
+	}
+	c.run(time.Second)
+	return c
+}
+
+func (c *cluster) has(i, n int) bool {
+	_, ok := c.cores[i].Peek(c.now, tagOf(n))
+	return ok
+}
+
+// A session whose cookie never comes back lives for first_inactive; any other one
+// for max_inactive, whichever node its user came back to.
+func TestSessionsNobodyComesBackToEndEarly(t *testing.T) {
+	const first = 2 * time.Minute
+	c := newcomersCluster(t, 3, first, 0, 0)
+	for n := range 5 {
+		c.create(0, n)
+	}
+	if _, _, err := c.cores[0].Create(c.now, tagOf(5), Tx{Auth: func(a *Auth) { a.Principal = "ann" }}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.cores[0].Create(c.now, tagOf(6), Tx{Returned: true}); err != nil {
+		t.Fatal(err)
+	}
+	c.run(time.Minute)
+	c.read(1, tagOf(1), "")        // elsewhere, and nothing is written
+	c.write(0, tagOf(2), "a", "x") // here
+	r := c.create(0, 7)            // by a request that goes on, and logs in
+	c.run(100 * time.Millisecond)
+	if _, err := c.cores[0].Commit(c.now, r, Tx{Auth: func(a *Auth) { a.Principal = "bob" }}); err != nil {
+		t.Fatal(err)
+	}
+	c.run(first - time.Minute - 2*time.Second)
+	for n := range 8 {
+		if !c.has(0, n) {
+			t.Errorf("session %d ended early", n)
+		}
+	}
+	c.wantSame()
+	c.run(2*time.Second + 2*granule(first))
+	for i, core := range c.cores {
+		for n, want := range []bool{false, true, true, false, false, true, true, true} {
+			if c.has(i, n) != want {
+				t.Errorf("session %d is at %v: %v", n, c.ids[i], !want)
+			}
+		}
+		if s := core.Stats(); s.Sessions != 5 || s.Newcomers != 0 {
+			t.Errorf("%v: %d sessions, %d newcomers", c.ids[i], s.Sessions, s.Newcomers)
+		}
+		checkSums(t, core)
+	}
+	c.wantSame()
+}
+
+// A user comes back to one node while another, that can't hear of it, gives the session up.
+func TestComingBackBeatsAnEndElsewhere(t *testing.T) {
+	c := newcomersCluster(t, 2, 5*time.Second, 0, 0)
+	c.create(0, 1)
+	c.run(200 * time.Millisecond) // within what an expiry allows for messages on their way
+	c.disconnect(0, 1)
+	c.write(1, tagOf(1), "a", "x")
+	c.run(8 * time.Second)
+	if c.has(0, 1) {
+		t.Fatal("the session did not end where nobody came back to it")
+	}
+	c.connect(0, 1)
+	c.run(3 * time.Second)
+	if got := c.read(0, tagOf(1), "a"); got != "x" || !c.has(1, 1) {
+		t.Errorf("after the split it is %q at n1, at n2: %v", got, c.has(1, 1))
+	}
+	c.wantSame()
+}
+
+// Members that disagree on nothing but whether a cookie came back find that out.
+func TestRepairTellsOfComingBack(t *testing.T) {
+	c := newcomersCluster(t, 2, time.Minute, 0, 0)
+	c.create(0, 1)
+	c.run(time.Second)
+	s := c.cores[0].table.byTag(tagOf(1))
+	c.cores[0].table.comeBack(c.cores[0].table.of(s.key), s) // and no delta says so
+	c.run(25 * time.Second)
+	c.wantSame()
+	if s := c.cores[1].table.byTag(tagOf(1)); !s.returned {
+		t.Error("repair has not told that the cookie came back")
+	}
+}
+
+// At either limit the oldest newcomer ends on every node, whichever made it, and no other session.
+func TestNewcomersMakeRoom(t *testing.T) {
+	for _, limits := range [][2]int{{10, 0}, {0, 13}} {
+		c := newcomersCluster(t, 3, time.Hour, limits[0], limits[1])
+		for n := range 3 {
+			c.create(n, n)
+			c.run(50 * time.Millisecond)
+			c.read((n+1)%3, tagOf(n), "")
+			c.run(50 * time.Millisecond)
+		}
+		for n := 3; n < 100; n++ {
+			c.create(n%3, n)
+			c.run(20 * time.Millisecond)
+		}
+		c.run(time.Second)
+		for i, core := range c.cores {
+			for n := range 100 {
+				if want := n < 3 || n >= 90; c.has(i, n) != want {
+					t.Errorf("limits %v: session %d is at %v: %v", limits, n, c.ids[i], !want)
+				}
+			}
+			if s := core.Stats(); s.Sessions != 13 || s.Newcomers != 10 || s.Evicted == 0 || len(core.table.newcomers.keys) > 2000 {
+				t.Errorf("limits %v: %v: %+v, %d remembered", limits, c.ids[i], s, len(core.table.newcomers.keys))
+			}
+			checkSums(t, core)
+		}
+		c.wantSame()
+	}
+}
+
+// Where every user came back, newcomers are refused as before.
+func TestNobodyIsEvictedForANewcomer(t *testing.T) {
+	c := newcomersCluster(t, 1, time.Minute, 100, 3)
+	for n := range 3 {
+		c.create(0, n)
+		c.read(0, tagOf(n), "")
+	}
+	if _, _, err := c.cores[0].Create(c.now, tagOf(3), Tx{}); !errors.Is(err, ErrFull) {
+		t.Errorf("a fourth session of three: %v", err)
+	}
+	for n := range 3 {
+		if !c.has(0, n) {
+			t.Errorf("session %d has ended for a newcomer", n)
+		}
+	}
+}
+
+// What is remembered of newcomers does not grow with the users who came back.
+func TestNewcomersAreForgottenInTime(t *testing.T) {
+	c := loneCore()
+	c.cfg.MaxNewcomers = 100
+	now := time.Second
+	for n := range 20_000 {
+		if _, _, err := c.Create(now, tagOf(n), Tx{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, ok := c.Open(now, tagOf(n)); !ok {
+			t.Fatal(n)
+		}
+	}
+	if n := len(c.table.newcomers.keys); n > 2000 || c.Stats().Newcomers != 0 || c.Stats().Sessions != 20_000 {
+		t.Errorf("%d keys remembered, %+v", n, c.Stats())
+	}
+}
+
+func TestSessionsStayInTheirSizeClass(t *testing.T) {
+	if n := unsafe.Sizeof(session{}); n > 96 {
+		t.Errorf("a session takes %d bytes: a million more than a size class of 96 is 16 MB more", n)
+	}
+}

@@ -1,0 +1,312 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/nodeserver/nodeserver/webapps"
+)
+
+func TestMaxSessionsIsA503(t *testing.T) {
+	cfg := testConf("n1")
+	cfg.Sessions.MaxSessions = 2
+	n := startNode(t, cfg, testApp())
+	n.waitReady()
+	for i := range 4 {
+		u := newUser(t)
+		status, body, h := u.get(n, "/test/inc")
+		want := http.StatusOK
+		if i >= 2 {
+			want = http.StatusServiceUnavailable
+		}
+		if status != want {
+			t.Errorf("session %d: %d %q", i+1, status, body)
+		}
+		if i < 2 { // else the next one would take its place
+			u.want(n, "/test/get", "1 <nil>")
+		}
+		if i >= 2 && (h.Get("Retry-After") == "" || !strings.Contains(body, "as many sessions as it may")) {
+			t.Errorf("session %d: %q %v", i+1, body, h)
+		}
+	}
+	_, metrics := do(t, "GET", n.admin+"/metrics", nil)
+	if !strings.Contains(string(metrics), `nodeserver_session_refused_total{app="test"} 2`) {
+		t.Error("the metric does not say 2 refused")
+	}
+}
+
+// At the limit, who comes is served in place of who never came back; users stay.
+func TestNewcomersAreServedAtTheLimit(t *testing.T) {
+	cfg := testConf("n1")
+	cfg.Sessions.MaxSessions = 2
+	n := startNode(t, cfg, testApp())
+	n.waitReady()
+	u := newUser(t)
+	u.want(n, "/test/inc", "1")
+	u.want(n, "/test/inc", "2")
+	for range 10 {
+		newUser(t).want(n, "/test/inc", "1")
+	}
+	u.want(n, "/test/inc", "3")
+	_, metrics := do(t, "GET", n.admin+"/metrics", nil)
+	for _, want := range []string{`nodeserver_session_events_total{app="test",event="evicted"} 9`, `nodeserver_sessions_new{app="test"} 1`, `nodeserver_sessions{app="test"} 2`} {
+		if !strings.Contains(string(metrics), want) {
+			t.Errorf("the metrics lack %s", want)
+		}
+	}
+}
+
+// Where no session can be made, a goroutine of the handler's must not end the
+// node, and the handler can't make the user believe that something was saved.
+func TestMaxSessionsInAGoroutine(t *testing.T) {
+	cfg := testConf("n1")
+	cfg.Sessions.MaxSessions = 1
+	n := startNode(t, cfg, steps{
+		"go": func(w http.ResponseWriter, r *http.Request) {
+			done := make(chan error)
+			go func() {
+				s := webapps.SessionOf(r)
+				s.SetPrincipal("ann")
+				done <- s.Set("n", 1)
+			}()
+			if err := <-done; !errors.Is(err, webapps.ErrTooManySessions) {
+				t.Errorf("a session over the limit: %v", err)
+			}
+			s := webapps.SessionOf(r)
+			for _, err := range []error{s.ChangeID(), s.Commit(r.Context()), s.Update("n", new(int), func() error { return nil })} {
+				if !errors.Is(err, webapps.ErrTooManySessions) {
+					t.Errorf("a session over the limit: %v", err)
+				}
+			}
+			if _, ok := webapps.ExistingSession(r); ok {
+				t.Error("there is a session")
+			}
+			fmt.Fprint(w, "saved")
+		},
+		"again": func(w http.ResponseWriter, r *http.Request) { // its own session counts, until it is gone
+			webapps.SessionOf(r).Invalidate()
+			fmt.Fprint(w, webapps.SessionOf(r).Set("n", 1) != nil)
+		},
+	}.app())
+	n.waitReady()
+	u := newUser(t)
+	u.want(n, "/test/inc", "1")
+	u.want(n, "/test/get", "1 <nil>")
+	status, body, h := newUser(t).get(n, "/test/go")
+	if status != http.StatusServiceUnavailable || !strings.Contains(body, "as many sessions as it may") || h["Set-Cookie"] != nil {
+		t.Errorf("%d %q %v", status, body, h)
+	}
+	if status, body, h := u.get(n, "/test/again"); status != http.StatusServiceUnavailable || !strings.Contains(strings.Join(h["Set-Cookie"], ""), "Max-Age=0") {
+		t.Errorf("a session in place of its own: %d %q %v", status, body, h)
+	}
+	u.want(n, "/test/inc", "1")
+}
+
+// Clients that never send a cookie back take so much memory, and no more; users stay.
+func TestFloodWithoutCookies(t *testing.T) {
+	s, r := pipeline(t, nil, testApp())
+	a := s.apps[0]
+	pair := "NSESSIONID=" + cookieOf(t, s.ask(t, "/test/inc").Header)
+	if got := text(t, s.ask(t, "/test/inc", pair)); got != "2" {
+		t.Fatal(got)
+	}
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	w := &nullWriter{h: http.Header{}}
+	for i := range 2 * maxNewcomers {
+		if i%4096 == 0 {
+			s.tick()
+		}
+		r.URL.Path = "/test/inc"
+		clear(w.h)
+		a.ServeHTTP(w, r)
+	}
+	stats := a.manager.Stats()
+	if grown := heap() - before; stats.Sessions != maxNewcomers+1 || stats.Newcomers != maxNewcomers || grown > 64<<20 {
+		t.Errorf("%d sessions, %d of newcomers, the heap is %d MiB larger", stats.Sessions, stats.Newcomers, grown>>20)
+	}
+	if got := text(t, s.ask(t, "/test/inc", pair)); got != "3" {
+		t.Errorf("a user among the flood: %q", got)
+	}
+	runtime.KeepAlive(s)
+}
+
+// A client that has gone gets no session, by HTTP/1 and HTTP/2, whatever its handler does. (One
+// that has a session: TestUserWhoIsGone.)
+func TestNoSessionForAClientThatIsGone(t *testing.T) {
+	in, done := make(chan bool), make(chan bool)
+	n := alone(t, func(_ http.ResponseWriter, r *http.Request) {
+		s := webapps.SessionOf(r)
+		report(t, s.Set("n", 1))
+		if r.FormValue("wait") == "" {
+			return
+		}
+		in <- true
+		<-r.Context().Done()
+		if err := s.Commit(context.WithoutCancel(r.Context())); r.FormValue("commit") != "" && err == nil {
+			t.Error("a commit for a client that is gone")
+		}
+		done <- true
+	})
+	own := n.server.httpServer()
+	h2 := httptest.NewUnstartedServer(own.Handler)
+	h2.Config.ConnContext, h2.EnableHTTP2 = own.ConnContext, true
+	h2.StartTLS()
+	defer h2.Close()
+	a := n.server.apps[0]
+	for url, c := range map[string]*http.Client{n.url: http.DefaultClient, h2.URL: h2.Client()} {
+		for _, path := range []string{"/test/?wait=1", "/test/?wait=1&commit=1"} {
+			ctx, cancel := context.WithCancel(t.Context())
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, url+path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() { <-in; cancel() }()
+			if resp, err := c.Do(r); err == nil {
+				_ = resp.Body.Close()
+				t.Error("answered")
+			}
+			<-done
+		}
+		resp, err := c.Get(url + "/test/") // after it, the node has done with the others
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+	}
+	eventually(t, "the two who stayed", func() bool { return a.manager.Stats().Created >= 2 })
+	if s := a.manager.Stats(); s.Created != 2 || s.Sessions != 2 {
+		t.Errorf("%d sessions made, 2 clients stayed", s.Created)
+	}
+}
+
+func TestSessionLimitComesFromMemory(t *testing.T) {
+	const mib = int64(1 << 20)
+	machine := "MemTotal:       16777216 kB\nMemFree: 1 kB\n"
+	for what, c := range map[string]struct {
+		conf    int
+		files   map[string]string
+		goLimit int64
+		want    int
+		from    string
+	}{
+		"conf":          {conf: 7, files: map[string]string{"proc/meminfo": machine}, want: 7, from: "sessions.max_sessions"},
+		"none":          {conf: -1, files: map[string]string{"proc/meminfo": machine}, want: 0, from: "sessions.max_sessions"},
+		"nothing known": {want: 1 << 20, from: "default, the memory is not known"},
+		"machine":       {files: map[string]string{"proc/meminfo": machine}, want: 4 << 20, from: "a quarter of the machine's memory"},
+		"GOMEMLIMIT":    {files: map[string]string{"proc/meminfo": machine}, goLimit: 512 * mib, want: 128 << 10, from: "a quarter of GOMEMLIMIT"},
+		"cgroup v2, the parent's": {files: map[string]string{
+			"proc/meminfo": machine, "proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/memory.max": "max\n", "sys/fs/cgroup/a/memory.max": "1073741824\n",
+		}, want: 256 << 10, from: "a quarter of the cgroup's memory.max"},
+		"cgroup v1": {files: map[string]string{
+			"proc/meminfo": machine, "proc/self/cgroup": "5:cpu:/x\n4:memory:/x\n", "sys/fs/cgroup/memory/x/memory.limit_in_bytes": "536870912\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+		}, want: 128 << 10, from: "a quarter of the cgroup's memory.limit_in_bytes"},
+	} {
+		root := fstest.MapFS{}
+		for name, text := range c.files {
+			root[name] = &fstest.MapFile{Data: []byte(text)}
+		}
+		if c.goLimit == 0 {
+			c.goLimit = math.MaxInt64
+		}
+		if n, from := sessionLimit(c.conf, root, c.goLimit); n != c.want || from != c.from {
+			t.Errorf("%s: %d from %s, want %d from %s", what, n, from, c.want, c.from)
+		}
+	}
+}
+
+// One address begins so many sessions a minute; others, users with a session, and requests
+// without one are not concerned.
+func TestNewSessionsPerAddress(t *testing.T) {
+	s, _ := pipeline(t, func(c *Config) { c.Sessions.NewPerAddress = 3 }, testApp())
+	ask := func(addr, path string, cookies ...string) *http.Response {
+		c := &connection{log: discard(), remote: netip.MustParseAddr(addr)}
+		r := httptest.NewRequestWithContext(context.WithValue(webapps.WithSources(t.Context(), c), connectionKey{}, c), http.MethodGet, path, http.NoBody)
+		for _, line := range cookies {
+			r.Header.Add("Cookie", line)
+		}
+		w := httptest.NewRecorder()
+		s.tick()
+		s.httpServer().Handler.ServeHTTP(w, r)
+		return w.Result()
+	}
+	const hasty = "2001:db8::1"
+	var pair string
+	for i := range 5 {
+		r := ask(hasty[:len(hasty)-1]+strconv.Itoa(i+1), "/test/inc")
+		if want := http.StatusOK; i < 3 && r.StatusCode != want || i >= 3 && r.StatusCode != http.StatusTooManyRequests {
+			t.Errorf("session %d: %d", i+1, r.StatusCode)
+		}
+		if i == 0 {
+			pair = "NSESSIONID=" + cookieOf(t, r.Header)
+		}
+		if wait, _ := strconv.Atoi(r.Header.Get("Retry-After")); i >= 3 && (wait < 10 || wait > 20 || r.Header["Set-Cookie"] != nil) {
+			t.Errorf("session %d: %v", i+1, r.Header)
+		}
+	}
+	for _, c := range []struct {
+		addr, path string
+		cookies    []string
+	}{{hasty, "/test/inc", []string{pair}}, {hasty, "/test/get", nil}, {"2001:db8:0:1::1", "/test/inc", nil}, {"192.0.2.1", "/test/inc", nil}, {"::ffff:192.0.2.2", "/test/inc", nil}} {
+		if r := ask(c.addr, c.path, c.cookies...); r.StatusCode != http.StatusOK {
+			t.Errorf("%s %s: %d", c.addr, c.path, r.StatusCode)
+		}
+	}
+	for range 10 {
+		if r := ask("127.0.0.1", "/test/inc"); r.StatusCode != http.StatusOK {
+			t.Errorf("loopback: %d", r.StatusCode)
+		}
+	}
+	if got := s.apps[0].hasty.Load(); got != 2 {
+		t.Errorf("%d counted", got)
+	}
+}
+
+func TestNewRateRefillsAndIsBounded(t *testing.T) {
+	r, now := newNewRate(6), time.Now()
+	addr := netip.MustParseAddr("192.0.2.1")
+	take := func(want int) {
+		t.Helper()
+		got := 0
+		for r.take(addr, now) == 0 {
+			got++
+		}
+		if got != want {
+			t.Errorf("%d taken, want %d", got, want)
+		}
+	}
+	take(6)
+	now = now.Add(10*time.Second + time.Millisecond)
+	take(1)
+	if wait := r.take(addr, now); wait <= 9*time.Second || wait > 10*time.Second {
+		t.Errorf("wait %v", wait)
+	}
+	now = now.Add(61 * time.Second)
+	take(6)
+	next := netip.MustParseAddr("198.18.0.0")
+	for range 10 * maxAddresses {
+		r.take(next, now)
+		next = next.Next()
+	}
+	if n := len(r.latest) + len(r.older); n > 2*maxAddresses {
+		t.Errorf("%d addresses remembered", n)
+	}
+}
