@@ -10,16 +10,29 @@ import (
 	"time"
 )
 
+// standing is who vouches for an address. Each has a quota of its own, so that
+// those who can be made up by anybody don't keep out others.
+type standing int
+
+const (
+	unproven standing = iota // anybody on the network can have proposed it
+	told                     // a member spoke of it
+	listed                   // the operator did, by a list, a file or a name
+	standings
+)
+
 // candidate is an address where a member may be, and the goroutine that dials
 // it again and again. Guarded by Channel.mu.
 type candidate struct {
 	addr   string
-	hint   bool // only a member spoke of it, no provider
+	rank   standing
 	self   bool // it is this very node
 	tried  bool // to an end: linked, or not
+	absent bool // the last dial was refused by its machine: no node runs there
 	linked bool
 	good   time.Time // when it was last linked
 	since  time.Time // of failing
+	seen   time.Time // when it was last proposed
 	taken  time.Time // since when the name is refused there as taken
 	gaveUp bool      // said that nobody answers
 	plain  bool      // the last dial met ErrPlain
@@ -29,32 +42,43 @@ type candidate struct {
 	cancel context.CancelFunc
 }
 
-// found takes an address to dial; provider is empty if a member told it.
-func (c *Channel) found(addr, provider string) {
+// found takes an address to dial.
+func (c *Channel) found(addr string, rank standing) {
 	c.mu.Lock()
 	defer c.unlock()
 	if addr == "" || addr == c.cfg.Self.ChannelAddress || c.stopped || c.running == nil {
 		return
 	}
+	now := time.Now()
 	if d := c.cands[addr]; d != nil {
-		d.hint = d.hint && provider == ""
+		d.rank, d.seen = max(d.rank, rank), now
 		return
 	}
-	if len(c.cands) >= maxCandidates && !c.evict() {
-		c.noteLocked("candidates", addr, "too many addresses, ignored", "addr", addr)
+	if c.count(rank) >= maxCandidates && !c.evict(rank) {
+		c.seldom("candidates", "too many addresses to dial, some are ignored", "addr", addr)
 		return
 	}
 	ctx, cancel := context.WithCancel(c.running)
-	d := &candidate{addr: addr, hint: provider == "", since: time.Now(), nudge: make(bell, 1), cancel: cancel}
+	d := &candidate{addr: addr, rank: rank, since: now, seen: now, nudge: make(bell, 1), cancel: cancel}
 	c.cands[addr] = d
 	c.spawn(func() { c.pursue(ctx, d) })
 }
 
-// evict drops the candidate that has been failing for longest. Called with mu held.
-func (c *Channel) evict() bool {
+func (c *Channel) count(rank standing) (n int) {
+	for _, d := range c.cands {
+		if d.rank == rank {
+			n++
+		}
+	}
+	return n
+}
+
+// evict drops the candidate of the standing that has been failing for longest.
+// Called with mu held.
+func (c *Channel) evict(rank standing) bool {
 	var worst *candidate
 	for _, d := range c.cands {
-		if !d.linked && d.tried && (worst == nil || d.since.Before(worst.since)) {
+		if d.rank == rank && !d.linked && d.tried && (worst == nil || d.since.Before(worst.since)) {
 			worst = d
 		}
 	}
@@ -63,6 +87,19 @@ func (c *Channel) evict() bool {
 	}
 	c.forget(worst)
 	return true
+}
+
+// expired tells whether a candidate that fails is to be forgotten. Called with mu held.
+func (d *candidate) expired(now time.Time) bool {
+	switch {
+	case d.linked:
+		return false
+	case d.rank == unproven:
+		return now.Sub(d.seen) > unprovenLife
+	case d.rank == told:
+		return now.Sub(d.since) > lately
+	}
+	return now.Sub(d.since) > lately && now.Sub(d.seen) > lately // it is listed no more
 }
 
 // forget ends a candidate's goroutine. Called with mu held.
@@ -77,7 +114,7 @@ func (c *Channel) forget(d *candidate) {
 func (c *Channel) pursue(ctx context.Context, d *candidate) {
 	var wait time.Duration
 	for ctx.Err() == nil {
-		k, err := c.attempt(ctx, d.addr)
+		k, err := c.attempt(ctx, d)
 		if err != nil && ctx.Err() != nil {
 			return // ended by ourselves: the error is nobody's
 		}
@@ -144,8 +181,8 @@ func (c *Channel) follow(ctx context.Context, k *link, d *candidate) {
 func (c *Channel) succeeded(d *candidate) {
 	c.mu.Lock()
 	defer c.unlock()
-	d.tried, d.gaveUp, d.good, d.taken = true, false, time.Now(), time.Time{}
-	d.stray = nil
+	d.tried, d.gaveUp, d.absent, d.good, d.taken = true, false, false, time.Now(), time.Time{}
+	d.stray, d.rank = nil, max(d.rank, told) // it has proven to be a member
 	c.problem(d, nil)
 	c.noteClear("out/" + d.addr)
 	c.settle(time.Now())
@@ -160,23 +197,31 @@ func (c *Channel) backoff(d *candidate, last time.Duration) time.Duration {
 		limit = retryLately / 2
 	case now.Sub(d.good) < lately:
 		limit = retryLately
+	case d.rank == unproven:
+		limit = unprovenSlow
 	}
 	return min(max(2*last, firstRetry), limit)
 }
 
 // attempt dials once. The link it returns is being completed by others; with
-// errAlias it is one that is there already.
-func (c *Channel) attempt(ctx context.Context, addr string) (k *link, err error) {
-	select {
-	case c.dials <- struct{}{}:
-		defer func() { <-c.dials }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+// errAlias it is one that is there already. Unproven addresses take no place among
+// the dials of others: there are as many as their quota allows.
+func (c *Channel) attempt(ctx context.Context, d *candidate) (k *link, err error) {
+	c.mu.Lock()
+	rank := d.rank
+	c.mu.Unlock()
+	if rank != unproven {
+		select {
+		case c.dials <- struct{}{}:
+			defer func() { <-c.dials }()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
 	if c.isLeaving() {
 		return nil, errLeaving
 	}
-	conn, err := c.tr.Dial(addr)
+	conn, err := c.tr.Dial(d.addr)
 	if err != nil {
 		return nil, err
 	}
@@ -269,6 +314,7 @@ func (c *Channel) failed(d *candidate, err error) bool {
 		r = &Refusal{}
 	}
 	now := time.Now()
+	d.absent = errors.Is(err, ErrRefused)
 	if r.Reason == RefusedSelf {
 		d.self, d.tried = true, true
 		return false
@@ -293,7 +339,7 @@ func (c *Channel) failed(d *candidate, err error) bool {
 	// What looks like plain text once may have been about to stop; and an alias is
 	// tried when the link that is there is up.
 	d.tried = (!d.plain || plainBefore) && !errors.Is(err, errAlias)
-	if d.hint && now.Sub(d.since) > lately {
+	if d.expired(now) {
 		c.forget(d)
 		return false
 	}
@@ -326,6 +372,10 @@ func (c *Channel) sayWhy(d *candidate, now time.Time, r *Refusal, err error) {
 	d.plain = errors.Is(err, ErrPlain)
 	switch {
 	case errors.Is(err, errAlias) || errors.Is(err, errLeaving) || r.Reason == RefusedLeaving:
+	case d.rank == unproven: // whoever made it up shall not fill the log
+		if now.Sub(d.since) > unprovenTime || r.Reason != 0 || d.plain || errors.Is(err, ErrSecret) {
+			c.seldom("unproven", "an address found by mdns leads to no member of this cluster", "addr", d.addr, "err", err)
+		}
 	case d.plain && !before: // or it was just about to stop
 	case errors.Is(err, ErrSecret), d.plain:
 		c.noteLocked("out/"+d.addr, err.Error(), "connection refused", "addr", d.addr, "err", err)

@@ -39,6 +39,7 @@ type Channel struct {
 	names    map[string]*holder
 	cands    map[string]*candidate
 	notes    map[string]string
+	kinds    map[string]*leftOut
 	news     []note        // to be logged after mu is free
 	changed  chan struct{} // closed and replaced at each change of the member list
 	version  uint64        // of the member list
@@ -58,6 +59,7 @@ func New(cfg Config, tr Transport, providers []membership.Provider, log *slog.Lo
 		names:   map[string]*holder{},
 		cands:   map[string]*candidate{},
 		notes:   map[string]string{},
+		kinds:   map[string]*leftOut{},
 		changed: make(chan struct{}),
 	}
 }
@@ -111,7 +113,13 @@ func (c *Channel) serve(ctx context.Context) {
 // and ends the channel; one that fails later is only told of: the members that
 // are known find each other without it.
 func (c *Channel) discover(ctx context.Context, p membership.Provider) {
-	err := p.Run(ctx, func(m membership.Candidate) { c.found(m.Address, p.Name()) })
+	err := p.Run(ctx, func(m membership.Candidate) {
+		rank := listed
+		if m.Unproven {
+			rank = unproven
+		}
+		c.found(m.Address, rank)
+	})
 	switch {
 	case ctx.Err() != nil || err == nil:
 	case c.isSettled():

@@ -52,6 +52,11 @@ func (cl *cluster) start(name string, known []string, options ...func(*channel.C
 
 func (cl *cluster) startAt(name, host string, known []string, options ...func(*channel.Config)) *node {
 	cl.t.Helper()
+	return cl.startWith(name, host, []membership.Provider{static(known)}, options...)
+}
+
+func (cl *cluster) startWith(name, host string, providers []membership.Provider, options ...func(*channel.Config)) *node {
+	cl.t.Helper()
 	cl.boot++
 	addr := host + ":1"
 	n := &node{
@@ -64,7 +69,7 @@ func (cl *cluster) startAt(name, host string, known []string, options ...func(*c
 	}
 	tr := grpctransport.New(grpctransport.Insecure(), cl.net.Listen(addr), cl.net.Dialer(host))
 	log := slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	n.Channel = channel.New(cfg, tr, []membership.Provider{static(known)}, log)
+	n.Channel = channel.New(cfg, tr, providers, log)
 	n.topic = n.Topic("t", n.box, nil)
 	ctx, cancel := context.WithCancel(cl.t.Context())
 	n.stop = cancel
@@ -170,6 +175,8 @@ func (n *node) send(to *node, class channel.Class, urgent bool, payloads ...stri
 type static []string
 
 func (static) Name() string { return "static" }
+
+func (static) Stats() membership.Stats { return membership.Stats{Queries: 1} }
 
 func (s static) Run(ctx context.Context, found func(membership.Candidate)) error {
 	for _, addr := range s {

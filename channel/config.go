@@ -13,8 +13,8 @@ const (
 	WireMin    = 1              // lowest wire version spoken
 	WireMax    = 1              // highest
 
-	maxCandidates = 64 // addresses dialled at a time
-	maxDials      = 8  // of them in parallel
+	maxCandidates = 64 // addresses dialled at a time, of each standing
+	maxDials      = 8  // in parallel, of those that are not unproven
 	maxKnown      = 64 // members told to another
 )
 
@@ -27,6 +27,10 @@ const (
 	lately       = 10 * time.Minute       // also how long a hint from a member is pursued in vain
 	busyBeat     = time.Second            // heartbeats between frames, so that readiness gets through
 	settleAfter  = 800 * time.Millisecond // for providers to propose their first addresses: three questions by mdns
+	unprovenTime = 2 * time.Second        // from the start, for addresses that anybody may have made up
+	unprovenLife = 15 * time.Second       // without being proposed again, three rounds of mdns, such an address that fails is dropped
+	unprovenSlow = 10 * time.Second       // and at most this is between two dials of one
+	rarely       = time.Minute            // between two log lines of one kind that others can cause
 	defaultFrame = 256 << 10
 )
 
@@ -40,6 +44,11 @@ type Config struct {
 	DownAfter    time.Duration     // from the last sign of life to gone, at most; 3 s
 	Gather       time.Duration     // how long payloads that aren't urgent wait for company; 1 ms, negative: not at all
 	MaxFrame     int               // bytes of payload after which a frame is full; 256 KiB
+
+	// What Settled waits for, besides.
+	Expect   int           // members there, this one included; 0: however many there are
+	Patience time.Duration // for members that are expected, listed addresses that don't answer, providers that fail; 0: none
+	Insist   bool          // wait on for those expected, and for providers that fail, when Patience is over
 }
 
 func (c Config) withDefaults() Config {

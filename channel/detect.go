@@ -3,8 +3,6 @@ package channel
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/nodeserver/nodeserver/membership"
@@ -38,41 +36,6 @@ func (c *Channel) look(now time.Time) {
 	c.apply(c.view.Tick(now))
 	c.prune()
 	c.settle(now)
-}
-
-// settle sees whether discovery had its first chance: it takes its time, unless
-// somebody was found already, who has told of all others. Called with mu held.
-func (c *Channel) settle(now time.Time) {
-	if c.isSettled() || now.Sub(c.started) < settleAfter && !c.joined {
-		return
-	}
-	for _, d := range c.cands {
-		if !d.tried || !d.taken.IsZero() && !c.joined {
-			return
-		}
-	}
-	if err := c.isStray(); err != nil {
-		c.stop(err)
-		return
-	}
-	c.joined = true // nobody is there to say that the name is taken
-	close(c.settled)
-}
-
-// isStray is the error of a node that was refused wherever it was sent, because
-// its secret, cluster name or version is another one: alone it would be a
-// cluster of its own, unnoticed. Called with mu held.
-func (c *Channel) isStray() error {
-	if c.joined {
-		return nil
-	}
-	addrs := slices.Sorted(maps.Keys(c.cands))
-	for _, addr := range addrs {
-		if d := c.cands[addr]; d.stray != nil && !d.hint {
-			return &StrayError{Address: addr, Err: d.stray}
-		}
-	}
-	return nil
 }
 
 // apply carries out what the view asks for. Called with mu held.

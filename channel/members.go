@@ -48,9 +48,9 @@ func (c *Channel) notify() {
 	c.changed = make(chan struct{})
 }
 
-// Settled is closed when discovery has had its first chance: providers had half
-// a second, and every address known was tried to an end, be it a link or not.
-// Who is alone then, starts alone.
+// Settled is closed when discovery has had its first chance: providers had most of
+// a second, and every address that somebody vouches for was tried to an end, be it
+// a link or not; or Config.Patience is over. Who is alone then, starts alone.
 func (c *Channel) Settled() <-chan struct{} { return c.settled }
 
 func (c *Channel) isSettled() bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/nodeserver/nodeserver/membership"
 )
@@ -80,6 +81,33 @@ func (c *Channel) noteLocked(subject, what, text string, args ...any) {
 	}
 	c.notes[subject] = what
 	c.later(note{warn: true, text: text, args: args})
+}
+
+// seldom logs a warning of a kind that others can cause as often as they like: at
+// once, and then once a minute with the count of those that it left out. Called
+// with mu held.
+func (c *Channel) seldom(kind, text string, args ...any) {
+	k := c.kinds[kind]
+	if k == nil {
+		k = &leftOut{}
+		c.kinds[kind] = k
+	}
+	now := time.Now()
+	if !k.last.IsZero() && now.Sub(k.last) < rarely {
+		k.count++
+		return
+	}
+	if k.count > 0 {
+		args = append(args, "more", k.count)
+	}
+	k.last, k.count = now, 0
+	c.later(note{warn: true, text: text, args: args})
+}
+
+// leftOut is what was not logged of a kind.
+type leftOut struct {
+	last  time.Time // when a line was
+	count int       // since
 }
 
 func (c *Channel) noteClear(subject string) { delete(c.notes, subject) }

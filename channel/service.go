@@ -77,7 +77,7 @@ func (c *Channel) greet(in Incoming) (*Hello, error) {
 // heardOf takes the hints in a hello: its sender is at its address now.
 func (c *Channel) heardOf(from membership.Member, known []membership.Member) {
 	c.hints(known)
-	c.found(from.ChannelAddress, "")
+	c.found(from.ChannelAddress, told)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if d := c.cands[from.ChannelAddress]; d != nil && !d.linked {
@@ -89,7 +89,7 @@ func (c *Channel) heardOf(from membership.Member, known []membership.Member) {
 func (c *Channel) hints(known []membership.Member) {
 	for _, m := range known[:min(len(known), maxKnown+1)] {
 		if m.ID != c.cfg.Self.ID && checkMember(m) == nil {
-			c.found(m.ChannelAddress, "")
+			c.found(m.ChannelAddress, told)
 		}
 	}
 }

@@ -22,6 +22,8 @@ var errNoRoute = errors.New("no multicast route")
 
 func (broken) Name() string { return "mdns" }
 
+func (broken) Stats() membership.Stats { return membership.Stats{Queries: 1} }
+
 func (b broken) Run(ctx context.Context, _ func(membership.Candidate)) error {
 	select {
 	case <-time.After(b.after):

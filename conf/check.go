@@ -39,6 +39,7 @@ var numbers = map[string]between[int]{
 	"http.max_header_bytes":      {1 << 10, 16 << 20},
 	"http.max_body_bytes":        {0, 1 << 40},
 	"channel.queue_entries":      {16, 1 << 24},
+	"membership.expect":          {0, 64},
 	"sessions.max_sessions":      {-1, 1 << 30},
 	"sessions.new_per_address":   {0, 1 << 20},
 	"sessions.max_session_bytes": {1 << 10, 3 << 20},

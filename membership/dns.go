@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ const lookupWait = 4 * time.Second
 type DNS struct {
 	name     string
 	resolver *net.Resolver
+	log      *slog.Logger
 	count    counters
 }
 
@@ -27,18 +29,18 @@ var _ Provider = (*DNS)(nil)
 // records of host, each with that port, or the name of SRV records, which bring
 // their ports along (it starts with an underscore, like
 // _channel._tcp.nodes.example). A nil resolver is the system's.
-func NewDNS(name string, resolver *net.Resolver) *DNS {
+func NewDNS(name string, resolver *net.Resolver, log *slog.Logger) *DNS {
 	if resolver == nil {
 		resolver = net.DefaultResolver
 	}
-	return &DNS{name: name, resolver: resolver}
+	return &DNS{name: name, resolver: resolver, log: log}
 }
 
 // Name is "dns".
 func (d *DNS) Name() string { return "dns" }
 
 // Stats is safe for concurrent use. A name that is not found yet, as while the
-// first node of a service starts, is a Problem there and no end of Run.
+// first node of a service starts, is a Problem there, of kind Empty, and no end of Run.
 func (d *DNS) Stats() Stats { return d.count.stats() }
 
 // Run looks the name up at once and every 5 s until ctx ends. It returns an
@@ -59,10 +61,19 @@ func (d *DNS) Run(ctx context.Context, found func(Candidate)) error {
 		if ctx.Err() != nil {
 			return
 		}
-		d.count.report(err)
 		propose(list, d.Name(), &d.count, found)
+		d.count.report(unknownName(err), d.log, d.Name())
 	})
 	return nil
+}
+
+// unknownName marks the error of a name that does not exist: nobody is there,
+// which a name server that fails does not say.
+func unknownName(err error) error {
+	if e, ok := errors.AsType[*net.DNSError](err); ok && e.IsNotFound {
+		return fmt.Errorf("%w (%w)", err, errEmpty)
+	}
+	return err
 }
 
 func (d *DNS) hosts(ctx context.Context) ([]string, error) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 )
@@ -18,6 +19,7 @@ const (
 // one host:port a line, # starts a comment, empty lines don't count.
 type File struct {
 	path  string
+	log   *slog.Logger
 	count counters
 
 	seen os.FileInfo // when it was last read well; Run's goroutine only
@@ -27,7 +29,7 @@ type File struct {
 var _ Provider = (*File)(nil)
 
 // NewFile returns a provider that reads path once it runs.
-func NewFile(path string) *File { return &File{path: path} }
+func NewFile(path string, log *slog.Logger) *File { return &File{path: path, log: log} }
 
 // Name is "file".
 func (f *File) Name() string { return "file" }
@@ -44,8 +46,9 @@ func (f *File) Run(ctx context.Context, found func(Candidate)) error {
 		return err
 	}
 	every(ctx, fileLook, func() {
-		f.count.report(f.look())
+		err := f.look()
 		propose(f.list, f.Name(), &f.count, found)
+		f.count.report(err, f.log, f.Name())
 	})
 	return nil
 }

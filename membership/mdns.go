@@ -114,7 +114,7 @@ func (m *Multicast) Run(ctx context.Context, found func(Candidate)) error {
 		case <-t.C:
 		}
 		t.Reset(pause(n, m.interval, rand.Float64()))
-		m.report(m.ask(&l))
+		m.count.report(m.ask(&l), m.log, m.Name())
 	}
 }
 
@@ -126,17 +126,6 @@ func pause(n int, interval time.Duration, r float64) time.Duration {
 		return first[n] * time.Millisecond
 	}
 	return time.Duration(float64(interval) * (0.75 + r/2))
-}
-
-func (m *Multicast) report(err error) {
-	if !m.count.report(err) {
-		return
-	}
-	if err != nil {
-		m.log.Warn("members can't be asked for by mdns", "err", err)
-		return
-	}
-	m.log.Info("members can be asked for by mdns again")
 }
 
 // ask sends one question. Who answers does so to the group, where we listen.
@@ -211,7 +200,7 @@ func (m *Multicast) answer(txt []string, found func(Candidate)) {
 		m.log.Debug("mdns answer from elsewhere names a loopback address", "member", a.id.String(), "addr", a.address)
 	default:
 		m.count.answers.Add(1)
-		found(Candidate{Address: a.address, From: m.Name()})
+		found(Candidate{Address: a.address, From: m.Name(), Unproven: true})
 	}
 }
 

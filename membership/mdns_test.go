@@ -196,7 +196,7 @@ func TestMulticastSurvivesItsNetwork(t *testing.T) {
 	b.IP("route", "add", "224.0.0.0/4", "dev", "eth0")
 	n2.sees(t, 3*time.Second, "10.77.1.1:4001")
 	n2.end()
-	if s := n2.log.String(); strings.Count(s, "can't be asked") != 1 || strings.Count(s, "again") != 1 {
+	if s := n2.log.String(); strings.Count(s, "can't be found this way") != 1 || strings.Count(s, "again") != 1 {
 		t.Errorf("a failure and its end are to be told once each, got\n%s", s)
 	}
 }

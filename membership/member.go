@@ -78,14 +78,17 @@ func CheckName(s string) error {
 // Candidate is an address where a provider believes a member to be. It proves
 // nothing: only a Hello over the channel makes a member.
 type Candidate struct {
-	Address string // host:port of a channel
-	From    string // provider that proposes it, or "member"
+	Address  string // host:port of a channel
+	From     string // provider that proposes it
+	Unproven bool   // anybody on the network can have said so: nobody is to wait for it
 }
 
 // Provider proposes addresses of members until ctx ends. Found may be called
 // from any goroutine, also again and again for the same address; it never
-// blocks. Run returns nil when ctx ended, else why it can't go on.
+// blocks. Run returns nil when ctx ended, else why it can't go on. Stats is safe
+// for concurrent use; the addresses of a round are proposed before it is counted.
 type Provider interface {
 	Name() string
 	Run(ctx context.Context, found func(Candidate)) error
+	Stats() Stats
 }

@@ -1,7 +1,9 @@
 package membership
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -89,7 +91,8 @@ func TestFileIsWatched(t *testing.T) {
 	}
 	write("# members\n10.0.0.1:4001\n\n  node2:4001 # the second\r\n")
 	synctest.Test(t, func(t *testing.T) {
-		f := NewFile(path)
+		log := new(bytes.Buffer)
+		f := NewFile(path, slog.New(slog.NewTextHandler(log, nil)))
 		err := proposals(t, f,
 			func(got []string) {
 				expect(t, got, "10.0.0.1:4001", "node2:4001")
@@ -129,6 +132,9 @@ func TestFileIsWatched(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
+		if s := log.String(); strings.Count(s, "level=WARN") != 2 || strings.Count(s, "level=INFO") != 1 {
+			t.Errorf("each change is to be told once, got\n%s", s)
+		}
 	})
 }
 
@@ -148,7 +154,7 @@ func TestFileMustBeWellAtTheStart(t *testing.T) {
 		bad:     bad + `:2: "node1" is not host:port (like 10.0.0.1:4001)` + "\n" + bad + `:3: "node2:99999": port must be 1–65535`,
 		big:     "membership.file " + big + ": 1048577 bytes, at most 1048576 are read",
 	} {
-		err := NewFile(path).Run(t.Context(), func(c Candidate) { t.Errorf("proposed %v", c) })
+		err := NewFile(path, slog.New(slog.DiscardHandler)).Run(t.Context(), func(c Candidate) { t.Errorf("proposed %v", c) })
 		if err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
@@ -216,7 +222,7 @@ func TestDNS(t *testing.T) {
 		{"_nobody._tcp.nodes.test.", nil, "look up members at SRV _nobody._tcp.nodes.test.: "},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			d := NewDNS(tc.name, r)
+			d := NewDNS(tc.name, r, slog.New(slog.DiscardHandler))
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error, 1)
 			var n atomic.Int32
@@ -238,6 +244,9 @@ func TestDNS(t *testing.T) {
 				}
 			})
 			expect(t, list, tc.want...)
+			if s := d.Stats(); s.Empty != strings.Contains(tc.problem, "nobody") {
+				t.Errorf("nobody there: %v, though %s", s.Empty, s.Problem)
+			}
 			if p := d.Stats().Problem; tc.problem == "" && p != "" || !strings.HasPrefix(p, tc.problem) {
 				t.Errorf("problem %q, want %q", p, tc.problem)
 			}
@@ -246,7 +255,7 @@ func TestDNS(t *testing.T) {
 }
 
 func TestDNSRefusesANameThatIsNone(t *testing.T) {
-	err := NewDNS("nodes.test", nil).Run(t.Context(), func(c Candidate) { t.Errorf("proposed %v", c) })
+	err := NewDNS("nodes.test", nil, slog.New(slog.DiscardHandler)).Run(t.Context(), func(c Candidate) { t.Errorf("proposed %v", c) })
 	want := `membership.dns_name: "nodes.test" is not host:port (like 10.0.0.1:4001), nor the name of SRV records (like _channel._tcp.nodes.example)`
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)

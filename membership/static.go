@@ -48,8 +48,8 @@ func (s *Static) Run(ctx context.Context, found func(Candidate)) error {
 		return err
 	}
 	every(ctx, proposeAgain, func() {
-		s.count.queries.Add(1)
 		propose(s.addresses, s.Name(), &s.count, found)
+		s.count.queries.Add(1)
 	})
 	return nil
 }

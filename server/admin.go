@@ -18,6 +18,19 @@ type MembersReply struct {
 	Schema  string      `json:"schema"` // nodeserver.members/1
 	Node    string      `json:"node"`   // who answers
 	Members []MemberRow `json:"members"`
+	// How the node finds members.
+	Providers []ProviderRow `json:"providers"`
+	Waiting   string        `json:"waiting,omitempty"` // what the node waits for before it gets the sessions, empty: nothing
+}
+
+// ProviderRow is one way to find members.
+type ProviderRow struct {
+	Name    string `json:"name"`    // mdns, static, dns, file
+	Queries uint64 `json:"queries"` // rounds of asking
+	Answers uint64 `json:"answers"` // addresses proposed, repeats included
+	Refused uint64 `json:"refused"` // answers that were of no use, other clusters' and packets that don't count included
+	Errors  uint64 `json:"errors"`  // rounds that went wrong
+	Problem string `json:"problem"` // what is wrong now, empty if nothing
 }
 
 // MemberRow is one member as a node sees it.
@@ -102,6 +115,8 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	switch {
 	case s.draining.Load():
 		http.Error(w, "draining", http.StatusServiceUnavailable)
+	case !s.ready.Load() && s.channel.Waiting() != "":
+		http.Error(w, "not ready: "+s.channel.Waiting(), http.StatusServiceUnavailable)
 	case !s.ready.Load():
 		http.Error(w, "not ready: the sessions of the other members are still on their way", http.StatusServiceUnavailable)
 	default:
@@ -110,9 +125,18 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) serveMembers(w http.ResponseWriter, _ *http.Request) {
-	reply := MembersReply{Schema: "nodeserver.members/1", Node: s.cfg.Node.Name, Members: s.memberRows()}
+	reply := MembersReply{Schema: "nodeserver.members/1", Node: s.cfg.Node.Name, Members: s.memberRows(), Providers: s.providerRows(), Waiting: s.channel.Waiting()}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(reply) // an operator who hung up needs no answer
+}
+
+func (s *Server) providerRows() []ProviderRow {
+	rows := []ProviderRow{}
+	for _, p := range s.providers {
+		n := p.Stats()
+		rows = append(rows, ProviderRow{Name: p.Name(), Queries: n.Queries, Answers: n.Answers, Refused: n.Foreign + n.Refused + n.Noise, Errors: n.Errors, Problem: n.Problem})
+	}
+	return rows
 }
 
 // memberRows joins what membership and the delta managers know.

@@ -74,6 +74,7 @@ type MembershipConfig struct {
 	Static       []string      `conf:"static"` // host:port of channels
 	DNSName      string        `conf:"dns_name"`
 	File         string        `conf:"file"`
+	Expect       int           `conf:"expect"` // members there before the node is ready; 0: however many there are
 }
 
 // SessionsConfig is about sessions and their cookie.

@@ -57,9 +57,9 @@ func Providers(c Config, self membership.Member, log *slog.Logger) ([]membership
 				log.Warn("members are not found by mdns", "err", err)
 			}
 		case "dns":
-			list = append(list, membership.NewDNS(m.DNSName, nil))
+			list = append(list, membership.NewDNS(m.DNSName, nil, log))
 		case "file":
-			list = append(list, membership.NewFile(m.File))
+			list = append(list, membership.NewFile(m.File, log))
 		default:
 			return nil, fmt.Errorf("membership.providers: no provider %q (mdns, static, dns, file)", name)
 		}

@@ -23,6 +23,7 @@ type metrics struct {
 	queue, memberReady                                            *prometheus.Desc
 	repairs, repaired, repairBytes                                *prometheus.Desc
 	trouble                                                       *prometheus.Desc
+	found, providerUp                                             *prometheus.Desc
 }
 
 func newMetrics(s *Server) *metrics {
@@ -51,6 +52,8 @@ func newMetrics(s *Server) *metrics {
 		repairs:     d("repairs_total", "Comparisons with a member that were completed.", "app"),
 		repaired:    d("repaired_sessions_total", "Sessions that a repair changed here.", "app"),
 		repairBytes: d("repair_bytes_total", "Bytes sent for repairs.", "app"),
+		found:       d("membership_answers_total", "What a way to find members brought: addresses proposed, answers refused, rounds that went wrong.", "provider", "kind"),
+		providerUp:  d("membership_provider_up", "1 when this way to find members works.", "provider"),
 		trouble:     d("replication_trouble_total", "What should not happen often.", "app", "kind"),
 	}
 	m.registry.MustRegister(m, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
@@ -81,6 +84,12 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(m.ready, number(m.server.ready.Load()))
 	count(m.requests, m.server.requests.Load())
+	for _, p := range m.server.providerRows() {
+		gauge(m.providerUp, number(p.Problem == ""), p.Name)
+		for kind, n := range map[string]uint64{"proposed": p.Answers, "refused": p.Refused, "error": p.Errors} {
+			count(m.found, int64(n), p.Name, kind)
+		}
+	}
 	for _, a := range m.server.apps {
 		m.collectApp(a, a.manager.Stats(), gauge, count)
 	}

@@ -140,7 +140,9 @@ func (s *Server) makeChannel() error {
 	cfg := channel.Config{
 		Self: self, Cluster: s.cfg.Cluster.Name, Heartbeat: s.cfg.Channel.Heartbeat,
 		SuspectAfter: s.cfg.Channel.SuspectAfter, DownAfter: s.cfg.Channel.DownAfter, Gather: s.cfg.Replication.Gather,
+		Expect: s.cfg.Membership.Expect, Patience: s.cfg.Replication.JoinTimeout, Insist: s.cfg.Replication.JoinPolicy == "wait",
 	}
+	s.providers = providers
 	s.channel = channel.New(cfg, grpctransport.New(security, s.channelL, s.dial), providers, s.log.With("part", "channel"))
 	for _, a := range s.apps {
 		hosts := func(m membership.Member) bool { return m.Hosts(a.name) }

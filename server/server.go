@@ -28,12 +28,13 @@ type Server struct {
 
 	id membership.ID
 
-	appLife context.Context //nolint:containedctx // ends when apps are to stop
-	endApps context.CancelFunc
-	apps    []*app // sorted by name
-	channel *channel.Channel
-	members atomic.Pointer[[]membership.Status]
-	metrics *metrics
+	appLife   context.Context //nolint:containedctx // ends when apps are to stop
+	endApps   context.CancelFunc
+	apps      []*app // sorted by name
+	channel   *channel.Channel
+	providers []membership.Provider // of the channel
+	members   atomic.Pointer[[]membership.Status]
+	metrics   *metrics
 
 	httpL, adminL, channelL net.Listener
 	dial                    func(context.Context, string) (net.Conn, error) // to other members; nil: TCP

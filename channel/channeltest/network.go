@@ -21,6 +21,7 @@ type Network struct {
 	mu        sync.Mutex
 	listeners map[string]*listener
 	conns     map[*conn]bool
+	dials     map[string]int
 	delays    map[way]time.Duration
 	cut       map[way]bool
 	changed   chan struct{} // closed and replaced when a way was healed
@@ -30,7 +31,7 @@ type Network struct {
 func NewNetwork() *Network {
 	return &Network{
 		listeners: map[string]*listener{}, conns: map[*conn]bool{},
-		delays: map[way]time.Duration{}, cut: map[way]bool{}, changed: make(chan struct{}),
+		dials: map[string]int{}, delays: map[way]time.Duration{}, cut: map[way]bool{}, changed: make(chan struct{}),
 	}
 }
 
@@ -53,6 +54,9 @@ func (n *Network) Dialer(host string) func(ctx context.Context, addr string) (ne
 
 func (n *Network) dial(ctx context.Context, from, addr string) (net.Conn, error) {
 	to, _, _ := strings.Cut(addr, ":")
+	n.mu.Lock()
+	n.dials[addr]++
+	n.mu.Unlock()
 	for _, w := range []way{{from, to}, {to, from}} {
 		if err := n.pass(ctx, w); err != nil {
 			return nil, &net.OpError{Op: "dial", Net: "mem", Addr: address(addr), Err: err}
@@ -104,6 +108,13 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// Dialled is how often somebody has dialled the address.
+func (n *Network) Dialled(addr string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.dials[addr]
 }
 
 // Delay sets how long bytes take between two hosts, each way.

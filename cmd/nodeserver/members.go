@@ -70,6 +70,14 @@ func printMembers(w io.Writer, reply server.MembersReply) error {
 		}
 		put(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", name, m.State, ready, m.ChannelAddress, m.HTTPAddress, apps, m.Sessions, m.Queue)
 	}
+	for _, p := range reply.Providers {
+		if p.Problem != "" {
+			put(t, "\nmembers can't be found by %s: %s\n", p.Name, p.Problem)
+		}
+	}
+	if reply.Waiting != "" {
+		put(t, "\nnot ready yet: %s\n", reply.Waiting)
+	}
 	return t.Flush()
 }
 

@@ -14,7 +14,8 @@ import (
 
 const membersBody = `{"schema":"nodeserver.members/1","node":"n1","members":[
 {"name":"n1","boot":"01","state":"alive","ready":true,"draining":false,"channel_address":"127.0.0.1:4001","http_address":"127.0.0.1:8081","apps":["bench","counter"],"version":"(devel)","self":true,"sessions":12,"queue":0,"in_sync":true},
-{"name":"n2","boot":"02","state":"suspect","ready":true,"draining":true,"channel_address":"127.0.0.1:4002","http_address":"127.0.0.1:8082","apps":[],"version":"(devel)","self":false,"sessions":0,"queue":3,"in_sync":false}]}
+{"name":"n2","boot":"02","state":"suspect","ready":true,"draining":true,"channel_address":"127.0.0.1:4002","http_address":"127.0.0.1:8082","apps":[],"version":"(devel)","self":false,"sessions":0,"queue":3,"in_sync":false}],
+"providers":[{"name":"mdns","problem":""},{"name":"dns","problem":"look up members at nodes: no such host"}],"waiting":"3 members are expected (membership.expect), here are 2"}
 `
 
 // answers serves one answer to whoever brings the token.
@@ -41,6 +42,10 @@ func TestMembers(t *testing.T) {
 	want := `NAME  STATE    READY     CHANNEL         HTTP            APPS           SESSIONS  QUEUE
 n1*   alive    yes       127.0.0.1:4001  127.0.0.1:8081  bench,counter  12        0
 n2    suspect  draining  127.0.0.1:4002  127.0.0.1:8082  -              0         3
+
+members can't be found by dns: look up members at nodes: no such host
+
+not ready yet: 3 members are expected (membership.expect), here are 2
 `
 	if code, stdout, stderr := nodeserver(t, nil, "members", "--conf", conf); code != exitGood || stdout != want || stderr != "" {
 		t.Errorf("exit code %d, %q, (-want +got)\n%s", code, stderr, cmp.Diff(want, stdout))

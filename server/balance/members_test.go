@@ -90,6 +90,8 @@ type proposes []string
 
 func (proposes) Name() string { return "static" }
 
+func (proposes) Stats() membership.Stats { return membership.Stats{Queries: 1} }
+
 func (p proposes) Run(ctx context.Context, found func(membership.Candidate)) error {
 	if p == nil {
 		return errors.New("no multicast route")
