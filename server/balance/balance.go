@@ -51,6 +51,8 @@ type Balancer struct {
 	stats  *stats
 	ask    chan *node // in doubt
 
+	suspects suspects
+
 	metrics *metrics
 	admin   http.Handler
 }
@@ -151,7 +153,7 @@ func (b *Balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			b.noteMove(v)
 		}
 	}()
-	b.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), visitKey{}, v)))
+	b.proxy.ServeHTTP(w, v.watched(r))
 }
 
 // routes are the nodes that session cookies name, in their order: there is one
@@ -177,7 +179,7 @@ func (b *Balancer) answerError(w http.ResponseWriter, r *http.Request, err error
 	b.log.Debug("request not answered by a node", "err", err)
 	w.Header().Set("Cache-Control", "no-store")
 	status, text := http.StatusBadGateway, "502: the node broke off before it answered. It may have carried the request out, "+
-		"so the front door does not repeat it; look before you send it again."
+		"so the front door does not send it to another; look before you send it again."
 	switch {
 	case errors.Is(err, errNobody):
 		w.Header().Set("Retry-After", "1")

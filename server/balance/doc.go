@@ -42,7 +42,7 @@
 //
 //	always              if there was no connection, or the node says that no app
 //	                    has seen the request (503 with server.HeaderRetry)
-//	if idempotent       if the connection broke before the response began: nobody
+//	once, if idempotent if the connection broke before the response began: nobody
 //	                    can know whether the node has carried the request out
 //
 // as long as the body is whole: there is none, it is small and was kept, or none of
@@ -52,6 +52,10 @@
 // Source has given up is treated as broken, so a frozen node holds nobody for
 // longer than the members take to notice. When nobody is left, the answer is 503.
 // Every retry is counted.
+//
+// A request may be what breaks a node: a handler whose goroutine panics ends the
+// process. So it is sent again once, and where the second node breaks off, too, no
+// request for that path is sent again for a minute.
 //
 // # Where nodes come from
 //

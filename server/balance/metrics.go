@@ -19,7 +19,7 @@ type metrics struct {
 	answers  *prometheus.CounterVec
 	latency  *prometheus.HistogramVec
 
-	requests, retries, moved, nodes, downs *prometheus.Desc
+	requests, retries, withheld, moved, nodes, downs *prometheus.Desc
 }
 
 func newMetrics(b *Balancer) *metrics {
@@ -37,6 +37,7 @@ func newMetrics(b *Balancer) *metrics {
 		}, []string{"node"}),
 		requests: d("requests_total", "Requests that came."),
 		retries:  d("retries_total", "Requests that were sent on to another node, by reason.", "reason"),
+		withheld: d("not_repeated_total", "Requests whose connection to a node broke and that were not sent to another, by reason.", "reason"),
 		moved:    d("moved_requests_total", "Requests answered by another node than their cookie names.", "from", "to"),
 		nodes:    d("nodes", "Nodes known, by what they are used for: full, keep, spare; doubt and down before others.", "use"),
 		downs:    d("failovers_total", "Times that a node was marked down."),
@@ -55,7 +56,7 @@ func (m *metrics) answered(node string, status int, took time.Duration) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.requests, m.retries, m.moved, m.nodes, m.downs} {
+	for _, d := range []*prometheus.Desc{m.requests, m.retries, m.withheld, m.moved, m.nodes, m.downs} {
 		ch <- d
 	}
 }
@@ -70,6 +71,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	count(m.downs, s.Downs)
 	for reason, n := range s.Retries {
 		count(m.retries, n, reason)
+	}
+	for reason, n := range s.Withheld {
+		count(m.withheld, n, reason)
 	}
 	for _, r := range s.Rehomed {
 		count(m.moved, r.Requests, r.From, r.To)

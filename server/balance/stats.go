@@ -15,11 +15,19 @@ const (
 	RetryNext   = "next"   // the node is not ready, and says that another may be asked
 )
 
+// Reasons why a request whose connection broke was not sent to another node.
+const (
+	WithheldMethod   = "method"   // it is not idempotent
+	WithheldRepeated = "repeated" // the connection to a second node broke as well
+	WithheldPath     = "path"     // requests for its path have just broken two nodes
+)
+
 // Stats is what a Balancer has counted since it was made.
 type Stats struct {
 	Requests uint64            // all that came
 	Retries  map[string]uint64 // by reason; one request may have several
 	Rehomed  []Rehomed         // answered by another node than their cookie names
+	Withheld map[string]uint64 // not repeated though the connection broke, by reason
 	Errors   uint64            // answered 502 or 503 by the front door itself
 	Downs    uint64            // times that a node was marked down
 }
@@ -40,12 +48,13 @@ type stats struct {
 	errors   uint64
 	downs    uint64
 	retries  map[string]uint64
+	held     map[string]uint64
 	moves    map[move]uint64 // bounded by the pairs of names ever listed
 	fresh    map[move]uint64 // of moves: not in the log yet
 }
 
 func newStats() *stats {
-	return &stats{retries: map[string]uint64{}, moves: map[move]uint64{}, fresh: map[move]uint64{}}
+	return &stats{retries: map[string]uint64{}, held: map[string]uint64{}, moves: map[move]uint64{}, fresh: map[move]uint64{}}
 }
 
 func (s *stats) request() {
@@ -69,6 +78,12 @@ func (s *stats) down() {
 func (s *stats) retried(reason string) {
 	s.mu.Lock()
 	s.retries[reason]++
+	s.mu.Unlock()
+}
+
+func (s *stats) withheld(reason string) {
+	s.mu.Lock()
+	s.held[reason]++
 	s.mu.Unlock()
 }
 
@@ -103,7 +118,7 @@ func (b *Balancer) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return Stats{
-		Requests: s.requests, Retries: maps.Clone(s.retries),
+		Requests: s.requests, Retries: maps.Clone(s.retries), Withheld: maps.Clone(s.held),
 		Rehomed: rehomed(s.moves), Errors: s.errors, Downs: s.downs,
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"sync/atomic"
 	"time"
 
@@ -134,12 +135,26 @@ func (c *conn) Read(p []byte) (int, error) {
 }
 
 // visit is one request of a user on its way through the front door. Only the
-// goroutine that serves it uses it.
+// goroutine that serves it uses it, but for sent.
 type visit struct {
-	routes  []string // from its cookies, in their order
-	node    *node    // that answered; in flight there
-	doubted bool     // one was in doubt, and may still be asked if there is no other
-	release func()   // ends the request to that node
+	routes   []string // from its cookies, in their order
+	node     *node    // that answered; in flight there
+	doubted  bool     // one was in doubt, and may still be asked if there is no other
+	repeated bool     // a connection broke under it, and it was sent again
+	release  func()   // ends the request to that node
+
+	// sent tells whether the node that is asked now was sent the request's head.
+	// Transport sends some requests again by itself, so its error tells of the last
+	// try only, and not whether an earlier one has reached the node.
+	sent  atomic.Bool
+	trace httptrace.ClientTrace
+}
+
+// watched returns the request as the chooser wants it.
+func (v *visit) watched(r *http.Request) *http.Request {
+	v.trace.WroteHeaders = func() { v.sent.Store(true) }
+	ctx := context.WithValue(r.Context(), visitKey{}, v)
+	return r.WithContext(httptrace.WithClientTrace(ctx, &v.trace))
 }
 
 type visitKey struct{}
@@ -164,6 +179,7 @@ func (c chooser) RoundTrip(out *http.Request) (*http.Response, error) {
 			return nil, fmt.Errorf("%w: %w", errNobody, last)
 		}
 		began := time.Now()
+		v.sent.Store(false)
 		res, release, err := c.b.try(n, out, body)
 		if err == nil && (!mayAskNext(res) || !body.whole()) {
 			v.node, v.release = n, release
@@ -181,7 +197,7 @@ func (c chooser) RoundTrip(out *http.Request) (*http.Response, error) {
 			tried = append(tried, n)
 		}
 		last = fmt.Errorf("node %s: %w", n.Name, err)
-		if !c.b.mayRetry(n, out, body, err) {
+		if !c.b.mayRetry(n, v, out, body, err) {
 			return nil, last
 		}
 	}
@@ -230,27 +246,55 @@ func (b *Balancer) try(n *node, out *http.Request, body *keptBody) (*http.Respon
 
 // mayRetry notes what the error says of the node, and tells whether another
 // one may be asked.
-func (b *Balancer) mayRetry(n *node, out *http.Request, body *keptBody, err error) bool {
+func (b *Balancer) mayRetry(n *node, v *visit, out *http.Request, body *keptBody, err error) bool {
 	if out.Context().Err() != nil {
 		return false // the user has gone
 	}
 	var dial *dialError
-	reason := RetryBroken
-	switch {
-	case errors.As(err, &dial):
+	if errors.As(err, &dial) {
 		b.markDown(n, dial)
-		reason = RetryDial
-	case errors.Is(err, errDoubt): // if it was Transport that tried again, then only because it could
-		reason = RetryDoubt
+	}
+	var reason string
+	switch {
 	case errors.Is(err, errNext):
 		reason = RetryNext
-	case !idempotent(out.Method):
-		return false
+	case v.sent.Load():
+		reason = RetryBroken
+	case dial != nil:
+		reason = RetryDial
+	case errors.Is(err, errDoubt):
+		reason = RetryDoubt
+	default:
+		reason = RetryBroken
 	}
-	if !body.whole() {
+	if reason == RetryBroken && !b.mayRepeat(v, out) || !body.whole() {
 		return false
 	}
 	b.stats.retried(reason)
+	return true
+}
+
+// mayRepeat tells whether a request may be sent again whose connection broke when
+// a node may have begun to carry it out: once, if it is idempotent and its path has not
+// just broken nodes. What has ended one node must not end the next, and the next.
+func (b *Balancer) mayRepeat(v *visit, out *http.Request) bool {
+	path := suspectPath(out.URL.Path)
+	switch {
+	case v.repeated:
+		b.stats.withheld(WithheldRepeated)
+		if b.suspects.add(path, time.Now()) {
+			b.log.Warn("a request broke two nodes; requests for its path are not repeated for a minute",
+				"app", appOf(path), "method", out.Method, "path", path)
+		}
+		return false
+	case !idempotent(out.Method):
+		b.stats.withheld(WithheldMethod)
+		return false
+	case b.suspects.has(path, time.Now()):
+		b.stats.withheld(WithheldPath)
+		return false
+	}
+	v.repeated = true
 	return true
 }
 
