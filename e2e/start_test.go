@@ -74,15 +74,15 @@ func TestStartAlone(t *testing.T) {
 		"port of channel": func() (string, string) { return port("channel.address") },
 		"no secret": func() (string, string) {
 			path := filepath.Join(dir, "none")
-			return "cluster.secret_file=" + path, fmt.Sprintf("cluster.secret_file: cluster secret file %s does not exist: make one with `nodeserver secret new %s` and copy it to every node", path, path)
+			return "cluster.secret_file=" + path, fmt.Sprintf("cluster.secret_file: %s does not exist: make it with `nodeserver secret new %s`, and copy it to each node that is to share it", path, path)
 		},
 		"readable secret": func() (string, string) {
 			path := file("open", 32, 0o644)
-			return "cluster.secret_file=" + path, fmt.Sprintf("cluster.secret_file: cluster secret file %s can be read by others (mode 0644): run `chmod 600 %s`", path, path)
+			return "cluster.secret_file=" + path, fmt.Sprintf("cluster.secret_file: %s can be read by others (mode 0644): run `chmod 600 %s`", path, path)
 		},
-		"short secret": func() (string, string) {
-			path := file("short", 31, 0o600)
-			return "cluster.secret_file=" + path, fmt.Sprintf("cluster.secret_file: cluster secret file %s holds 31 bytes, fewer than 32: make a new one with `nodeserver secret new %s`", path, path)
+		"invented secret": func() (string, string) {
+			path := file("invented", 32, 0o600)
+			return "cluster.secret_file=" + path, fmt.Sprintf("cluster.secret_file: %s: it was not made by \"nodeserver secret new\", and what people invent can be guessed; move it away, and make another with `nodeserver secret new %s`", path, path)
 		},
 		"no plugin folder": func() (string, string) {
 			path := filepath.Join(dir, "webapps")

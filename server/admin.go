@@ -1,16 +1,15 @@
 package server
 
 import (
-	"crypto/subtle"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/pprof"
-	"os"
 	"sort"
 	"strings"
 
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/keys"
 )
 
 // MembersReply is what /api/v1/members answers.
@@ -71,38 +70,27 @@ func (s *Server) adminHandler() (http.Handler, error) {
 	return mux, nil
 }
 
-// readToken reads the bearer token; none configured: empty, everybody on
-// loopback may look.
-func readToken(file string) (string, error) {
+// readToken reads the bearer token; none configured: nil, everybody on loopback
+// may look.
+func readToken(file string) (*keys.Secret, error) {
 	if file == "" {
-		return "", nil
+		return nil, nil //nolint:nilnil // no token is no error
 	}
-	info, err := os.Stat(file)
+	token, err := keys.ReadSecret(file)
 	if err != nil {
-		return "", fmt.Errorf("admin.token_file: %w; make one with: nodeserver secret new %s", err, file)
+		return nil, fmt.Errorf("admin.token_file: %w", err)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("admin.token_file: %s can be read by others (mode %04o); cure: chmod 600 %s", file, info.Mode().Perm(), file)
-	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return "", fmt.Errorf("admin.token_file: %w", err)
-	}
-	token := strings.TrimSpace(string(b))
-	if len(token) < 16 {
-		return "", fmt.Errorf("admin.token_file: %s holds a token of %d characters; want 16 at least", file, len(token))
-	}
-	return token, nil
+	return &token, nil
 }
 
 // guard lets requests with the token pass.
-func guard(token string, next http.Handler) http.Handler {
-	if token == "" {
+func guard(token *keys.Secret, next http.Handler) http.Handler {
+	if token == nil {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok || subtle.ConstantTimeCompare([]byte(given), []byte(token)) != 1 {
+		if !ok || !token.Matches(given) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="nodeserver"`)
 			http.Error(w, "this needs the token in admin.token_file as: Authorization: Bearer TOKEN", http.StatusUnauthorized)
 			return

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/channel/grpctransport"
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/keys"
 )
 
 // Security is how whoever has this conf proves to members that they belong to
@@ -23,11 +24,11 @@ func Security(c Config, name string) (grpctransport.Security, error) {
 	case c.Channel.TLSCA != "":
 		return grpctransport.PKICredentials(c.Channel.TLSCA, c.Channel.TLSCert, c.Channel.TLSKey)
 	case c.Cluster.SecretFile != "":
-		secret, err := grpctransport.ReadSecretFile(c.Cluster.SecretFile)
+		secret, err := keys.ReadSecret(c.Cluster.SecretFile)
 		if err != nil {
 			return grpctransport.Security{}, fmt.Errorf("cluster.secret_file: %w", err)
 		}
-		return grpctransport.SecretCredentials([][]byte{secret}, name)
+		return grpctransport.SecretCredentials([]grpctransport.Seed{secret.Derive(grpctransport.Purpose)}, name)
 	case c.Channel.Insecure:
 		return grpctransport.Insecure(), nil
 	}

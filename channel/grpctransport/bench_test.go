@@ -61,7 +61,7 @@ func newGroup(b *testing.B, n, size int) *group {
 			b.Fatal(err)
 		}
 		name := fmt.Sprint("n", i)
-		sec, err := grpctransport.SecretCredentials([][]byte{oldSecret}, name)
+		sec, err := grpctransport.SecretCredentials([]grpctransport.Seed{oldSecret}, name)
 		if err != nil {
 			b.Fatal(err)
 		}

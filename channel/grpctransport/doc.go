@@ -9,11 +9,14 @@
 // # Security
 //
 // Mutual TLS 1.3, nothing else, from one of two sources. SecretCredentials
-// derives the same CA on each node from the cluster's secret (HKDF-SHA256 to an
-// Ed25519 key); each node issues itself certificates of a day, and renews them
+// makes the same CA on each node from a seed of the cluster's secret (an Ed25519
+// key); each node issues itself certificates of a day, and renews them
 // at half their time. They carry the member's name, which must be the one in
 // its hello. Whoever has the secret can be any member: it proves membership,
-// the names only catch mistakes. The cluster's name is no part of it, so that a
+// the names only catch mistakes. Everybody who connects is shown a
+// certificate that the CA signed, so candidates for a seed can be tried offline:
+// a seed must come from a secret that nobody can guess, and this package takes
+// nothing that is shorter or longer than one. The cluster's name is no part of it, so that a
 // wrong name can be told from a wrong secret. PKICredentials uses the
 // operator's own files instead, with the usual check of the host dialled.
 // Insecure has neither encryption nor proof: for loopback, or where everybody

@@ -10,12 +10,12 @@ import (
 // and clocks that are apart by half a day are no obstacle.
 func TestIssuerRenews(t *testing.T) {
 	t.Parallel()
-	secret := bytes.Repeat([]byte("s"), MinSecret)
-	a, err := deriveCA(secret)
+	seed := Seed(bytes.Repeat([]byte("s"), 32))
+	a, err := makeCA(seed)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := deriveCA(secret)
+	b, err := makeCA(seed)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -154,9 +154,9 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 
 func TestThreeNodesOverLoopback(t *testing.T) {
 	t.Parallel()
-	secret := []byte("0123456789abcdef0123456789abcdef")
+	seed := grpctransport.Seed([]byte("0123456789abcdef0123456789abcdef"))
 	sec := func(name string) grpctransport.Security {
-		s, err := grpctransport.SecretCredentials([][]byte{secret}, name)
+		s, err := grpctransport.SecretCredentials([]grpctransport.Seed{seed}, name)
 		if err != nil {
 			t.Fatal(err)
 		}

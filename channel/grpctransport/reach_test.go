@@ -54,7 +54,7 @@ func TestWithoutProofOnlyLoopbackIsDialled(t *testing.T) {
 
 func secretOf(t *testing.T) grpctransport.Security {
 	t.Helper()
-	s, err := grpctransport.SecretCredentials([][]byte{[]byte("0123456789abcdef0123456789abcdef")}, "n1")
+	s, err := grpctransport.SecretCredentials([]grpctransport.Seed{oldSecret}, "n1")
 	if err != nil {
 		t.Fatal(err)
 	}

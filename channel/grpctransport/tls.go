@@ -1,9 +1,7 @@
 package grpctransport
 
 import (
-	"bytes"
 	"crypto/ed25519"
-	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
@@ -11,7 +9,6 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/big"
 	"net"
 	"os"
@@ -19,8 +16,12 @@ import (
 	"time"
 )
 
-// MinSecret is the least length of a cluster secret, in bytes.
-const MinSecret = 32
+// Seed is 32 bytes that nobody can guess, the same on all members and used for
+// nothing else: derived from the cluster's secret for Purpose.
+type Seed [ed25519.SeedSize]byte
+
+// Purpose is what the cluster's secret is to be derived for to give a Seed.
+const Purpose = "nodeserver channel CA v2"
 
 const (
 	// channelName is what certificates made from a secret are valid for: which
@@ -46,22 +47,22 @@ func Insecure() Security { return Security{trusting: true} }
 // TLS tells whether connections are encrypted and both sides proved.
 func (s Security) TLS() bool { return s.serve != nil }
 
-// SecretCredentials makes mutual TLS from cluster secrets: each gives a CA, the
-// same on every node that knows it. The node issues itself certificates by the
+// SecretCredentials makes mutual TLS from cluster secrets: the seed of each gives
+// a CA, the same on every node that knows it. The node issues itself certificates by the
 // first, and renews them; certificates by any are accepted. So a secret is
 // changed without a stop: add the new one behind on all nodes, then put it
 // first on all, then take the old one away. name is the member's, which
 // certificates prove.
-func SecretCredentials(secrets [][]byte, name string) (Security, error) {
-	if len(secrets) == 0 {
+func SecretCredentials(seeds []Seed, name string) (Security, error) {
+	if len(seeds) == 0 {
 		return Security{}, errors.New("channel credentials: no cluster secret")
 	}
 	pool := x509.NewCertPool()
 	var first *authority
-	for i, secret := range secrets {
-		a, err := deriveCA(secret)
+	for i, seed := range seeds {
+		a, err := makeCA(seed)
 		if err != nil {
-			return Security{}, fmt.Errorf("channel credentials: cluster secret %d of %d: %w", i+1, len(secrets), err)
+			return Security{}, fmt.Errorf("channel credentials: cluster secret %d of %d: %w", i+1, len(seeds), err)
 		}
 		pool.AddCert(a.cert)
 		if first == nil {
@@ -121,29 +122,6 @@ func PKICredentials(ca, cert, key string) (Security, error) {
 	}, nil
 }
 
-// ReadSecretFile reads a cluster secret. White space around it doesn't count.
-func ReadSecretFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("cluster secret file %s does not exist: make one with `nodeserver secret new %s` and copy it to every node", path, path)
-	case err != nil:
-		return nil, fmt.Errorf("cluster secret file: %w", err)
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("cluster secret file %s is not a regular file", path)
-	case info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("cluster secret file %s can be read by others (mode %04o): run `chmod 600 %s`", path, info.Mode().Perm(), path)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("cluster secret file: %w", err)
-	}
-	if b = bytes.TrimSpace(b); len(b) < MinSecret {
-		return nil, fmt.Errorf("cluster secret file %s holds %d bytes, fewer than %d: make a new one with `nodeserver secret new %s`", path, len(b), MinSecret, path)
-	}
-	return b, nil
-}
-
 // Loopback tells whether a listener at addr (host:port) is reached from this
 // machine only. A name counts if it is localhost.
 func Loopback(addr string) bool {
@@ -161,18 +139,11 @@ type authority struct {
 	key  ed25519.PrivateKey
 }
 
-// deriveCA makes the same CA on every node. The cluster's name is not part of
+// makeCA makes the same CA on every node. The cluster's name is not part of
 // it, so that nodes of another cluster with the same secret still get as far
 // as being told so.
-func deriveCA(secret []byte) (*authority, error) {
-	if len(secret) < MinSecret {
-		return nil, fmt.Errorf("%d bytes, fewer than %d", len(secret), MinSecret)
-	}
-	seed, err := hkdf.Key(sha256.New, secret, nil, "nodeserver channel CA v1", ed25519.SeedSize)
-	if err != nil {
-		return nil, fmt.Errorf("derive the CA: %w", err)
-	}
-	key := ed25519.NewKeyFromSeed(seed)
+func makeCA(seed Seed) (*authority, error) {
+	key := ed25519.NewKeyFromSeed(seed[:])
 	public := key.Public().(ed25519.PublicKey)
 	id := sha256.Sum256(public)
 	t := &x509.Certificate{

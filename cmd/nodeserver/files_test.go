@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/base64"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/nodeserver/nodeserver/conf"
+	"github.com/nodeserver/nodeserver/server/keys"
 )
 
 func TestSecretNew(t *testing.T) {
@@ -20,9 +20,8 @@ func TestSecretNew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	random, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(text)))
-	if err != nil || len(random) != 32 {
-		t.Errorf("the file holds %d bytes of base64, %v", len(random), err)
+	if _, err := keys.ReadSecret(name); err != nil {
+		t.Errorf("the file is not accepted as a secret: %v", err)
 	}
 	if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v, want 0600", info.Mode(), err)

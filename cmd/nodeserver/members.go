@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/conf"
 	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/keys"
 )
 
 func newMembersCommand(e env) *cobra.Command {
@@ -101,18 +101,18 @@ func (n *node) get(ctx context.Context, e env, path string) ([]byte, error) {
 	if n.admin == "" {
 		n.admin = cfg.Admin.Address
 	}
-	token, err := readToken(cfg.Admin.TokenFile)
-	if err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+dialable(n.admin)+path, nil)
 	if err != nil {
 		return nil, usagef("admin address %q is not host:port", n.admin)
 	}
-	if token != "" {
-		request.Header.Set("Authorization", "Bearer "+token)
+	if file := cfg.Admin.TokenFile; file != "" {
+		token, err := keys.ReadSecret(file)
+		if err != nil {
+			return nil, fmt.Errorf("admin.token_file: %w", err)
+		}
+		request.Header.Set("Authorization", "Bearer "+token.Text())
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no proxy: the token is for the node
 	response, err := client.Do(request)
@@ -146,17 +146,6 @@ func (n *node) silent(err error) error {
 		return fmt.Errorf("the node at %s does not answer within 5s", n.admin)
 	}
 	return fmt.Errorf("ask the node at %s: %w", n.admin, err)
-}
-
-func readToken(file string) (string, error) {
-	if file == "" {
-		return "", nil
-	}
-	token, err := os.ReadFile(file)
-	if err != nil {
-		return "", fmt.Errorf("read admin.token_file: %w", err)
-	}
-	return strings.TrimSpace(string(token)), nil
 }
 
 // dialable puts this machine in place of "all interfaces".

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/nodeserver/nodeserver/server/keys"
 )
 
 const membersBody = `{"schema":"nodeserver.members/1","node":"n1","members":[
@@ -19,10 +21,10 @@ const membersBody = `{"schema":"nodeserver.members/1","node":"n1","members":[
 `
 
 // answers serves one answer to whoever brings the token.
-func answers(t *testing.T, status int, body string) (address string) {
+func answers(t *testing.T, token string, status int, body string) (address string) {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer open sesame" {
+		if r.Header.Get("Authorization") != "Bearer "+token {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
@@ -34,9 +36,10 @@ func answers(t *testing.T, status int, body string) (address string) {
 }
 
 func TestMembers(t *testing.T) {
-	address := answers(t, http.StatusOK, membersBody)
+	token := keys.New()
+	address := answers(t, token, http.StatusOK, membersBody)
 	conf := file(t, "n1.toml", "[admin]\naddress = \""+address+"\"\ntoken_file = \"token\"\n")
-	if err := writeNew(filepath.Join(filepath.Dir(conf), "token"), "open sesame\n", 0o600); err != nil {
+	if err := writeNew(filepath.Join(filepath.Dir(conf), "token"), token+"\n", 0o600); err != nil {
 		t.Fatal(err)
 	}
 	want := `NAME  STATE    READY     CHANNEL         HTTP            APPS           SESSIONS  QUEUE
@@ -56,23 +59,27 @@ not ready yet: 3 members are expected (membership.expect), here are 2
 }
 
 func TestMembersSaysWhyNot(t *testing.T) {
-	token := file(t, "token", "open sesame\n")
+	token := keys.New()
+	tokenFile := filepath.Join(t.TempDir(), "token")
+	if err := writeNew(tokenFile, token+"\n", 0o600); err != nil {
+		t.Fatal(err)
+	}
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = closed.Close() // nobody listens there any more
-	withToken := []string{"NODESERVER_ADMIN_TOKEN_FILE=" + token}
+	withToken := []string{"NODESERVER_ADMIN_TOKEN_FILE=" + tokenFile}
 	for _, c := range []struct {
 		name, address string
 		environ       []string
 		want          string // ADDR stands for the address
 	}{
 		{"nobody", closed.Addr().String(), nil, "no node listens on ADDR: is it running, and is that its [admin] address?"},
-		{"no token", answers(t, http.StatusOK, membersBody), nil, "the node at ADDR wants its token: name its configuration with --conf, or the token's file with NODESERVER_ADMIN_TOKEN_FILE"},
-		{"error", answers(t, http.StatusInternalServerError, "broken\n"), withToken, "the node at ADDR answers 500 Internal Server Error: broken"},
-		{"other program", answers(t, http.StatusOK, "<html>"), withToken, `what answers at ADDR is no nodeserver of this version: "<html>"`},
-		{"no token file", "127.0.0.1:1", []string{"NODESERVER_ADMIN_TOKEN_FILE=none"}, "read admin.token_file: open none: no such file or directory"},
+		{"no token", answers(t, token, http.StatusOK, membersBody), nil, "the node at ADDR wants its token: name its configuration with --conf, or the token's file with NODESERVER_ADMIN_TOKEN_FILE"},
+		{"error", answers(t, token, http.StatusInternalServerError, "broken\n"), withToken, "the node at ADDR answers 500 Internal Server Error: broken"},
+		{"other program", answers(t, token, http.StatusOK, "<html>"), withToken, `what answers at ADDR is no nodeserver of this version: "<html>"`},
+		{"no token file", "127.0.0.1:1", []string{"NODESERVER_ADMIN_TOKEN_FILE=none"}, "admin.token_file: none does not exist: make it with `nodeserver secret new none`, and copy it to each node that is to share it"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			code, stdout, stderr := nodeserver(t, c.environ, "members", "--admin", c.address)

@@ -1,14 +1,14 @@
 package main
 
 import (
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/nodeserver/nodeserver/server/keys"
 )
 
 func newSecretCommand(e env) *cobra.Command {
@@ -16,9 +16,10 @@ func newSecretCommand(e env) *cobra.Command {
 	c.AddCommand(&cobra.Command{
 		Use:   "new FILE",
 		Short: "Make a new secret, or token, that only the owner of the file can read",
-		Long: `Write 32 random bytes, as text, to a new file that only its owner can read: a
-cluster's secret ([cluster] secret_file, the same on each node) or an admin
-token ([admin] token_file). A file that is there is never overwritten.`,
+		Long: `Write 32 random bytes, as text with a checksum, to a new file that only its owner
+can read: a cluster's secret ([cluster] secret_file, the same on each node) or an
+admin token ([admin] token_file). No other text is accepted there, since what
+people invent can be guessed. A file that is there is never overwritten.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := newSecret(args[0]); err != nil {
@@ -33,11 +34,7 @@ token ([admin] token_file). A file that is there is never overwritten.`,
 
 // newSecret writes a secret to a new file.
 func newSecret(file string) error {
-	random := make([]byte, 32)
-	if _, err := rand.Read(random); err != nil {
-		return fmt.Errorf("make secret: %w", err)
-	}
-	err := writeNew(file, base64.StdEncoding.EncodeToString(random)+"\n", 0o600)
+	err := writeNew(file, keys.New()+"\n", 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s is there already: a secret is never overwritten, since nodes may be using it", file)
 	}

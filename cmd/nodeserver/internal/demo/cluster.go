@@ -2,8 +2,6 @@ package demo
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +18,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/keys"
 )
 
 // cluster is the nodes, the front door and their folder.
@@ -68,9 +67,7 @@ func newCluster(exe string, nodes int) (c *cluster, noMulticast error, err error
 }
 
 func (c *cluster) writeFiles() error {
-	secret := make([]byte, 32)
-	_, _ = rand.Read(secret) // never fails
-	files := map[string]string{"secret": hex.EncodeToString(secret) + "\n", "balance.toml": c.doorConf()}
+	files := map[string]string{"secret": keys.New() + "\n", "balance.toml": c.doorConf()}
 	for _, n := range c.nodes {
 		files[n.name+".toml"] = c.nodeConf(n)
 	}
