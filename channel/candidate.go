@@ -55,7 +55,7 @@ func (c *Channel) found(addr string, rank standing) {
 		return
 	}
 	if c.count(rank) >= maxCandidates && !c.evict(rank) {
-		c.seldom("candidates", "too many addresses to dial, some are ignored", "addr", addr)
+		c.seldom("candidates", tooMany, "addr", addr)
 		return
 	}
 	ctx, cancel := context.WithCancel(c.running)
@@ -73,21 +73,30 @@ func (c *Channel) count(rank standing) (n int) {
 	return n
 }
 
-// evict drops the candidate of the standing that has been failing for longest.
-// Called with mu held.
+// evict drops the candidate of the standing that has been failing for longest. Of
+// unproven ones it may also be one that is still dialled: a member answers within
+// a few milliseconds, and what doesn't must not keep it out. Called with mu held.
 func (c *Channel) evict(rank standing) bool {
 	var worst *candidate
 	for _, d := range c.cands {
-		if d.rank == rank && !d.linked && d.tried && (worst == nil || d.since.Before(worst.since)) {
+		if d.rank != rank || d.linked || !d.tried && rank != unproven {
+			continue
+		}
+		if worst == nil || d.tried && !worst.tried || d.tried == worst.tried && d.since.Before(worst.since) {
 			worst = d
 		}
 	}
 	if worst == nil {
 		return false
 	}
+	if !worst.tried {
+		c.seldom("candidates", tooMany, "addr", worst.addr)
+	}
 	c.forget(worst)
 	return true
 }
+
+const tooMany = "too many addresses to dial, some are ignored"
 
 // expired tells whether a candidate that fails is to be forgotten. Called with mu held.
 func (d *candidate) expired(now time.Time) bool {

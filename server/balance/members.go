@@ -18,12 +18,15 @@ type WatchFunc func(ctx context.Context, addr string, told func([]membership.Sta
 
 // Bounds of Members.
 const (
-	maxWatches  = 32                     // members watched at once
-	firstRetry  = 100 * time.Millisecond // of a watch that broke; doubles
-	slowRetry   = 2 * time.Second        // up to this
-	quietFaults = 3                      // attempts before a watch that fails is logged
-	doubtTime   = time.Second            // for a member in doubt to answer anew
-	forgetAfter = time.Minute            // without being proposed or named, an address that fails is dropped
+	maxWatches   = 64                     // members watched at once, and unproven addresses asked
+	firstAnswer  = 2 * time.Second        // from dialling to the first list
+	firstRetry   = 100 * time.Millisecond // of a watch that broke; doubles
+	slowRetry    = 2 * time.Second        // up to this
+	quietFaults  = 3                      // attempts before a watch that fails is logged
+	doubtTime    = time.Second            // for a member in doubt to answer anew
+	forgetAfter  = time.Minute            // without being proposed or named, an address that fails is dropped
+	unprovenLife = 15 * time.Second       // same, if anybody can have made it up
+	rarely       = time.Minute            // between two log lines about those
 )
 
 // Members is a Source that asks the cluster who is there: of the members that
@@ -36,17 +39,21 @@ type Members struct {
 	telling sync.Mutex // held while update is called, so that calls don't overlap
 	update  func([]Node)
 
-	mu      sync.Mutex
-	wg      sync.WaitGroup
-	watched map[string]time.Time // address: when it was last proposed or named
-	live    []*report            // of watches that are up
+	mu        sync.Mutex
+	wg        sync.WaitGroup
+	watched   map[string]*watched // by address
+	live      []*report           // of watches that are up
+	strangers struct {
+		last time.Time // when the log heard of one
+		more int       // since
+	}
 }
 
 var _ Source = (*Members)(nil)
 
 // NewMembers returns a Source that has opened nothing yet.
 func NewMembers(providers []membership.Provider, watch WatchFunc, log *slog.Logger) *Members {
-	return &Members{providers: providers, watch: watch, log: log, watched: map[string]time.Time{}}
+	return &Members{providers: providers, watch: watch, log: log, watched: map[string]*watched{}}
 }
 
 // Run implements Source. It ends early when all providers have failed. To be
@@ -59,7 +66,7 @@ func (m *Members) Run(ctx context.Context, update func([]Node)) error {
 	failed := make(chan error, len(m.providers))
 	for _, p := range m.providers {
 		providers.Go(func() {
-			err := p.Run(ctx, func(c membership.Candidate) { m.follow(ctx, c.Address) })
+			err := p.Run(ctx, func(c membership.Candidate) { m.follow(ctx, c.Address, c.Unproven) })
 			if err != nil && ctx.Err() == nil {
 				failed <- fmt.Errorf("membership provider %s: %w", p.Name(), err)
 			}
@@ -88,29 +95,89 @@ func (m *Members) await(ctx context.Context, failed <-chan error) error {
 	}
 }
 
-// follow starts a watch at the address unless there is one.
-func (m *Members) follow(ctx context.Context, addr string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	_, is := m.watched[addr]
-	if ctx.Err() != nil || !is && len(m.watched) >= maxWatches {
-		return
-	}
-	m.watched[addr] = time.Now()
-	if !is {
-		m.wg.Go(func() { m.keepWatching(ctx, addr) })
-	}
+// watched is an address where a member may be. Guarded by Members.mu.
+type watched struct {
+	addr     string
+	seen     time.Time // when it was last proposed or named
+	unproven bool      // anybody can have made it up, and it has not answered yet
+	failing  bool      // it has not answered the last question
+	end      context.CancelFunc
 }
 
-func (m *Members) keepWatching(ctx context.Context, addr string) {
+// follow starts a watch at the address unless there is one. Unproven ones have a
+// quota of their own, and give way to each other: they keep out nobody else.
+func (m *Members) follow(ctx context.Context, addr string, unproven bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if ctx.Err() != nil {
+		return
+	}
+	if w := m.watched[addr]; w != nil {
+		w.seen, w.unproven = time.Now(), w.unproven && unproven
+		return
+	}
+	if !m.room(unproven) {
+		return
+	}
+	own, end := context.WithCancel(ctx)
+	w := &watched{addr: addr, seen: time.Now(), unproven: unproven, end: end}
+	m.watched[addr] = w
+	m.wg.Go(func() {
+		defer end()
+		m.keepWatching(ctx, own, w)
+	})
+}
+
+// room tells whether there is a place for an address, if need be by giving up the
+// one of its kind that fails and was named longest ago. An unproven one may also be
+// given up while it is asked: a member answers within a few milliseconds, and what
+// doesn't must not keep it out. Called with mu held.
+func (m *Members) room(unproven bool) bool {
+	n := 0
+	var worst *watched
+	for _, w := range m.watched {
+		if w.unproven != unproven {
+			continue
+		}
+		n++
+		if !w.failing && !unproven {
+			continue
+		}
+		if worst == nil || w.failing && !worst.failing || w.failing == worst.failing && w.seen.Before(worst.seen) {
+			worst = w
+		}
+	}
+	if n < maxWatches {
+		return true
+	}
+	if worst == nil {
+		return false
+	}
+	if !worst.failing {
+		m.stranger(worst.addr, errTooMany)
+	}
+	worst.end()
+	delete(m.watched, worst.addr)
+	return true
+}
+
+// errTooMany is why an address that may be one of many made-up ones is given up.
+var errTooMany = errors.New("too many addresses are proposed at a time")
+
+// keepWatching asks at an address until own, a part of ctx, ends.
+func (m *Members) keepWatching(ctx, own context.Context, w *watched) {
 	wait, faults := firstRetry, 0
-	for ctx.Err() == nil && !m.forget(addr) {
-		attempt, again := context.WithCancel(ctx)
-		r := &report{addr: addr, again: again}
-		err := m.watch(attempt, addr, func(list []membership.Status) {
+	for own.Err() == nil && !m.forget(w) {
+		attempt, again := context.WithCancel(own)
+		r := &report{addr: w.addr, again: again}
+		patience := time.AfterFunc(firstAnswer, again)
+		err := m.watch(attempt, w.addr, func(list []membership.Status) {
+			patience.Stop()
 			wait, faults = firstRetry, 0
+			m.answered(w)
 			m.told(ctx, r, list)
 		})
+		patience.Stop()
 		again()
 		if m.inDoubt(r) { // asked anew at once; meanwhile what it said holds
 			m.wg.Go(func() {
@@ -120,25 +187,64 @@ func (m *Members) keepWatching(ctx context.Context, addr string) {
 			continue
 		}
 		m.broke(ctx, r)
-		if faults++; faults == quietFaults && ctx.Err() == nil {
-			m.log.Warn("member list not available", "addr", addr, "err", err)
+		if faults++; own.Err() == nil {
+			m.failed(w, faults, err)
 		}
-		sleep(ctx, wait)
+		sleep(own, wait)
 		wait = min(2*wait, slowRetry)
 	}
 }
 
-// forget drops the address if nobody has spoken of it for long.
-func (m *Members) forget(addr string) bool {
+// answered notes that a member is at the address.
+func (m *Members) answered(w *watched) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if slices.Contains(addresses(m.live), addr) {
-		m.watched[addr] = time.Now()
+	w.unproven, w.failing = false, false
+}
+
+// failed notes that no member is there, or none that answers. The log hears of an
+// address once, and of made-up ones once a minute in all.
+func (m *Members) failed(w *watched, faults int, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	w.failing = true
+	switch {
+	case w.unproven:
+		m.stranger(w.addr, err)
+	case faults == quietFaults:
+		m.log.Warn("member list not available", "addr", w.addr, "err", err)
 	}
-	if time.Since(m.watched[addr]) < forgetAfter {
+}
+
+// stranger logs that an unproven address leads nowhere, once a minute. Called with
+// mu held.
+func (m *Members) stranger(addr string, err error) {
+	now := time.Now()
+	if now.Sub(m.strangers.last) < rarely {
+		m.strangers.more++
+		return
+	}
+	m.log.Warn("addresses found by mdns lead to no member", "addr", addr, "err", err, "more", m.strangers.more)
+	m.strangers.last, m.strangers.more = now, 0
+}
+
+// forget drops the address if nobody has spoken of it for long.
+func (m *Members) forget(w *watched) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if slices.Contains(addresses(m.live), w.addr) {
+		w.seen = time.Now()
+	}
+	life := forgetAfter
+	if w.unproven {
+		life = unprovenLife
+	}
+	if time.Since(w.seen) < life {
 		return false
 	}
-	delete(m.watched, addr)
+	if m.watched[w.addr] == w {
+		delete(m.watched, w.addr)
+	}
 	return true
 }
 
@@ -161,7 +267,7 @@ func (m *Members) told(ctx context.Context, r *report, list []membership.Status)
 	}
 	m.mu.Unlock()
 	for _, addr := range named {
-		m.follow(ctx, addr)
+		m.follow(ctx, addr, false)
 	}
 	m.tell(ctx)
 }

@@ -21,6 +21,7 @@ type cluster struct {
 	lists  map[string][]membership.Status // by address; none: refused
 	frozen map[string]bool
 	news   chan struct{} // closed at each change
+	log    *slog.Logger  // of Members; nil: none
 }
 
 func (c *cluster) set(addr string, members ...string) {
@@ -68,7 +69,7 @@ func (c *cluster) tell() {
 func (c *cluster) watch(ctx context.Context, addr string, told func([]membership.Status)) error {
 	for {
 		c.mu.Lock()
-		list, frozen, news := c.lists[addr], c.frozen[addr], c.news
+		list, frozen, news := c.lists[addr], c.frozen[addr] || strings.HasPrefix(addr, "void") && c.frozen["void"], c.news
 		c.mu.Unlock()
 		switch {
 		case frozen:
@@ -131,7 +132,11 @@ func (l *latestList) update(list []balance.Node) {
 // it tells.
 func follow(t *testing.T, c *cluster, providers ...membership.Provider) (expect func(string)) {
 	t.Helper()
-	m := balance.NewMembers(providers, c.watch, slog.New(slog.DiscardHandler))
+	log := c.log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	m := balance.NewMembers(providers, c.watch, log)
 	ctx, stop := context.WithCancel(context.Background())
 	var last latestList
 	done := make(chan error)
@@ -213,6 +218,70 @@ func TestMembersInDoubt(t *testing.T) {
 		c.set("a:4001", "a", "b")
 		expect("a=3 b=3")
 	})
+}
+
+// flood is mDNS where somebody makes up members, 50 a second, at addresses that
+// answer nobody; the real one is told of once a second.
+type flood struct{ real string }
+
+func (flood) Name() string { return "mdns" }
+
+func (flood) Stats() membership.Stats { return membership.Stats{Queries: 1} }
+
+func (f flood) Run(ctx context.Context, found func(membership.Candidate)) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		found(membership.Candidate{Address: fmt.Sprintf("void:%d", n), Unproven: true})
+		if n%50 == 25 && n > 500 && f.real != "" {
+			found(membership.Candidate{Address: f.real, Unproven: true})
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// late begins when the flood has been there for some time.
+type late struct{ proposes }
+
+func (l late) Run(ctx context.Context, found func(membership.Candidate)) error {
+	after(10)
+	return l.proposes.Run(ctx, found)
+}
+
+// Made-up members keep no real one from the balancer, nor fill its log.
+func TestMembersInAFlood(t *testing.T) {
+	for name, tc := range map[string]struct {
+		providers []membership.Provider
+		seconds   int
+	}{
+		"a list":    {[]membership.Provider{flood{}, late{proposes{"a:4001"}}}, 1},
+		"mdns only": {[]membership.Provider{flood{"a:4001"}}, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var c cluster
+				c.freeze("void")
+				log := &lines{}
+				c.log = slog.New(slog.NewTextHandler(log, nil))
+				after(0)
+				expect := follow(t, &c, tc.providers...)
+				after(20) // the flood was there before
+				c.set("a:4001", "a", "b")
+				c.set("b:4001", "a", "b")
+				after(tc.seconds + 2) // the last retry may be 2 s away
+				expect("a=3 b=3")
+				after(120)
+				expect("a=3 b=3")
+				if n := log.count("level=WARN"); n > 6 {
+					t.Errorf("%d warnings in two minutes", n)
+				}
+			})
+		})
+	}
 }
 
 func TestMembersWithoutProviders(t *testing.T) {
