@@ -67,6 +67,13 @@ func (c *clock) observe(now time.Duration, t uint64) bool {
 	}
 }
 
+// follow is observe for what users bring: it moves the clock by clockSlack at most.
+func (c *clock) follow(now time.Duration, t uint64) {
+	if t <= c.read()+uint64(clockSlack/time.Millisecond)<<16 {
+		c.observe(now, t)
+	}
+}
+
 // ahead is how far t lies in this node's future; negative: in its past.
 func (c *clock) ahead(now time.Duration, t uint64) time.Duration {
 	return time.Duration(int64(t>>16)-int64(c.physical(now)>>16)) * time.Millisecond

@@ -87,12 +87,24 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 		}
 		if r.IntN(2) == 0 {
 			f.beat = &beat{root: r.Uint64(), joining: r.IntN(2) == 0, repairing: r.IntN(2) == 0, sessions: r.Uint64N(1e6), repaired: r.Uint64N(3)}
+			if r.IntN(2) == 0 {
+				f.beat.key = agreedKey{r.Uint64N(3), TokenKey(randomKey(r))}
+			}
+			if f.beat.key.drawn == 2 {
+				f.beat.former = TokenKey(randomKey(r))
+			}
 		}
 		want := &sessionv1.Frame{
 			Seq: f.seq, Floor: f.floor, Ack: f.ack, Epoch: f.epoch, Clock: f.clock, Covers: f.covers, SentMs: f.sentMS, AckNow: f.ackNow,
 		}
 		if f.beat != nil {
 			want.Beat = &sessionv1.Beat{Root: f.beat.root, Joining: f.beat.joining, Repairing: f.beat.repairing, Sessions: f.beat.sessions, Repaired: f.beat.repaired}
+			if f.beat.key != (agreedKey{}) {
+				want.Beat.TokenKey, want.Beat.TokenKeyDrawn = f.beat.key.key[:], f.beat.key.drawn
+			}
+			if f.beat.former != (TokenKey{}) {
+				want.Beat.TokenKeyFormer = f.beat.former[:]
+			}
 		}
 		wire := f.appendHeader(nil)
 		deltas := make([]delta, r.IntN(3))
@@ -105,13 +117,13 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 			}
 			want.Deltas = append(want.Deltas, deltas[i].generated())
 		}
-		ask := askMessage{request: 1 + r.Uint64N(9), key: randomKey(r)}
+		ask := askMessage{request: 1 + r.Uint64N(9), key: randomKey(r), state: r.Uint64N(2), since: r.Uint64N(2)}
 		wire = ask.append(wire)
-		want.Asks = append(want.Asks, &sessionv1.Ask{Request: ask.request, Key: ask.key[:]})
+		want.Asks = append(want.Asks, &sessionv1.Ask{Request: ask.request, Key: ask.key[:], State: ask.state, Since: ask.since})
 		answer := randomDelta(r)
-		reply := replyMessage{request: 3, encoded: appendDelta(nil, 2, &answer, testBoot)}
+		reply := replyMessage{request: 3, encoded: appendDelta(nil, 2, &answer, testBoot), refused: r.IntN(2) == 0}
 		wire = reply.append(wire)
-		want.Replies = append(want.Replies, &sessionv1.Reply{Request: 3, Delta: answer.generated()})
+		want.Replies = append(want.Replies, &sessionv1.Reply{Request: 3, Delta: answer.generated(), Refused: reply.refused})
 
 		var got sessionv1.Frame
 		if err := proto.Unmarshal(wire, &got); err != nil {
@@ -174,8 +186,8 @@ func TestRepairMessagesAreWhatTheSchemaSays(t *testing.T) {
 			&sessionv1.Repair{Message: &sessionv1.Repair_Fetch{Fetch: &sessionv1.Fetch{Request: 7, Buckets: []uint32{1, 4000}, Listing: listing, Keys: make([]byte, 32)}}},
 		},
 		{
-			repairMessage{sessions: &sessionsReply{request: 7, encoded: appendDelta(nil, 2, &d, testBoot), wants: make([]byte, 16), done: 3}},
-			&sessionv1.Repair{Message: &sessionv1.Repair_Sessions{Sessions: &sessionv1.Sessions{Request: 7, Deltas: []*sessionv1.Delta{d.generated()}, Wants: make([]byte, 16), Done: 3}}},
+			repairMessage{sessions: &sessionsReply{request: 7, encoded: appendDelta(nil, 2, &d, testBoot), wants: make([]byte, 16), done: 3, asks: []uint64{7, 1 << 40}, refused: true}},
+			&sessionv1.Repair{Message: &sessionv1.Repair_Sessions{Sessions: &sessionv1.Sessions{Request: 7, Deltas: []*sessionv1.Delta{d.generated()}, Wants: make([]byte, 16), Done: 3, Asks: []uint64{7, 1 << 40}, Refused: true}}},
 		},
 	} {
 		c.ours.clock, c.want.Clock = 1<<40, 1<<40

@@ -27,6 +27,10 @@ type Config struct {
 
 	FreshnessWait time.Duration // how long a request waits for what its user has seen and this node has not; 0: not at all
 
+	// TokenKeys are secrets of the cluster for the MACs of tokens: the first makes them,
+	// tokens by any are believed. None: the members agree on one that one of them draws from Rand.
+	TokenKeys []TokenKey
+
 	Heartbeat      time.Duration
 	RepairInterval time.Duration // between two looks whether a member's sessions differ
 	JoinTimeout    time.Duration // with ServeAnyway: be ready after it whatever is missing
@@ -35,7 +39,7 @@ type Config struct {
 
 	Seed uint64    // of digests; the same at all members
 	Wall time.Time // wall clock at now = 0
-	Rand io.Reader // of keys; crypto/rand.Reader outside simulations
+	Rand io.Reader // of keys of sessions and tokens; crypto/rand.Reader outside simulations
 
 	// Observe, optional, is told what happens to sessions: after the fact, from
 	// whichever goroutine caused it, without a lock held. It must not block.

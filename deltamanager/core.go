@@ -25,8 +25,8 @@ type Group interface {
 //
 // All methods are safe for concurrent use. A commit locks the session's bucket
 // and nothing else; what concerns a member lies behind that member's lock.
-// Locks are taken in the order Core.mu, link.mu, encoder.mu, newcomers.mu, bucket.mu, tagShard.mu; deal.mu
-// and names.mu are leaves.
+// Locks are taken in the order Core.mu, link.mu, encoder.mu, newcomers.mu, bucket.mu, tagShard.mu; deal.mu,
+// shares.mu and names.mu are leaves.
 type Core struct {
 	cfg     Config
 	group   Group
@@ -38,6 +38,10 @@ type Core struct {
 	deal    deal
 	touches touches
 	names   names
+	keys    keyring
+
+	askers   shares // questions for ids that nothing proves, by who asks
+	answered shares // bytes of answers, by session
 
 	beatAt    atomic.Int64 // last Tick, for the pause fence; 0: none yet
 	ready     atomic.Bool
@@ -51,8 +55,7 @@ type Core struct {
 	sweepAt    int           // next bucket to look through for what expired
 	sweptAt    time.Duration
 	past       []pastLife // ended, the latest maxPast
-	askable    float64    // questions that may be asked at once
-	askedAt    time.Duration
+	askable    budget     // questions for ids that nothing proves
 }
 
 // pastLife is a life that has ended, or was believed to have.
@@ -74,6 +77,7 @@ func NewCore(cfg Config, group Group) *Core {
 	c.touches.next = Buckets
 	c.clock.wall = uint64(cfg.Wall.UnixMilli())
 	c.clock.last.Store(c.clock.physical(0))
+	c.keys.init(&cfg, c.clock.read())
 	c.SetObserving(true)
 	c.table.seed = cfg.Seed
 	c.table.maxTombs = maxTombstones / Buckets

@@ -85,3 +85,7 @@ func (c *Core) Dead(k Key) bool {
 	_, dead := b.tombs[k]
 	return dead
 }
+
+// Proves tells whether a member made the token for the session with the tag, as far as
+// this node knows the members' keys.
+func (c *Core) Proves(tag Tag, t Token) bool { return c.keys.proves(tag, &t) }

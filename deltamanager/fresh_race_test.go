@@ -41,7 +41,7 @@ func TestFirstAnswerMayComeBeforeTheLastQuestion(t *testing.T) {
 			c.exchange(1, 0)
 		}
 	}
-	q := c.cores[0].Fresh(c.now, tagOf(1), tokens)
+	q := c.cores[0].Fresh(c.now, tagOf(1), tokens, nil)
 	if q == nil {
 		t.Fatal("nothing is missing, though n3 was not asked yet")
 	}

@@ -4,86 +4,7 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
-
-// Token says that a user has seen a write with this stamp. His browser carries
-// it from node to node for TokenLife, one per origin, so that no node shows him
-// less than he has seen. A forged token costs one question per member, at a bounded rate.
-type Token struct {
-	Name  string // of the cookie: the node that wrote, or that with the node that showed it
-	Stamp Stamp
-}
-
-// TokenLife is how long a token is worth carrying: after that, either every
-// member has the write or its origin is out of reach.
-const TokenLife = 10 * time.Second
-
-// Tokens are what the response to a request must carry, as cookies of these
-// names: for each origin of a write that is in the session and is younger than
-// TokenLife, the newest stamp, unless the request came with that or more.
-//
-// A node names tokens for its own writes after itself, and those for what it
-// shows of others' writes after both: so each cookie is only ever set by one
-// node, and no answer to a parallel request can set back what another one said.
-func (r Ref) Tokens(now time.Duration, seen []Token) []Token {
-	c := r.c
-	// By the wall clock, not by the hybrid one: that may have been moved far
-	// ahead, by another member, since the write.
-	old := c.clock.physical(now - TokenLife)
-	if mutate.Is(mutate.TokenByAge) {
-		old = c.clock.read() - uint64(TokenLife/time.Millisecond)<<16
-	}
-	b := c.table.of(r.s.key)
-	b.mu.Lock()
-	var few [4]Stamp
-	stamps := few[:0]
-	if s := b.session(r.s.key); s != nil {
-		for i := range s.regs {
-			if st := s.regs[i].stamp; st.Clock > old {
-				stamps = newest(stamps, st)
-			}
-		}
-	}
-	b.mu.Unlock()
-	var out []Token
-	for _, s := range stamps {
-		if slices.ContainsFunc(seen, func(t Token) bool { return t.Stamp.Boot == s.Boot && t.Stamp.Clock >= s.Clock }) {
-			continue
-		}
-		if s.Boot == c.cfg.Self.Boot {
-			out = append(out, Token{c.cfg.Self.Name, s})
-		} else if name := c.nameOf(s.Boot); name != "" {
-			out = append(out, Token{name + "." + c.cfg.Self.Name, s})
-		}
-	}
-	return out
-}
-
-// newest keeps one stamp per boot, the highest.
-func newest(stamps []Stamp, s Stamp) []Stamp {
-	for i := range stamps {
-		if stamps[i].Boot == s.Boot {
-			stamps[i].Clock = max(stamps[i].Clock, s.Clock)
-			return stamps
-		}
-	}
-	return append(stamps, s)
-}
-
-// nameOf is the name of the node that a life was at; empty: not known any more.
-func (c *Core) nameOf(boot uint64) string {
-	if l := c.linkOf(boot); l != nil {
-		return l.id.Name
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if i := slices.IndexFunc(c.past, func(p pastLife) bool { return p.Boot == boot }); i >= 0 {
-		return c.past[i].Name
-	}
-	return ""
-}
 
 // linkOf is the link to the life with this boot, nil if there is none.
 func (c *Core) linkOf(boot uint64) *link {
@@ -134,57 +55,58 @@ type ask struct {
 	key     Key // zero: unknown, then tag is asked for
 	tag     Tag
 	clock   uint64 // 0: only the answer counts
-}
-
-// owedReply is an answer to make when the link is pulled.
-type owedReply struct {
-	request uint64
-	key     Key
-	tag     Tag
+	state   uint64 // of the copy that is here; 0: none
+	since   uint64 // all of the member's own writes up to here are in that copy; 0: can't say
 }
 
 const (
-	maxAsks      = 1024 // per member, both ways: beyond that questions are not asked, and not answered
-	frameReplies = 256  // answers in one frame
-	askRate      = 1000 // questions a second for sessions that may not exist
-	askReserve   = 1000
+	maxAsks = 1024 // per member, both ways: beyond that questions are not asked, and not answered
+
+	// Questions for ids that nothing proves, a second and at once.
+	askRate   = 1000 // of all users
+	askBurst  = 1000
+	askEach   = 20 // of one address
+	askAtOnce = 40
 )
 
-// tokenAhead is how far in the future a token may lie: further than clocks
-// differ, and far from what members refuse of each other. Tokens come from
-// strangers; none may move the clock so far that others shut this node out.
-const tokenAhead = time.Hour
+// Asker tells who is asked for: the same number for the same client, as far as that
+// is known. It is only called when a question is to be counted.
+type Asker interface{ Asker() uint64 }
 
 // Fresh asks for what is missing here before a request may see the session:
 // the origins of writes that the user has seen and this node does not cover, or,
 // if the session is unknown or an origin is out of reach, all members. The answers
 // are merged as they come. Nil: nothing is missing. Otherwise wait for Done, as long
 // as is reasonable, and Close.
-func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token) *Query {
+//
+// Only tokens that a member made for this very tag count. A budget for each asker (nil: one
+// for those) and one for all bound two kinds of questions: by tokens that seem too old, since
+// clocks may differ, but somebody may keep tokens to use them again and again; and for ids that
+// no token proves, which are asked of all only while something is known to be missing here.
+func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token, from Asker) *Query {
 	c.enter(now)
 	if c.cfg.FreshnessWait <= 0 {
 		return nil
 	}
+	here := c.holds(now, tag)
+	var few [4]Stamp
+	n := needed{stamps: few[:0]}
+	c.needs(now, tag, tokens, from, here.whole, &n)
+	all := n.unreachable > 0 || !here.whole && (n.proved || c.behind() && c.mayAsk(now, from))
 	var q *Query // made when there is something to ask: most requests miss nothing
-	missed := 0
-	key, known := c.keyOf(now, tag)
-	a := ask{key: key, tag: tag}
-	all := !known && (len(tokens) > 0 || c.behind())
-	for _, t := range tokens {
-		if t.Stamp.Boot == c.cfg.Self.Boot || c.clock.ahead(now, t.Stamp.Clock) > tokenAhead || !c.clock.observe(now, t.Stamp.Clock) {
-			continue
-		}
-		a.clock = t.Stamp.Clock
-		if l := c.linkOf(t.Stamp.Boot); l == nil || !c.ask(l, a, &q) {
-			missed++
-			all = true
-		}
-	}
-	if all && c.mayAsk(now) {
-		a.clock = 0
+	missed := n.unreachable + n.unpaid
+	a := ask{key: here.key, tag: tag, state: here.state}
+	if all {
 		for _, l := range *c.links.Load() {
-			if !c.ask(l, a, &q) {
+			if !c.ask(l, a, here.whole, &q) {
 				missed++ // it may be the one that knows
+			}
+		}
+	} else {
+		for _, s := range n.stamps {
+			a.clock = s.Clock
+			if l := c.linkOf(s.Boot); l == nil || !c.ask(l, a, here.whole, &q) {
+				missed++
 			}
 		}
 	}
@@ -201,18 +123,77 @@ func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token) *Query {
 	return q
 }
 
-// keyOf finds a session, and tells whether it can be served as it is here: of one
+// needed is what a user's tokens ask for.
+type needed struct {
+	stamps      []Stamp // to be asked of their origins
+	unreachable int     // origins that can't be asked
+	unpaid      int     // tokens that were not asked about, since the budget was spent
+	proved      bool    // a member has given a token for this tag
+	paid        bool    // out of the budget
+}
+
+// needs looks at the tokens. Those of a session that is here whole are only checked if
+// what they name is not: users who stay cost nothing.
+func (c *Core) needs(now time.Duration, tag Tag, tokens []Token, from Asker, whole bool, n *needed) {
+	for i := range tokens {
+		t := &tokens[i]
+		covered := c.Covers(t.Stamp)
+		if whole && covered {
+			continue
+		}
+		if !c.keys.proves(tag, t) {
+			c.stats.tokensRefused.Add(1)
+			continue
+		}
+		if old := c.clock.ahead(now, t.Stamp.Clock) < -TokenLife-clockSlack; old && !n.paid {
+			if n.paid = c.mayAsk(now, from); !n.paid {
+				n.unpaid++
+				continue
+			}
+		}
+		n.proved = true
+		if covered {
+			continue
+		}
+		c.clock.follow(now, t.Stamp.Clock)
+		if c.reaches(t.Stamp.Boot) {
+			n.stamps = append(n.stamps, t.Stamp)
+		} else {
+			n.unreachable++
+		}
+	}
+}
+
+// reaches tells whether the life with this boot can be asked.
+func (c *Core) reaches(boot uint64) bool {
+	l := c.linkOf(boot)
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.up
+}
+
+// holding is what is here of a session.
+type holding struct {
+	key   Key    // zero: unknown
+	state uint64 // of the copy
+	whole bool   // it can be served as it is
+}
+
+// holds finds a session, and tells whether it can be served as it is here: of one
 // that seems over, others may know a later use.
-func (c *Core) keyOf(now time.Duration, tag Tag) (Key, bool) {
+func (c *Core) holds(now time.Duration, tag Tag) holding {
 	s := c.table.byTag(tag)
 	if s == nil {
-		return Key{}, false
+		return holding{}
 	}
 	b := c.table.of(s.key)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	_, ok := c.serves(now, s, tag)
-	return s.key, ok
+	return holding{s.key, s.state(), ok}
 }
 
 // behind tells whether something is known to be missing of what a member has.
@@ -228,22 +209,29 @@ func (c *Core) behind() bool {
 	return false
 }
 
-// mayAsk takes one of askRate questions a second.
-func (c *Core) mayAsk(now time.Duration) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.askable = min(c.askable+(now-c.askedAt).Seconds()*askRate, askReserve)
-	c.askedAt = now
-	if c.askable < 1 {
+// mayAsk takes one of the questions that an asker has, and of all.
+func (c *Core) mayAsk(now time.Duration, from Asker) bool {
+	who := uint64(0)
+	if from != nil {
+		who = from.Asker()
+	}
+	if !c.askers.take(now, who, 1, askEach, askAtOnce) {
+		c.stats.asksRefused.Add(1)
 		return false
 	}
-	c.askable--
-	return true
+	c.mu.Lock()
+	ok := c.askable.take(now, 1, askRate, askBurst)
+	c.mu.Unlock()
+	if !ok {
+		c.stats.asksRefused.Add(1)
+	}
+	return ok
 }
 
 // ask puts the question to a member, unless it is not needed or asked already.
 // It reports false when the member can't be asked. The first question makes the query.
-func (c *Core) ask(l *link, a ask, q **Query) bool {
+// Of a session that is here whole, the member need only say what is new.
+func (c *Core) ask(l *link, a ask, whole bool, q **Query) bool {
 	a.query = *q
 	l.mu.Lock()
 	switch {
@@ -253,6 +241,9 @@ func (c *Core) ask(l *link, a ask, q **Query) bool {
 	case !l.up || len(l.asks) >= maxAsks:
 		l.mu.Unlock()
 		return false
+	}
+	if whole && a.clock != 0 && l.covered(0) {
+		a.since = l.covers
 	}
 	if *q == nil {
 		*q = newQuery()
@@ -278,23 +269,24 @@ func (l *link) askedFor(a ask) bool {
 	if i < 0 {
 		return false
 	}
-	if old := &l.asks[i].clock; a.clock == 0 || *old == 0 {
-		*old = 0
-	} else {
-		*old = max(*old, a.clock)
-	}
+	l.asks[i].clock = max(l.asks[i].clock, a.clock) // a question to all is the only one of its query
 	return true
 }
 
-// settleAsks ends the questions that are answered: by an answer with that number,
-// or by what the member's frames have brought. Called with l.mu held.
-func (l *link) settleAsks(request uint64) {
+// settleAsks ends the questions that are answered: by an answer with that number, which
+// may be a refusal, or by what the member's frames have brought. Called with l.mu held.
+func (l *link) settleAsks(request uint64, refused bool) {
 	first := len(l.asks) - l.unasked // those from here on have not been sent
 	i := 0
 	l.asks = slices.DeleteFunc(l.asks, func(a ask) bool {
-		over := a.request == request || a.clock != 0 && l.covered(a.clock)
+		brought := a.clock != 0 && l.covered(a.clock)
+		over := brought || a.request == request
 		if over {
-			a.query.settle(0, 1)
+			missed := 0
+			if refused && !brought {
+				missed = 1
+			}
+			a.query.settle(missed, 1)
 			if i >= first {
 				l.unasked--
 			}
@@ -309,7 +301,7 @@ func (l *link) missAsks() {
 	for _, a := range l.asks {
 		a.query.settle(1, 1)
 	}
-	l.asks, l.unasked, l.replies = nil, 0, nil
+	l.asks, l.unasked, l.replies, l.large = nil, 0, nil, nil
 }
 
 func (q *Query) settle(missed, answered int) {
@@ -388,56 +380,4 @@ func (l *link) dropAsks(q *Query) {
 		i++
 		return a.query == q
 	})
-}
-
-// appendAsks encodes questions and answers that are due. Called with l.mu held.
-func (c *Core) appendAsks(now time.Duration, l *link, body []byte) []byte {
-	for _, a := range l.asks[len(l.asks)-l.unasked:] {
-		m := askMessage{request: a.request, key: a.key, tag: a.tag}
-		body = m.append(body)
-	}
-	l.unasked = 0
-	for n := 0; n < frameReplies && len(l.replies) > 0 && len(body) < frameBytes; n++ {
-		body = c.appendReply(now, body, l.replies[0])
-		l.replies = l.replies[1:]
-	}
-	return body
-}
-
-func (c *Core) appendReply(now time.Duration, body []byte, o owedReply) []byte {
-	k := o.key
-	if k == (Key{}) {
-		if s := c.table.byTag(o.tag); s != nil {
-			k = s.key
-		}
-	}
-	m := replyMessage{request: o.request}
-	if k != (Key{}) {
-		m.encoded = c.appendWhole(nil, now, k)
-	}
-	return m.append(body)
-}
-
-// questions takes the questions and answers of a frame. It reports whether
-// answers are owed.
-func (c *Core) questions(now time.Duration, l *link, f *frame, late time.Duration) bool {
-	for _, r := range f.replies {
-		if r.delta != nil {
-			c.applyRaw(now, l, r.delta, late, asked)
-		}
-		l.mu.Lock()
-		l.settleAsks(r.request)
-		l.mu.Unlock()
-	}
-	if len(f.asks) == 0 {
-		return false
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, a := range f.asks {
-		if len(l.replies) < maxAsks {
-			l.replies = append(l.replies, owedReply(a))
-		}
-	}
-	return true
 }

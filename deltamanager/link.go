@@ -67,7 +67,9 @@ type link struct {
 	// Questions for single sessions.
 	asks    []ask // not answered, the last ones of them not sent
 	unasked int
-	replies []owedReply
+	replies []askMessage // to answer on the live stream
+	large   []askMessage // to answer on the bulk stream
+	spent   [2]budget    // of bytes of answers, live and bulk
 }
 
 // sentFrame remembers what a frame held as a range of the log: not bytes, not
@@ -120,7 +122,14 @@ func (l *link) skip(epoch, head uint64) {
 // pullLive builds the next frame for the member, or returns nil.
 func (c *Core) pullLive(now time.Duration, l *link) []byte {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	large := len(l.large)
+	defer func() {
+		wake := len(l.large) > large
+		l.mu.Unlock()
+		if wake {
+			c.group.Wake(l.id, true, true)
+		}
+	}()
 	if !l.up {
 		return nil
 	}
@@ -129,12 +138,13 @@ func (c *Core) pullLive(now time.Duration, l *link) []byte {
 	if len(l.sent) < windowSent {
 		body = c.nextChanges(now, l, &f)
 	}
-	if body == nil && !l.beatDue && !l.ackDue && l.unasked == 0 && len(l.replies) == 0 {
+	if body == nil && !l.beatDue && !l.ackDue && l.unasked == 0 && !l.replyDue(now) {
 		return nil
 	}
 	f.epoch, f.floor = l.epoch, l.floor
 	if l.beatDue {
 		f.beat = &beat{root: c.table.root(), joining: !c.ready.Load(), repairing: l.repair != nil, sessions: uint64(max(0, c.table.count.Load())), repaired: l.repaired}
+		f.beat.key, f.beat.former = c.keys.told(now)
 		l.beatAt = now
 		if body == nil && len(l.sent) == 0 && c.log.head.Load() == l.cursor || mutate.Is(mutate.CoversTooHigh) {
 			f.covers = f.clock // all is sent and acknowledged
@@ -230,6 +240,9 @@ func (c *Core) receiveLive(now time.Duration, l *link, payload []byte) error {
 	if !c.clock.observe(now, f.clock) {
 		c.stats.farAhead.Add(1)
 		return errFarAhead(c.clock.ahead(now, f.clock))
+	}
+	if f.beat != nil {
+		c.keys.learn(now, f.beat.key, f.beat.former)
 	}
 	c.stats.framesIn.Add(1)
 	c.stats.bytesIn.Add(int64(len(payload)))
@@ -408,7 +421,7 @@ func (c *Core) applied(now time.Duration, l *link, f *frame, fresh bool) bool {
 	if f.seq == 0 && f.epoch == l.theirEpoch && f.floor <= l.next {
 		l.covers = max(l.covers, f.covers)
 	}
-	defer l.settleAsks(0)
+	defer l.settleAsks(0, false)
 	if !fresh || f.epoch != l.theirEpoch {
 		return l.ackDue || l.beatDue
 	}

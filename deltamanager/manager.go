@@ -113,11 +113,11 @@ func (m *Manager) Open(tag Tag) (*View, bool) {
 func (m *Manager) Ready() bool { return m.Enter(m.now()) }
 
 // OpenFresh is Open for a user who has seen the writes that the tokens stand
-// for: what is not here of them is asked for, and waited for: FreshnessWait, and as long again and again while who has it is heard from. View.Stale
-// tells whether that was in vain. A tag that is unknown here is asked of all members
-// when there are tokens, or when something is known to be missing here.
-func (m *Manager) OpenFresh(ctx context.Context, tag Tag, tokens []Token) (*View, bool) {
-	stale := m.awaitFresh(ctx, m.Fresh(m.now(), tag, tokens))
+// for: what is not here of them is asked for, and waited for: FreshnessWait, and as long
+// again and again while who has it is heard from. View.Stale tells whether that was in
+// vain. See Fresh for what is asked when the tag is unknown here; from is who the user is.
+func (m *Manager) OpenFresh(ctx context.Context, tag Tag, tokens []Token, from Asker) (*View, bool) {
+	stale := m.awaitFresh(ctx, m.Fresh(m.now(), tag, tokens, from))
 	v, ok := m.Open(tag)
 	if ok {
 		v.stale, v.tokens = stale, tokens

@@ -28,6 +28,8 @@ type askMessage struct {
 	request uint64
 	key     Key
 	tag     Tag
+	state   uint64
+	since   uint64
 }
 
 // replyMessage is session.v1.Reply.
@@ -35,6 +37,7 @@ type replyMessage struct {
 	request uint64
 	encoded []byte // to send: the delta with its tag; empty: not here
 	delta   []byte // received: the delta
+	refused bool   // there is no answer: too much was asked for
 }
 
 type beat struct {
@@ -43,6 +46,8 @@ type beat struct {
 	repairing bool
 	sessions  uint64
 	repaired  uint64
+	key       agreedKey
+	former    TokenKey
 }
 
 // delta is session.v1.Delta.
@@ -99,12 +104,19 @@ func (f *frame) appendHeader(b []byte) []byte {
 	b = appendVarint(b, 7, uint64(f.sentMS))
 	b = appendVarint(b, 8, protowire.EncodeBool(f.ackNow))
 	if f.beat != nil {
-		var in [48]byte
+		var in [96]byte
 		body := appendFixed64(in[:0], 1, f.beat.root)
 		body = appendVarint(body, 2, protowire.EncodeBool(f.beat.joining))
 		body = appendVarint(body, 3, protowire.EncodeBool(f.beat.repairing))
 		body = appendVarint(body, 4, f.beat.sessions)
 		body = appendVarint(body, 5, f.beat.repaired)
+		if k := &f.beat.key; k.key != (TokenKey{}) {
+			body = appendBytes(body, 6, k.key[:])
+			body = appendFixed64(body, 7, k.drawn)
+		}
+		if f.beat.former != (TokenKey{}) {
+			body = appendBytes(body, 8, f.beat.former[:])
+		}
 		b = protowire.AppendTag(b, 9, protowire.BytesType)
 		b = protowire.AppendBytes(b, body)
 	}
@@ -305,7 +317,7 @@ func appendRaw(deltas *[][]byte, data []byte) error {
 }
 
 func (p *beat) parse(b []byte) error {
-	return fields(b, func(num protowire.Number, v uint64, _ []byte) error {
+	return fields(b, func(num protowire.Number, v uint64, data []byte) error {
 		switch num {
 		case 1:
 			p.root = v
@@ -317,9 +329,22 @@ func (p *beat) parse(b []byte) error {
 			p.sessions = v
 		case 5:
 			p.repaired = v
+		case 6:
+			return p.key.key.parse(data)
+		case 7:
+			p.key.drawn = v
+		case 8:
+			return p.former.parse(data)
 		}
 		return nil
 	})
+}
+
+func (k *TokenKey) parse(b []byte) error {
+	if copy(k[:], b) < len(k) || len(b) > len(k) {
+		return fmt.Errorf("%w: key of %d bytes", errWire, len(b))
+	}
+	return nil
 }
 
 func (a *askMessage) append(b []byte) []byte {
@@ -329,6 +354,8 @@ func (a *askMessage) append(b []byte) []byte {
 	} else {
 		body = appendBytes(body, 3, a.tag[:])
 	}
+	body = appendFixed64(body, 4, a.state)
+	body = appendFixed64(body, 5, a.since)
 	return appendBytes(b, 11, body)
 }
 
@@ -341,6 +368,10 @@ func (a *askMessage) parse(b []byte) error {
 			copy(a.key[:], data)
 		case 3:
 			copy(a.tag[:], data)
+		case 4:
+			a.state = v
+		case 5:
+			a.since = v
 		}
 		return nil
 	})
@@ -348,6 +379,7 @@ func (a *askMessage) parse(b []byte) error {
 
 func (r *replyMessage) append(b []byte) []byte {
 	body := append(appendVarint(nil, 1, r.request), r.encoded...)
+	body = appendVarint(body, 3, protowire.EncodeBool(r.refused))
 	return appendBytes(b, 12, body)
 }
 
@@ -358,6 +390,8 @@ func (r *replyMessage) parse(b []byte) error {
 			r.request = v
 		case 2:
 			r.delta = data
+		case 3:
+			r.refused = v != 0
 		}
 		return nil
 	})

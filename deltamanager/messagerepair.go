@@ -42,6 +42,8 @@ type sessionsReply struct {
 	encoded []byte   // to send: encoded, with tags
 	wants   []byte
 	done    int
+	asks    []uint64 // questions of frames that this answers
+	refused bool     // as in replyMessage
 }
 
 func (m *repairMessage) encode() []byte {
@@ -72,6 +74,10 @@ func (m *repairMessage) encode() []byte {
 		body = append(body, m.sessions.encoded...)
 		body = appendBytes(body, 3, m.sessions.wants)
 		body = appendVarint(body, 4, uint64(m.sessions.done))
+		for _, n := range m.sessions.asks {
+			body = appendVarint(body, 5, n)
+		}
+		body = appendVarint(body, 6, protowire.EncodeBool(m.sessions.refused))
 	}
 	b = protowire.AppendTag(b, num, protowire.BytesType)
 	return protowire.AppendBytes(b, body)
@@ -195,6 +201,13 @@ func (r *sessionsReply) parse(b []byte) error {
 			return checkKeys(data)
 		case 4:
 			r.done = int(min(v, Buckets))
+		case 5:
+			if len(r.asks) >= maxAsks {
+				return fmt.Errorf("%w: over %d questions answered", errWire, maxAsks)
+			}
+			r.asks = append(r.asks, v)
+		case 6:
+			r.refused = v != 0
 		}
 		return nil
 	})

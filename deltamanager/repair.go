@@ -217,6 +217,8 @@ func (c *Core) pullBulk(now time.Duration, l *link) []byte {
 		answer := l.answers[0]
 		l.answers = l.answers[1:]
 		return answer(now)
+	case len(l.large) > 0 && l.spent[1].left(now, answerRate, answerBurst):
+		m = c.answerLarge(now, l)
 	case l.push.len() > 0:
 		var body []byte
 		for l.push.len() > 0 && len(body) < frameBytes {
@@ -488,6 +490,9 @@ func (c *Core) arrived(now time.Duration, l *link, a *sessionsReply, late time.D
 	news := c.stats.repaired.Load() != before
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for _, n := range a.asks {
+		l.settleAsks(n, a.refused)
+	}
 	eachKey(a.wants, l.push.add)
 	r := l.repair
 	if r == nil {

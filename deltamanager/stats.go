@@ -22,6 +22,7 @@ type counters struct {
 	unacked                                atomic.Int64
 	asks, stale                            atomic.Int64
 	evicted                                atomic.Int64
+	tokensRefused, asksRefused             atomic.Int64
 }
 
 // Stats is a snapshot. Counters count since the node's start.
@@ -45,6 +46,8 @@ type Stats struct {
 	Pauses                                 int64 // times the process had not run for over 2 s
 	Unacked                                int64 // commits not acknowledged in time
 	Asks                                   int64 // questions to members for single sessions
+	TokensRefused                          int64 // tokens that no member made for that session
+	AsksRefused                            int64 // questions not asked or not answered, since their share was spent
 	TombstonesEvicted                      int64 // invalidations forgotten for want of room
 	Evicted                                int64 // newcomers ended here for want of room
 	Stale                                  int64 // requests that may have seen less than their user had
@@ -76,6 +79,7 @@ func (c *Core) Stats() Stats {
 		Overflows: n.overflows.Load(), Resends: n.resends.Load(), Repairs: n.repairs.Load(), Repaired: n.repaired.Load(),
 		Malformed: n.malformed.Load(), FarAhead: n.farAhead.Load(), Pauses: int64(n.pauses.Load()), Unacked: n.unacked.Load(),
 		Asks: n.asks.Load(), Stale: n.stale.Load(), Evicted: n.evicted.Load(), TombstonesEvicted: c.table.evicted.Load(),
+		TokensRefused: n.tokensRefused.Load(), AsksRefused: n.asksRefused.Load(),
 	}
 	head := c.log.head.Load()
 	for _, l := range *c.links.Load() {
@@ -104,5 +108,5 @@ func (l *link) behind(head uint64, now time.Duration) time.Duration {
 
 // held counts what the link remembers. Called with l.mu held.
 func (l *link) held() int {
-	return len(l.sent) + len(l.waiters) + len(l.ahead) + len(l.answers) + l.push.len() + l.want.len() + len(l.asks) + len(l.replies)
+	return len(l.sent) + len(l.waiters) + len(l.ahead) + len(l.answers) + l.push.len() + l.want.len() + len(l.asks) + len(l.replies) + len(l.large)
 }

@@ -15,6 +15,9 @@ func (c *Core) Tick(now time.Duration) {
 		if c.tickLink(now, l) {
 			c.group.Wake(l.id, false, false)
 		}
+		if c.owesLarge(now, l) {
+			c.group.Wake(l.id, true, true)
+		}
 		c.stepRepair(now, l)
 		c.forgetSilent(now, l)
 	}
@@ -45,7 +48,7 @@ func (c *Core) tickLink(now time.Duration, l *link) bool {
 		l.rewind()
 		return true
 	}
-	return l.beatDue || l.ackDue
+	return l.beatDue || l.ackDue || l.replyDue(now)
 }
 
 // checkReady makes the node ready once it has repaired with every member it

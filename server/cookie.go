@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"hash/maphash"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"github.com/nodeserver/nodeserver/deltamanager"
@@ -129,39 +131,71 @@ func variesByCookie(vary []string) bool {
 }
 
 // tokenPrefix begins the names of freshness cookies: NSV-NODE says what of
-// NODE's writes the user has seen. They are worthless to a thief and no secret.
+// NODE's writes the user has seen. Only a member can make one, and only for one
+// session; whoever steals one can do nothing with it.
 const tokenPrefix = "NSV-"
 
-// tokenText is the length of a token's value: two words in base64url.
-const tokenText = (16*8 + 5) / 6
+// tokenText is the length of a token's value: clock, boot and MAC in base64url.
+const tokenText = tokenBytes * 8 / 6
+
+const tokenBytes = 8 + 8 + len(deltamanager.MAC{})
 
 // maxTokens is how many freshness cookies of one request are looked at.
 const maxTokens = 64
 
-func parseToken(name, value string) (deltamanager.Token, bool) {
+// parseToken reads a freshness cookie. Whether a member made it is not known yet: that takes the
+// session's tag, and is only asked if the token says something.
+func parseToken(name, value string) (t deltamanager.Token, ok bool) {
 	node, ok := strings.CutPrefix(name, tokenPrefix)
 	if !ok || len(value) != tokenText {
-		return deltamanager.Token{}, false
+		return t, false
 	}
-	var b [16]byte
-	if _, err := base64.RawURLEncoding.Decode(b[:], []byte(value)); err != nil {
-		return deltamanager.Token{}, false
+	var text [tokenText]byte
+	var b [tokenBytes]byte
+	copy(text[:], value)
+	if n, err := base64.RawURLEncoding.Decode(b[:], text[:]); err != nil || n != len(b) {
+		return t, false
 	}
-	stamp := deltamanager.Stamp{Clock: binary.BigEndian.Uint64(b[:]), Boot: binary.BigEndian.Uint64(b[8:])}
-	return deltamanager.Token{Name: node, Stamp: stamp}, true
+	t.Name = node
+	t.Stamp = deltamanager.Stamp{Clock: binary.BigEndian.Uint64(b[:]), Boot: binary.BigEndian.Uint64(b[8:])}
+	copy(t.MAC[:], b[16:])
+	return t, true
 }
 
 // setTokens gives the user the tokens, as cookies that live as long as they matter.
 func (a *app) setTokens(h http.Header, tokens []deltamanager.Token) {
 	for _, t := range tokens {
-		var b [16]byte
+		var b [tokenBytes]byte
 		binary.BigEndian.PutUint64(b[:], t.Stamp.Clock)
 		binary.BigEndian.PutUint64(b[8:], t.Stamp.Boot)
+		copy(b[16:], t.MAC[:])
 		var text [tokenText]byte
 		base64.RawURLEncoding.Encode(text[:], b[:])
 		a.addCookie(h, tokenPrefix+t.Name+"="+string(text[:])+a.tokenTail)
 	}
 }
+
+// Asker implements deltamanager.Asker by the client's address: a number that is the same for one
+// client as long as the node runs. Behind a proxy on this machine it is the address that the proxy has
+// seen; all clients of a proxy elsewhere are one.
+func (v *visit) Asker() uint64 {
+	c, ok := v.ctx.Value(connectionKey{}).(*connection)
+	if !ok {
+		return 0
+	}
+	addr := c.remote.Unmap()
+	if addr.IsLoopback() {
+		if told := v.header["X-Forwarded-For"]; len(told) > 0 {
+			last := told[len(told)-1]
+			if a, err := netip.ParseAddr(strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])); err == nil {
+				addr = a
+			}
+		}
+	}
+	return maphash.Comparable(askerSeed, clientOf(addr))
+}
+
+var askerSeed = maphash.MakeSeed()
 
 // tail are the attributes of an app's cookies, "; Path=…". Age is in seconds; 0:
 // until the browser ends, less: delete it.

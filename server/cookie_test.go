@@ -1,11 +1,13 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -357,7 +359,7 @@ func TestFreshnessCookies(t *testing.T) {
 			set = append(set, c.Name)
 		}
 		for _, line := range r.Header["Set-Cookie"] {
-			if v, ok := strings.CutPrefix(line, "NSV-n1="); ok && v[22:] != "; Path=/test/; Max-Age=10; HttpOnly; Secure; SameSite=Lax" {
+			if v, ok := strings.CutPrefix(line, "NSV-n1="); ok && v[tokenText:] != "; Path=/test/; Max-Age=10; HttpOnly; Secure; SameSite=Lax" {
 				t.Errorf("a freshness cookie: %s", line)
 			}
 		}
@@ -392,8 +394,8 @@ func TestFreshnessCookies(t *testing.T) {
 	}
 }
 
-// A stranger's token must not move a node's clock so far that members with a
-// slower one refuse what it sends.
+// A stranger's token must not move a node's clock: not far, so that members with a
+// slower one refuse what it sends, and not at all.
 func TestForgedTokensLeaveTheClockAlone(t *testing.T) {
 	cfg := testConf("n1")
 	cfg.Sessions.Freshness, cfg.Sessions.FreshnessWait = "on", time.Millisecond
@@ -405,19 +407,52 @@ func TestForgedTokensLeaveTheClockAlone(t *testing.T) {
 		pair, _, _ := strings.Cut(h.Get("Set-Cookie"), ";")
 		return pair
 	}
-	for _, ahead := range []time.Duration{deltamanager.MaxAhead - time.Second, deltamanager.MaxAhead, 1000 * deltamanager.MaxAhead, deltamanager.MaxAhead / 3} {
+	refused := int64(0)
+	for _, ahead := range []time.Duration{deltamanager.MaxAhead - time.Second, deltamanager.MaxAhead, 1000 * deltamanager.MaxAhead, time.Hour - time.Minute, 3 * time.Second} {
 		s.ask(t, "/test/get", "NSESSIONID="+strings.Repeat("A", 27)+"; "+forged(ahead))
 		for _, c := range s.ask(t, "/test/inc").Cookies() {
-			if token, ok := parseToken(c.Name, c.Value); ok && time.Until(time.UnixMilli(int64(token.Stamp.Clock>>16))) > deltamanager.MaxAhead/2+time.Minute {
+			if token, ok := parseToken(c.Name, c.Value); ok && time.Until(time.UnixMilli(int64(token.Stamp.Clock>>16))) > time.Second {
 				t.Errorf("a token %v ahead: the node now stamps %v", ahead, time.UnixMilli(int64(token.Stamp.Clock>>16)))
 			}
+		}
+		refused++
+		if got := s.apps[0].manager.Stats().TokensRefused; got != refused {
+			t.Errorf("a token %v ahead: %d are counted as refused, want %d", ahead, got, refused)
+		}
+	}
+}
+
+// Who asks is known by their address: of IPv6 the network, behind a proxy on this machine what the proxy says.
+func TestAsker(t *testing.T) {
+	asker := func(remote string, forwarded ...string) uint64 {
+		from, _ := netip.ParseAddr(remote)
+		ctx := context.WithValue(t.Context(), connectionKey{}, &connection{remote: from})
+		return (&visit{ctx: ctx, header: http.Header{"X-Forwarded-For": forwarded}}).Asker()
+	}
+	for _, c := range []struct {
+		what string
+		a, b uint64
+		same bool
+	}{
+		{"one address", asker("192.0.2.1"), asker("192.0.2.1"), true},
+		{"two addresses", asker("192.0.2.1"), asker("192.0.2.2"), false},
+		{"one network", asker("2001:db8::1"), asker("2001:db8::ffff:2"), true},
+		{"two networks", asker("2001:db8::1"), asker("2001:db8:0:1::1"), false},
+		{"IPv4 in IPv6", asker("::ffff:192.0.2.1"), asker("192.0.2.1"), true},
+		{"what a stranger says", asker("192.0.2.1", "192.0.2.7"), asker("192.0.2.1", "192.0.2.8"), true},
+		{"what a proxy here says", asker("127.0.0.1", "192.0.2.7"), asker("192.0.2.7"), true},
+		{"what a stranger told a proxy here", asker("::1", "192.0.2.9", "192.0.2.8, 192.0.2.7"), asker("192.0.2.7"), true},
+		{"a proxy that says nonsense", asker("127.0.0.1", "x"), asker("127.0.0.1"), true},
+	} {
+		if (c.a == c.b) != c.same {
+			t.Errorf("%s: the same: %v", c.what, !c.same)
 		}
 	}
 }
 
 func TestTokensComeBack(t *testing.T) {
 	s := unstarted(t, testConf("n1"), testApp())
-	want := deltamanager.Token{Name: "a-b_c.n2", Stamp: deltamanager.Stamp{Clock: 1<<63 + 5, Boot: 1<<64 - 1}}
+	want := deltamanager.Token{Name: "a-b_c.n2", Stamp: deltamanager.Stamp{Clock: 1<<63 + 5, Boot: 1<<64 - 1}, MAC: deltamanager.MAC{1, 2, 3, 4, 5, 6, 7, 255}}
 	h := http.Header{}
 	s.apps[0].setTokens(h, []deltamanager.Token{want})
 	c := (&http.Response{Header: h}).Cookies()
@@ -435,7 +470,8 @@ func TestTokensComeBack(t *testing.T) {
 		{"NSV-n1", ""},
 		{"NSV-n1", value[1:]},
 		{"NSV-n1", value + "A"},
-		{"NSV-n1", strings.Repeat("%", 22)},
+		{"NSV-n1", strings.Repeat("%", tokenText)},
+		{"NSV-n1", value[:tokenText*2/3]},
 		{"NSV-n1", "\n" + value[1:]},
 	} {
 		if got, ok := parseToken(bad[0], bad[1]); ok {
@@ -449,8 +485,8 @@ func TestTokensComeBack(t *testing.T) {
 func FuzzCookies(f *testing.F) {
 	id := strings.Repeat("A", 27)
 	for _, s := range []string{
-		"", "NSESSIONID=" + id + ".n1", `NSESSIONID="` + id + `"; a=b`, "NSV-n1=" + strings.Repeat("A", 22), "NSV-n1=" + strings.Repeat("_", 22) + "; NSESSIONID=" + id,
-		";;;=;", "NSESSIONID", "NSESSIONID=" + id + "..", "NSV-=" + strings.Repeat("B", 22) + ";NSV-\x00=" + strings.Repeat("C", 22),
+		"", "NSESSIONID=" + id + ".n1", `NSESSIONID="` + id + `"; a=b`, "NSV-n1=" + strings.Repeat("A", tokenText), "NSV-n1=" + strings.Repeat("_", tokenText) + "; NSESSIONID=" + id,
+		";;;=;", "NSESSIONID", "NSESSIONID=" + id + "..", "NSV-=" + strings.Repeat("B", tokenText) + ";NSV-\x00=" + strings.Repeat("C", tokenText),
 	} {
 		f.Add(s)
 	}

@@ -125,10 +125,7 @@ func (r *newRate) take(addr netip.Addr, now time.Time) (wait time.Duration) {
 	if r == nil || !addr.IsValid() || addr.IsLoopback() {
 		return 0
 	}
-	if addr = addr.Unmap().WithZone(""); addr.Is6() { // a client has a whole network of them
-		net, _ := addr.Prefix(64)
-		addr = net.Addr()
-	}
+	addr = clientOf(addr)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if now.Sub(r.since) > time.Minute || len(r.latest) >= maxAddresses {
@@ -148,4 +145,14 @@ func (r *newRate) take(addr netip.Addr, now time.Time) (wait time.Duration) {
 	}
 	r.latest[addr] = b
 	return wait
+}
+
+// clientOf is the address that stands for all addresses of a client: of IPv6, a whole
+// network is theirs.
+func clientOf(addr netip.Addr) netip.Addr {
+	if addr = addr.Unmap().WithZone(""); addr.Is6() {
+		network, _ := addr.Prefix(64)
+		addr = network.Addr()
+	}
+	return addr
 }

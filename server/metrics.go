@@ -116,7 +116,7 @@ func (m *metrics) collectApp(a *app, s deltamanager.Stats, gauge func(*prometheu
 	count(m.repairs, s.Repairs, a.name)
 	count(m.repaired, s.Repaired, a.name)
 	count(m.repairBytes, s.RepairBytesOut, a.name)
-	for kind, n := range map[string]int64{"overflow": s.Overflows, "resend": s.Resends, "malformed": s.Malformed, "far_ahead": s.FarAhead, "pause": s.Pauses, "unacked": s.Unacked} {
+	for kind, n := range map[string]int64{"overflow": s.Overflows, "resend": s.Resends, "malformed": s.Malformed, "far_ahead": s.FarAhead, "pause": s.Pauses, "unacked": s.Unacked, "token_refused": s.TokensRefused, "question_refused": s.AsksRefused} {
 		count(m.trouble, n, a.name, kind)
 	}
 	seen := map[string]bool{}

@@ -245,7 +245,7 @@ func (v *visit) look() {
 		if !ok {
 			continue
 		}
-		view, ok := v.app.manager.OpenFresh(v.ctx, tagOf(id), v.tokens)
+		view, ok := v.app.manager.OpenFresh(v.ctx, tagOf(id), v.tokens, v)
 		if !ok {
 			continue
 		}

@@ -508,10 +508,29 @@ func (w *world) intrude(c *client) {
 	}
 	w.obs.count(Forged)
 	tag := w.drawTag()
-	w.request(c, -1, tag, func(v *visit) {
-		if v.found {
+	v := &visit{c: c, op: c.op}
+	w.deliver(v, -1, func() {
+		w.forge(v, tag)
+		if _, _, found := v.l.core.Open(v.l.now(), tag); found {
 			w.obs.broken("I9", nil, "%v found a session for an id that was never given out", v.l.id)
 		}
 		w.answer(v, func() { w.answered(v) })
 	})
+}
+
+// forge brings tokens that no member made for the id: the intruder's own, for another session, and
+// made-up ones. They ask for nothing.
+func (w *world) forge(v *visit, tag deltamanager.Tag) {
+	tokens := v.c.tokens(w.now)
+	for _, t := range slices.Clone(tokens) {
+		t.Stamp.Clock += 1 << 24
+		tokens = append(tokens, t, deltamanager.Token{Name: v.l.node.name, Stamp: deltamanager.Stamp{Clock: t.Stamp.Clock, Boot: 1}})
+	}
+	behind := slices.ContainsFunc(v.l.core.Stats().Links, func(l deltamanager.LinkStats) bool { return l.Up && !l.Repaired })
+	if q := v.l.core.Fresh(v.l.now(), tag, tokens, v.c); q != nil {
+		v.l.core.Close(q)
+		if !behind {
+			w.obs.broken("I9", nil, "%v asks for an id that was never given out, by forged tokens", v.l.id)
+		}
+	}
 }

@@ -19,9 +19,12 @@ func (w *world) openFresh(v *visit, tag deltamanager.Tag, do func()) {
 		do()
 	}
 	tokens := v.c.tokens(w.now)
-	v.tokens, v.seen, v.used = tokens, slices.Clone(v.c.seen), v.c.used
-	q := v.l.core.Fresh(v.l.now(), tag, tokens)
+	v.seen, v.used = slices.Clone(v.c.seen), v.c.used
+	q := v.l.core.Fresh(v.l.now(), tag, tokens, v.c)
+	v.tokens = w.obs.provable(v, tag, tokens)
+	unknown := len(v.tokens) < len(tokens)
 	if q == nil {
+		v.stale = unknown
 		open()
 		return
 	}
@@ -40,6 +43,7 @@ func (w *world) openFresh(v *visit, tag deltamanager.Tag, do func()) {
 				w.obs.broken("I4", &v.c.key, "%v calls what it shows stale, and could have asked", v.l.id)
 			}
 		}
+		v.stale = v.stale || unknown
 		open()
 	}
 	look()
@@ -64,6 +68,9 @@ func (c *client) tokens(now time.Duration) []deltamanager.Token {
 	}
 	return out
 }
+
+// Asker implements deltamanager.Asker.
+func (c *client) Asker() uint64 { return uint64(c.id) }
 
 // tokens are the cookies of a response.
 func (w *world) tokens(v *visit) []deltamanager.Token {

@@ -440,6 +440,22 @@ func (o *observer) toldOf(v *visit, tokens []deltamanager.Token) {
 	}
 }
 
+// provable are the tokens that the node can know to be a member's. Without a secret
+// it has to have met somebody who has the key; else it can't even say that something is missing.
+func (o *observer) provable(v *visit, tag deltamanager.Tag, tokens []deltamanager.Token) []deltamanager.Token {
+	if o.w.secret() {
+		return tokens
+	}
+	return slices.DeleteFunc(slices.Clone(tokens), func(t deltamanager.Token) bool {
+		for _, l := range o.lives {
+			if l.alive && o.steady(v.l, l) && l.core.Proves(tag, t) {
+				return false
+			}
+		}
+		return !v.l.core.Proves(tag, t)
+	})
+}
+
 // healthy tells whether every origin of the tokens can be asked.
 func (o *observer) healthy(v *visit, tokens []deltamanager.Token) bool {
 	if o.w.mix.Hostile {

@@ -143,7 +143,7 @@ func (w *world) start(n *node) {
 	l.core = deltamanager.NewCore(deltamanager.Config{
 		Self: l.id, MaxInactive: m.MaxInactive, AbsoluteLifetime: m.Lifetime, MaxSessionBytes: 1 << 20,
 		QueueEntries: m.Queue, Heartbeat: m.Heartbeat, RepairInterval: m.Repair, JoinTimeout: time.Hour, AckTimeout: 250 * time.Millisecond, FreshnessWait: m.FreshnessWait,
-		Seed: 42, Wall: base.Add(w.now + skew), Rand: randomReader{w.rnd},
+		Seed: 42, Wall: base.Add(w.now + skew), Rand: randomReader{w.rnd}, TokenKeys: w.tokenKeys(),
 	}, l)
 	n.life, n.draining, n.skew = l, false, skew
 	w.obs.lives = append(w.obs.lives, l)
@@ -152,6 +152,17 @@ func (w *world) start(n *node) {
 	w.after(w.between(0, tick), func() { w.tick(l) })
 	w.after(time.Second, func() { w.call(l, func() { l.core.Settle(); l.settled = true }) })
 	w.network.joined(w, l)
+}
+
+// secret tells whether the cluster has a secret, as half of them have; in the others the
+// members agree on a key for tokens.
+func (w *world) secret() bool { return w.seed%2 == 0 }
+
+func (w *world) tokenKeys() []deltamanager.TokenKey {
+	if !w.secret() {
+		return nil
+	}
+	return []deltamanager.TokenKey{{1, 2, 3}}
 }
 
 // tick is how often cores are ticked.

@@ -42,6 +42,7 @@ const (
 	ReturnUntold
 	ReturnUnhashed
 	ReturnOverruled
+	ForgedToken
 	count
 )
 
@@ -95,4 +96,5 @@ var names = [count]string{
 	ReturnUntold:      "expiry: others are not told that a cookie came back",
 	ReturnUnhashed:    "expiry: repair does not see that a cookie came back",
 	ReturnOverruled:   "expiry: a session ends although its cookie came back elsewhere",
+	ForgedToken:       "freshness: the MACs of tokens are not checked",
 }

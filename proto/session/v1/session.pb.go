@@ -175,13 +175,18 @@ func (x *Frame) GetReplies() []*Reply {
 	return nil
 }
 
-// Ask asks for all of one session.
+// Ask asks for what one session has that the asker lacks.
 type Ask struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Request uint64                 `protobuf:"varint,1,opt,name=request,proto3" json:"request,omitempty"`
 	// The session's key, 16 bytes; or, where that is not known, its tag.
-	Key           []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	Tag           []byte `protobuf:"bytes,3,opt,name=tag,proto3" json:"tag,omitempty"`
+	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Tag []byte `protobuf:"bytes,3,opt,name=tag,proto3" json:"tag,omitempty"`
+	// Hash of the asker's copy; 0: none. If the copies are equal, the answer holds no registers.
+	State uint64 `protobuf:"fixed64,4,opt,name=state,proto3" json:"state,omitempty"`
+	// All that the receiver has written up to this stamp is in that copy, so the answer need
+	// only hold what it wrote since; 0: everything.
+	Since         uint64 `protobuf:"fixed64,5,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -237,12 +242,28 @@ func (x *Ask) GetTag() []byte {
 	return nil
 }
 
-// Reply answers Ask.
+func (x *Ask) GetState() uint64 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
+func (x *Ask) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+// Reply answers Ask. Answers over 64 KiB come as Sessions.
 type Reply struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Request uint64                 `protobuf:"varint,1,opt,name=request,proto3" json:"request,omitempty"`
 	// Absent: the session is not here.
-	Delta         *Delta `protobuf:"bytes,2,opt,name=delta,proto3" json:"delta,omitempty"`
+	Delta *Delta `protobuf:"bytes,2,opt,name=delta,proto3" json:"delta,omitempty"`
+	// There is no answer: too much was asked for of this session.
+	Refused       bool `protobuf:"varint,3,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -291,6 +312,13 @@ func (x *Reply) GetDelta() *Delta {
 	return nil
 }
 
+func (x *Reply) GetRefused() bool {
+	if x != nil {
+		return x.Refused
+	}
+	return false
+}
+
 // Beat is the heartbeat of a delta manager.
 type Beat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -303,9 +331,15 @@ type Beat struct {
 	// Sessions at the sender.
 	Sessions uint64 `protobuf:"varint,4,opt,name=sessions,proto3" json:"sessions,omitempty"`
 	// The receiver's epoch up to which nothing it left out is missing here.
-	Repaired      uint64 `protobuf:"varint,5,opt,name=repaired,proto3" json:"repaired,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Repaired uint64 `protobuf:"varint,5,opt,name=repaired,proto3" json:"repaired,omitempty"`
+	// The sender's key for the MACs of tokens, 16 bytes, and the sender's clock when it was
+	// drawn: the oldest is everybody's. Unset where the cluster's secret gives the key.
+	TokenKey      []byte `protobuf:"bytes,6,opt,name=token_key,json=tokenKey,proto3" json:"token_key,omitempty"`
+	TokenKeyDrawn uint64 `protobuf:"fixed64,7,opt,name=token_key_drawn,json=tokenKeyDrawn,proto3" json:"token_key_drawn,omitempty"`
+	// The key before that, for some seconds after it was given up.
+	TokenKeyFormer []byte `protobuf:"bytes,8,opt,name=token_key_former,json=tokenKeyFormer,proto3" json:"token_key_former,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Beat) Reset() {
@@ -371,6 +405,27 @@ func (x *Beat) GetRepaired() uint64 {
 		return x.Repaired
 	}
 	return 0
+}
+
+func (x *Beat) GetTokenKey() []byte {
+	if x != nil {
+		return x.TokenKey
+	}
+	return nil
+}
+
+func (x *Beat) GetTokenKeyDrawn() uint64 {
+	if x != nil {
+		return x.TokenKeyDrawn
+	}
+	return 0
+}
+
+func (x *Beat) GetTokenKeyFormer() []byte {
+	if x != nil {
+		return x.TokenKeyFormer
+	}
+	return nil
 }
 
 // Delta says some registers of one session, or that it is over.
@@ -969,7 +1024,10 @@ type Sessions struct {
 	Wants []byte `protobuf:"bytes,3,opt,name=wants,proto3" json:"wants,omitempty"`
 	// Of the buckets asked for, how many of the first ones are answered whole;
 	// the others are to be asked for again.
-	Done          uint32 `protobuf:"varint,4,opt,name=done,proto3" json:"done,omitempty"`
+	Done uint32 `protobuf:"varint,4,opt,name=done,proto3" json:"done,omitempty"`
+	// The Asks that this answers, and whether as in Reply there is no answer.
+	Asks          []uint64 `protobuf:"varint,5,rep,name=asks,proto3" json:"asks,omitempty"`
+	Refused       bool     `protobuf:"varint,6,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1032,6 +1090,20 @@ func (x *Sessions) GetDone() uint32 {
 	return 0
 }
 
+func (x *Sessions) GetAsks() []uint64 {
+	if x != nil {
+		return x.Asks
+	}
+	return nil
+}
+
+func (x *Sessions) GetRefused() bool {
+	if x != nil {
+		return x.Refused
+	}
+	return false
+}
+
 var File_session_v1_session_proto protoreflect.FileDescriptor
 
 const file_session_v1_session_proto_rawDesc = "" +
@@ -1051,20 +1123,26 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x06deltas\x18\n" +
 	" \x03(\v2\x11.session.v1.DeltaR\x06deltas\x12#\n" +
 	"\x04asks\x18\v \x03(\v2\x0f.session.v1.AskR\x04asks\x12+\n" +
-	"\areplies\x18\f \x03(\v2\x11.session.v1.ReplyR\areplies\"C\n" +
+	"\areplies\x18\f \x03(\v2\x11.session.v1.ReplyR\areplies\"o\n" +
 	"\x03Ask\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x10\n" +
-	"\x03tag\x18\x03 \x01(\fR\x03tag\"J\n" +
+	"\x03tag\x18\x03 \x01(\fR\x03tag\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\x06R\x05state\x12\x14\n" +
+	"\x05since\x18\x05 \x01(\x06R\x05since\"d\n" +
 	"\x05Reply\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12'\n" +
-	"\x05delta\x18\x02 \x01(\v2\x11.session.v1.DeltaR\x05delta\"\x8a\x01\n" +
+	"\x05delta\x18\x02 \x01(\v2\x11.session.v1.DeltaR\x05delta\x12\x18\n" +
+	"\arefused\x18\x03 \x01(\bR\arefused\"\xf9\x01\n" +
 	"\x04Beat\x12\x12\n" +
 	"\x04root\x18\x01 \x01(\x06R\x04root\x12\x18\n" +
 	"\ajoining\x18\x02 \x01(\bR\ajoining\x12\x1c\n" +
 	"\trepairing\x18\x03 \x01(\bR\trepairing\x12\x1a\n" +
 	"\bsessions\x18\x04 \x01(\x04R\bsessions\x12\x1a\n" +
-	"\brepaired\x18\x05 \x01(\x04R\brepaired\"\xf1\x01\n" +
+	"\brepaired\x18\x05 \x01(\x04R\brepaired\x12\x1b\n" +
+	"\ttoken_key\x18\x06 \x01(\fR\btokenKey\x12&\n" +
+	"\x0ftoken_key_drawn\x18\a \x01(\x06R\rtokenKeyDrawn\x12(\n" +
+	"\x10token_key_former\x18\b \x01(\fR\x0etokenKeyFormer\"\xf1\x01\n" +
 	"\x05Delta\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05clock\x18\x02 \x01(\x06R\x05clock\x122\n" +
@@ -1105,12 +1183,14 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12\x18\n" +
 	"\abuckets\x18\x02 \x03(\rR\abuckets\x12\x18\n" +
 	"\alisting\x18\x03 \x01(\fR\alisting\x12\x12\n" +
-	"\x04keys\x18\x04 \x01(\fR\x04keys\"y\n" +
+	"\x04keys\x18\x04 \x01(\fR\x04keys\"\xab\x01\n" +
 	"\bSessions\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12)\n" +
 	"\x06deltas\x18\x02 \x03(\v2\x11.session.v1.DeltaR\x06deltas\x12\x14\n" +
 	"\x05wants\x18\x03 \x01(\fR\x05wants\x12\x12\n" +
-	"\x04done\x18\x04 \x01(\rR\x04doneB=Z;github.com/nodeserver/nodeserver/proto/session/v1;sessionv1b\x06proto3"
+	"\x04done\x18\x04 \x01(\rR\x04done\x12\x16\n" +
+	"\x04asks\x18\x05 \x03(\x04B\x02\x10\x00R\x04asks\x12\x18\n" +
+	"\arefused\x18\x06 \x01(\bR\arefusedB=Z;github.com/nodeserver/nodeserver/proto/session/v1;sessionv1b\x06proto3"
 
 var (
 	file_session_v1_session_proto_rawDescOnce sync.Once

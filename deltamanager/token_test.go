@@ -1,0 +1,449 @@
+package deltamanager
+
+import (
+	"crypto/rand"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// freshCluster is a cluster whose nodes ask for what their users have seen.
+func freshCluster(t testing.TB, n int, change ...func(*Config)) *cluster {
+	t.Helper()
+	c := newCluster(t, 0)
+	for range n {
+		c.join(func(cfg *Config) {
+			cfg.FreshnessWait = 50 * time.Millisecond
+			for _, f := range change {
+				f(cfg)
+			}
+		})
+	}
+	c.run(2 * time.Second)
+	return c
+}
+
+// asks counts what the core asks while f runs.
+func (c *cluster) asks(i int, f func()) int64 {
+	before := c.cores[i].Stats().Asks
+	f()
+	return c.cores[i].Stats().Asks - before
+}
+
+// freshAt makes a request's look for what is missing at node i, and lets all be answered. It
+// reports whether something could not be had.
+func (c *cluster) freshAt(i int, tag Tag, tokens []Token) (stale bool) {
+	q := c.cores[i].Fresh(c.now, tag, tokens, nil)
+	for range 3 {
+		for j := range c.cores {
+			if j != i {
+				c.exchange(i, j)
+				c.exchange(j, i)
+			}
+		}
+	}
+	return c.cores[i].Close(q)
+}
+
+// tokens are those that node i gives to the user of the session.
+func (c *cluster) tokens(i int, tag Tag) []Token {
+	c.t.Helper()
+	r, _, ok := c.cores[i].Open(c.now, tag)
+	if !ok {
+		c.t.Fatalf("%v does not know the session", c.ids[i])
+	}
+	return r.Tokens(c.now, nil)
+}
+
+// Whatever is not the very token that a member gave out for the very session asks for
+// nothing and moves no clock.
+func TestForgedTokensCauseNothing(t *testing.T) {
+	c := freshCluster(t, 3)
+	c.create(0, 1)
+	c.create(0, 2)
+	c.run(time.Second)
+	c.write(0, tagOf(1), "n", "1")
+	c.write(0, tagOf(2), "n", "1")
+	token, other := c.tokens(0, tagOf(1))[0], c.tokens(0, tagOf(2))[0]
+	bent := func(f func(*Token)) Token {
+		b := token
+		f(&b)
+		return b
+	}
+	forged := map[string]Token{
+		"another session's":    other,
+		"a clock one higher":   bent(func(t *Token) { t.Stamp.Clock++ }),
+		"an hour ahead":        bent(func(t *Token) { t.Stamp.Clock += 3600_000 << 16 }),
+		"another boot":         bent(func(t *Token) { t.Stamp.Boot = c.ids[2].Boot }),
+		"a boot nobody knows":  bent(func(t *Token) { t.Stamp.Boot = 9 }),
+		"another name":         bent(func(t *Token) { t.Name = "n3" }),
+		"a longer name":        bent(func(t *Token) { t.Name += "\x00" }),
+		"an endless name":      bent(func(t *Token) { t.Name = strings.Repeat("n", 1000) }),
+		"no MAC":               bent(func(t *Token) { t.MAC = MAC{} }),
+		"a MAC off by one bit": bent(func(t *Token) { t.MAC[7] ^= 1 }),
+	}
+	for what, f := range forged {
+		for _, tag := range []Tag{tagOf(1), {9}} {
+			clock, refused := c.cores[1].clock.read(), c.cores[1].Stats().TokensRefused
+			if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, tag, []Token{f}, nil)) }); n != 0 {
+				t.Errorf("%s: %d questions", what, n)
+			}
+			if c.cores[1].clock.read() != clock {
+				t.Errorf("%s: the clock was moved", what)
+			}
+			if got := c.cores[1].Stats().TokensRefused; got != refused+1 {
+				t.Errorf("%s: %d tokens are counted as refused", what, got-refused)
+			}
+		}
+	}
+	if n := c.asks(1, func() { c.freshAt(1, tagOf(1), []Token{token}) }); n != 1 || c.read(1, tagOf(1), "n") != "1" {
+		t.Errorf("the token itself: %d questions", n)
+	}
+}
+
+// Tokens are worth something for TokenLife. Who uses them after that has as many questions as
+// somebody who makes up ids, and is told that what they name is missing.
+func TestOldTokensSpendABudget(t *testing.T) {
+	c := freshCluster(t, 2)
+	c.create(0, 1)
+	c.run(time.Second)
+	s := Stamp{c.cores[0].clock.read() + 1<<16, c.ids[0].Boot}
+	c.cut[[2]int{0, 1}] = true // n1 writes on, and n2 does not hear of it
+	for _, x := range []struct {
+		after time.Duration
+		most  int64
+	}{{0, 500}, {TokenLife, 500}, {2 * clockSlack, askAtOnce + 1}} {
+		c.run(x.after)
+		for who, tag := range []Tag{tagOf(1), {7}} { // known, unknown
+			token := mint(c, 0, tag, s)
+			if n := c.asks(1, func() {
+				for range 500 {
+					if !c.cores[1].Close(c.cores[1].Fresh(c.now, tag, token, asker(who))) {
+						t.Fatalf("after %v more, %v: nobody says that something is missing", x.after, tag[0])
+					}
+				}
+			}); n > x.most || n < x.most-1 {
+				t.Errorf("after %v more, %v: %d questions, want %d", x.after, tag[0], n, x.most)
+			}
+		}
+	}
+}
+
+// mint makes a token as node i does.
+func mint(c *cluster, i int, tag Tag, s Stamp) []Token {
+	token, _ := c.cores[i].keys.sign(tag, s, c.ids[i].Name)
+	return []Token{token}
+}
+
+// A member's clock may be far ahead while it is out of reach: what its users bring is
+// asked for, and moves no other clock by more than clockSlack.
+func TestTokensMoveNoClockFar(t *testing.T) {
+	c := freshCluster(t, 2)
+	c.create(0, 1)
+	c.run(time.Second)
+	for _, x := range []struct {
+		ahead time.Duration
+		moves bool
+	}{{time.Hour, false}, {clockSlack + time.Second, false}, {clockSlack, true}} {
+		before := c.cores[1].clock.read()
+		s := Stamp{before + uint64(x.ahead/time.Millisecond)<<16, c.ids[0].Boot}
+		if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, tagOf(1), mint(c, 0, tagOf(1), s), nil)) }); n != 1 {
+			t.Errorf("%v ahead: %d questions", x.ahead, n)
+		}
+		if moved := c.cores[1].clock.read() != before; moved != x.moves {
+			t.Errorf("%v ahead: moved: %v", x.ahead, moved)
+		}
+	}
+}
+
+// After a login the cookie is another: tokens for the former one say nothing for it, so the
+// user is given new ones for all that they have seen.
+func TestLoginGivesTokensAnew(t *testing.T) {
+	c := freshCluster(t, 2)
+	c.create(0, 1)
+	c.write(0, tagOf(1), "n", "1")
+	c.run(200 * time.Millisecond)
+	r, _, _ := c.cores[1].Open(c.now, tagOf(1))
+	seen := r.Tokens(c.now, nil)
+	if again := r.Tokens(c.now, seen); len(seen) != 1 || len(again) != 0 {
+		t.Fatalf("%v, then %v", seen, again)
+	}
+	if _, err := c.cores[1].Commit(c.now, r, Tx{Auth: func(a *Auth) { a.Tag = tagOf(2) }}); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.Tokens(c.now, seen); len(got) != 2 {
+		t.Errorf("tokens after the login: %v", got)
+	}
+	forged := append([]Token(nil), seen...)
+	forged[0].Stamp.Clock += 1 << 30
+	if got := r.Tokens(c.now, forged); len(got) != 2 {
+		t.Errorf("a forged token keeps the user from getting theirs: %v", got)
+	}
+}
+
+// Members without a secret agree on a key: who joins takes the cluster's, two clusters that meet
+// believe each other's tokens from their first beats on, and go on with the older key.
+func TestMembersAgreeOnAKey(t *testing.T) {
+	c := freshCluster(t, 2, func(cfg *Config) { cfg.Rand = rand.Reader })
+	first := func(r *keyring) agreedKey { k, _ := r.told(c.now); return k }
+	key := first(&c.cores[0].keys)
+	believes := func(i, by int) bool {
+		token := mint(c, by, Tag{1}, Stamp{1, 1})[0]
+		return c.cores[i].keys.proves(Tag{1}, &token)
+	}
+	c.run(time.Minute)
+	c.join(func(cfg *Config) { cfg.Rand, cfg.Wall = rand.Reader, cfg.Wall.Add(c.now) })
+	own := mint(c, 2, Tag{1}, Stamp{1, 1})[0]
+	c.run(time.Second)
+	for i := range c.cores {
+		if got := first(&c.cores[i].keys); got != key {
+			t.Errorf("n%d has another key", i+1)
+		}
+	}
+	if !c.cores[0].keys.proves(Tag{1}, &own) {
+		t.Error("what the newcomer gave out before it met the others is not believed")
+	}
+
+	a := freshCluster(t, 2, func(cfg *Config) { cfg.Rand = rand.Reader })
+	for _, core := range a.cores {
+		token := mint(c, 0, Tag{1}, Stamp{1, 1})[0]
+		if core.keys.proves(Tag{1}, &token) {
+			t.Fatal("two clusters have one key though they never met")
+		}
+	}
+	k, former := a.cores[0].keys.told(c.now)
+	c.cores[0].keys.learn(c.now, k, former)
+	if got := first(&c.cores[0].keys); got != key && got != k || !believes(0, 1) {
+		t.Error("a cluster that meets another one does not believe itself any more")
+	}
+	// Both at once: each hears of the other's key at the same moment.
+	x, y, z := agreedKey{1, TokenKey{1}}, agreedKey{1, TokenKey{2}}, agreedKey{1, TokenKey{3}}
+	var left, right, third keyring
+	for r, k := range map[*keyring]agreedKey{&left: x, &right: y, &third: z} {
+		r.agree = true
+		r.set.Store(&keySet{keys: []agreedKey{k}})
+	}
+	left.learn(0, y, TokenKey{})
+	right.learn(0, x, TokenKey{})
+	if first(&left) != x || first(&right) != x || len(right.set.Load().keys) != 2 {
+		t.Error("two nodes that begin at once do not agree")
+	}
+	k, former = right.told(time.Second)
+	third.learn(time.Second, k, former)
+	if keys := third.set.Load().keys; keys[0] != x || len(keys) != 3 {
+		t.Error("a third node does not learn the key that the second one has given up a second ago")
+	}
+	if _, former = right.told(time.Minute); former != (TokenKey{}) {
+		t.Error("a key is told for ever")
+	}
+	for n := range 100 {
+		left.learn(0, agreedKey{uint64(5 + n), TokenKey{9, byte(n)}}, TokenKey{})
+	}
+	if first(&left) != x || len(left.set.Load().keys) != maxAgreed {
+		t.Error("a hundred newcomers change the key")
+	}
+	left.learn(0, agreedKey{}, TokenKey{})
+	if first(&left) != x {
+		t.Error("no key is taken for a key")
+	}
+}
+
+// A key from the cluster's secret is told to nobody, and no other is learnt.
+func TestKeysFromASecret(t *testing.T) {
+	old, fresh := TokenKey{1}, TokenKey{2}
+	with := func(keys ...TokenKey) *Core {
+		cfg := testConfig(newCluster(t, 1).ids[0])
+		cfg.TokenKeys = keys
+		return NewCore(cfg, quietGroup{})
+	}
+	a, b, both := with(old), with(fresh), with(fresh, old)
+	for _, c := range []*Core{a, b, both} {
+		c.keys.learn(0, agreedKey{1, TokenKey{7}}, TokenKey{8})
+		if k, former := c.keys.told(0); k != (agreedKey{}) || former != (TokenKey{}) {
+			t.Error("a key from a secret is told")
+		}
+	}
+	by := func(c *Core) *Token { k, _ := c.keys.sign(Tag{1}, Stamp{1, 1}, "n"); return &k }
+	for _, x := range []struct {
+		what     string
+		reader   *Core
+		maker    *Core
+		believes bool
+	}{{"another secret", a, b, false}, {"the new one, by who has both", both, b, true}, {"the old one, by who has both", both, a, true}, {"who has both makes new ones", b, both, true}} {
+		if x.reader.keys.proves(Tag{1}, by(x.maker)) != x.believes {
+			t.Errorf("%s: believed: %v", x.what, !x.believes)
+		}
+	}
+}
+
+type asker uint64
+
+func (a asker) Asker() uint64 { return uint64(a) }
+
+// While something is known to be missing, ids that are not here are asked for. Somebody who makes
+// up ids spends what is theirs, and nobody else's.
+func TestMadeUpIDsSpendTheirOwnQuestions(t *testing.T) {
+	c := freshCluster(t, 3)
+	c.cores[0].cfg.MaxInactive = time.Hour
+	l := c.cores[0].link(c.ids[1])
+	l.repaired = 0 // something of n2's is missing here
+	flood := c.asks(0, func() {
+		for n := range 10000 {
+			c.cores[0].Close(c.cores[0].Fresh(c.now, Tag{1, byte(n), byte(n >> 8)}, nil, asker(7)))
+		}
+	})
+	if flood > 2*askAtOnce {
+		t.Errorf("one client had %d questions asked at once", flood)
+	}
+	for user := range 100 {
+		l.repaired = 0
+		if n := c.asks(0, func() { c.cores[0].Close(c.cores[0].Fresh(c.now, Tag{2, byte(user)}, nil, asker(8+user))) }); n != 2 {
+			t.Fatalf("user %d: %d questions instead of 2", user, n)
+		}
+	}
+	c.now += time.Second
+	again := c.asks(0, func() {
+		for n := range 1000 {
+			c.cores[0].Close(c.cores[0].Fresh(c.now, Tag{3, byte(n), byte(n >> 8)}, nil, asker(7)))
+		}
+	})
+	if again < 2 || again > 2*(askEach+1) {
+		t.Errorf("after a second the same client had %d questions", again)
+	}
+	all := c.asks(0, func() {
+		for n := range 10000 {
+			c.cores[0].Close(c.cores[0].Fresh(c.now, Tag{4, byte(n), byte(n >> 8)}, nil, asker(1000+n)))
+		}
+	})
+	if all > 2*askBurst {
+		t.Errorf("ten thousand clients had %d questions asked at once", all)
+	}
+}
+
+// sent is how many bytes the members have sent each other while f ran.
+func (c *cluster) sent(f func()) int64 {
+	total := func() (n int64) {
+		for _, core := range c.cores {
+			s := core.Stats()
+			n += s.BytesOut + s.RepairBytesOut
+		}
+		return n
+	}
+	before := total()
+	f()
+	return total() - before
+}
+
+// Whatever a user sends, members say no more to each other about a session that they have than what
+// is new in it.
+func TestAnswersSayWhatIsNew(t *testing.T) {
+	c := freshCluster(t, 3)
+	c.create(0, 1)
+	c.write(0, tagOf(1), "big", strings.Repeat("x", 1<<20-1000))
+	c.run(time.Second)
+	forged := Token{"n1", Stamp{c.cores[0].clock.read() + 1<<20, c.ids[0].Boot}, MAC{1}}
+	if n := c.sent(func() { c.freshAt(1, tagOf(1), []Token{forged}) }); n > 4096 {
+		t.Errorf("a forged token: %d bytes", n)
+	}
+	c.write(0, tagOf(1), "n", "1")
+	tokens := c.tokens(0, tagOf(1))
+	if n := c.sent(func() {
+		if c.freshAt(1, tagOf(1), tokens) || c.read(1, tagOf(1), "n") != "1" {
+			t.Error("the write did not come")
+		}
+	}); n > 4096 {
+		t.Errorf("a write of a byte: %d bytes", n)
+	}
+	dead := Stamp{c.cores[0].clock.read(), 12345} // of a life that nobody knows any more
+	c.run(time.Second)
+	for range 100 {
+		if n := c.sent(func() {
+			if !c.freshAt(1, tagOf(1), mint(c, 0, tagOf(1), dead)) {
+				t.Fatal("nobody says that the origin is out of reach")
+			}
+		}); n > 4096 {
+			t.Fatalf("a token of a life that is gone: %d bytes", n)
+		}
+	}
+}
+
+// A session that must be sent whole, and is large, comes on the bulk stream: the live one is not
+// held up by it. And its user can't have it sent on and on.
+func TestLargeAnswersComeOnTheBulkStream(t *testing.T) {
+	c := freshCluster(t, 2)
+	c.run(time.Second)
+	c.cores[1].cfg.MaxSessions = 0
+	c.create(0, 1)
+	c.write(0, tagOf(1), "big", strings.Repeat("x", 1<<20-1000))
+	c.run(time.Second)
+	tokens := mint(c, 0, tagOf(1), Stamp{c.cores[0].clock.read(), c.ids[0].Boot})
+	whole := 0
+	for n := range 30 {
+		b := c.cores[1].table.of(c.cores[1].table.byTag(tagOf(1)).key)
+		b.mu.Lock()
+		c.cores[1].table.remove(b, c.cores[1].table.byTag(tagOf(1))) // as if it had never come
+		b.mu.Unlock()
+		live := c.cores[0].Stats().BytesOut
+		bytes := c.sent(func() { c.freshAt(1, tagOf(1), tokens) })
+		if n := c.cores[0].Stats().BytesOut - live; n > 4096 {
+			t.Fatalf("%d bytes on the live stream", n)
+		}
+		if bytes > 1<<20-1000 {
+			whole++
+		}
+		if n == 0 && c.read(1, tagOf(1), "big") == "" {
+			t.Fatal("the session did not come")
+		}
+		if c.cores[1].table.byTag(tagOf(1)) == nil {
+			break
+		}
+	}
+	if limit := sessionBurst>>20 + 2; whole == 0 || whole > limit {
+		t.Errorf("the session was sent %d times at once, limit %d", whole, limit)
+	}
+	if c.cores[0].Stats().AsksRefused == 0 {
+		t.Error("no answer was refused")
+	}
+}
+
+// FuzzTokens: whatever a user's token says, it proves nothing unless a member made it.
+func FuzzTokens(f *testing.F) {
+	f.Add("n1", uint64(1), uint64(2), []byte("12345678"), []byte("0123456789abcdef"))
+	f.Add("", uint64(0), uint64(0), []byte{}, []byte{})
+	f.Add("n1.n2", uint64(1)<<63, uint64(101), []byte{1, 2, 3}, []byte{9})
+	c := freshCluster(f, 2)
+	c.create(0, 1)
+	c.run(time.Second)
+	f.Fuzz(func(t *testing.T, name string, clock, boot uint64, mac, tag []byte) {
+		token := Token{Name: name, Stamp: Stamp{clock, boot}}
+		copy(token.MAC[:], mac)
+		tags := []Tag{tagOf(1), {}}
+		copy(tags[1][:], tag)
+		before := c.cores[1].clock.read()
+		for _, tag := range tags {
+			if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, tag, []Token{token}, nil)) }); n != 0 {
+				t.Errorf("%+v asks for %v", token, tag)
+			}
+			good, ok := c.cores[0].keys.sign(tag, token.Stamp, name)
+			if !ok || len(name) <= maxTokenName != c.cores[1].keys.proves(tag, &good) {
+				t.Errorf("%+v made by a member is not believed", good)
+			}
+		}
+		if c.cores[1].clock.read() != before {
+			t.Errorf("%+v moves the clock", token)
+		}
+	})
+}
+
+func BenchmarkTokenMAC(b *testing.B) {
+	k := TokenKey{1}
+	for _, name := range []string{"n1", "node-three.node-four"} {
+		b.Run(fmt.Sprint(len(name)), func(b *testing.B) {
+			b.ReportAllocs()
+			for n := range b.N {
+				k.mac(Tag{1}, Stamp{uint64(n), 7}, name)
+			}
+		})
+	}
+}
