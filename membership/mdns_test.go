@@ -361,7 +361,8 @@ func TestAnswersAreRationed(t *testing.T) {
 		}
 		answered, largest = answered+n, max(largest, n)
 	}
-	if took := time.Since(began).Seconds(); answered == 0 || float64(answered) > float64(largest)*(answerBurst+1+took) || answered > asked {
+	// One more may have been on its way before.
+	if took := time.Since(began).Seconds(); answered == 0 || float64(answered) > float64(largest)*(answerBurst+2+took) || answered > asked {
 		t.Errorf("%d bytes of questions in %.1f s made %d bytes of answers, the longest of %d", asked, took, answered, largest)
 	}
 	if largest > 512 {
