@@ -15,6 +15,8 @@ var (
 	// ErrSecret: the other side's certificate, or ours there, is not of the same
 	// cluster secret or CA.
 	ErrSecret = errors.New("the cluster secrets differ: give both nodes the same [cluster] secret_file (or CA)")
+	// ErrCertificate is an ErrSecret where the operator's own certificates are used.
+	ErrCertificate error = certificateError{}
 	// ErrPlain: one side speaks TLS and the other doesn't.
 	ErrPlain = errors.New("one side speaks TLS and the other doesn't: give both a [cluster] secret_file, or neither")
 )
@@ -100,3 +102,12 @@ var (
 	errAlias    = errors.New("linked already under another address")
 	errProtocol = errors.New("not the message expected")
 )
+
+type certificateError struct{}
+
+func (certificateError) Error() string {
+	return "one side's certificate makes no member: give both nodes certificates of the CA in channel.tls_ca, with a name that channel.tls_allowed allows on the other"
+}
+
+// Is implements what errors.Is asks for.
+func (certificateError) Is(target error) bool { return target == ErrSecret }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nodeserver/nodeserver/membership"
@@ -106,9 +107,9 @@ func (c *Channel) judge(h *Hello, p Peer) *Refusal {
 			"no common wire version: %s speaks %d to %d, %s %d to %d: update the older one", h.Self.Name, h.WireMin, h.WireMax, self.Name, WireMin, WireMax)}
 	case err != nil:
 		return &Refusal{Reason: RefusedInvalid, Text: err.Error()}
-	case p.Name != "" && p.Name != h.Self.Name:
+	case p.Names != nil && !slices.Contains(p.Names, h.Self.Name):
 		return &Refusal{Reason: RefusedInvalid, Text: fmt.Sprintf(
-			"hello of %q with a certificate of %q", h.Self.Name, p.Name)}
+			"hello of %q with a certificate of %q", h.Self.Name, strings.Join(p.Names, ", "))}
 	case c.leaving || c.stopped:
 		return &Refusal{Reason: RefusedLeaving, Text: "node " + self.Name + " is leaving"}
 	}

@@ -53,8 +53,8 @@ type Incoming interface {
 
 // Peer is what a transport knows about the other side.
 type Peer struct {
-	Address string // for logs
-	Name    string // that its certificate proves; empty if it proves none
+	Address string   // for logs
+	Names   []string // that its certificate proves; nil: nothing is proven at all
 }
 
 // Service is what a Transport calls. Calls run in goroutines of the transport.

@@ -77,6 +77,12 @@ func (l *loader) checkTLS(cfg server.Config) {
 			}
 		}
 	}
+	switch text := server.NotAllowed(cfg); {
+	case own && text != "":
+		l.wrong("channel.tls_allowed", text)
+	case !own && len(c.TLSAllowed) > 0:
+		l.wrong("channel.tls_allowed", "is for certificates of your own: set tls_ca, tls_cert and tls_key, too, or remove it")
+	}
 	for _, p := range server.Unproven(cfg) {
 		if l.good(p.Key) {
 			l.wrong(p.Key, p.Text)

@@ -115,6 +115,15 @@ var wrong = []struct {
 		`FILE:4:11: channel.tls_key: tls_ca, tls_cert and tls_key belong together: set all three or none`,
 		`FILE:5:12: channel.insecure: true contradicts the secret or certificates that are set: remove one of them`,
 	}},
+	{"pki", []string{
+		`FILE:6:15: channel.tls_allowed: "*.nodes.example.com" must have {name} once, where the node's name stands in the certificate (like "{name}.nodes.example.com")`,
+	}},
+	{"pkiopen", []string{
+		`FILE: channel.tls_allowed: missing: without it every certificate of the CA would make a member; give a pattern of the names in the nodes' certificates, like ["{name}.nodes.example.com"]`,
+	}},
+	{"allowed", []string{
+		`FILE:2:15: channel.tls_allowed: is for certificates of your own: set tls_ca, tls_cert and tls_key, too, or remove it`,
+	}},
 	{"providers", []string{
 		`FILE:2:13: membership.providers: "static" needs membership.static, which is empty`,
 	}},

@@ -49,7 +49,7 @@ type AdminConfig struct {
 type ClusterConfig struct {
 	Name       string `conf:"name"`
 	Domain     string `conf:"domain"`
-	SecretFile string `conf:"secret_file"` // ≥ 32 bytes, mode 0600; empty: loopback only
+	SecretFile string `conf:"secret_file"` // see package keys; empty: loopback only
 }
 
 // ChannelConfig is the members' way to each other.
@@ -59,6 +59,7 @@ type ChannelConfig struct {
 	TLSCA        string        `conf:"tls_ca"`    // own PKI instead of the secret
 	TLSCert      string        `conf:"tls_cert"`
 	TLSKey       string        `conf:"tls_key"`
+	TLSAllowed   []string      `conf:"tls_allowed"`   // names in members' certificates, see grpctransport.ParseAllowed
 	Insecure     bool          `conf:"insecure"`      // no TLS on a trusted network
 	QueueEntries int           `conf:"queue_entries"` // per member; beyond it repair takes over
 	Heartbeat    time.Duration `conf:"heartbeat"`

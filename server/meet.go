@@ -14,7 +14,7 @@ import (
 // the cluster, and members to them: by the conf's own PKI, by the cluster's secret,
 // or not at all. Without proof, and unless channel.insecure is set, a conf that
 // leads to other machines is refused (see [Unproven]). The name goes into a
-// certificate made from the secret. It reads the files that the conf names; its
+// certificate made from the secret; the PKI's must prove it, unless it is empty. It reads the files that the conf names; its
 // errors say which key is concerned.
 func Security(c Config, name string) (grpctransport.Security, error) {
 	if problems := Unproven(c); len(problems) > 0 {
@@ -22,7 +22,14 @@ func Security(c Config, name string) (grpctransport.Security, error) {
 	}
 	switch {
 	case c.Channel.TLSCA != "":
-		return grpctransport.PKICredentials(c.Channel.TLSCA, c.Channel.TLSCert, c.Channel.TLSKey)
+		allowed, err := grpctransport.ParseAllowed(c.Channel.TLSAllowed)
+		if err != nil {
+			return grpctransport.Security{}, fmt.Errorf("channel.tls_allowed: %w", err)
+		}
+		return grpctransport.PKICredentials(grpctransport.PKI{
+			CA: c.Channel.TLSCA, Cert: c.Channel.TLSCert, Key: c.Channel.TLSKey,
+			Allowed: allowed, Name: name, Read: keys.Read, ReadPrivate: keys.ReadPrivate,
+		})
 	case c.Cluster.SecretFile != "":
 		secret, err := keys.ReadSecret(c.Cluster.SecretFile)
 		if err != nil {

@@ -48,6 +48,14 @@ func Unproven(c Config) []Problem {
 	return list
 }
 
+// NotAllowed says what is wrong with channel.tls_allowed where it is needed.
+func NotAllowed(c Config) string {
+	if _, err := grpctransport.ParseAllowed(c.Channel.TLSAllowed); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
 // otherMachine tells whether host:port is the IP address of another machine.
 func otherMachine(address string) bool {
 	host, _, _ := net.SplitHostPort(address)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +23,7 @@ import (
 // text only, so the dialer and the handshake leave the cause here.
 type conn struct {
 	addr   string
+	sec    Security
 	cc     *grpc.ClientConn
 	client channelv1.ChannelServiceClient
 
@@ -54,8 +57,7 @@ func (c *conn) explain(err error) error {
 // Exchange opens a stream and says hello.
 func (c *conn) Exchange(ctx context.Context, h channel.Hello) (channel.Outgoing, channel.Welcome, error) {
 	var none channel.Welcome
-	var p peer.Peer
-	stream, err := c.client.Exchange(ctx, grpc.Peer(&p))
+	stream, err := c.client.Exchange(ctx)
 	if err != nil {
 		return nil, none, c.explain(err)
 	}
@@ -72,8 +74,9 @@ func (c *conn) Exchange(ctx context.Context, h channel.Hello) (channel.Outgoing,
 		return nil, none, fmt.Errorf("%s: %w", c.addr, &refusal)
 	}
 	w := fromWelcome(r.GetWelcome())
-	if name := certName(&p); name != "" && name != w.Self.Name {
-		return nil, none, fmt.Errorf("%s: welcome of %q with a certificate of %q", c.addr, w.Self.Name, name)
+	p, _ := peer.FromContext(stream.Context()) // a call option would know it only when the call is over
+	if names := c.sec.certNames(p); names != nil && !slices.Contains(names, w.Self.Name) {
+		return nil, none, fmt.Errorf("%s: welcome of %q with a certificate of %q", c.addr, w.Self.Name, strings.Join(names, ", "))
 	}
 	return out, w, nil
 }

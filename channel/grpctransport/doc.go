@@ -18,7 +18,9 @@
 // a seed must come from a secret that nobody can guess, and this package takes
 // nothing that is shorter or longer than one. The cluster's name is no part of it, so that a
 // wrong name can be told from a wrong secret. PKICredentials uses the
-// operator's own files instead, with the usual check of the host dialled.
+// operator's own files instead, with the usual check of the host dialled, and
+// takes only certificates with a name that the operator allows (ParseAllowed):
+// such a name also is the only one that the member may have in its hello.
 // Insecure has neither encryption nor proof: for loopback, or where everybody
 // who reaches the port is trusted.
 //

@@ -17,7 +17,7 @@ import (
 // server are the credentials for serving. failed is told of handshakes that
 // fail because the two sides' security differs.
 func (s Security) server(failed func(addr string, err error)) credentials.TransportCredentials {
-	h := &handshaker{failed: failed, plain: !s.TLS()}
+	h := &handshaker{failed: failed, plain: !s.TLS(), stranger: s.stranger}
 	h.TransportCredentials = insecure.NewCredentials()
 	if s.TLS() {
 		h.TransportCredentials = credentials.NewTLS(s.serve)
@@ -27,7 +27,7 @@ func (s Security) server(failed func(addr string, err error)) credentials.Transp
 
 // client are the credentials for dialling. note is told why a connection fails.
 func (s Security) client(note func(error)) credentials.TransportCredentials {
-	h := &handshaker{note: note, plain: !s.TLS()}
+	h := &handshaker{note: note, plain: !s.TLS(), stranger: s.stranger}
 	h.TransportCredentials = insecure.NewCredentials()
 	if s.TLS() {
 		h.TransportCredentials = credentials.NewTLS(s.dial)
@@ -42,6 +42,8 @@ type handshaker struct {
 	plain  bool                         // no TLS on this side
 	failed func(addr string, err error) // of a server
 	note   func(error)                  // of a client
+
+	stranger error // see Security
 }
 
 // ServerHandshake proves the two sides to each other.
@@ -55,7 +57,7 @@ func (h *handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthIn
 			}
 		}}
 	}
-	if why := differs(err); why != nil {
+	if why := h.differs(err); why != nil {
 		h.failed(addr, why)
 	}
 	return c, info, err
@@ -66,14 +68,14 @@ func (h *handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthIn
 func (h *handshaker) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	c, info, err := h.TransportCredentials.ClientHandshake(ctx, authority, raw)
 	if err != nil {
-		if why := differs(err); why != nil {
+		if why := h.differs(err); why != nil {
 			err = why
 		}
 		h.note(err)
 		return c, info, err
 	}
 	return &verdict{Conn: c, first: func(b []byte, err error) {
-		why := differs(err)
+		why := h.differs(err)
 		if len(b) == 0 && h.plain && why == nil {
 			why = fmt.Errorf("%w (it closed the connection without a word)", channel.ErrPlain)
 		}
@@ -112,18 +114,18 @@ func (v *verdict) Read(b []byte) (int, error) {
 
 // differs tells whether a handshake failed because of the two sides' security,
 // and how; nil if it didn't fail, or for another reason, such as a connection cut.
-func differs(err error) error {
+func (h *handshaker) differs(err error) error {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return fmt.Errorf("%w (%w)", channel.ErrPlain, err)
 	}
 	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
 	remote, ok := errors.AsType[*net.OpError](err)
 	if unknown || ok && remote.Op == "remote error" {
-		return fmt.Errorf("%w (%w)", channel.ErrSecret, err)
+		return fmt.Errorf("%w (%w)", h.stranger, err)
 	}
 	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
 	_, host := errors.AsType[x509.HostnameError](err)
-	if invalid || host {
+	if invalid || host || errors.Is(err, channel.ErrCertificate) {
 		return err
 	}
 	return nil

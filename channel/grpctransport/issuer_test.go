@@ -28,7 +28,7 @@ func TestIssuerRenews(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := memberName(first.Leaf); got != "node1" {
+	if got := first.Leaf.Subject.CommonName; got != "node1" {
 		t.Errorf("certificate proves %q", got)
 	}
 	if again, _ := i.current(now.Add(11 * time.Hour)); again != first {

@@ -19,6 +19,7 @@ import (
 type server struct {
 	channelv1.UnimplementedChannelServiceServer
 	service channel.Service
+	sec     Security
 }
 
 type exchange = grpc.BidiStreamingServer[channelv1.ExchangeRequest, channelv1.ExchangeResponse]
@@ -28,7 +29,7 @@ func (s *server) Exchange(stream exchange) error {
 	p, _ := peer.FromContext(stream.Context())
 	in := &incoming{stream: stream}
 	if p != nil {
-		in.peer = channel.Peer{Address: p.Addr.String(), Name: certName(p)}
+		in.peer = channel.Peer{Address: p.Addr.String(), Names: s.sec.certNames(p)}
 	}
 	return ended(s.service.Exchange(stream.Context(), in))
 }
@@ -90,12 +91,16 @@ func (i *incoming) Refuse(r channel.Refusal) error { return i.stream.Send(toRefu
 // Peer tells who is at the other end.
 func (i *incoming) Peer() channel.Peer { return i.peer }
 
-// certName is the member's name in a certificate made from a cluster secret;
-// empty for others, which prove no member's name.
-func certName(p *peer.Peer) string {
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
-	if !ok || len(info.State.PeerCertificates) == 0 {
-		return ""
+// certNames are the members' names that the other side's certificate proves; nil
+// without TLS, which proves nobody's.
+func (s Security) certNames(p *peer.Peer) []string {
+	if s.names == nil {
+		return nil
 	}
-	return memberName(info.State.PeerCertificates[0])
+	if p != nil {
+		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok && len(info.State.PeerCertificates) > 0 {
+			return s.names(info.State.PeerCertificates[0])
+		}
+	}
+	return []string{}
 }

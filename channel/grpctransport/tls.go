@@ -11,9 +11,12 @@ import (
 	"fmt"
 	"math/big"
 	"net"
-	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/nodeserver/nodeserver/channel"
 )
 
 // Seed is 32 bytes that nobody can guess, the same on all members and used for
@@ -38,6 +41,9 @@ type Security struct {
 	serve    *tls.Config
 	dial     *tls.Config
 	trusting bool // nothing is proven, and all addresses are dialled
+
+	names    func(*x509.Certificate) []string // of members, that a certificate proves
+	stranger error                            // what is wrong where one side doesn't take the other's certificate
 }
 
 // Insecure is for networks where everybody is trusted: nothing is proven, and
@@ -74,6 +80,8 @@ func SecretCredentials(seeds []Seed, name string) (Security, error) {
 		return Security{}, fmt.Errorf("channel credentials: %w", err)
 	}
 	return Security{
+		names:    func(c *x509.Certificate) []string { return []string{c.Subject.CommonName} },
+		stranger: channel.ErrSecret,
 		serve: &tls.Config{
 			MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
 			SessionTicketsDisabled: true, // each connection proves the secret anew
@@ -86,40 +94,90 @@ func SecretCredentials(seeds []Seed, name string) (Security, error) {
 	}, nil
 }
 
+// PKI is the operator's own certificates: paths of PEM files, and what in them
+// makes a member.
+type PKI struct {
+	CA, Cert, Key string
+	Allowed       Allowed
+	Name          string // of the node, which its certificate must prove; empty: any
+	// Read and ReadPrivate read the files, and refuse those that others could
+	// have changed, or the key if others can read it.
+	Read, ReadPrivate func(path string) ([]byte, error)
+}
+
 // PKICredentials makes mutual TLS from the operator's own PEM files. The
-// certificate must be good for the host that others dial and for both server
-// and client use; the files are read again at each connection, so that they can
-// be renewed in place.
-func PKICredentials(ca, cert, key string) (Security, error) {
-	pem, err := os.ReadFile(ca)
+// certificate must be good for the host that others dial, for both server and
+// client use, and for the member's name (see [ParseAllowed]); that of the other
+// side must prove some member's name, too, and is good for no other. The files
+// are read again at each connection, so that they can be renewed in place.
+func PKICredentials(p PKI) (Security, error) {
+	pem, err := p.Read(p.CA)
 	if err != nil {
-		return Security{}, fmt.Errorf("channel tls_ca: %w", err)
+		return Security{}, fmt.Errorf("channel.tls_ca: %w", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
-		return Security{}, fmt.Errorf("channel tls_ca %s: no PEM certificate in it", ca)
+		return Security{}, fmt.Errorf("channel.tls_ca: no PEM certificate in %s", p.CA)
 	}
-	load := func() (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(cert, key)
-		if err != nil {
-			return nil, fmt.Errorf("channel tls_cert %s, tls_key %s: %w", cert, key, err)
-		}
-		return &pair, nil
-	}
-	if _, err := load(); err != nil {
+	if _, err := p.load(); err != nil {
 		return Security{}, err
 	}
 	return Security{
+		names:    p.Allowed.Names,
+		stranger: channel.ErrCertificate,
 		serve: &tls.Config{
 			MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool,
-			SessionTicketsDisabled: true,
-			GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return load() },
+			SessionTicketsDisabled: true, VerifyConnection: p.verify,
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return p.load() },
 		},
 		dial: &tls.Config{
-			MinVersion: tls.VersionTLS13, RootCAs: pool,
-			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() },
+			MinVersion: tls.VersionTLS13, RootCAs: pool, VerifyConnection: p.verify,
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return p.load() },
 		},
 	}, nil
+}
+
+// load reads this side's certificate. One that others would refuse is an error.
+func (p PKI) load() (*tls.Certificate, error) {
+	cert, err := p.Read(p.Cert)
+	if err != nil {
+		return nil, fmt.Errorf("channel.tls_cert: %w", err)
+	}
+	key, err := p.ReadPrivate(p.Key)
+	if err != nil {
+		return nil, fmt.Errorf("channel.tls_key: %w", err)
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("channel.tls_cert %s, channel.tls_key %s: %w", p.Cert, p.Key, err)
+	}
+	names := p.Allowed.Names(pair.Leaf)
+	switch {
+	case len(names) == 0:
+		return nil, fmt.Errorf("channel.tls_cert: %s is for %s, of which channel.tls_allowed (%s) allows none: put the pattern of your nodes' certificates there", p.Cert, shownNames(pair.Leaf), p.Allowed)
+	case p.Name != "" && !slices.Contains(names, p.Name):
+		return nil, fmt.Errorf("channel.tls_cert: %s is the certificate of %s, but the node is %q: set node.name, or give it a certificate of its own", p.Cert, strings.Join(names, ", "), p.Name)
+	}
+	return &pair, nil
+}
+
+// verify refuses certificates of the CA that are not a member's.
+func (p PKI) verify(c tls.ConnectionState) error {
+	leaf := c.PeerCertificates[0] // there is one: it has been verified
+	if len(p.Allowed.Names(leaf)) == 0 {
+		return fmt.Errorf("%w (its certificate is for %s)", channel.ErrCertificate, shownNames(leaf))
+	}
+	return nil
+}
+
+// shownNames are the names in a certificate, for a person.
+func shownNames(c *x509.Certificate) string {
+	list := sans(c)
+	if len(list) == 0 {
+		return "no DNS name or URI"
+	}
+	text := strings.Join(list[:min(len(list), 3)], ", ")
+	return fmt.Sprintf("%.200q", text)
 }
 
 // Loopback tells whether a listener at addr (host:port) is reached from this
@@ -208,12 +266,4 @@ func (i *issuer) issue(now time.Time) (*tls.Certificate, error) {
 		return nil, fmt.Errorf("issue a certificate: %w", err)
 	}
 	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
-}
-
-// memberName is the name that a certificate made from a secret proves.
-func memberName(c *x509.Certificate) string {
-	if c.Issuer.CommonName != caName || len(c.DNSNames) != 1 || c.DNSNames[0] != channelName {
-		return ""
-	}
-	return c.Subject.CommonName
 }

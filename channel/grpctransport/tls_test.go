@@ -11,6 +11,7 @@ import (
 	"errors"
 	"math/big"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -135,34 +136,9 @@ func TestLoopback(t *testing.T) {
 	}
 }
 
-// The operator's own CA, with a certificate for the host that is dialled.
-func TestPKI(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	ca, caKey := makeCert(t, dir, "ca", nil, nil)
-	makeCert(t, dir, "node", ca, caKey)
-	other, otherKey := makeCert(t, dir, "otherca", nil, nil)
-	makeCert(t, dir, "stranger", other, otherKey)
-	pki := func(ca, name string) grpctransport.Security {
-		s, err := grpctransport.PKICredentials(filepath.Join(dir, ca+".pem"), filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	a := start(t, "a", pki("ca", "node"))
-	b := start(t, "b", pki("ca", "node"), a.addr)
-	waitFor(t, "linked", linked(a, b))
-	c := start(t, "c", pki("ca", "stranger"), a.addr) // trusts us, but we don't trust it
-	waitFor(t, "the stranger says so", says(c, "the cluster secrets differ"))
-	waitFor(t, "a says so", says(a, "the cluster secrets differ"))
-	if _, err := grpctransport.PKICredentials(filepath.Join(dir, "node.key"), "", ""); err == nil || !strings.Contains(err.Error(), "no PEM certificate") {
-		t.Errorf("a key as CA: %v", err)
-	}
-}
-
-// makeCert writes NAME.pem and NAME.key: a CA, or a leaf for 127.0.0.1 of the one given.
-func makeCert(t *testing.T, dir, name string, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+// makeCert writes NAME.pem and NAME.key: a CA, or a leaf for 127.0.0.1 and the DNS
+// names and URIs, of the one given.
+func makeCert(t *testing.T, dir, name string, parent *x509.Certificate, parentKey *ecdsa.PrivateKey, sans ...string) (*x509.Certificate, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -173,6 +149,13 @@ func makeCert(t *testing.T, dir, name string, parent *x509.Certificate, parentKe
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, BasicConstraintsValid: true,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	for _, san := range sans {
+		if u, err := url.Parse(san); err == nil && u.Scheme != "" {
+			tmpl.URIs = append(tmpl.URIs, u)
+		} else {
+			tmpl.DNSNames = append(tmpl.DNSNames, san)
+		}
 	}
 	if parent == nil {
 		tmpl.IsCA, tmpl.ExtKeyUsage, tmpl.IPAddresses = true, nil, nil

@@ -67,7 +67,7 @@ func (t *Transport) Serve(ctx context.Context, s channel.Service) error {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingAllowed, PermitWithoutStream: true}),
 	)
-	channelv1.RegisterChannelServiceServer(g, &server{service: s})
+	channelv1.RegisterChannelServiceServer(g, &server{service: s, sec: t.sec})
 	var stop sync.WaitGroup
 	served := make(chan struct{})
 	stop.Go(func() {
@@ -88,7 +88,7 @@ func (t *Transport) Serve(ctx context.Context, s channel.Service) error {
 
 // Dial prepares a connection to addr.
 func (t *Transport) Dial(addr string) (channel.Conn, error) {
-	c := &conn{addr: addr}
+	c := &conn{addr: addr, sec: t.sec}
 	cc, err := grpc.NewClient("passthrough:///"+addr,
 		grpc.WithTransportCredentials(t.sec.client(c.note)),
 		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {

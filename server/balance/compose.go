@@ -14,7 +14,7 @@ import (
 // the cluster, as for a node; [sessions] the cookie. It opens nothing, but
 // multicast is tried for a moment.
 func FromConfig(cfg server.Config, log *slog.Logger) (*Balancer, error) {
-	sec, err := server.Security(cfg, certName)
+	sec, err := server.Security(cfg, "") // it only asks, so any name that its certificate has will do
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,3 @@ func FromConfig(cfg server.Config, log *slog.Logger) (*Balancer, error) {
 	b.admin, err = server.ForOperators(cfg.Admin, b.admin)
 	return b, err
 }
-
-// certName is what the front door calls itself to members. They don't care: it
-// only asks.
-const certName = "front-door"
