@@ -46,7 +46,7 @@ type Config struct {
 	MaxFrame     int               // bytes of payload after which a frame is full; 256 KiB
 
 	// What Settled waits for, besides.
-	Expect   int           // members there, this one included; 0: however many there are
+	Expect   int           // members of this domain there, this one included; 0: however many there are
 	Patience time.Duration // for members that are expected, listed addresses that don't answer, providers that fail; 0: none
 	Insist   bool          // wait on for those expected, and for providers that fail, when Patience is over
 }

@@ -65,7 +65,7 @@ func (c *Channel) finding(now time.Time) bool {
 func (c *Channel) lacks() (why string, firm bool) {
 	here := 1
 	for _, m := range c.view.Members() {
-		if m.State == membership.Alive {
+		if m.State == membership.Alive && m.Domain == c.cfg.Self.Domain {
 			here++
 		}
 	}

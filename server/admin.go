@@ -42,6 +42,7 @@ type MemberRow struct {
 	ChannelAddress string   `json:"channel_address"`
 	HTTPAddress    string   `json:"http_address"`
 	Apps           []string `json:"apps"`
+	Domain         string   `json:"domain"` // members of another than the node's have none of its sessions
 	Version        string   `json:"version"`
 	Self           bool     `json:"self"`
 	Sessions       int64    `json:"sessions"` // at the member, as it last said; of all apps it shares with this node
@@ -155,12 +156,12 @@ func (s *Server) memberRows() []MemberRow {
 		x, self := &own, m.ID == s.id
 		if !self {
 			if x = sums[m.ID]; x == nil {
-				x = &sum{behind: true}
+				x = &sum{behind: m.Domain == s.cfg.Cluster.Domain} // of another domain nothing is missing
 			}
 		}
 		rows = append(rows, MemberRow{
 			Name: m.Name, Boot: fmt.Sprintf("%016x", m.Boot), State: m.State.String(), Ready: m.Ready, Draining: m.Draining,
-			ChannelAddress: m.ChannelAddress, HTTPAddress: m.HTTPAddress, Apps: m.Apps, Version: m.Version, Self: self,
+			ChannelAddress: m.ChannelAddress, HTTPAddress: m.HTTPAddress, Apps: m.Apps, Domain: m.Domain, Version: m.Version, Self: self,
 			Sessions: x.sessions, Queue: x.queue, InSync: !x.behind,
 		})
 	}

@@ -145,8 +145,8 @@ func (s *Server) makeChannel() error {
 	s.providers = providers
 	s.channel = channel.New(cfg, grpctransport.New(security, s.channelL, s.dial), providers, s.log.With("part", "channel"))
 	for _, a := range s.apps {
-		hosts := func(m membership.Member) bool { return m.Hosts(a.name) }
-		a.group.topic.Store(s.channel.Topic("session/"+a.name, a.group, hosts))
+		shares := func(m membership.Member) bool { return m.Domain == self.Domain && m.Hosts(a.name) }
+		a.group.topic.Store(s.channel.Topic("session/"+a.name, a.group, shares))
 	}
 	return nil
 }

@@ -64,6 +64,9 @@ func printMembers(w io.Writer, reply server.MembersReply) error {
 		case m.Ready:
 			ready = "yes"
 		}
+		if m.Domain != "" {
+			name += " (" + m.Domain + ")"
+		}
 		apps := strings.Join(m.Apps, ",")
 		if apps == "" {
 			apps = "-"

@@ -21,6 +21,7 @@ type Config struct {
 	CookieName     string        // of session cookies; default NSESSIONID
 	HealthInterval time.Duration // between probes of nodes that are down; default 250 ms
 	ShutdownGrace  time.Duration // for requests in flight when Run ends; default 5 s
+	Domain         string        // whose nodes are preferred
 	Dialer         *net.Dialer   // of connections to nodes; default: to any address, within 1 s
 }
 
@@ -62,7 +63,7 @@ var _ http.Handler = (*Balancer)(nil)
 // New returns a front door to the nodes of the source. It starts nothing.
 func New(cfg Config, source Source, log *slog.Logger) *Balancer {
 	b := &Balancer{cfg: cfg.withDefaults(), source: source, log: log, stats: newStats(), ask: make(chan *node, 64)}
-	b.pool = newPool(b.broke, b.cfg.Dialer)
+	b.pool = newPool(b.broke, b.cfg)
 	b.metrics = newMetrics(b)
 	b.admin = b.adminHandler()
 	b.proxy = &httputil.ReverseProxy{

@@ -17,6 +17,7 @@
 //	Keep nodes            suspected by others; they keep their own users only
 //	Spare nodes           draining, or disputed; only if nothing better is there
 //	nodes in doubt        for a moment; a request that must have one waits for the verdict
+//	another domain's      in the same order, if none of the above can be had
 //	nodes marked down     last of all: the list may be wrong
 //
 // A node is in doubt from the moment when it ends a connection, be it an idle one.

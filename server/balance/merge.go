@@ -73,7 +73,7 @@ func merged(reports []*report, name string) Node {
 }
 
 func nodeOf(r row, u Use) Node {
-	return Node{Name: r.Name, Boot: r.Boot, Address: r.HTTPAddress, Use: u}
+	return Node{Name: r.Name, Boot: r.Boot, Address: r.HTTPAddress, Use: u, Domain: r.Domain}
 }
 
 // latest is the latest word on a member, where the end of one life says

@@ -14,6 +14,7 @@ import (
 // node is one life of a node, as the pool keeps it.
 type node struct {
 	Node
+	far       bool // of another domain: it has none of the sessions of this one
 	dialer    *net.Dialer
 	transport *http.Transport
 	gone      context.Context //nolint:containedctx // ends when the Source gives the node up
@@ -46,6 +47,7 @@ type pool struct {
 	broke func(*node)     // told when a node ends a connection
 
 	dialer *net.Dialer
+	domain string // whose nodes are preferred
 }
 
 // maxNames bounds what is remembered of nodes long gone.
@@ -57,8 +59,8 @@ type change struct {
 	added bool // or removed
 }
 
-func newPool(broke func(*node), dialer *net.Dialer) *pool {
-	return &pool{turn: rand.IntN(1 << 16), names: map[string]bool{}, broke: broke, dialer: dialer}
+func newPool(broke func(*node), cfg Config) *pool {
+	return &pool{turn: rand.IntN(1 << 16), names: map[string]bool{}, broke: broke, dialer: cfg.Dialer, domain: cfg.Domain}
 }
 
 // update takes a new list over. Nodes that are not in it any more are given up.
@@ -108,7 +110,7 @@ func (p *pool) keep(n Node) *node {
 			return old
 		}
 	}
-	fresh := &node{Node: n, dialer: p.dialer}
+	fresh := &node{Node: n, dialer: p.dialer, far: n.Domain != p.domain}
 	fresh.transport = newTransport(fresh, p.broke)
 	fresh.gone, fresh.end = context.WithCancel(context.Background())
 	return fresh
@@ -154,8 +156,21 @@ func better(n, than, home *node) bool {
 	return a > b || a == b && n.inflight < than.inflight
 }
 
-// rank orders nodes for one request, as the package doc tells.
+// rank orders nodes for one request, as the package doc tells. Those of another
+// domain come after all nodes that may serve, and before those that don't.
 func (n *node) rank(home *node) int {
+	const far = 10
+	switch r := n.worth(home); {
+	case !n.far:
+		return far * r
+	case n.down || n.doubt.Load() != nil:
+		return r - far
+	default:
+		return far + r
+	}
+}
+
+func (n *node) worth(home *node) int {
 	isHome := n == home
 	switch {
 	case n.down && isHome:

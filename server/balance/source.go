@@ -34,6 +34,7 @@ type Node struct {
 	Boot    uint64 // which life of the name; 0 where that isn't known
 	Address string // host:port of its HTTP listener
 	Use     Use
+	Domain  string // part of the cluster within which sessions are shared
 }
 
 // Source tells which nodes there are.

@@ -50,6 +50,29 @@ func TestWithoutProofNoRequestLeavesTheMachine(t *testing.T) {
 	}
 }
 
+// Nodes of another domain get requests only while none of its own can be had.
+func TestTheBalancerPrefersItsDomain(t *testing.T) {
+	own, far := newBackend(t, "own"), newBackend(t, "far")
+	d := openWith(t, balance.Config{Domain: "east"}, balance.Fixed{
+		{Name: "own", Address: own.addr, Domain: "east", Use: balance.Spare},
+		{Name: "far", Address: far.addr, Domain: "west"},
+	})
+	until(t, "an answer", func() bool { s, _ := d.ask(t, "GET", ""); return s == http.StatusOK })
+	for range 20 {
+		if _, got := d.ask(t, "GET", "", "x.far"); got != "own " {
+			t.Errorf("answered by %q, though the domain's own node serves", got)
+		}
+	}
+	own.kill()
+	for range 20 {
+		if _, got := d.ask(t, "POST", "", "x.own"); got != "far " {
+			t.Errorf("answered by %q, though only another domain serves", got)
+		}
+	}
+	own.start(t)
+	until(t, "the own node again", func() bool { _, got := d.ask(t, "GET", ""); return got == "own " })
+}
+
 // The balancer refuses what a node refuses, and says the same.
 func TestTheBalancerRefusesWhatANodeRefuses(t *testing.T) {
 	for key, change := range map[string]func(*server.Config){
