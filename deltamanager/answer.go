@@ -1,6 +1,9 @@
 package deltamanager
 
 import (
+	"encoding/binary"
+	"hash/fnv"
+	"io"
 	"math"
 	"slices"
 	"time"
@@ -36,7 +39,7 @@ func (c *Core) owesLarge(now time.Duration, l *link) bool {
 // appendAsks encodes questions and answers that are due. Called with l.mu held.
 func (c *Core) appendAsks(now time.Duration, l *link, body []byte) []byte {
 	for _, a := range l.asks[len(l.asks)-l.unasked:] {
-		m := askMessage{request: a.request, key: a.key, tag: a.tag, state: a.state, since: a.since}
+		m := askMessage{request: a.request, key: a.key, tag: a.tag, state: a.state, since: a.since, held: a.held}
 		body = m.append(body)
 	}
 	l.unasked = 0
@@ -110,17 +113,65 @@ func (c *Core) answer(body []byte, now time.Duration, q *askMessage, most int) (
 }
 
 // news is what the session holds that the asker lacks: nothing but its use if the copies are
-// equal, this node's own writes if the asker has all of them up to some stamp, else everything.
-// Called with the bucket's lock held; the delta is to be encoded before that is given up.
+// equal, this node's own writes if the asker has all of them up to some stamp, what is newer than
+// what the asker lists, else everything. Called with the bucket's lock held; the delta is to be
+// encoded before that is given up.
 func (s *session) news(now time.Duration, q *askMessage, self uint64) delta {
 	d := s.full(now)
+	var old func(r register) bool
 	switch {
 	case q.state != 0 && q.state == s.state():
 		d.regs, d.full = nil, false
+		return d
 	case q.since != 0:
-		d.regs, d.full = slices.DeleteFunc(slices.Clone(s.regs), func(r register) bool { return r.stamp.Boot != self || r.stamp.Clock <= q.since }), false
+		old = func(r register) bool { return r.stamp.Boot != self || r.stamp.Clock <= q.since }
+	case q.held != "":
+		held := parseHeld(q.held)
+		old = func(r register) bool { return !held[nameHash(r.name())].Less(r.stamp) }
+	default:
+		return d
 	}
+	d.regs, d.full = slices.DeleteFunc(slices.Clone(s.regs), old), false
 	return d
+}
+
+// heldEntry is the size of an entry in what heldBy lists: the hash of a name, and the
+// stamp of its register. maxHeld bounds the entries: sessions with more names are sent whole.
+const (
+	heldEntry = 24
+	maxHeld   = 100
+)
+
+// heldBy lists what is here of a session; empty if that is too much to be told.
+func (c *Core) heldBy(k Key) string {
+	b := c.table.of(k)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.session(k)
+	if s == nil || len(s.regs) > maxHeld {
+		return ""
+	}
+	list := make([]byte, 0, heldEntry*len(s.regs))
+	for i := range s.regs {
+		list = binary.LittleEndian.AppendUint64(list, nameHash(s.regs[i].name()))
+		list = binary.LittleEndian.AppendUint64(list, s.regs[i].stamp.Clock)
+		list = binary.LittleEndian.AppendUint64(list, s.regs[i].stamp.Boot)
+	}
+	return string(list)
+}
+
+func parseHeld(list string) map[uint64]Stamp {
+	held := make(map[uint64]Stamp, len(list)/heldEntry)
+	for b := []byte(list); len(b) >= heldEntry; b = b[heldEntry:] {
+		held[binary.LittleEndian.Uint64(b)] = Stamp{binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])}
+	}
+	return held
+}
+
+func nameHash(name string) uint64 {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, name) // never fails
+	return h.Sum64()
 }
 
 // questions takes the questions and answers of a frame. It reports whether

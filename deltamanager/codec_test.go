@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,9 +118,9 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 			}
 			want.Deltas = append(want.Deltas, deltas[i].generated())
 		}
-		ask := askMessage{request: 1 + r.Uint64N(9), key: randomKey(r), state: r.Uint64N(2), since: r.Uint64N(2)}
+		ask := askMessage{request: 1 + r.Uint64N(9), key: randomKey(r), state: r.Uint64N(2), since: r.Uint64N(2), held: strings.Repeat("x", heldEntry*r.IntN(3))}
 		wire = ask.append(wire)
-		want.Asks = append(want.Asks, &sessionv1.Ask{Request: ask.request, Key: ask.key[:], State: ask.state, Since: ask.since})
+		want.Asks = append(want.Asks, &sessionv1.Ask{Request: ask.request, Key: ask.key[:], State: ask.state, Since: ask.since, Held: []byte(ask.held)})
 		answer := randomDelta(r)
 		reply := replyMessage{request: 3, encoded: appendDelta(nil, 2, &answer, testBoot), refused: r.IntN(2) == 0}
 		wire = reply.append(wire)

@@ -57,6 +57,7 @@ type ask struct {
 	clock   uint64 // 0: only the answer counts
 	state   uint64 // of the copy that is here; 0: none
 	since   uint64 // all of the member's own writes up to here are in that copy; 0: can't say
+	held    string // what is in that copy, see heldBy; empty: can't say
 }
 
 const (
@@ -97,6 +98,9 @@ func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token, from Asker) *Qu
 	missed := n.unreachable + n.unpaid
 	a := ask{key: here.key, tag: tag, state: here.state}
 	if all {
+		if here.whole {
+			a.held = c.heldBy(here.key)
+		}
 		for _, l := range *c.links.Load() {
 			if !c.ask(l, a, here.whole, &q) {
 				missed++ // it may be the one that knows

@@ -30,6 +30,7 @@ type askMessage struct {
 	tag     Tag
 	state   uint64
 	since   uint64
+	held    string
 }
 
 // replyMessage is session.v1.Reply.
@@ -356,6 +357,10 @@ func (a *askMessage) append(b []byte) []byte {
 	}
 	body = appendFixed64(body, 4, a.state)
 	body = appendFixed64(body, 5, a.since)
+	if a.held != "" {
+		body = protowire.AppendTag(body, 6, protowire.BytesType)
+		body = protowire.AppendString(body, a.held)
+	}
 	return appendBytes(b, 11, body)
 }
 
@@ -372,6 +377,11 @@ func (a *askMessage) parse(b []byte) error {
 			a.state = v
 		case 5:
 			a.since = v
+		case 6:
+			if len(data) > maxHeld*heldEntry || len(data)%heldEntry != 0 {
+				return fmt.Errorf("%w: %d bytes of what is held", errWire, len(data))
+			}
+			a.held = string(data)
 		}
 		return nil
 	})

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/nodeserver/nodeserver/channel/grpctransport"
+	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/keys"
 )
@@ -40,6 +41,20 @@ func Security(c Config, name string) (grpctransport.Security, error) {
 		return grpctransport.Insecure(), nil
 	}
 	return grpctransport.Security{}, nil
+}
+
+// tokenKeys are the keys of users' tokens that the cluster's secret gives. Where members prove
+// themselves otherwise there are none, and the delta managers agree on some.
+func tokenKeys(c Config) ([]deltamanager.TokenKey, error) {
+	if c.Cluster.SecretFile == "" || c.Channel.TLSCA != "" {
+		return nil, nil
+	}
+	secret, err := keys.ReadSecret(c.Cluster.SecretFile)
+	if err != nil {
+		return nil, fmt.Errorf("cluster.secret_file: %w", err)
+	}
+	key := secret.Derive("nodeserver tokens v1")
+	return []deltamanager.TokenKey{deltamanager.TokenKey(key[:])}, nil
 }
 
 // Providers are the conf's ways to find members. Multicast tells others of self,

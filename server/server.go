@@ -35,6 +35,7 @@ type Server struct {
 	providers []membership.Provider // of the channel
 	members   atomic.Pointer[[]membership.Status]
 	metrics   *metrics
+	tokenKeys []deltamanager.TokenKey // none: the delta managers agree on some
 
 	httpL, adminL, channelL net.Listener
 	dial                    func(context.Context, string) (net.Conn, error) // to other members; nil: TCP
@@ -70,6 +71,10 @@ func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*
 		o(s)
 	}
 	s.maxSessions, s.maxSessionsFrom = sessionLimit(cfg.Sessions.MaxSessions, os.DirFS("/"), goMemoryLimit())
+	var err error
+	if s.tokenKeys, err = tokenKeys(cfg); err != nil {
+		return nil, err
+	}
 	s.appLife, s.endApps = context.WithCancel(context.Background())
 	if err := s.deployAll(apps); err != nil {
 		s.endApps()
@@ -138,7 +143,7 @@ func (s *Server) managerConfig(a AppConfig) deltamanager.Config {
 		FirstInactive: n.FirstInactive, MaxSessions: s.maxSessions, MaxNewcomers: maxNewcomers, MaxSessionBytes: n.MaxSessionBytes, FreshnessWait: n.FreshnessWait,
 		Acks: acks, AckTimeout: r.AckTimeout, FailUnacked: r.OnAckTimeout == "fail", QueueEntries: s.cfg.Channel.QueueEntries,
 		Heartbeat: s.cfg.Channel.Heartbeat, RepairInterval: r.RepairInterval, JoinTimeout: r.JoinTimeout,
-		ServeAnyway: r.JoinPolicy == "serve", Seed: s.seed(a.Name), Rand: rand.Reader,
+		ServeAnyway: r.JoinPolicy == "serve", Seed: s.seed(a.Name), Rand: rand.Reader, TokenKeys: s.tokenKeys,
 	}
 }
 

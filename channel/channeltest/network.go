@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -25,7 +26,12 @@ type Network struct {
 	delays    map[way]time.Duration
 	cut       map[way]bool
 	changed   chan struct{} // closed and replaced when a way was healed
+
+	carried atomic.Int64
 }
+
+// Carried is how many bytes hosts have sent each other so far.
+func (n *Network) Carried() int64 { return n.carried.Load() }
 
 // NewNetwork returns a network without hosts or faults.
 func NewNetwork() *Network {

@@ -186,7 +186,10 @@ type Ask struct {
 	State uint64 `protobuf:"fixed64,4,opt,name=state,proto3" json:"state,omitempty"`
 	// All that the receiver has written up to this stamp is in that copy, so the answer need
 	// only hold what it wrote since; 0: everything.
-	Since         uint64 `protobuf:"fixed64,5,opt,name=since,proto3" json:"since,omitempty"`
+	Since uint64 `protobuf:"fixed64,5,opt,name=since,proto3" json:"since,omitempty"`
+	// Else what is in that copy, 24 bytes a register, little endian: FNV-1a of its name, clock and
+	// boot of its stamp. The answer need only hold what is newer. Empty: everything.
+	Held          []byte `protobuf:"bytes,6,opt,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -254,6 +257,13 @@ func (x *Ask) GetSince() uint64 {
 		return x.Since
 	}
 	return 0
+}
+
+func (x *Ask) GetHeld() []byte {
+	if x != nil {
+		return x.Held
+	}
+	return nil
 }
 
 // Reply answers Ask. Answers over 64 KiB come as Sessions.
@@ -1123,13 +1133,14 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x06deltas\x18\n" +
 	" \x03(\v2\x11.session.v1.DeltaR\x06deltas\x12#\n" +
 	"\x04asks\x18\v \x03(\v2\x0f.session.v1.AskR\x04asks\x12+\n" +
-	"\areplies\x18\f \x03(\v2\x11.session.v1.ReplyR\areplies\"o\n" +
+	"\areplies\x18\f \x03(\v2\x11.session.v1.ReplyR\areplies\"\x83\x01\n" +
 	"\x03Ask\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x10\n" +
 	"\x03tag\x18\x03 \x01(\fR\x03tag\x12\x14\n" +
 	"\x05state\x18\x04 \x01(\x06R\x05state\x12\x14\n" +
-	"\x05since\x18\x05 \x01(\x06R\x05since\"d\n" +
+	"\x05since\x18\x05 \x01(\x06R\x05since\x12\x12\n" +
+	"\x04held\x18\x06 \x01(\fR\x04held\"d\n" +
 	"\x05Reply\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12'\n" +
 	"\x05delta\x18\x02 \x01(\v2\x11.session.v1.DeltaR\x05delta\x12\x18\n" +
