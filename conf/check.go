@@ -43,7 +43,6 @@ var numbers = map[string]between[int]{
 	"sessions.max_sessions":      {-1, 1 << 30},
 	"sessions.new_per_address":   {0, 1 << 20},
 	"sessions.max_session_bytes": {1 << 10, 3 << 20},
-	"webapps.max_revisions":      {1, 1000},
 }
 
 var acks = []string{"async", "one", "majority", "all"}
@@ -223,8 +222,5 @@ func (l *loader) checkSessions(cfg server.Config) {
 	if s.MaxInactive > s.AbsoluteLifetime {
 		l.warn(l.latest("sessions.max_inactive", "sessions.absolute_lifetime"),
 			fmt.Sprintf("max_inactive %s never comes: sessions end after absolute_lifetime %s", short(s.MaxInactive), short(s.AbsoluteLifetime)))
-	}
-	if cfg.Replication.Replicas != 0 {
-		l.wrong("replication.replicas", fmt.Sprintf("%d is not supported: only 0, every member holds every session", cfg.Replication.Replicas))
 	}
 }

@@ -41,7 +41,7 @@ func newSchema() schema {
 			key := section + "." + f.Tag.Get("conf")
 			s.kinds[key] = kindOf(key, f.Type)
 			if section != "app" {
-				s.envs["NODESERVER_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_"))] = key
+				s.envs[variable(key)] = key
 			}
 		}
 	}
@@ -75,12 +75,31 @@ func (s schema) known(key string) bool {
 
 // files are the keys that name files and folders.
 var files = []string{
-	"node.data_dir", "http.tls_cert", "http.tls_key", "admin.token_file", "cluster.secret_file",
+	"http.tls_cert", "http.tls_key", "admin.token_file", "cluster.secret_file",
 	"channel.tls_ca", "channel.tls_cert", "channel.tls_key", "membership.file", "webapps.dir",
+}
+
+// later are keys that are planned, with what holds until they are there. To take
+// one and do nothing would be a promise that is not kept.
+var later = map[string]string{
+	"node.data_dir":         "a node keeps nothing between starts",
+	"replication.replicas":  "every member holds every session",
+	"webapps.watch":         "plugins are loaded when the node starts",
+	"webapps.max_revisions": "plugins are loaded when the node starts",
+}
+
+func noEffect(now string) string { return "has no effect in this version: remove it (" + now + ")" }
+
+// variable is the environment's name for a key.
+func variable(key string) string {
+	return "NODESERVER_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
 // unknownKey is the complaint about a key that doesn't exist, with the cure.
 func (s schema) unknownKey(key string) string {
+	if now, ok := later[key]; ok {
+		return noEffect(now)
+	}
 	if near := s.nearest(key); near != "" {
 		return "unknown key (did you mean " + near + "?)"
 	}

@@ -206,6 +206,12 @@ func (l *loader) readEnvironment(environ []string) {
 // program's.
 func (l *loader) unknownVariable(name string, at origin) {
 	text := "unknown variable"
+	for key, now := range later {
+		if variable(key) == name {
+			l.problem("", noEffect(now), at)
+			return
+		}
+	}
 	if near := nearest(name, slices.Collect(maps.Keys(l.schema.envs))); near != "" {
 		text += " (did you mean " + near + "?)"
 	}

@@ -32,7 +32,6 @@ func TestGoodFile(t *testing.T) {
 		t.Errorf("got %+v", cfg)
 	}
 	for _, path := range []struct{ key, got, want string }{
-		{"data_dir", cfg.Node.DataDir, "testdata/data"},
 		{"tls_cert", cfg.HTTP.TLSCert, "/etc/cert.pem"},
 		{"tls_key", cfg.HTTP.TLSKey, "key.pem"},
 		{"secret_file", cfg.Cluster.SecretFile, "testdata/secret"},
@@ -53,7 +52,7 @@ func TestGoodFile(t *testing.T) {
 	if diff := cmp.Diff(want, cfg.Apps); diff != "" {
 		t.Errorf("apps differ (-want +got):\n%s", diff)
 	}
-	if from := origin(t, origins, "app.cart.path"); from != (conf.Origin{Key: "app.cart.path", Value: `"/shop/"`, From: "testdata/good.toml:23"}) {
+	if from := origin(t, origins, "app.cart.path"); from != (conf.Origin{Key: "app.cart.path", Value: `"/shop/"`, From: "testdata/good.toml:22"}) {
 		t.Errorf("got origin %+v", from)
 	}
 	if config := origin(t, origins, "app.cart.config").Value; config != "{Currency, Limits}" {

@@ -68,8 +68,6 @@ var wrong = []struct {
 		`FILE:11:16: sessions.max_inactive: 30000h is out of range (1s to 8784h)`,
 		`FILE:13:10: replication.gather: 6ms is out of range (0s to 5ms)`,
 		`FILE:14:15: replication.ack_timeout: 2h is out of range (1ms to 1m)`,
-		`FILE:15:12: replication.replicas: 2 is not supported: only 0, every member holds every session`,
-		`FILE:17:17: webapps.max_revisions: 0 is out of range (1 to 1000)`,
 	}},
 	{"choices", []string{
 		`FILE:2:13: membership.providers: "gossip" is none of mdns, static, dns, file`,
@@ -123,6 +121,11 @@ var wrong = []struct {
 	}},
 	{"allowed", []string{
 		`FILE:2:15: channel.tls_allowed: is for certificates of your own: set tls_ca, tls_cert and tls_key, too, or remove it`,
+	}},
+	{"later", []string{
+		`FILE:1:13: webapps.watch: has no effect in this version: remove it (plugins are loaded when the node starts)`,
+		`FILE:3:1: node.data_dir: has no effect in this version: remove it (a node keeps nothing between starts)`,
+		`FILE:5:1: replication.replicas: has no effect in this version: remove it (every member holds every session)`,
 	}},
 	{"providers", []string{
 		`FILE:2:13: membership.providers: "static" needs membership.static, which is empty`,

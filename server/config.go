@@ -22,8 +22,7 @@ type Config struct {
 
 // NodeConfig says who the node is.
 type NodeConfig struct {
-	Name    string `conf:"name"`     // unique in the cluster, also the route in cookies
-	DataDir string `conf:"data_dir"` // what the node keeps between starts; empty: nothing
+	Name string `conf:"name"` // unique in the cluster, also the route in cookies
 }
 
 // HTTPConfig is the listener for users.
@@ -100,14 +99,11 @@ type ReplicationConfig struct {
 	RepairInterval time.Duration `conf:"repair_interval"`
 	JoinTimeout    time.Duration `conf:"join_timeout"`
 	JoinPolicy     string        `conf:"join_policy"` // wait, serve
-	Replicas       int           `conf:"replicas"`    // 0: all members
 }
 
 // WebappsConfig says where plugins lie.
 type WebappsConfig struct {
-	Dir          string `conf:"dir"` // folder of NAME.so; empty: no plugins
-	Watch        bool   `conf:"watch"`
-	MaxRevisions int    `conf:"max_revisions"`
+	Dir string `conf:"dir"` // folder of NAME.so; empty: no plugins
 }
 
 // AppConfig holds settings of one webapp.

@@ -74,7 +74,6 @@ freshness = %q
 acks = %q
 [webapps]
 dir = %q
-watch = false
 `, c.Name(i), c.http(i), c.admin(i), c.channel(i), v.freshness, v.acks, c.env.Webapps) + c.commonConf(secret)
 }
 

@@ -99,7 +99,6 @@ acks = "one" # an answer means: another node has applied the write
 
 [webapps]
 dir = %q
-watch = false
 
 %s`, n.name, n.http, n.admin, n.channel, c.webapps, c.commonConf())
 }
