@@ -58,7 +58,13 @@ func started(t testing.TB, sets ...string) cluster {
 // know nothing of each other but the cluster's secret.
 func lan(t testing.TB, sets ...string) cluster {
 	t.Helper()
-	network, key := netns.New(t), secret(t)
+	return lanAt(t, netns.New(t), sets...)
+}
+
+// lanAt is lan on a network where others may be, too.
+func lanAt(t testing.TB, network *netns.Net, sets ...string) cluster {
+	t.Helper()
+	key := secret(t)
 	var c cluster
 	for i := range 3 {
 		host := network.Host(fmt.Sprintf("h%d", i+1))
