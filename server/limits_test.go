@@ -1,7 +1,9 @@
 package server
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +17,9 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	"github.com/nodeserver/nodeserver/webapps"
 )
@@ -198,6 +203,58 @@ func TestNoSessionForAClientThatIsGone(t *testing.T) {
 	}
 }
 
+// rapidReset opens streams with a request each and resets each at once (CVE-2023-44487), until the
+// server has read all of it or has had enough.
+func rapidReset(t *testing.T, addr, path string, streams int) {
+	t.Helper()
+	c, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}) //nolint:gosec // the test's own server
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var out, head bytes.Buffer
+	out.WriteString(http2.ClientPreface)
+	f := http2.NewFramer(&out, c)
+	e := hpack.NewEncoder(&head)
+	report(t, f.WriteSettings())
+	for i := range streams {
+		head.Reset()
+		for _, h := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", "x"}, {":path", path}} {
+			report(t, e.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]}))
+		}
+		id := uint32(2*i + 1)
+		report(t, f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: head.Bytes(), EndStream: true, EndHeaders: true}))
+		report(t, f.WriteRSTStream(id, http2.ErrCodeCancel))
+	}
+	report(t, f.WritePing(false, [8]byte{1}))
+	go func() { _, _ = c.Write(out.Bytes()) }() // fails when the server has had enough
+	for {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			return
+		}
+		if ping, ok := frame.(*http2.PingFrame); ok && ping.IsAck() {
+			return
+		}
+	}
+}
+
+// Requests that are reset with the packet that brings them make next to no session, though their
+// handler needs a few microseconds only. (A few are committed before the reset is read.)
+func TestRapidResetMakesNoSessions(t *testing.T) {
+	n := startNode(t, testConf("n1"), testApp())
+	n.waitReady()
+	own := n.server.httpServer()
+	h2 := httptest.NewUnstartedServer(own.Handler)
+	h2.Config.ConnContext, h2.EnableHTTP2 = own.ConnContext, true
+	h2.StartTLS()
+	rapidReset(t, h2.Listener.Addr().String(), "/test/inc", 20_000)
+	h2.Close() // waits for the handlers
+	if made, asked := n.server.apps[0].manager.Stats().Created, n.server.requests.Load(); asked < 1000 || made > asked/10 {
+		t.Errorf("%d requests that were reset made %d sessions", asked, made)
+	}
+}
+
 func TestSessionLimitComesFromMemory(t *testing.T) {
 	const mib = int64(1 << 20)
 	machine := "MemTotal:       16777216 kB\nMemFree: 1 kB\n"
@@ -309,4 +366,34 @@ func TestNewRateRefillsAndIsBounded(t *testing.T) {
 	if n := len(r.latest) + len(r.older); n > 2*maxAddresses {
 		t.Errorf("%d addresses remembered", n)
 	}
+}
+
+// Three nodes, real streams: whoever comes back within first_inactive, to any node, has a session
+// from then on, also where the node that saw it has died; whoever doesn't, has none.
+func TestFirstInactiveOnThreeNodes(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		nodes := b.cluster(3, testApp(), func(c *Config) { c.Sessions.FirstInactive = 2 * time.Minute })
+		n1, n2, n3 := nodes[0].node, nodes[1].node, nodes[2].node
+		never, reader, member := b.user(), b.user(), b.user()
+		for _, u := range []*user{never, reader} {
+			u.want(n1, "/test/inc", "1")
+		}
+		member.want(n1, "/test/login", "")
+		pass(110 * time.Second)
+		reader.want(n2, "/test/get", "1 <nil>")
+		pass(time.Second)
+		b.crash(nodes[1])
+		pass(5 * time.Minute)
+		never.want(n1, "/test/get", "none")
+		never.want(n3, "/test/get", "none")
+		reader.want(n3, "/test/get", "1 <nil>")
+		reader.want(n1, "/test/get", "1 <nil>")
+		for _, n := range []*node{n1, n3} {
+			if s := n.server.apps[0].manager.Stats(); s.Sessions != 2 || s.Newcomers != 0 {
+				t.Errorf("%s: %d sessions, %d of newcomers", n.server.cfg.Node.Name, s.Sessions, s.Newcomers)
+			}
+		}
+		pass(23 * time.Minute)
+		member.want(n3, "/test/get", "0 <nil>") // 29 minutes after the login
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -55,7 +56,9 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if ok {
 		a.handler.ServeHTTP(x, r)
 	} else {
-		a.handler.ServeHTTP(x, r.WithContext(webapps.WithSource(r.Context(), x.source(r.Context(), r.Header))))
+		v := x.source(r.Context(), r.Header)
+		v.multiplexed = r.ProtoMajor != 1
+		a.handler.ServeHTTP(x, r.WithContext(webapps.WithSource(r.Context(), v)))
 	}
 	x.finish()
 	c.end() // from here on nobody gets to a session by way of the request
@@ -180,6 +183,8 @@ type visit struct {
 	ctx    context.Context //nolint:containedctx // the request's, as is the header
 	header http.Header
 
+	multiplexed bool // there are other requests on its connection
+
 	mu      sync.Mutex
 	looked  bool
 	route   string               // of the cookie that belongs to a session
@@ -303,6 +308,9 @@ func (v *visit) commit(h http.Header) error {
 	defer v.mu.Unlock()
 	var unacked error
 	for _, s := range v.all {
+		if v.multiplexed && s.view.Creates() {
+			yield()
+		}
 		result, err := s.commit(v.ctx)
 		switch {
 		case deltamanager.Gone(err):
@@ -334,6 +342,14 @@ func (v *visit) commit(h http.Header) error {
 		v.app.setTokens(h, s.view.Tokens())
 	}
 	return unacked
+}
+
+// yield lets the connection's goroutines run, which may know already that the client has
+// reset this very request: a flood of those must not make sessions.
+func yield() {
+	for range 3 { // for the frame to be read, handed on, and heeded
+		runtime.Gosched()
+	}
 }
 
 // settleCookie sends a cookie where the user's own no longer is right. Of what

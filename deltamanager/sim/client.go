@@ -19,6 +19,7 @@ type client struct {
 	op      uint64 // of the request he waits for; older answers are ignored
 	at      int    // node that answered last, -1: none
 	has     bool   // he has a session cookie
+	fresh   bool   // and has not come back with it
 	key     deltamanager.Key
 	tag     deltamanager.Tag
 	user    string
@@ -159,6 +160,7 @@ func (w *world) request(c *client, last int, tag deltamanager.Tag, do func(*visi
 	w.deliver(v, last, func() {
 		w.openFresh(v, tag, func() {
 			if v.found {
+				c.fresh = false
 				w.obs.opened(v, tag)
 			}
 			do(v)
@@ -316,6 +318,9 @@ func (w *world) login(c *client) {
 	v := &visit{c: c, op: c.op}
 	w.deliver(v, c.at, func() {
 		tag, user := w.drawTag(), w.userOf(c)
+		if w.mix.FirstInactive > 0 && w.chance(0.7) {
+			user = ""
+		}
 		ref, receipt, err := v.l.core.Create(v.l.now(), tag, deltamanager.Tx{Auth: func(a *deltamanager.Auth) { a.Principal = user }})
 		if err != nil {
 			w.obs.broken("I0", nil, "create: %v", err)
@@ -324,10 +329,16 @@ func (w *world) login(c *client) {
 		v.ref, v.wrote = ref, receipt.Stamp
 		w.tellOf(ref.Key(), "client %d creates it at %v: %v", c.id, v.l.id, receipt.Stamp)
 		w.obs.named(tag, ref.Key(), user)
+		w.obs.kept[ref.Key()] = user != ""
 		w.committed(v, deltamanager.Tx{Auth: func(*deltamanager.Auth) {}}, receipt, true, func() {
 			c.has, c.key, c.tag, c.user, c.doubt = true, ref.Key(), tag, user, false
 			c.used = w.now
 			w.otherCounter(c)
+			c.fresh = user == ""
+			if c.fresh && w.chance(w.mix.Bounce) {
+				w.obs.count(Bounces)
+				c.has = false
+			}
 			w.answered(v)
 		})
 	})
@@ -481,6 +492,9 @@ func (w *world) idle(c *client) {
 	d := w.mix.MaxInactive - 1500*time.Millisecond
 	if w.chance(0.3) {
 		d = w.mix.MaxInactive + w.mix.granule() + overstay
+	}
+	if c.fresh && w.chance(0.5) {
+		d = w.mix.firstInactive() - 1500*time.Millisecond
 	}
 	w.obs.count(Idles)
 	w.next(c, d)

@@ -40,6 +40,7 @@ const (
 	Renames
 	Logouts
 	Idles
+	Bounces
 	Forged
 	GivenUp
 	Unanswered
@@ -48,6 +49,7 @@ const (
 	Stale
 	Missing
 
+	Evictions
 	Overflows
 	Repairs
 	Resends
@@ -68,9 +70,9 @@ var kindNames = [kinds]string{
 	Crashes: "crashes", Pauses: "pauses", Noticed: "over 2 s", Slows: "slow", Drains: "drains", Rolls: "rolling restarts",
 	LateJoins: "late joins", Skewed: "skewed clocks", Backward: "set back",
 	Requests: "requests", Commits: "commits", Created: "sessions", Reads: "reads", Parallel: "parallel", Renames: "id changes", Logouts: "logouts",
-	Idles: "idle", Forged: "forged ids", GivenUp: "given-up ids", Unanswered: "unanswered", Abandoned: "abandoned", Refused: "refused",
+	Idles: "idle", Bounces: "never back", Forged: "forged ids", GivenUp: "given-up ids", Unanswered: "unanswered", Abandoned: "abandoned", Refused: "refused",
 	Stale: "stale", Missing: "missing",
-	Overflows: "overflows", Repairs: "repairs", Resends: "resends", Asks: "asks",
+	Evictions: "evictions", Overflows: "overflows", Repairs: "repairs", Resends: "resends", Asks: "asks",
 	JoinsChecked: "donors of joiners", AcksChecked: "acks", WholeChecked: "wholes", FlushesChecked: "writes at drains",
 	ExpiringChecked: "expiring", StreamsChecked: "streams alone",
 }

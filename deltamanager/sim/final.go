@@ -123,7 +123,7 @@ func keys(a, b map[deltamanager.Key]*deltamanager.Dump) []deltamanager.Key {
 }
 
 func same(a, b *deltamanager.Dump) bool {
-	if a == nil || b == nil || a.Partial != b.Partial || len(a.Registers) != len(b.Registers) {
+	if a == nil || b == nil || a.Partial != b.Partial || a.Returned != b.Returned || len(a.Registers) != len(b.Registers) {
 		return a == b
 	}
 	for i, r := range a.Registers {
@@ -229,13 +229,20 @@ func (w *world) describe(l *life, d *deltamanager.Dump) string {
 	if d == nil {
 		return "none"
 	}
-	return fmt.Sprintf("%d registers (partial %v, used %v ago, created %v ago)", len(d.Registers), d.Partial, l.now()-d.Last, l.now()-d.Created)
+	return fmt.Sprintf("%d registers (partial %v, returned %v, used %v ago, created %v ago)", len(d.Registers), d.Partial, d.Returned, l.now()-d.Last, l.now()-d.Created)
 }
 
 // unused tells whether a node is about to expire a session: it may know less of
 // its uses than others who are gone.
 func (w *world) unused(l *life, d *deltamanager.Dump) bool {
-	return d != nil && l.now()-d.Last > w.mix.MaxInactive-expiryDoubt
+	if d == nil {
+		return false
+	}
+	limit := w.mix.MaxInactive
+	if !d.Returned {
+		limit = w.mix.firstInactive()
+	}
+	return l.now()-d.Last > limit-expiryDoubt
 }
 
 // expiryDoubt is by how much members may disagree on when a session expires,
@@ -255,7 +262,8 @@ func (w *world) expiring(k deltamanager.Key) bool {
 			used = max(used, at)
 		}
 	}
-	return w.now-used > w.mix.MaxInactive-expiryDoubt || w.now-u.created > w.mix.Lifetime-expiryDoubt
+	limit := max(w.obs.limit(k, func(l *life, _ time.Duration) bool { return l.alive }), w.mix.firstInactive())
+	return w.now-used > limit-expiryDoubt || w.now-u.created > w.mix.Lifetime-expiryDoubt
 }
 
 // checkLife checks what must hold at every node: nothing outlives its time, nothing
@@ -320,17 +328,17 @@ func (w *world) checkSession(k deltamanager.Key, d *deltamanager.Dump) {
 			continue
 		}
 		if d == nil {
-			if w.now-wr.at < w.mix.MaxInactive-time.Second {
+			if w.now-wr.at < w.obs.stays(wr)-time.Second {
 				w.obs.broken("I3", &k, "the session is lost, though %v lives and holds a write of it made %v ago", holder.id, w.now-wr.at)
 				return
 			}
 			continue
 		}
-		if d.Partial && w.served(u) {
+		if d.Partial && w.served(k) {
 			w.obs.broken("I3", &k, "only a part of the session is left, though somebody lives who has served it")
 			return
 		}
-		if w.now-wr.at > w.mix.MaxInactive-time.Second {
+		if w.now-wr.at > w.obs.stays(wr)-time.Second {
 			continue // a holder may have taken the session for unused
 		}
 		for _, name := range wr.names {
@@ -344,9 +352,9 @@ func (w *world) checkSession(k deltamanager.Key, d *deltamanager.Dump) {
 
 // served tells whether somebody lives who has served the session, and so had all
 // of it, lately enough not to have expired it.
-func (w *world) served(u *use) bool {
-	for l, at := range u.by {
-		if l.alive && w.now-at < w.mix.MaxInactive-time.Second {
+func (w *world) served(k deltamanager.Key) bool {
+	for l, at := range w.obs.uses[k].by {
+		if l.alive && w.now-at < w.obs.limit(k, func(o *life, _ time.Duration) bool { return o == l })-time.Second {
 			return true
 		}
 	}
@@ -391,6 +399,7 @@ func (w *world) checkCalm() {
 	for _, l := range w.obs.lives {
 		s := l.core.Stats()
 		w.obs.counts.Of[Asks] += s.Asks
+		w.obs.counts.Of[Evictions] += s.Evicted
 		w.obs.counts.Of[Overflows] += s.Overflows
 		w.obs.counts.Of[Repairs] += s.Repairs
 		w.obs.counts.Of[Resends] += s.Resends

@@ -44,6 +44,40 @@ type Mix struct {
 	Think         time.Duration // between an answer and the next request, at most
 	Load          time.Duration // how long clients and faults are at work
 	FreshnessWait time.Duration
+
+	FirstInactive time.Duration // 0: newcomers live like everybody
+	Newcomers     int           // sessions of such that a node holds; 0: no limit
+	Bounce        float64       // share of them who never come back
+}
+
+// drawNewcomers draws what becomes of users who have not come back yet, from a source
+// of its own: in seven of ten histories they are told from others.
+func (m *Mix) drawNewcomers(r *rand.Rand) {
+	if r.Float64() < 0.3 {
+		return
+	}
+	m.FirstInactive = pick(r, 3*time.Second, 6*time.Second, m.MaxInactive/2, 2*m.MaxInactive)
+	m.Bounce = r.Float64() * 0.6
+	if !m.calm() { // an eviction may cross what tells that a cookie came back, which is then repaired
+		m.Newcomers = pick(r, 0, 2, 6)
+	}
+}
+
+// brief is for how long a session surely lives unused that nobody came back to; 0: it
+// may be evicted at any time.
+func (m Mix) brief() time.Duration {
+	if m.Newcomers > 0 {
+		return 0
+	}
+	return m.firstInactive()
+}
+
+// firstInactive is how long a session lives unused at most that nobody came back to.
+func (m Mix) firstInactive() time.Duration {
+	if m.FirstInactive == 0 {
+		return m.MaxInactive
+	}
+	return min(m.FirstInactive, m.MaxInactive)
 }
 
 func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
@@ -143,6 +177,7 @@ func (m Mix) String() string {
 	if m.Hostile {
 		add(fmt.Sprintf("loss=%.0f%% double=%.0f%% spike=%.0f%%", 100*m.Loss, 100*m.Double, 100*m.Spike), true)
 	}
+	add(fmt.Sprintf("first=%v newcomers=%d bounce=%.0f%%", m.FirstInactive, m.Newcomers, 100*m.Bounce), m.FirstInactive > 0)
 	return fmt.Sprintf("%d nodes, acks %v, queue %d, inactive %v, lifetime %v, repair %v, sticky %.0f%%, parallel %.0f%%, skew %v; %s",
 		m.Nodes, m.Acks, m.Queue, m.MaxInactive, m.Lifetime, m.Repair, 100*m.Sticky, 100*m.Parallel, m.Skew.Round(time.Second), strings.Join(faults, " "))
 }

@@ -24,6 +24,7 @@ type observer struct {
 
 	names  map[deltamanager.Tag]login // what each tag was given out for
 	writes map[deltamanager.Key][]*written
+	kept   map[deltamanager.Key]bool // sessions that began with a user who had logged in
 	ended  map[deltamanager.Key]*ended
 	uses   map[deltamanager.Key]*use
 	heard  map[[2]uint64]bool // sender and receiver, by boot
@@ -45,6 +46,7 @@ type written struct {
 	at      time.Duration
 	by      *life
 	holders []*life
+	brief   bool    // by the request that made the session, of a user who may never come back
 	handed  []*life // holders that have since begun to leave, and hand it over
 }
 
@@ -61,6 +63,8 @@ type use struct {
 	created time.Duration
 	latest  time.Duration // at any node
 	by      map[*life]time.Duration
+	opened  bool                    // by its cookie, whoever knows of it
+	back    map[*life]time.Duration // where it was opened by its cookie first, and a request that did so was accepted
 }
 
 // broken notes a violation. key is the session concerned, nil: none.
@@ -92,7 +96,7 @@ func (o *observer) touched(v *visit, told bool) {
 	k := v.ref.Key()
 	u := o.uses[k]
 	if u == nil {
-		u = &use{created: o.w.now, by: map[*life]time.Duration{}}
+		u = &use{created: o.w.now, by: map[*life]time.Duration{}, back: map[*life]time.Duration{}}
 		o.uses[k] = u
 	}
 	if u.latest = o.w.now; told {
@@ -115,7 +119,12 @@ func (o *observer) opened(v *visit, tag deltamanager.Tag) {
 	case given.user != v.info.Auth.Principal:
 		o.broken("I11", &k, "%v shows user %q under the id of %q", v.l.id, v.info.Auth.Principal, given.user)
 	}
-	if u := o.uses[k]; o.w.now-u.created > o.w.mix.Lifetime+o.w.overstay() {
+	u := o.uses[k]
+	if first := o.w.mix.firstInactive(); !u.opened && !o.kept[k] && o.w.now-u.created > first+granule(first)+o.w.overstay() {
+		o.broken("I7", &k, "%v shows a session %v old that nobody had come back to, limit %v", v.l.id, o.w.now-u.created, first)
+	}
+	u.opened = true
+	if o.w.now-u.created > o.w.mix.Lifetime+o.w.overstay() {
 		o.broken("I7", &k, "%v shows a session %v old, lifetime %v", v.l.id, o.w.now-u.created, o.w.mix.Lifetime)
 	}
 	longest := o.w.mix.MaxInactive + o.w.mix.granule() + o.w.overstay()
@@ -147,6 +156,10 @@ func (o *observer) committed(v *visit, tx deltamanager.Tx, r deltamanager.Receip
 	k := v.ref.Key()
 	if create {
 		o.count(Created)
+	} else {
+		if u := o.uses[k]; u.back[v.l] == 0 {
+			u.back[v.l] = o.w.now
+		}
 	}
 	if tx.Invalidate {
 		o.count(Logouts)
@@ -156,7 +169,7 @@ func (o *observer) committed(v *visit, tx deltamanager.Tx, r deltamanager.Receip
 	if r.Stamp == (deltamanager.Stamp{}) {
 		return nil
 	}
-	wr := &written{key: k, stamp: r.Stamp, at: o.w.now, by: v.l}
+	wr := &written{key: k, stamp: r.Stamp, at: o.w.now, by: v.l, brief: create && !o.kept[k]}
 	if tx.Auth != nil {
 		wr.names = append(wr.names, "")
 	}
@@ -187,7 +200,7 @@ func (o *observer) confirmed(wr *written, wt *deltamanager.Waiter) {
 // whole checks that a member that has applied a write of a session has all of it
 // a second later, if the writer has and could tell it.
 func (o *observer) whole(l *life, wr *written) {
-	if o.w.mix.Hostile || !o.goodFor(l, wr.by, time.Second) || o.w.now-l.conns[wr.by.node.index].upAt < time.Second || o.w.now-wr.by.conns[l.node.index].upAt < time.Second || o.ended[wr.key] != nil || o.old(wr.key) || o.w.now-wr.at > o.w.mix.MaxInactive-2*time.Second {
+	if o.w.mix.Hostile || !o.goodFor(l, wr.by, time.Second) || o.w.now-l.conns[wr.by.node.index].upAt < time.Second || o.w.now-wr.by.conns[l.node.index].upAt < time.Second || o.ended[wr.key] != nil || o.old(wr.key) || o.w.now-wr.at > o.stays(wr)-2*time.Second {
 		return
 	}
 	o.count(WholeChecked)
@@ -199,7 +212,7 @@ func (o *observer) whole(l *life, wr *written) {
 
 // holds checks that a member has what it is said to have.
 func (o *observer) holds(l *life, wr *written) {
-	if !l.alive || l.core.Dead(wr.key) || o.old(wr.key) || o.w.now-wr.at > o.w.mix.MaxInactive-2*time.Second {
+	if !l.alive || l.core.Dead(wr.key) || o.old(wr.key) || o.w.now-wr.at > o.stays(wr)-2*time.Second {
 		return
 	}
 	for _, name := range wr.names {
@@ -207,6 +220,29 @@ func (o *observer) holds(l *life, wr *written) {
 			o.broken("I8", &wr.key, "%v is said to have applied a write of %q by %v, and has not", l.id, name, wr.by.id)
 		}
 	}
+}
+
+// stays is for how long those who have a write surely have its session: they know with
+// it whether its user came back.
+func (o *observer) stays(wr *written) time.Duration {
+	if wr.brief {
+		return o.w.mix.brief()
+	}
+	return o.w.mix.MaxInactive
+}
+
+// limit is for how long a session is surely kept unused by those who know what
+// these lives know of it, and when they learned it.
+func (o *observer) limit(k deltamanager.Key, knows func(l *life, since time.Duration) bool) time.Duration {
+	if o.kept[k] {
+		return o.w.mix.MaxInactive
+	}
+	for l, since := range o.uses[k].back {
+		if knows(l, since) {
+			return o.w.mix.MaxInactive
+		}
+	}
+	return o.w.mix.brief()
 }
 
 // old tells whether a session has come near the end of its lifetime.
@@ -266,8 +302,12 @@ func (o *observer) offers(l *life) {
 		}
 		had := map[deltamanager.Key]time.Duration{}
 		for _, d := range n.life.core.Dump(n.life.now()) {
-			if !d.Partial {
+			switch {
+			case d.Partial, !d.Returned && o.w.mix.brief() == 0:
+			case d.Returned:
 				had[d.Key] = d.Last
+			default: // as old as one that expires when this one does
+				had[d.Key] = d.Last - o.w.mix.MaxInactive + o.w.mix.brief()
 			}
 		}
 		l.offered[n.life] = had
@@ -332,7 +372,13 @@ func (o *observer) gone(v *visit) {
 	if c.doubt || o.ended[k] != nil {
 		return
 	}
-	idle := o.w.now-o.knownUse(v) >= o.w.mix.MaxInactive-2*time.Second
+	limit := o.limit(k, func(l *life, since time.Duration) bool {
+		return l == v.l || o.goodFor(v.l, l, 2*time.Second) && o.w.now-since > o.heardIn()
+	})
+	if limit == 0 {
+		return // it may have been evicted before its user came back, or while that was told
+	}
+	idle := o.w.now-o.knownUse(v) >= limit-2*time.Second
 	if !o.w.mix.Hostile && len(v.tokens) > 0 && !o.old(k) && !idle {
 		for _, n := range o.w.nodes {
 			if n.life == nil || n.life == v.l || !o.steady(v.l, n.life) {
@@ -360,7 +406,7 @@ func (o *observer) gone(v *visit) {
 	if o.w.mix.Hostile {
 		return
 	}
-	if o.w.now-c.used > o.w.mix.MaxInactive-500*time.Millisecond || o.w.now-o.uses[k].created > o.w.mix.Lifetime-500*time.Millisecond {
+	if o.w.now-c.used > limit-500*time.Millisecond || o.w.now-o.uses[k].created > o.w.mix.Lifetime-500*time.Millisecond {
 		return
 	}
 	for _, n := range o.w.nodes {
@@ -373,6 +419,15 @@ func (o *observer) gone(v *visit) {
 			return
 		}
 	}
+}
+
+// heardIn is in what time what one node tells reaches another one: what is lost is told
+// again after two seconds, and may be lost again.
+func (o *observer) heardIn() time.Duration {
+	if o.w.mix.Hostile {
+		return steadyTime
+	}
+	return 2 * time.Second
 }
 
 // knownUse is when the session was last used by what the node that answers knows,

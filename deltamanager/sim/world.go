@@ -70,10 +70,12 @@ var base = time.UnixMilli(1_700_000_000_000)
 func newWorld(seed uint64, mix *Mix) *world {
 	w := &world{seed: seed, rnd: rand.New(rand.NewPCG(seed, 0x5e551045))}
 	w.mix = drawMix(w.rnd)
+	w.mix.drawNewcomers(rand.New(rand.NewPCG(seed, 0xb0c4ba11)))
 	if mix != nil {
 		w.mix = *mix
 	}
 	w.obs.w = w
+	w.obs.kept = map[deltamanager.Key]bool{}
 	w.obs.writes = map[deltamanager.Key][]*written{}
 	w.obs.ended = map[deltamanager.Key]*ended{}
 	w.network.init(w.mix.Nodes)
@@ -141,7 +143,7 @@ func (w *world) start(n *node) {
 	w.obs.starts(n, skew)
 	m := w.mix
 	l.core = deltamanager.NewCore(deltamanager.Config{
-		Self: l.id, MaxInactive: m.MaxInactive, AbsoluteLifetime: m.Lifetime, MaxSessionBytes: 1 << 20,
+		Self: l.id, MaxInactive: m.MaxInactive, FirstInactive: m.FirstInactive, MaxNewcomers: m.Newcomers, AbsoluteLifetime: m.Lifetime, MaxSessionBytes: 1 << 20,
 		QueueEntries: m.Queue, Heartbeat: m.Heartbeat, RepairInterval: m.Repair, JoinTimeout: time.Hour, AckTimeout: 250 * time.Millisecond, FreshnessWait: m.FreshnessWait,
 		Seed: 42, Wall: base.Add(w.now + skew), Rand: randomReader{w.rnd}, TokenKeys: w.tokenKeys(),
 	}, l)
