@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +21,9 @@ import (
 func Security(c Config, name string) (grpctransport.Security, error) {
 	if problems := Unproven(c); len(problems) > 0 {
 		return grpctransport.Security{}, errors.New(problems[0].Key + ": " + problems[0].Text)
+	}
+	if err := oneUseEach(c); err != nil {
+		return grpctransport.Security{}, err
 	}
 	switch {
 	case c.Channel.TLSCA != "":
@@ -55,6 +59,43 @@ func tokenKeys(c Config) ([]deltamanager.TokenKey, error) {
 	}
 	key := secret.Derive("nodeserver tokens v1")
 	return []deltamanager.TokenKey{deltamanager.TokenKey(key[:])}, nil
+}
+
+// oneUseEach refuses a secret that is used for two things: whoever is told it for
+// one could do the other.
+func oneUseEach(c Config) error {
+	if c.Cluster.SecretFile == "" || c.Admin.TokenFile == "" {
+		return nil
+	}
+	secret, err := keys.ReadSecret(c.Cluster.SecretFile)
+	if err != nil {
+		return fmt.Errorf("cluster.secret_file: %w", err)
+	}
+	token, err := readToken(c.Admin.TokenFile)
+	if err != nil {
+		return err
+	}
+	if token.Equal(secret) {
+		return fmt.Errorf("admin.token_file: %s holds the same secret as cluster.secret_file, so that an operator's token would make a member: make another with `nodeserver secret new FILE`", c.Admin.TokenFile)
+	}
+	return nil
+}
+
+// keyPair reads the certificate and key for HTTPS.
+func keyPair(c HTTPConfig) (tls.Certificate, error) {
+	cert, err := keys.Read(c.TLSCert)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("http.tls_cert: %w", err)
+	}
+	key, err := keys.ReadPrivate(c.TLSKey)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("http.tls_key: %w", err)
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return pair, fmt.Errorf("http.tls_cert %s, http.tls_key %s: %w", c.TLSCert, c.TLSKey, err)
+	}
+	return pair, nil
 }
 
 // Providers are the conf's ways to find members. Multicast tells others of self,

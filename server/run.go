@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -286,7 +287,12 @@ func (s *Server) httpServer() *http.Server {
 
 func (s *Server) serveHTTP(h *http.Server) error {
 	if s.cfg.HTTP.TLSCert != "" {
-		return served(h.ServeTLS(s.httpL, s.cfg.HTTP.TLSCert, s.cfg.HTTP.TLSKey))
+		cert, err := keyPair(s.cfg.HTTP)
+		if err != nil {
+			return err
+		}
+		h.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+		return served(h.ServeTLS(s.httpL, "", ""))
 	}
 	return served(h.Serve(s.httpL))
 }

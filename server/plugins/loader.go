@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nodeserver/nodeserver/server/keys"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
@@ -55,11 +56,18 @@ func NewLoader() *Loader {
 }
 
 // Open checks the plugin and loads it, from a private copy, so that the file
-// can be overwritten later. The same content is loaded once: opening it again
+// can be overwritten later. One that somebody else than root or the running user
+// could replace or change is refused: it is code, and runs with all the node's
+// rights (see keys.Open). The same content is loaded once: opening it again
 // gives the same Plugin, or the same error, since Go can't retry.
 func (l *Loader) Open(file string) (Plugin, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	in, err := keys.Open(file)
+	if err != nil {
+		return Plugin{}, fmt.Errorf("open plugin %s: %w", file, err)
+	}
+	defer func() { _ = in.Close() }()   // was only read
 	if err := Check(file); err != nil { // before anything of it is copied: it may be any file
 		return Plugin{}, err
 	}
@@ -69,7 +77,7 @@ func (l *Loader) Open(file string) (Plugin, error) {
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // what is mapped stays
 	private := filepath.Join(dir, filepath.Base(file))
-	sum, err := copyFile(file, private)
+	sum, err := copyFile(in, private)
 	if err != nil {
 		return Plugin{}, fmt.Errorf("copy plugin %s: %w", file, err)
 	}
@@ -129,12 +137,7 @@ func renamed(err error, private, file string) error {
 	return errors.New(strings.ReplaceAll(err.Error(), private, file))
 }
 
-func copyFile(from, to string) (sum string, err error) {
-	in, err := os.Open(from)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = in.Close() }()
+func copyFile(in io.Reader, to string) (sum string, err error) {
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o700)
 	if err != nil {
 		return "", err
