@@ -303,13 +303,24 @@ func (w *world) answer(v *visit, f func()) {
 		}
 		v.c.seen = slices.DeleteFunc(v.c.seen, func(t cookie) bool { return w.now-t.set > tokenLife })
 		for _, t := range tokens {
-			v.c.jar[t.Name] = cookie{t, w.now}
-			v.c.seen = append(v.c.seen, v.c.jar[t.Name])
+			w.keep(v, t)
 		}
 		if v.c.op == v.op {
 			f()
 		}
 	})
+}
+
+// keep puts a token into the browser. One for a former session, in an answer that is late, takes the
+// place of one for the session that the user has now: that one is not sent any more.
+func (w *world) keep(v *visit, t deltamanager.Token) {
+	c := v.c
+	c.jar[t.Name] = cookie{t, w.now}
+	if c.has && v.ref.Key() != c.key {
+		c.seen = slices.DeleteFunc(c.seen, func(o cookie) bool { return o.token.Name == t.Name })
+		return
+	}
+	c.seen = append(c.seen, c.jar[t.Name])
 }
 
 // login makes a session.
