@@ -32,7 +32,7 @@ help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 .PHONY: build
-build: bin/nodeserver ## the server: bin/nodeserver
+build: bin/nodeserver bin/cluster.secret ## the server: bin/nodeserver, and a secret for the samples in conf/
 
 .PHONY: webapps
 webapps: $(APPS:%=bin/webapps/%.so) ## the sample webapps as plugins: bin/webapps/NAME.so
@@ -148,6 +148,10 @@ clean: ## remove bin/
 
 bin/nodeserver: $(HOST) bin/.toolchain | gcc
 	$(GO) build -trimpath -buildvcs=auto -o $@ ./cmd/nodeserver
+
+# The samples' secret: no two working trees have the same.
+bin/cluster.secret: | bin/nodeserver
+	bin/nodeserver secret new $@
 
 # A plugin must match what it shares with the host, not the whole host.
 .SECONDEXPANSION:

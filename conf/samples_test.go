@@ -57,7 +57,7 @@ func TestSamplesFitTogether(t *testing.T) {
 	var lists [][]string
 	for i := 1; i <= 3; i++ {
 		cfg, origins := load(t, fmt.Sprintf("node%d.toml", i), nil, nil)
-		if want := fmt.Sprintf("n%d", i); cfg.Node.Name != want || !cfg.HTTP.ExposeNode || cfg.Webapps.Dir != "../bin/webapps" || len(origins.Warnings) > 0 {
+		if want := fmt.Sprintf("n%d", i); cfg.Node.Name != want || !cfg.HTTP.ExposeNode || cfg.Webapps.Dir != "../bin/webapps" || cfg.Cluster.SecretFile != "../bin/cluster.secret" || len(origins.Warnings) > 0 {
 			t.Errorf("node%d.toml: got %+v, %v", i, cfg, origins.Warnings)
 		}
 		channels = append(channels, cfg.Channel.Address)
@@ -65,6 +65,9 @@ func TestSamplesFitTogether(t *testing.T) {
 		addresses = append(addresses, cfg.HTTP.Address, cfg.Admin.Address, cfg.Channel.Address)
 	}
 	balance, _ := load(t, "balance.toml", nil, nil)
+	if balance.Cluster.SecretFile != "../bin/cluster.secret" {
+		t.Errorf("balance.toml has another secret than the nodes: %q", balance.Cluster.SecretFile)
+	}
 	lists = append(lists, balance.Membership.Static)
 	addresses = append(addresses, balance.Balance.Address)
 	for _, list := range lists {

@@ -198,8 +198,8 @@ func TestStartBesideAnother(t *testing.T) {
 		{"wrong secret", []string{with(key)}, []string{with(otherKey)}, stray, secrets, secrets},
 		{"other cluster name", []string{"cluster.name=blue"}, []string{"cluster.name=green"}, stray, names, names},
 		{"other cluster name, same secret", []string{"cluster.name=blue", with(key)}, []string{"cluster.name=green", with(key)}, stray, names, names},
-		{"newcomer without TLS", []string{with(key)}, nil, stray, plain, plain},
-		{"newcomer with TLS", nil, []string{with(key)}, stray, plain, plain},
+		{"newcomer without TLS", []string{with(key)}, []string{with("")}, stray, plain, plain},
+		{"newcomer with TLS", []string{with("")}, []string{with(key)}, stray, plain, plain},
 		{
 			"duplicate name", nil,
 			[]string{"node.name=n1"},
