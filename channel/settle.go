@@ -76,7 +76,9 @@ func (c *Channel) lacks() (why string, firm bool) {
 		return "", false
 	}
 	for _, p := range c.providers {
-		if s := p.Stats(); s.Problem != "" && (why == "" || !s.Empty) {
+		// Where multicast doesn't work the operator's own list is enough.
+		counts := p.Name() != "mdns" || len(c.providers) == 1
+		if s := p.Stats(); s.Problem != "" && counts && (why == "" || !s.Empty) {
 			why, firm = fmt.Sprintf("members can't be found by %s: %s", p.Name(), s.Problem), firm || !s.Empty
 		}
 	}

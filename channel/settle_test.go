@@ -1,6 +1,7 @@
 package channel_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -138,9 +139,12 @@ func TestAStrangerHeardOfEndsNobody(t *testing.T) {
 }
 
 // wrong is a provider that fails, or knows of nobody.
-type wrong struct{ empty bool }
+type wrong struct {
+	empty bool
+	name  string // empty: dns
+}
 
-func (wrong) Name() string { return "dns" }
+func (w wrong) Name() string { return cmp.Or(w.name, "dns") }
 
 func (w wrong) Stats() membership.Stats {
 	return membership.Stats{Queries: 1, Problem: "the name server does not answer", Empty: w.empty}
@@ -165,13 +169,15 @@ func TestAloneOrCutOff(t *testing.T) {
 		"nobody listed":           {nil, 0, true, 0, ""},
 		"nothing listens there":   {[]membership.Provider{static{"b:1", "c:1"}}, 0, true, 0, ""},
 		"one does not answer":     {[]membership.Provider{static{"b:1", "void:1"}}, 0, true, 30 * time.Second, "nobody answers at void:1"},
-		"no name":                 {[]membership.Provider{wrong{true}}, 0, true, 30 * time.Second, "found by dns"},
-		"no name server":          {[]membership.Provider{wrong{false}}, 0, false, 30 * time.Second, "found by dns"},
-		"no name server, wait":    {[]membership.Provider{wrong{false}}, 0, true, never, "found by dns"},
+		"no name":                 {[]membership.Provider{wrong{empty: true}}, 0, true, 30 * time.Second, "found by dns"},
+		"no name server":          {[]membership.Provider{wrong{}}, 0, false, 30 * time.Second, "found by dns"},
+		"no name server, wait":    {[]membership.Provider{wrong{}}, 0, true, never, "found by dns"},
 		"two are expected":        {nil, 2, false, 30 * time.Second, "2 members are expected (membership.expect), here are 1"},
 		"two are expected, wait":  {nil, 2, true, never, "2 members are expected"},
+		"no multicast, a list":    {[]membership.Provider{wrong{name: "mdns"}, static{"b:1"}}, 0, true, 0, ""},
+		"no multicast":            {[]membership.Provider{wrong{name: "mdns"}}, 0, true, never, "found by mdns"},
 		"a list of itself":        {[]membership.Provider{static{"a:1"}}, 0, true, 0, ""},
-		"a member makes all good": {[]membership.Provider{static{"m:1", "void:1"}, wrong{false}}, 2, true, 0, ""},
+		"a member makes all good": {[]membership.Provider{static{"m:1", "void:1"}, wrong{}}, 2, true, 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, cl *cluster) {

@@ -88,6 +88,9 @@ func (l *loader) checkTLS(cfg server.Config) {
 			l.wrong(p.Key, p.Text)
 		}
 	}
+	if text := server.Unused(cfg); text != "" && l.good("http.address") {
+		l.warn("http.address", text)
+	}
 	if c.Insecure && (own || cfg.Cluster.SecretFile != "") {
 		l.wrong("channel.insecure", "true contradicts the secret or certificates that are set: remove one of them")
 	}

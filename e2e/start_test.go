@@ -176,6 +176,38 @@ func TestStartWithoutMulticastRoute(t *testing.T) {
 	within(t, startLimit, "ready after the cure", func() error { return n.sees(n) })
 }
 
+// A node that is cut off from its whole list does not start with an empty memory
+// as if it were alone, and says what it waits for; where members are expected, it
+// waits on.
+func TestStartCutOff(t *testing.T) {
+	t.Parallel()
+	network := netns.New(t)
+	c := lanAt(t, network, "membership.providers=static", "membership.static=10.77.1.1:4001,10.77.1.2:4001", "replication.join_timeout=4s")
+	first, second := c[0], c[1]
+	first.start()
+	within(t, startLimit, "first node ready", func() error { return first.sees(first) })
+	first.host.Unplug()
+	began := second.start()
+	within(t, startLimit, "the reason", func() error {
+		status, body, err := second.ask("/readyz")
+		if err == nil && (status != 503 || !strings.Contains(string(body), "nobody answers at 10.77.1.1:4001")) {
+			err = fmt.Errorf("readyz: %d %s", status, body)
+		}
+		return err
+	})
+	if took := since(t, began, startLimit, "ready alone", func() error { return second.sees(second) }); took < 4*time.Second {
+		t.Errorf("cut off from the other, ready after %v", took)
+	}
+	second.kill()
+	second.start("--set", "membership.expect=2")
+	until(time.Now().Add(6 * time.Second))
+	if status, body, err := second.ask("/readyz"); err != nil || status != 503 || !strings.Contains(string(body), "2 members are expected") {
+		t.Errorf("readyz where two are expected: %d %s, %v", status, body, err)
+	}
+	first.host.Plug()
+	within(t, startLimit, "both", func() error { return all(c[:2], func(n *node) error { return n.sees(first, second) }) })
+}
+
 // What keeps a node from joining another one: both say it, the newcomer ends,
 // and the other one goes on.
 func TestStartBesideAnother(t *testing.T) {

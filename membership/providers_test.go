@@ -261,3 +261,14 @@ func TestDNSRefusesANameThatIsNone(t *testing.T) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
+
+// What can't work is still among the providers, with its reason.
+func TestBrokenIsShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := Broken("mdns", ErrNoMulticast)
+		err := proposals(t, b, func(got []string) { expect(t, got) })
+		if s := b.Stats(); err != nil || b.Name() != "mdns" || s.Problem != "no multicast" || s.Empty {
+			t.Errorf("run: %v, %s, %+v", err, b.Name(), s)
+		}
+	})
+}

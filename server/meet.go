@@ -100,7 +100,7 @@ func keyPair(c HTTPConfig) (tls.Certificate, error) {
 
 // Providers are the conf's ways to find members. Multicast tells others of self,
 // unless self has no name, and is tried for a moment; where it doesn't work, and
-// there are other ways, the log says so and they go on without it.
+// there are other ways, the log and the provider's Stats say so, and they go on without it.
 func Providers(c Config, self membership.Member, log *slog.Logger) ([]membership.Provider, error) {
 	var list []membership.Provider
 	m := c.Membership
@@ -118,7 +118,8 @@ func Providers(c Config, self membership.Member, log *slog.Logger) ([]membership
 			case len(m.Providers) == 1:
 				return nil, fmt.Errorf("membership: %w", err)
 			default:
-				log.Warn("members are not found by mdns", "err", err)
+				log.Warn("members can't be found this way", "provider", name, "err", err)
+				list = append(list, membership.Broken(name, err))
 			}
 		case "dns":
 			list = append(list, membership.NewDNS(m.DNSName, nil, log))

@@ -22,7 +22,7 @@ const proofCure = `: make a secret with "nodeserver secret new FILE", the same f
 // network is trusted. A node and a front door refuse to start with it. Host names
 // are not looked up; where they lead to is seen when they are dialled.
 func Unproven(c Config) []Problem {
-	if c.Channel.TLSCA != "" || c.Cluster.SecretFile != "" || c.Channel.Insecure {
+	if proven(c) {
 		return nil
 	}
 	var list []Problem
@@ -54,6 +54,19 @@ func NotAllowed(c Config) string {
 		return err.Error()
 	}
 	return ""
+}
+
+// Unused says why a front door will not send users to the conf's http.address;
+// empty if it will.
+func Unused(c Config) string {
+	if host, _, _ := net.SplitHostPort(c.HTTP.Address); proven(c) || unspecified(host) || !otherMachine(c.HTTP.Address) {
+		return ""
+	}
+	return `"` + c.HTTP.Address + `" gets no requests from a front door: without cluster.secret_file it believes in loopback addresses only`
+}
+
+func proven(c Config) bool {
+	return c.Channel.TLSCA != "" || c.Cluster.SecretFile != "" || c.Channel.Insecure
 }
 
 // otherMachine tells whether host:port is the IP address of another machine.
