@@ -74,7 +74,7 @@ func (c *conn) Exchange(ctx context.Context, h channel.Hello) (channel.Outgoing,
 		return nil, none, fmt.Errorf("%s: %w", c.addr, &refusal)
 	}
 	w := fromWelcome(r.GetWelcome())
-	p, _ := peer.FromContext(stream.Context()) // a call option would know it only when the call is over
+	p, _ := peer.FromContext(stream.Context()) //nolint:contextcheck // gRPC puts it there; its call option knows it only when the call is over
 	if names := c.sec.certNames(p); names != nil && !slices.Contains(names, w.Self.Name) {
 		return nil, none, fmt.Errorf("%s: welcome of %q with a certificate of %q", c.addr, w.Self.Name, strings.Join(names, ", "))
 	}

@@ -106,7 +106,7 @@ func TestPKIWatch(t *testing.T) {
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		err := grpctransport.New(p.credentials(c.cert, "", c.allowed...), nil, nil).Watch(ctx, c.addr, "c", func([]membership.Status) { cancel() })
-		if told := errors.Is(ctx.Err(), context.Canceled); told != (c.want == context.Canceled) || !told && !errors.Is(err, c.want) {
+		if told := errors.Is(ctx.Err(), context.Canceled); told != errors.Is(c.want, context.Canceled) || !told && !errors.Is(err, c.want) {
 			t.Errorf("%s: told %v, %v", c.name, told, err)
 		}
 		cancel()
@@ -196,8 +196,19 @@ func TestAllowed(t *testing.T) {
 		}
 	}
 	for _, bad := range [][]string{
-		nil, {""}, {"*"}, {"{name}"}, {"*.nodes.example.com"}, {"{name}.{name}.com"}, {"{name}..com"}, {".{name}.com"}, {"{name}.n*.com"},
-		{"*://example.com/{name}"}, {"{name}://example.com"}, {"spiffe://example.com//{name}"}, {ours, "n1.example.com"},
+		nil,
+		{""},
+		{"*"},
+		{"{name}"},
+		{"*.nodes.example.com"},
+		{"{name}.{name}.com"},
+		{"{name}..com"},
+		{".{name}.com"},
+		{"{name}.n*.com"},
+		{"*://example.com/{name}"},
+		{"{name}://example.com"},
+		{"spiffe://example.com//{name}"},
+		{ours, "n1.example.com"},
 	} {
 		if _, err := grpctransport.ParseAllowed(bad); err == nil {
 			t.Errorf("%q was accepted", bad)

@@ -21,9 +21,9 @@ const (
 )
 
 var (
-	// ErrMade: the text was not made by New: it is invented, or older than that.
+	// ErrMade says that the text was not made by New: it is invented, or older than that.
 	ErrMade = errors.New(`it was not made by "nodeserver secret new", and what people invent can be guessed`)
-	// ErrSum: the text was made by New, but a part of it was changed or lost since.
+	// ErrSum says that the text was made by New, but a part of it was changed or lost since.
 	ErrSum = errors.New("its checksum is wrong: it was mistyped or cut off; copy the file again")
 )
 
