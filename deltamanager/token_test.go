@@ -31,19 +31,19 @@ func (c *cluster) asks(i int, f func()) int64 {
 	return c.cores[i].Stats().Asks - before
 }
 
-// freshAt makes a request's look for what is missing at node i, and lets all be answered. It
+// freshAtN2 makes a request's look for what is missing at n2, and lets all be answered. It
 // reports whether something could not be had.
-func (c *cluster) freshAt(i int, tag Tag, tokens []Token) (stale bool) {
-	q := c.cores[i].Fresh(c.now, tag, tokens, nil)
+func (c *cluster) freshAtN2(tag Tag, tokens []Token) (stale bool) {
+	q := c.cores[1].Fresh(c.now, tag, tokens, nil)
 	for range 3 {
 		for j := range c.cores {
-			if j != i {
-				c.exchange(i, j)
-				c.exchange(j, i)
+			if j != 1 {
+				c.exchange(1, j)
+				c.exchange(j, 1)
 			}
 		}
 	}
-	return c.cores[i].Close(q)
+	return c.cores[1].Close(q)
 }
 
 // tokens are those that node i gives to the user of the session.
@@ -97,7 +97,7 @@ func TestForgedTokensCauseNothing(t *testing.T) {
 			}
 		}
 	}
-	if n := c.asks(1, func() { c.freshAt(1, tagOf(1), []Token{token}) }); n != 1 || c.read(1, tagOf(1), "n") != "1" {
+	if n := c.asks(1, func() { c.freshAtN2(tagOf(1), []Token{token}) }); n != 1 || c.read(1, tagOf(1), "n") != "1" {
 		t.Errorf("the token itself: %d questions", n)
 	}
 }
@@ -343,13 +343,13 @@ func TestAnswersSayWhatIsNew(t *testing.T) {
 	c.write(0, tagOf(1), "big", strings.Repeat("x", 1<<20-1000))
 	c.run(time.Second)
 	forged := Token{"n1", Stamp{c.cores[0].clock.read() + 1<<20, c.ids[0].Boot}, MAC{1}}
-	if n := c.sent(func() { c.freshAt(1, tagOf(1), []Token{forged}) }); n > 4096 {
+	if n := c.sent(func() { c.freshAtN2(tagOf(1), []Token{forged}) }); n > 4096 {
 		t.Errorf("a forged token: %d bytes", n)
 	}
 	c.write(0, tagOf(1), "n", "1")
 	tokens := c.tokens(0, tagOf(1))
 	if n := c.sent(func() {
-		if c.freshAt(1, tagOf(1), tokens) || c.read(1, tagOf(1), "n") != "1" {
+		if c.freshAtN2(tagOf(1), tokens) || c.read(1, tagOf(1), "n") != "1" {
 			t.Error("the write did not come")
 		}
 	}); n > 4096 {
@@ -359,7 +359,7 @@ func TestAnswersSayWhatIsNew(t *testing.T) {
 	c.run(time.Second)
 	for range 100 {
 		if n := c.sent(func() {
-			if !c.freshAt(1, tagOf(1), mint(c, 0, tagOf(1), dead)) {
+			if !c.freshAtN2(tagOf(1), mint(c, 0, tagOf(1), dead)) {
 				t.Fatal("nobody says that the origin is out of reach")
 			}
 		}); n > 4096 {
@@ -385,7 +385,7 @@ func TestLargeAnswersComeOnTheBulkStream(t *testing.T) {
 		c.cores[1].table.remove(b, c.cores[1].table.byTag(tagOf(1))) // as if it had never come
 		b.mu.Unlock()
 		live := c.cores[0].Stats().BytesOut
-		bytes := c.sent(func() { c.freshAt(1, tagOf(1), tokens) })
+		bytes := c.sent(func() { c.freshAtN2(tagOf(1), tokens) })
 		if n := c.cores[0].Stats().BytesOut - live; n > 4096 {
 			t.Fatalf("%d bytes on the live stream", n)
 		}

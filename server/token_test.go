@@ -31,8 +31,8 @@ func big() webapps.App {
 	}.app()
 }
 
-func freshness(wait time.Duration) func(*Config) {
-	return func(c *Config) { c.Sessions.Freshness, c.Sessions.FreshnessWait = "on", wait }
+func freshness(c *Config) {
+	c.Sessions.Freshness, c.Sessions.FreshnessWait = "on", 50*time.Millisecond
 }
 
 // cookie is one of the user's, by the beginning of its name.
@@ -70,7 +70,7 @@ func bend(t *testing.T, c *http.Cookie, clock func(uint64) uint64, boot uint64) 
 // because of one such request stays within 4 KB, heartbeats included.
 func TestForgedTokensMoveNoSessions(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
-		nodes := b.cluster(3, big(), freshness(50*time.Millisecond))
+		nodes := b.cluster(3, big(), freshness)
 		u := b.user()
 		u.want(nodes[0].node, "/test/fill", "")
 		b.whole(time.Second, nodes...)
@@ -98,7 +98,7 @@ func TestForgedTokensMoveNoSessions(t *testing.T) {
 // can't be asked any more, and for a write that is still on its way.
 func TestReplayedTokensMoveNoSessions(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
-		nodes := b.cluster(3, big(), freshness(50*time.Millisecond))
+		nodes := b.cluster(3, big(), freshness)
 		u := b.user()
 		u.want(nodes[0].node, "/test/fill", "")
 		b.whole(time.Second, nodes...)
@@ -128,7 +128,7 @@ func TestReplayedTokensMoveNoSessions(t *testing.T) {
 // A stranger without a session brings a token from the future: no clock of any node moves by more than 2 s.
 func TestStrangersMoveNoClock(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
-		nodes := b.cluster(2, testApp(), freshness(50*time.Millisecond))
+		nodes := b.cluster(2, testApp(), freshness)
 		u := b.user()
 		u.want(nodes[0].node, "/test/inc", "1")
 		token := u.cookie("NSV-")
@@ -154,7 +154,7 @@ func TestStrangersMoveNoClock(t *testing.T) {
 // another node at once after they began: none loses their session.
 func TestMadeUpIDsCostOthersNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
-		nodes := b.cluster(2, testApp(), freshness(50*time.Millisecond))
+		nodes := b.cluster(2, testApp(), freshness)
 		users := b.users(20)
 		for _, u := range users {
 			u.want(nodes[0].node, "/test/inc", "1")
