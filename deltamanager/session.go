@@ -163,7 +163,7 @@ func (s *session) state() uint64 {
 	if s.partial {
 		h ^= partialHash
 	}
-	if s.returned && !mutate.Is(mutate.ReturnUnhashed) {
+	if s.returned {
 		h ^= returnedHash
 	}
 	return h

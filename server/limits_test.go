@@ -211,7 +211,7 @@ func rapidReset(t *testing.T, addr, path string, streams int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	var out, head bytes.Buffer
 	out.WriteString(http2.ClientPreface)
 	f := http2.NewFramer(&out, c)

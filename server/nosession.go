@@ -57,7 +57,7 @@ func public(err error) error {
 			return publicError{err, e.there}
 		}
 	}
-	if hasty := tooHasty(0); errors.As(err, &hasty) {
+	if _, ok := errors.AsType[hastyError](err); ok {
 		return publicError{err, webapps.ErrTooManySessions}
 	}
 	return err

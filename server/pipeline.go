@@ -57,7 +57,7 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.handler.ServeHTTP(x, r)
 	} else {
 		v := x.source(r.Context(), r.Header)
-		v.multiplexed = r.ProtoMajor != 1
+		v.shared = r.ProtoMajor != 1
 		a.handler.ServeHTTP(x, r.WithContext(webapps.WithSource(r.Context(), v)))
 	}
 	x.finish()
@@ -125,8 +125,7 @@ func (a *app) recovered(w *response, r *http.Request, p any) {
 // refuse answers for a request that the node can't serve, or whose commit
 // failed: 503, so that a front door or the user tries again.
 func refuse(w http.ResponseWriter, err error) {
-	var hasty tooHasty
-	if errors.As(err, &hasty) {
+	if hasty, ok := errors.AsType[hastyError](err); ok {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(time.Duration(hasty).Seconds()))))
 		answer(w, "too many new sessions from your address", http.StatusTooManyRequests)
 		return
@@ -134,11 +133,11 @@ func refuse(w http.ResponseWriter, err error) {
 	answer(w, whyRefused(err), http.StatusServiceUnavailable)
 }
 
-// tooHasty is the error of a client whose address has begun as many sessions as it may, and after
+// hastyError is the error of a client whose address has begun as many sessions as it may, and after
 // what time it may go on.
-type tooHasty time.Duration
+type hastyError time.Duration
 
-func (tooHasty) Error() string {
+func (hastyError) Error() string {
 	return "this client's address has begun as many sessions a minute as it may (sessions.new_per_address)"
 }
 
@@ -183,8 +182,6 @@ type visit struct {
 	ctx    context.Context //nolint:containedctx // the request's, as is the header
 	header http.Header
 
-	multiplexed bool // there are other requests on its connection
-
 	mu      sync.Mutex
 	looked  bool
 	route   string               // of the cookie that belongs to a session
@@ -194,6 +191,7 @@ type visit struct {
 	none    error                // why no session could be made
 	failed  bool                 // a commit wrote nothing, and the user is told so
 	over    bool                 // the handler has returned
+	shared  bool                 // there are other requests on its connection; set before the handler runs
 
 	first struct { // what most requests need, without an allocation of its own
 		session session
@@ -274,7 +272,7 @@ func (v *visit) create() error {
 	if c, ok := v.ctx.Value(connectionKey{}).(*connection); ok {
 		if wait := v.app.newRate.take(c.remote, time.Now()); wait > 0 {
 			v.app.hasty.Add(1)
-			return public(fmt.Errorf("app %s: new session: %w", v.app.name, tooHasty(wait)))
+			return public(fmt.Errorf("app %s: new session: %w", v.app.name, hastyError(wait)))
 		}
 	}
 	id := newID()
@@ -308,7 +306,7 @@ func (v *visit) commit(h http.Header) error {
 	defer v.mu.Unlock()
 	var unacked error
 	for _, s := range v.all {
-		if v.multiplexed && s.view.Creates() {
+		if v.shared && s.view.Creates() {
 			yield()
 		}
 		result, err := s.commit(v.ctx)

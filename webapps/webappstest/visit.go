@@ -114,7 +114,7 @@ func keepPrivate(h http.Header) {
 	if len(h["Cache-Control"]) == 0 {
 		h.Set("Cache-Control", "private")
 	}
-	for _, name := range strings.Split(strings.Join(h["Vary"], ","), ",") {
+	for name := range strings.SplitSeq(strings.Join(h["Vary"], ","), ",") {
 		if name = strings.TrimSpace(name); name == "*" || strings.EqualFold(name, "Cookie") {
 			return
 		}

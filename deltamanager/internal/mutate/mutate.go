@@ -40,7 +40,6 @@ const (
 	TokenByAge
 	ExpireTombstone
 	ReturnUntold
-	ReturnUnhashed
 	ReturnOverruled
 	ForgedToken
 	count
@@ -94,7 +93,6 @@ var names = [count]string{
 	TokenByAge:        "freshness: the age of a write is judged by the hybrid clock",
 	ExpireTombstone:   "expiry: a session that expires leaves a tombstone",
 	ReturnUntold:      "expiry: others are not told that a cookie came back",
-	ReturnUnhashed:    "expiry: repair does not see that a cookie came back",
 	ReturnOverruled:   "expiry: a session ends although its cookie came back elsewhere",
 	ForgedToken:       "freshness: the MACs of tokens are not checked",
 }
