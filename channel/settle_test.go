@@ -14,10 +14,7 @@ import (
 
 // flood is mDNS on a network where somebody makes up members, 50 a second, at
 // addresses that answer nobody; real ones are told of once a second.
-type flood struct {
-	from time.Duration // it begins
-	real []string
-}
+type flood struct{ real []string }
 
 func (flood) Name() string { return "mdns" }
 

@@ -20,6 +20,7 @@ import (
 // flood announces members that don't exist, 50 a second, each at another address,
 // as a responder of mDNS on this very network does. It returns when ctx ends.
 func flood(ctx context.Context, t *testing.T, host *netns.Host, sent *atomic.Int64) {
+	t.Helper()
 	var conn net.PacketConn
 	var ifi *net.Interface
 	var err error

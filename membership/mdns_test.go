@@ -249,7 +249,7 @@ func mouth(t *testing.T, h *netns.Host, from string, hops int) *ipv4.PacketConn 
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { _ = conn.Close() })
 	p := ipv4.NewPacketConn(conn)
 	for _, err := range []error{p.SetMulticastInterface(ifi), p.SetMulticastTTL(hops), p.SetTTL(hops)} {
 		if err != nil {

@@ -27,7 +27,9 @@ func TestOnlyTheListenerForUsersNamesItsLife(t *testing.T) {
 		}
 		defer c.Close()
 		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-		fmt.Fprint(c, "OPTIONS * HTTP/1.1\r\nHost: node\r\n\r\n")
+		if _, err := fmt.Fprint(c, "OPTIONS * HTTP/1.1\r\nHost: node\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
 		res, err := http.ReadResponse(bufio.NewReader(c), nil)
 		if err != nil {
 			t.Fatal(err)

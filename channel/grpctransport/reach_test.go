@@ -41,7 +41,7 @@ func TestWithoutProofOnlyLoopbackIsDialled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	if _, _, err := conn.Exchange(ctx, channel.Hello{}); !errors.Is(err, grpctransport.ErrUnproven) {
 		t.Errorf("a hello to another machine: %v", err)
 	}

@@ -56,6 +56,15 @@ func NewMembers(providers []membership.Provider, watch WatchFunc, log *slog.Logg
 	return &Members{providers: providers, watch: watch, log: log, watched: map[string]*watched{}}
 }
 
+// works tells of each provider, by name, whether it works.
+func (m *Members) works() map[string]bool {
+	list := map[string]bool{}
+	for _, p := range m.providers {
+		list[p.Name()] = p.Stats().Problem == ""
+	}
+	return list
+}
+
 // Run implements Source. It ends early when all providers have failed. To be
 // called once.
 func (m *Members) Run(ctx context.Context, update func([]Node)) error {

@@ -19,7 +19,7 @@ type metrics struct {
 	answers  *prometheus.CounterVec
 	latency  *prometheus.HistogramVec
 
-	requests, retries, withheld, moved, nodes, downs *prometheus.Desc
+	requests, retries, withheld, moved, nodes, downs, providers *prometheus.Desc
 }
 
 func newMetrics(b *Balancer) *metrics {
@@ -35,12 +35,13 @@ func newMetrics(b *Balancer) *metrics {
 			Name: "nodeserver_door_node_seconds", Help: "From a request to a node until its answer began, of those that it answered.",
 			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 16),
 		}, []string{"node"}),
-		requests: d("requests_total", "Requests that came."),
-		retries:  d("retries_total", "Requests that were sent on to another node, by reason.", "reason"),
-		withheld: d("not_repeated_total", "Requests whose connection to a node broke and that were not sent to another, by reason.", "reason"),
-		moved:    d("moved_requests_total", "Requests answered by another node than their cookie names.", "from", "to"),
-		nodes:    d("nodes", "Nodes known, by what they are used for: full, keep, spare; doubt and down before others.", "use"),
-		downs:    d("failovers_total", "Times that a node was marked down."),
+		requests:  d("requests_total", "Requests that came."),
+		retries:   d("retries_total", "Requests that were sent on to another node, by reason.", "reason"),
+		withheld:  d("not_repeated_total", "Requests whose connection to a node broke and that were not sent to another, by reason.", "reason"),
+		moved:     d("moved_requests_total", "Requests answered by another node than their cookie names.", "from", "to"),
+		nodes:     d("nodes", "Nodes known, by what they are used for: full, keep, spare; doubt and down before others.", "use"),
+		providers: d("membership_provider_up", "1 when this way to find members works.", "provider"),
+		downs:     d("failovers_total", "Times that a node was marked down."),
 	}
 	m.registry.MustRegister(m, m.answers, m.latency, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return m
@@ -56,7 +57,7 @@ func (m *metrics) answered(node string, status int, took time.Duration) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.requests, m.retries, m.withheld, m.moved, m.nodes, m.downs} {
+	for _, d := range []*prometheus.Desc{m.requests, m.retries, m.withheld, m.moved, m.nodes, m.downs, m.providers} {
 		ch <- d
 	}
 }
@@ -77,6 +78,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, r := range s.Rehomed {
 		count(m.moved, r.Requests, r.From, r.To)
+	}
+	if source, ok := m.balancer.source.(*Members); ok {
+		for name, works := range source.works() {
+			ch <- prometheus.MustNewConstMetric(m.providers, prometheus.GaugeValue, map[bool]float64{true: 1}[works], name)
+		}
 	}
 	for use, n := range m.balancer.pool.uses() {
 		ch <- prometheus.MustNewConstMetric(m.nodes, prometheus.GaugeValue, float64(n), use)

@@ -2,10 +2,12 @@ package balance_test
 
 import (
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/balance"
 )
 
@@ -19,6 +21,18 @@ func (d *door) operator(t *testing.T, path string) (int, string) {
 	defer func() { _ = res.Body.Close() }()
 	text, _ := io.ReadAll(res.Body)
 	return res.StatusCode, string(text)
+}
+
+func TestAProviderThatFailsIsInTheMetrics(t *testing.T) {
+	providers := []membership.Provider{proposes{"127.0.0.1:1"}, membership.Broken("mdns", membership.ErrNoMulticast)}
+	var c cluster
+	d := open(t, balance.NewMembers(providers, c.watch, slog.New(slog.DiscardHandler)))
+	_, text := d.operator(t, "/metrics")
+	for _, want := range []string{`nodeserver_door_membership_provider_up{provider="mdns"} 0`, `nodeserver_door_membership_provider_up{provider="static"} 1`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
 }
 
 func TestMetrics(t *testing.T) {
