@@ -17,8 +17,10 @@ func TestOnlyTheListenerForUsersNamesItsLife(t *testing.T) {
 	n := startNode(t, testConf("n1"), testApp())
 	n.waitReady()
 	id := n.server.id
-	if LifeToken(id) == LifeToken(membership.ID{Name: "n1", Boot: id.Boot + 1}) || LifeToken(id) == LifeToken(membership.ID{Name: "n2", Boot: id.Boot}) {
-		t.Error("two lives have one token")
+	for _, other := range []membership.ID{{Name: "n1", Boot: id.Boot + 1}, {Name: "n2", Boot: id.Boot}} {
+		if LifeToken(id) == LifeToken(other) {
+			t.Errorf("%s and %s have one token", id, other)
+		}
 	}
 	for at, want := range map[net.Addr]string{n.server.httpL.Addr(): LifeToken(id), n.server.adminL.Addr(): ""} {
 		c, err := net.Dial("tcp", at.String())

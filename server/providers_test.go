@@ -36,7 +36,8 @@ func TestAProviderThatFailsIsShown(t *testing.T) {
 	}
 	problem := func() string {
 		var reply MembersReply
-		if err := json.Unmarshal([]byte(get("/api/v1/members")), &reply); err != nil || len(reply.Providers) != 1 || reply.Providers[0].Name != "file" {
+		err := json.Unmarshal([]byte(get("/api/v1/members")), &reply)
+		if err != nil || len(reply.Providers) != 1 || reply.Providers[0].Name != "file" {
 			t.Fatalf("members: %+v, %v", reply, err)
 		}
 		return reply.Providers[0].Problem

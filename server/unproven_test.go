@@ -19,7 +19,8 @@ func TestAddressThatNoFrontDoorBelieves(t *testing.T) {
 		{http: "10.0.0.5:8081", secret: "file"},
 		{http: "10.0.0.5:8081", insecure: true},
 	} {
-		c := Config{HTTP: HTTPConfig{Address: tc.http}, Cluster: ClusterConfig{SecretFile: tc.secret}, Channel: ChannelConfig{Address: "127.0.0.1:4001", Insecure: tc.insecure}}
+		c := Config{HTTP: HTTPConfig{Address: tc.http}, Cluster: ClusterConfig{SecretFile: tc.secret}}
+		c.Channel = ChannelConfig{Address: "127.0.0.1:4001", Insecure: tc.insecure}
 		if got := Unused(c); (got != "") != tc.unused {
 			t.Errorf("%+v: %q", tc, got)
 		}

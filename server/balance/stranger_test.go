@@ -40,7 +40,8 @@ func TestAForgedAddressGetsNoRequest(t *testing.T) {
 
 // Without proof a member's announcement leads the balancer to loopback only.
 func TestWithoutProofNoRequestLeavesTheMachine(t *testing.T) {
-	d := openWith(t, balance.Config{Dialer: grpctransport.Security{}.Dialer(0)}, balance.Fixed{{Name: "n1", Boot: 1, Address: "192.0.2.1:8081"}})
+	cfg := balance.Config{Dialer: grpctransport.Security{}.Dialer(0)}
+	d := openWith(t, cfg, balance.Fixed{{Name: "n1", Boot: 1, Address: "192.0.2.1:8081"}})
 	until(t, "the list", func() bool { return d.log.count("node added") == 1 })
 	if status, got := d.ask(t, "GET", "", "x.n1"); status != http.StatusServiceUnavailable {
 		t.Errorf("answered: %d %q", status, got)
