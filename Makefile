@@ -60,6 +60,13 @@ test: build webapps ## all tests, with the race detector; failures are printed l
 		grep -E '^(FAIL|panic:|WARNING: DATA RACE|#) ?|^ *--- FAIL' bin/test.log; exit 1; \
 	fi
 
+# docs/SECURITY.md names them; a test holds it to names that exist.
+HOSTILE = $(shell grep -oE '`Test[A-Z][A-Za-z0-9]*`' docs/SECURITY.md | tr -d '`' | sort -u | paste -sd'|')
+
+.PHONY: hostile
+hostile: build webapps ## the attacks that docs/SECURITY.md names
+	@$(GO) test -count=1 -timeout 3m -run '^($(HOSTILE))$$' ./membership ./channel/... ./server/... ./e2e
+
 .PHONY: check
 check: ## all that CI checks besides tests; goes on to the end, prints what failed last
 	@failed=; for c in format vet staticcheck lint proto arrows tidy bench; do \

@@ -17,17 +17,12 @@ import (
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
-// docs/SESSIONS.md names a test for each thing it promises. Each must exist, and
-// each method that authors have must be in it, and each test of a known flaw.
-func TestSessionsDocIsTrue(t *testing.T) {
-	b, err := os.ReadFile("../docs/SESSIONS.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc := string(b)
-	tests := map[string]bool{} // true: of flaws of others that sessions are about
+// testsOfAll are the names of all tests there are; true: of flaws of others that sessions are about.
+func testsOfAll(t *testing.T) map[string]bool {
+	t.Helper()
+	tests := map[string]bool{}
 	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark|Example)\w+)\(`)
-	err = filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
+	err := filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
@@ -40,6 +35,36 @@ func TestSessionsDocIsTrue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return tests
+}
+
+// docs/SECURITY.md names the tests that "make hostile" runs. Each must exist.
+func TestDocSecurityIsTrue(t *testing.T) {
+	doc, err := os.ReadFile("../docs/SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := testsOfAll(t)
+	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w+)`").FindAllStringSubmatch(string(doc), -1)
+	if len(named) < 15 {
+		t.Errorf("it names %d tests only", len(named))
+	}
+	for _, m := range named {
+		if _, exists := tests[m[1]]; !exists {
+			t.Errorf("it names %s, which does not exist", m[1])
+		}
+	}
+}
+
+// docs/SESSIONS.md names a test for each thing it promises. Each must exist, and
+// each method that authors have must be in it, and each test of a known flaw.
+func TestSessionsDocIsTrue(t *testing.T) {
+	b, err := os.ReadFile("../docs/SESSIONS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := string(b)
+	tests := testsOfAll(t)
 	named := regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark|Example)[A-Z]\w+`).FindAllString(doc, -1)
 	if len(named) < 50 {
 		t.Errorf("it names %d tests only", len(named))
