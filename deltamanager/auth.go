@@ -1,31 +1,23 @@
 package deltamanager
 
 import (
+	"encoding/binary"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Auth is what must change in one piece at a login: by which cookie the session
-// is found, whose it is, how long it lives unused. It is the value of one
-// register, so no member ever sees the new user under the old cookie.
+// Auth is by which cookie a session is found, and whose the session is. It is the
+// value of one register, written when the session is made and never again: a login,
+// or whatever else gives a user a new id, makes a new session (see [Core.Move]). So a
+// node knows all that belongs to a cookie by the session's key, in whichever order
+// it hears of things.
 type Auth struct {
-	Tag         Tag
-	Principal   string
-	MaxInactive time.Duration // 0: as configured, negative: no limit
+	Tag       Tag
+	Principal string
+	Parent    Key // of the session in whose place this one goes on; zero: none. It is over.
 
 	unknown []byte // fields of a newer version, passed on as they came
-}
-
-// inactive is the limit in force; 0: none.
-func (a Auth) inactive(configured time.Duration) time.Duration {
-	switch {
-	case a.MaxInactive < 0:
-		return 0
-	case a.MaxInactive > 0:
-		return a.MaxInactive
-	}
-	return configured
 }
 
 // auth is the session's auth register; false while it has not arrived.
@@ -38,28 +30,22 @@ func (s *session) auth() (Auth, bool) {
 
 // encode encodes a as session.v1.Auth.
 func (a Auth) encode() []byte {
-	b := make([]byte, 0, 18+len(a.Principal)+len(a.unknown)) // exact without the rest, as most are
+	n := 18 + len(a.Principal) + len(a.unknown) // exact without the rest, as most are
+	if a.Parent != (Key{}) {
+		n += 18
+	}
+	b := make([]byte, 0, n)
 	b = protowire.AppendTag(b, 1, protowire.BytesType)
 	b = protowire.AppendBytes(b, a.Tag[:])
 	if a.Principal != "" {
 		b = protowire.AppendTag(b, 2, protowire.BytesType)
 		b = protowire.AppendString(b, a.Principal)
 	}
-	if ms := authMillis(a.MaxInactive); ms != 0 {
-		b = protowire.AppendTag(b, 3, protowire.VarintType)
-		b = protowire.AppendVarint(b, protowire.EncodeZigZag(ms))
+	if a.Parent != (Key{}) {
+		b = protowire.AppendTag(b, 4, protowire.BytesType)
+		b = protowire.AppendBytes(b, a.Parent[:])
 	}
 	return append(b, a.unknown...)
-}
-
-func authMillis(d time.Duration) int64 {
-	switch {
-	case d < 0:
-		return -1
-	case d > 0 && d < time.Millisecond:
-		return 1
-	}
-	return d.Milliseconds()
 }
 
 func parseAuth(b []byte) (Auth, bool) {
@@ -73,21 +59,53 @@ func parseAuth(b []byte) (Auth, bool) {
 		field := b[:n]
 		b = b[n:]
 		_, _, t := protowire.ConsumeTag(field)
+		var v []byte
+		if typ == protowire.BytesType {
+			v, _ = protowire.ConsumeBytes(field[t:])
+		}
 		switch {
 		case num == 1 && typ == protowire.BytesType:
-			v, _ := protowire.ConsumeBytes(field[t:])
 			tagged = copy(a.Tag[:], v) == len(a.Tag) && len(v) == len(a.Tag)
 		case num == 2 && typ == protowire.BytesType:
-			v, _ := protowire.ConsumeBytes(field[t:])
 			a.Principal = string(v)
-		case num == 3 && typ == protowire.VarintType:
-			v, _ := protowire.ConsumeVarint(field[t:])
-			if a.MaxInactive = time.Duration(protowire.DecodeZigZag(v)) * time.Millisecond; a.MaxInactive < 0 {
-				a.MaxInactive = -1
+		case num == 4 && typ == protowire.BytesType:
+			if len(v) == len(a.Parent) {
+				copy(a.Parent[:], v)
 			}
 		default:
 			a.unknown = append(a.unknown, field...)
 		}
 	}
 	return a, tagged
+}
+
+// Names of registers that begin with this byte are the core's own.
+const reserved = "\x00"
+
+// inactiveName is the name of the register that says how long the session lives
+// unused, in milliseconds: a zigzag varint, negative: no limit. Without it the
+// configured time holds.
+const inactiveName = reserved + "inactive"
+
+func encodeInactive(d time.Duration) []byte {
+	ms := d.Milliseconds()
+	switch {
+	case d <= 0:
+		ms = -1
+	case ms == 0:
+		ms = 1
+	}
+	return binary.AppendVarint(nil, ms)
+}
+
+// parseInactive is the limit in force, 0: none, where the register has this value.
+func parseInactive(b []byte, configured time.Duration) time.Duration {
+	ms, n := binary.Varint(b)
+	switch {
+	case n <= 0:
+		return configured
+	case ms < 0:
+		return 0
+	}
+	return time.Duration(ms) * time.Millisecond
 }

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
 // bucket is one of the table's parts: its sessions, its tombstones, its sum.
@@ -18,8 +16,14 @@ type bucket struct {
 	sum atomic.Uint64 // of the digests of sessions and tombstones; written under mu
 
 	mu       sync.Mutex
-	sessions []entry               // by key; a map takes three times the memory
-	tombs    map[Key]time.Duration // invalidated sessions, and until when that is remembered
+	sessions []entry // by key; a map takes three times the memory
+	tombs    map[Key]tomb
+}
+
+// tomb is what is remembered of a session that was invalidated.
+type tomb struct {
+	until time.Duration
+	next  *Key // of the session that goes on in its place, as far as is known; nil: none
 }
 
 // entry is a session in its bucket, with the first half of its key.
@@ -134,18 +138,19 @@ func (t *table) remove(b *bucket, s *session) {
 }
 
 // bury removes the session, if it is there, and remembers until then that it
-// is over. Twice is once. Called with b.mu held.
-func (t *table) bury(b *bucket, k Key, until time.Duration) {
+// is over, and which session goes on in its place. Twice is once. Called with b.mu held.
+func (t *table) bury(b *bucket, k Key, until time.Duration, next *Key) {
 	if s := b.session(k); s != nil {
+		s.moved = next != nil
 		t.remove(b, s)
 	}
 	if _, dead := b.tombs[k]; dead {
 		return
 	}
 	if b.tombs == nil {
-		b.tombs = make(map[Key]time.Duration)
+		b.tombs = make(map[Key]tomb)
 	}
-	b.tombs[k] = until
+	b.tombs[k] = tomb{until, next}
 	t.grow(b, deadDigest(k, t.seed))
 	t.tombs.Add(1)
 	if len(b.tombs) > t.maxTombs {
@@ -157,7 +162,7 @@ func (t *table) bury(b *bucket, k Key, until time.Duration) {
 // oldestTomb is the tombstone that would be forgotten first. Called with b.mu held.
 func (b *bucket) oldestTomb() Key {
 	keys := b.dead()
-	return slices.MinFunc(keys, func(x, y Key) int { return cmp.Compare(b.tombs[x], b.tombs[y]) })
+	return slices.MinFunc(keys, func(x, y Key) int { return cmp.Compare(b.tombs[x].until, b.tombs[y].until) })
 }
 
 // forget drops a tombstone. Called with b.mu held.
@@ -175,28 +180,18 @@ func (t *table) merge(b *bucket, s *session, regs []register, configured time.Du
 		s.regs = make([]register, 0, len(regs))
 	}
 	for _, r := range regs {
-		old, had := Auth{}, false
-		if r.id == nil {
-			old, had = s.auth()
-		}
-		if had && mutate.Is(mutate.TornAuth) {
-			torn, _ := parseAuth(r.value)
-			torn.Principal = old.Principal
-			r.value = torn.encode()
-		}
 		if !s.merge(t.seed, r) {
 			continue
 		}
-		changed = append(changed, r.name())
-		if r.id == nil {
-			if had && !mutate.Is(mutate.OldCookie) {
-				t.unindex(old.Tag, s)
-			}
-			a, ok := s.auth()
-			if ok {
+		name := r.name()
+		changed = append(changed, name)
+		switch name {
+		case authName:
+			if a, ok := s.auth(); ok {
 				t.index(a.Tag, s)
 			}
-			s.limit = limitOf(a.inactive(configured))
+		case inactiveName:
+			s.limit = limitOf(parseInactive(r.value, configured))
 		}
 	}
 	if len(changed) > 0 {

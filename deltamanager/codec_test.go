@@ -220,25 +220,25 @@ func TestRepairMessagesAreWhatTheSchemaSays(t *testing.T) {
 func TestAuthIsWhatTheSchemaSays(t *testing.T) {
 	for _, a := range []Auth{
 		{Tag: Tag{1, 2}},
-		{Tag: Tag{9}, Principal: "ann", MaxInactive: 5 * time.Minute},
-		{Tag: Tag{9}, MaxInactive: -1},
+		{Tag: Tag{9}, Principal: "ann"},
+		{Tag: Tag{9}, Parent: Key{3, 15: 4}},
 	} {
 		var got sessionv1.Auth
 		if err := proto.Unmarshal(a.encode(), &got); err != nil {
 			t.Fatal(err)
 		}
-		ms := a.MaxInactive.Milliseconds()
-		if a.MaxInactive < 0 {
-			ms = -1
+		parent := make([]byte, 0, len(a.Parent))
+		if a.Parent != (Key{}) {
+			parent = a.Parent[:]
 		}
-		if !bytes.Equal(got.GetTag(), a.Tag[:]) || got.GetPrincipal() != a.Principal || got.GetMaxInactiveMs() != ms {
+		if !bytes.Equal(got.GetTag(), a.Tag[:]) || got.GetPrincipal() != a.Principal || !bytes.Equal(got.GetParent(), parent) {
 			t.Errorf("the generated code reads %v from %+v", &got, a)
 		}
 		wire, err := proto.Marshal(&got)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if read, ok := parseAuth(wire); !ok || read.Tag != a.Tag || read.Principal != a.Principal || read.MaxInactive != a.MaxInactive {
+		if read, ok := parseAuth(wire); !ok || read.Tag != a.Tag || read.Principal != a.Principal || read.Parent != a.Parent {
 			t.Errorf("read %+v %v, want %+v", read, ok, a)
 		}
 	}

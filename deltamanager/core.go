@@ -194,8 +194,11 @@ type Write struct {
 // and travels as one delta, so it appears at once everywhere.
 type Tx struct {
 	Writes []Write
-	// Auth changes the auth register: it gets a copy of what is there now.
-	Auth func(*Auth)
+	// MaxInactive, if not nil, is how long the session lives unused from now on; zero
+	// or less: no limit.
+	MaxInactive *time.Duration
+	// Principal is the user's name; of a new session only.
+	Principal string
 	// Returned says of a new session that it need not wait for its cookie to come back.
 	Returned bool
 	// Invalidate ends the session; the rest is then ignored.
@@ -208,6 +211,7 @@ type Receipt struct {
 	Stamp Stamp
 	pos   uint64
 	wrote bool
+	final bool // see Result
 }
 
 // Create makes a session that is found by the tag. The key is drawn from cfg.Rand.
@@ -225,23 +229,19 @@ func (c *Core) CreateKey(now time.Duration, k Key, tag Tag, tx Tx) (Ref, Receipt
 	if !c.makeRoom() {
 		return Ref{}, Receipt{}, ErrFull
 	}
-	s := &session{key: k, created: now, last: now, served: now, told: now, heard: never}
+	s := &session{key: k, created: now, last: now, served: now, told: now, heard: never, limit: limitOf(c.cfg.MaxInactive)}
 	b := c.table.of(s.key)
 	b.mu.Lock()
 	pos := c.log.reserve()
 	stamp := Stamp{c.clock.tick(now), c.cfg.Self.Boot}
-	auth := Auth{Tag: tag}
-	if tx.Auth != nil {
-		tx.Auth(&auth)
-	}
 	var few [4]register
-	regs := append(few[:0], register{nil, stamp, auth.encode()})
-	regs = c.appendWrites(regs, tx.Writes, stamp)
-	s.returned = tx.Returned || auth.Principal != ""
+	regs := append(few[:0], register{nil, stamp, Auth{Tag: tag, Principal: tx.Principal}.encode()})
+	regs = c.appendWrites(regs, tx, stamp)
+	s.returned = tx.Returned || tx.Principal != ""
 	c.table.add(b, s)
 	changed := c.table.merge(b, s, regs, c.cfg.MaxInactive, nil)
 	c.log.publish(&change{pos: pos, key: s.key, all: true})
-	events := c.events(s, true, false, changed, tag)
+	events := c.events(s, Created, false, changed)
 	newcomer := !s.returned
 	b.mu.Unlock()
 	if newcomer {
@@ -250,19 +250,24 @@ func (c *Core) CreateKey(now time.Duration, k Key, tag Tag, tx Tx) (Ref, Receipt
 	c.observe(events)
 	c.stats.created.Add(1)
 	c.wakeAll(false)
-	return Ref{c, s, c.stats.pauses.Load()}, Receipt{stamp, pos, true}, nil
+	return Ref{c, s, c.stats.pauses.Load()}, Receipt{Stamp: stamp, pos: pos, wrote: true}, nil
 }
 
-func (c *Core) appendWrites(regs []register, writes []Write, stamp Stamp) []register {
-	for _, w := range writes {
+// appendWrites adds what the request wrote.
+func (c *Core) appendWrites(regs []register, tx Tx, stamp Stamp) []register {
+	if tx.MaxInactive != nil {
+		regs = append(regs, register{c.names.of([]byte(inactiveName)), stamp, encodeInactive(*tx.MaxInactive)})
+	}
+	for _, w := range tx.Writes {
 		regs = append(regs, register{c.names.of([]byte(w.Name)), stamp, w.Value})
 	}
 	return regs
 }
 
 // Commit applies what a request wrote. It fails with ErrGone when the session
-// has ended meanwhile, wherever that was, and with ErrNotReady when the node was
-// paused since the request began: what it read may have been old.
+// has ended meanwhile, with ErrMoved when another one goes on in its place, wherever
+// that was, and with ErrNotReady when the node was paused since the request began: what
+// it read may have been old.
 func (c *Core) Commit(now time.Duration, r Ref, tx Tx) (Receipt, error) {
 	c.enter(now)
 	if r.pauses != c.stats.pauses.Load() {
@@ -270,12 +275,10 @@ func (c *Core) Commit(now time.Duration, r Ref, tx Tx) (Receipt, error) {
 	}
 	b := c.table.of(r.s.key)
 	b.mu.Lock()
-	s := r.s
-	if s.removed {
-		if s = b.session(s.key); s == nil {
-			b.mu.Unlock()
-			return Receipt{}, ErrGone
-		}
+	s, err := r.here(b)
+	if err != nil {
+		b.mu.Unlock()
+		return Receipt{}, err
 	}
 	if tx.Invalidate {
 		events := c.ended(Invalidated, b.session(s.key), false)
@@ -287,7 +290,7 @@ func (c *Core) Commit(now time.Duration, r Ref, tx Tx) (Receipt, error) {
 		return receipt, nil
 	}
 	s.touch(now)
-	if len(tx.Writes) == 0 && tx.Auth == nil {
+	if len(tx.Writes) == 0 && tx.MaxInactive == nil {
 		due := !mutate.Is(mutate.NoTouch) && now-s.told >= granule(s.maxInactive())/2 && s.limit > 0
 		if due {
 			s.told = now
@@ -306,10 +309,7 @@ func (c *Core) Commit(now time.Duration, r Ref, tx Tx) (Receipt, error) {
 	receipt, events := c.write(now, b, s, tx)
 	b.mu.Unlock()
 	c.observe(events)
-	c.wakeAll(tx.Auth != nil)
-	if tx.Auth != nil {
-		c.overtake(s.key)
-	}
+	c.wakeAll(false)
 	return receipt, nil
 }
 
@@ -318,48 +318,42 @@ func (c *Core) write(now time.Duration, b *bucket, s *session, tx Tx) (Receipt, 
 	pos := c.log.reserve()
 	stamp := Stamp{c.clock.tick(now), c.cfg.Self.Boot}
 	var few [4]register
-	regs := few[:0]
-	var tag Tag
-	if tx.Auth != nil {
-		a, _ := s.auth()
-		tag = a.Tag
-		tx.Auth(&a)
-		regs = append(regs, register{nil, stamp, a.encode()})
-		if a.Principal != "" {
-			c.table.comeBack(b, s)
-		}
-	}
-	regs = c.appendWrites(regs, tx.Writes, stamp)
+	regs := c.appendWrites(few[:0], tx, stamp)
 	ch := &written{change: change{pos: pos, key: s.key}}
 	ch.names = c.table.merge(b, s, regs, c.cfg.MaxInactive, ch.name[:0]) // all of them: the stamp is the newest
 	s.told = now
 	c.log.publish(&ch.change)
 	c.stats.commits.Add(1)
-	return Receipt{stamp, pos, true}, c.events(s, false, false, ch.names, tag)
+	return Receipt{Stamp: stamp, pos: pos, wrote: true}, c.events(s, AttributeChanged, false, ch.names)
 }
 
 // invalidate buries the session and logs it. Called with b.mu held.
 func (c *Core) invalidate(now time.Duration, b *bucket, k Key) Receipt {
 	until := now + c.tombLife()
 	if s := b.session(k); s != nil {
-		until = min(until, s.created+c.cfg.AbsoluteLifetime+granule(c.cfg.AbsoluteLifetime))
+		until = c.remembered(now, s.created)
 	}
 	pos := c.log.reserve()
 	stamp := Stamp{c.clock.tick(now), c.cfg.Self.Boot}
 	if s := b.session(k); s != nil && mutate.Is(mutate.NoTombstone) {
 		c.table.remove(b, s)
 	} else {
-		c.table.bury(b, k, until)
+		c.table.bury(b, k, until, nil)
 	}
 	c.log.publish(&change{pos: pos, key: k, over: invalidated})
 	c.stats.invalidated.Add(1)
-	return Receipt{stamp, pos, true}
+	return Receipt{Stamp: stamp, pos: pos, wrote: true}
 }
 
 // tombLife is how long an invalidation is remembered at most: a little longer than
 // any copy of the session may live, since members disagree a little on its age.
 func (c *Core) tombLife() time.Duration {
 	return min(c.cfg.AbsoluteLifetime, 24*time.Hour) + granule(c.cfg.AbsoluteLifetime)
+}
+
+// remembered is until when it is remembered that a session of this age is over.
+func (c *Core) remembered(now, created time.Duration) time.Duration {
+	return min(now+c.tombLife(), created+c.cfg.AbsoluteLifetime+granule(c.cfg.AbsoluteLifetime))
 }
 
 // checkSize tells whether the session may grow by the writes. Called with the
@@ -451,13 +445,16 @@ func (c *Core) apply(now time.Duration, d *delta, repair bool) verdict {
 	if v.newcomer {
 		c.arrive(d.key)
 	}
+	if v.parent != (Key{}) {
+		events = c.succeed(now, d, v.parent, events)
+	}
 	c.observe(events)
 	return v
 }
 
 func (c *Core) applyLocked(now time.Duration, b *bucket, d *delta, repair bool) (v verdict, events []Event) {
-	if until, dead := b.tombs[d.key]; dead {
-		v.dead = !d.dead && until > now
+	if t, dead := b.tombs[d.key]; dead {
+		v.dead = !d.dead && t.until > now
 		if mutate.Is(mutate.ReviveOnRepair) && repair && d.full {
 			c.table.forget(b, d.key)
 		}
@@ -487,10 +484,13 @@ func (c *Core) applyLocked(now time.Duration, b *bucket, d *delta, repair bool) 
 		c.table.add(b, s)
 		v.newcomer = !s.returned
 	}
-	old, _ := s.auth()
 	var few [4]string
 	changed := c.table.merge(b, s, d.regs, c.cfg.MaxInactive, few[:0])
 	v.changed = len(changed) > 0
+	if slices.Contains(changed, authName) {
+		a, _ := s.auth()
+		v.parent = a.Parent
+	}
 	if d.full {
 		v.changed = c.table.complete(b, s) || v.changed
 		s.created = min(s.created, now-d.age)
@@ -501,7 +501,11 @@ func (c *Core) applyLocked(now time.Duration, b *bucket, d *delta, repair bool) 
 		s.last = max(s.last, s.heard)
 	}
 	v.missing = s.partial && !repair && !mutate.Is(mutate.NoWant)
-	return v, c.events(s, fresh, true, changed, old.Tag)
+	kind := AttributeChanged
+	if fresh {
+		kind = Created
+	}
+	return v, c.events(s, kind, true, changed)
 }
 
 // verdict is what follows from a delta.
@@ -511,6 +515,7 @@ type verdict struct {
 	dead    bool // the session is over: the sender must be told
 
 	newcomer bool // it is new here, and its cookie has not come back
+	parent   Key  // of the session in whose place it goes on, if that is news
 }
 
 // expirySlack allows for the time a delta travels.
@@ -522,7 +527,7 @@ func (c *Core) applyDead(now time.Duration, b *bucket, s *session, d *delta) {
 		c.stats.invalidated.Add(1)
 	}
 	if until > now {
-		c.table.bury(b, d.key, until)
+		c.table.bury(b, d.key, until, nil)
 	} else if s != nil {
 		c.table.remove(b, s)
 	}
@@ -535,9 +540,9 @@ func (c *Core) tooOld(d *delta) bool {
 		return true
 	}
 	limit := c.cfg.MaxInactive
-	if len(d.regs) > 0 && d.regs[0].id == nil {
-		if a, ok := parseAuth(d.regs[0].value); ok {
-			limit = a.inactive(c.cfg.MaxInactive)
+	for i := range d.regs {
+		if d.regs[i].name() == inactiveName {
+			limit = parseInactive(d.regs[i].value, limit)
 		}
 	}
 	limit = lifeUnused(limit, c.cfg.FirstInactive, d.returned)

@@ -132,7 +132,11 @@ func (c *cluster) read(i int, tag Tag, name string) string {
 	if !ok {
 		return "<no session>"
 	}
-	return string(r.Get(name))
+	b, err := r.Get(name)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
 }
 
 func (c *cluster) wantSame() {

@@ -32,6 +32,7 @@ type batch struct {
 type pending struct {
 	change
 	single bool // names is the change's own slice, not to be appended to
+	said   bool // it is in the batch already
 }
 
 // encode returns the deltas from the position on, within the size of a frame.
@@ -63,11 +64,40 @@ func (e *encoder) encode(c *Core, now time.Duration, from uint64) batch {
 			b.to = e.todo[i].pos
 			break
 		}
-		b.body = c.appendChange(b.body, now, &e.todo[i].change)
-		b.deltas++
+		if next, ok := e.successor(c, i); ok {
+			b.add(c, now, &e.todo[next])
+		}
+		b.add(c, now, &e.todo[i])
 	}
 	e.latest = b
 	return b
+}
+
+// add encodes what the change says, once.
+func (b *batch) add(c *Core, now time.Duration, p *pending) {
+	if !p.said {
+		p.said = true
+		b.body = c.appendChange(b.body, now, &p.change)
+		b.deltas++
+	}
+}
+
+// successor finds what the batch says of the session that goes on in the place of
+// one that it says is over. That comes first, since a member that heard only of the end
+// would have lost what the session held, if this node died then.
+func (e *encoder) successor(c *Core, i int) (int, bool) {
+	if e.todo[i].over != invalidated {
+		return 0, false
+	}
+	b := c.table.of(e.todo[i].key)
+	b.mu.Lock()
+	next := b.tombs[e.todo[i].key].next
+	b.mu.Unlock()
+	if next == nil {
+		return 0, false
+	}
+	at, ok := e.at[*next]
+	return at, ok
 }
 
 // batchLife is how long a batch is shared: it says how long ago sessions were
@@ -91,7 +121,7 @@ func (e *encoder) collect(c *Core, b *batch) bool {
 		i, ok := e.at[ch.key]
 		if !ok {
 			e.at[ch.key] = len(e.todo)
-			e.todo = append(e.todo, pending{*ch, true})
+			e.todo = append(e.todo, pending{*ch, true, false})
 			continue
 		}
 		e.todo[i].join(ch)
@@ -133,7 +163,7 @@ func (c *Core) appendChange(body []byte, now time.Duration, ch *change) []byte {
 				d.regs = append(d.regs, s.regs[i])
 			}
 		}
-	case ch.over == expired && b.tombs[ch.key] == 0:
+	case ch.over == expired && b.tombs[ch.key].until == 0:
 		d = delta{key: ch.key, expired: true, idle: now - ch.last, returned: ch.back}
 	default:
 		var ok bool
@@ -153,9 +183,9 @@ func (s *session) full(now time.Duration) delta {
 // deadDelta says that the session is over, if there is a tombstone. Called with
 // b.mu held.
 func (c *Core) deadDelta(now time.Duration, b *bucket, k Key) (delta, bool) {
-	until, ok := b.tombs[k]
+	t, ok := b.tombs[k]
 	if !ok {
 		return delta{}, false
 	}
-	return delta{key: k, dead: true, age: max(0, c.tombLife()-(until-now))}, true
+	return delta{key: k, dead: true, age: max(0, c.tombLife()-(t.until-now))}, true
 }

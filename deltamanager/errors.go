@@ -6,6 +6,8 @@ import "errors"
 var (
 	// ErrGone: the session was invalidated or has expired; nothing was written.
 	ErrGone = errors.New("session is gone")
+	// ErrMoved: another request has given the session's user another id; nothing was written.
+	ErrMoved = errors.New("session goes on under another id")
 	// ErrTooLarge: the write would make the session exceed its limit; nothing was written.
 	ErrTooLarge = errors.New("session too large")
 	// ErrFull: this node holds as many sessions as it may.

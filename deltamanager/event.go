@@ -1,5 +1,7 @@
 package deltamanager
 
+import "strings"
+
 // EventKind says what happened to a session.
 type EventKind uint8
 
@@ -35,23 +37,22 @@ func (c *Core) observe(events []Event) {
 	}
 }
 
-// events are what a merge of these registers into s means. Called with the
-// bucket's lock held; nil unless somebody listens.
-func (c *Core) events(s *session, fresh, remote bool, changed []string, oldTag Tag) []Event {
+// events are what it means for s that these registers have changed: it was Created or is
+// there in the place of another one (IDChanged), or neither. Called with the bucket's lock
+// held; nil unless somebody listens.
+func (c *Core) events(s *session, kind EventKind, remote bool, changed []string) []Event {
 	if !c.observing.Load() {
 		return nil
 	}
-	value := Ref{c: c, s: s}.Get
+	ref := Ref{c: c, s: s}
+	value := func(name string) []byte { b, _ := ref.Get(name); return b }
 	var list []Event
-	if fresh {
-		list = append(list, Event{Kind: Created, Key: s.key, Remote: remote, Value: value})
+	if kind != AttributeChanged {
+		list = append(list, Event{Kind: kind, Key: s.key, Remote: remote, Value: value})
 	}
 	for _, name := range changed {
-		switch a, _ := s.auth(); {
-		case name != authName:
+		if !strings.HasPrefix(name, reserved) && name != authName {
 			list = append(list, Event{Kind: AttributeChanged, Key: s.key, Name: name, Remote: remote, Value: value})
-		case !fresh && a.Tag != oldTag:
-			list = append(list, Event{Kind: IDChanged, Key: s.key, Remote: remote, Value: value})
 		}
 	}
 	return list

@@ -230,7 +230,7 @@ func TestTombstonesAreBounded(t *testing.T) {
 	b := &c.table.buckets[0]
 	for i := range 5 {
 		b.mu.Lock()
-		c.table.bury(b, Key{2: byte(i)}, time.Duration(100-i)*time.Second)
+		c.table.bury(b, Key{2: byte(i)}, time.Duration(100-i)*time.Second, nil)
 		b.mu.Unlock()
 	}
 	s := c.Stats()

@@ -31,7 +31,7 @@ func TestSessionsNobodyComesBackToEndEarly(t *testing.T) {
 	for n := range 5 {
 		c.create(0, n)
 	}
-	if _, _, err := c.cores[0].Create(c.now, tagOf(5), Tx{Auth: func(a *Auth) { a.Principal = "ann" }}); err != nil {
+	if _, _, err := c.cores[0].Create(c.now, tagOf(5), Tx{Principal: "ann"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := c.cores[0].Create(c.now, tagOf(6), Tx{Returned: true}); err != nil {
@@ -42,7 +42,7 @@ func TestSessionsNobodyComesBackToEndEarly(t *testing.T) {
 	c.write(0, tagOf(2), "a", "x") // here
 	r := c.create(0, 7)            // by a request that goes on, and logs in
 	c.run(100 * time.Millisecond)
-	if _, err := c.cores[0].Commit(c.now, r, Tx{Auth: func(a *Auth) { a.Principal = "bob" }}); err != nil {
+	if _, _, err := c.cores[0].Move(c.now, r, Identity{Key: Key{9}, Tag: tagOf(7), Principal: "bob"}, Tx{}); err != nil {
 		t.Fatal(err)
 	}
 	c.run(first - time.Minute - 2*time.Second)

@@ -1,14 +1,15 @@
 package deltamanager
 
 import (
+	"strings"
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// Ref is a session that a request found or created. It stays usable when the
-// session ends: reads then find nothing and commits fail with ErrGone.
+// Ref is a session that a request found or created. When the session ends, reads and
+// commits fail with ErrGone, or with ErrMoved if another one goes on in its place.
 // Safe for concurrent use.
 type Ref struct {
 	c      *Core
@@ -58,7 +59,7 @@ func (c *Core) Open(now time.Duration, tag Tag) (Ref, Info, bool) {
 // here, and it is not over. Called with the bucket's lock held.
 func (c *Core) serves(now time.Duration, s *session, tag Tag) (Auth, bool) {
 	a, ok := s.auth()
-	return a, ok && !s.removed && (a.Tag == tag || mutate.Is(mutate.OldCookie)) && !s.partial && !s.expired(now, c.cfg.AbsoluteLifetime, c.cfg.FirstInactive)
+	return a, ok && !s.removed && a.Tag == tag && !s.partial && !s.expired(now, c.cfg.AbsoluteLifetime, c.cfg.FirstInactive)
 }
 
 func (s *session) info(a Auth) Info {
@@ -68,13 +69,27 @@ func (s *session) info(a Auth) Info {
 // Key is the session's key.
 func (r Ref) Key() Key { return r.s.key }
 
+// here is the session as it is in its bucket, whose lock is held.
+func (r Ref) here(b *bucket) (*session, error) {
+	if !r.s.removed {
+		return r.s, nil
+	}
+	if s := b.session(r.s.key); s != nil { // it ended here, and came back from elsewhere
+		return s, nil
+	}
+	if r.s.moved || b.tombs[r.s.key].next != nil {
+		return nil, ErrMoved
+	}
+	return nil, ErrGone
+}
+
 // Info is a copy of what is known now; false when the session has ended.
 func (r Ref) Info() (Info, bool) {
 	b := r.c.table.of(r.s.key)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := b.session(r.s.key)
-	if s == nil {
+	s, err := r.here(b)
+	if err != nil {
 		return Info{}, false
 	}
 	a, _ := s.auth()
@@ -82,29 +97,27 @@ func (r Ref) Info() (Info, bool) {
 }
 
 // Get returns an attribute's value, nil if there is none. It must not be changed.
-func (r Ref) Get(name string) []byte {
+func (r Ref) Get(name string) ([]byte, error) {
 	b := r.c.table.of(r.s.key)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s := r.s; !s.removed {
-		return s.get(name)
+	s, err := r.here(b)
+	if err != nil {
+		return nil, err
 	}
-	if s := b.session(r.s.key); s != nil {
-		return s.get(name)
-	}
-	return nil
+	return s.get(name), nil
 }
 
-// Names lists the attributes, sorted.
+// Names lists the attributes, sorted; none when the session has ended.
 func (r Ref) Names() []string {
 	b := r.c.table.of(r.s.key)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var names []string
-	if s := b.session(r.s.key); s != nil {
+	if s, err := r.here(b); err == nil {
 		for i := range s.regs {
-			if s.regs[i].id != nil && s.regs[i].value != nil {
-				names = append(names, s.regs[i].name())
+			if name := s.regs[i].name(); s.regs[i].value != nil && name != authName && !strings.HasPrefix(name, reserved) {
+				names = append(names, name)
 			}
 		}
 	}
@@ -116,10 +129,11 @@ func (r Ref) Fits(writes []Write) error {
 	b := r.c.table.of(r.s.key)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s := b.session(r.s.key); s != nil {
-		return r.c.checkSize(s, writes)
+	s, err := r.here(b)
+	if err != nil {
+		return err
 	}
-	return ErrGone
+	return r.c.checkSize(s, writes)
 }
 
 // Pull returns the next payload for the member, nil if there is none.

@@ -530,7 +530,8 @@ func TestWhatSeemsExpiredIsAskedFor(t *testing.T) {
 		c.join(func(cfg *Config) { cfg.FreshnessWait = 50 * time.Millisecond })
 	}
 	c.run(time.Second)
-	r, _, err := c.cores[0].Create(c.now, tagOf(1), Tx{Auth: func(a *Auth) { a.MaxInactive = 8 * time.Second }})
+	inactive := 8 * time.Second
+	r, _, err := c.cores[0].Create(c.now, tagOf(1), Tx{MaxInactive: &inactive})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -455,7 +455,7 @@ func (c *Core) answerBucket(now time.Duration, n int, theirs map[Key]uint64, lis
 	}
 	for ; len(listing) > 0; listing = listing[listingEntry:] {
 		k := Key(listing[:16])
-		if k.bucket() == n && b.session(k) == nil && b.tombs[k] == 0 {
+		if k.bucket() == n && b.session(k) == nil && b.tombs[k].until == 0 {
 			a.wants = append(a.wants, k[:]...)
 		}
 	}

@@ -79,6 +79,7 @@ type session struct {
 	// it stays true, and members agree on it as on registers.
 	returned bool
 	removed  bool // no longer in its bucket; look the key up again
+	moved    bool // another session goes on in its place
 }
 
 // limitUnit lets limits of 497 days fit into a session, which may be a year old at most.

@@ -21,7 +21,7 @@ type counters struct {
 	malformed, farAhead                    atomic.Int64
 	unacked                                atomic.Int64
 	asks, stale                            atomic.Int64
-	evicted                                atomic.Int64
+	evicted, moves                         atomic.Int64
 	tokensRefused, asksRefused             atomic.Int64
 }
 
@@ -50,6 +50,7 @@ type Stats struct {
 	AsksRefused                            int64 // questions not asked or not answered, since their share was spent
 	TombstonesEvicted                      int64 // invalidations forgotten for want of room
 	Evicted                                int64 // newcomers ended here for want of room
+	Moves                                  int64 // logins and other changes of an id
 	Stale                                  int64 // requests that may have seen less than their user had
 
 	Links []LinkStats
@@ -78,7 +79,7 @@ func (c *Core) Stats() Stats {
 		BytesIn: n.bytesIn.Load(), BytesOut: n.bytesOut.Load(), RepairBytesOut: n.repairBytes.Load(),
 		Overflows: n.overflows.Load(), Resends: n.resends.Load(), Repairs: n.repairs.Load(), Repaired: n.repaired.Load(),
 		Malformed: n.malformed.Load(), FarAhead: n.farAhead.Load(), Pauses: int64(n.pauses.Load()), Unacked: n.unacked.Load(),
-		Asks: n.asks.Load(), Stale: n.stale.Load(), Evicted: n.evicted.Load(), TombstonesEvicted: c.table.evicted.Load(),
+		Asks: n.asks.Load(), Stale: n.stale.Load(), Evicted: n.evicted.Load(), Moves: n.moves.Load(), TombstonesEvicted: c.table.evicted.Load(),
 		TokensRefused: n.tokensRefused.Load(), AsksRefused: n.asksRefused.Load(),
 	}
 	head := c.log.head.Load()

@@ -113,8 +113,8 @@ func (c *Core) sweepBucket(now time.Duration, b *bucket) (hints bool) {
 		return false // empty, as most are
 	}
 	b.mu.Lock()
-	for k, until := range b.tombs {
-		if until <= now {
+	for k, t := range b.tombs {
+		if t.until <= now {
 			c.table.forget(b, k)
 		}
 	}
@@ -127,7 +127,7 @@ func (c *Core) sweepBucket(now time.Duration, b *bucket) (hints bool) {
 	for _, s := range over {
 		c.table.remove(b, s)
 		if mutate.Is(mutate.ExpireTombstone) {
-			c.table.bury(b, s.key, now+c.tombLife())
+			c.table.bury(b, s.key, now+c.tombLife(), nil)
 		}
 		c.stats.expired.Add(1)
 		if s.mine() {

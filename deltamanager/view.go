@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 )
@@ -23,10 +24,11 @@ type View struct {
 	created    bool // made by this view
 	unowned    bool // of no user, who could come back to it
 	writes     []Write
-	auth       []func(*Auth)
+	inactive   *time.Duration // to be set; 0 or less: no limit
+	move       *Identity      // to be given
 	invalidate bool
 	ended      bool // invalidated and committed
-	locked     bool // holds the session's lock
+	locked     Key  // whose lock it holds; zero: none
 	acks       Acks
 	stale      bool    // what its user has seen could not be had
 	tokens     []Token // that its user came with
@@ -47,8 +49,15 @@ func (v *View) Tokens() []Token {
 	return v.ref.Tokens(v.m.now(), v.tokens)
 }
 
-// Key is the session's key.
-func (v *View) Key() Key { return v.info.Key }
+// Key is the session's key: the new one as soon as an identity was asked for.
+func (v *View) Key() Key {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.move != nil {
+		return v.move.Key
+	}
+	return v.info.Key
+}
 
 // IsNew tells whether this view creates, or has created, the session.
 func (v *View) IsNew() bool {
@@ -63,31 +72,81 @@ func (v *View) Created() time.Time { return v.m.wall(v.info.Created) }
 // LastAccess is when the session was used before this request.
 func (v *View) LastAccess() time.Time { return v.m.wall(v.info.LastAccess) }
 
-// Auth is the auth register as this request sees it.
-func (v *View) Auth() Auth {
+// Principal is the user's name as this request sees it.
+func (v *View) Principal() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	a := v.info.Auth
-	if !v.create {
-		if info, ok := v.ref.Info(); ok {
-			a = info.Auth
-		}
+	if v.move != nil {
+		return v.move.Principal
 	}
-	for _, change := range v.auth {
-		change(&a)
-	}
-	return a
+	return v.info.Auth.Principal
 }
 
 // MaxInactive is how long the session lives unused; 0: no limit.
-func (v *View) MaxInactive() time.Duration { return v.Auth().inactive(v.m.cfg.MaxInactive) }
-
-// SetAuth changes the auth register when the view is committed. The function
-// may be called several times; it must only change its argument.
-func (v *View) SetAuth(change func(*Auth)) {
+func (v *View) MaxInactive() time.Duration {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.auth = append(v.auth, change)
+	if v.inactive != nil {
+		return max(0, *v.inactive)
+	}
+	if !v.create {
+		if info, ok := v.ref.Info(); ok {
+			return info.MaxInactive
+		}
+	}
+	return v.info.MaxInactive
+}
+
+// SetMaxInactive changes it when the view is committed. Zero or less: no limit.
+func (v *View) SetMaxInactive(d time.Duration) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.inactive = &d
+}
+
+// SetPrincipal names the user, and gives them the cookie with the tag, when the view
+// is committed: see [Core.Move]. The session then has another key.
+func (v *View) SetPrincipal(name string, tag Tag) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.identify(name, tag)
+}
+
+// ChangeTag is SetPrincipal for the same user.
+func (v *View) ChangeTag(tag Tag) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	name := v.info.Auth.Principal
+	if v.move != nil {
+		name = v.move.Principal
+	}
+	return v.identify(name, tag)
+}
+
+// identify asks for an identity. Called with v.mu held.
+func (v *View) identify(name string, tag Tag) error {
+	if v.create { // nobody has seen it yet
+		v.info.Auth.Tag, v.info.Auth.Principal = tag, name
+		return nil
+	}
+	to := Identity{Tag: tag, Principal: name}
+	if _, err := v.m.cfg.Rand.Read(to.Key[:]); err != nil {
+		return fmt.Errorf("draw a session key: %w", err)
+	}
+	v.move = &to
+	return nil
+}
+
+// Tag is that of the cookie by which the session is found, by what this view has
+// committed; false: it is not, or no more.
+func (v *View) Tag() (Tag, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.create || v.ended {
+		return Tag{}, false
+	}
+	info, ok := v.ref.Info()
+	return info.Auth.Tag, ok
 }
 
 // Unowned says of a session that this view creates that no cookie of it is given out,
@@ -113,23 +172,25 @@ func (v *View) SetAcks(a Acks) {
 }
 
 // Get returns an attribute's value, nil if there is none. It must not be changed.
-func (v *View) Get(name string) []byte {
+// Another request may have ended the session (ErrGone), or have given its user
+// another id (ErrMoved): then this one may see no more of it.
+func (v *View) Get(name string) ([]byte, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.get(name)
 }
 
-func (v *View) get(name string) []byte {
+func (v *View) get(name string) ([]byte, error) {
 	if v.invalidate {
-		return nil
+		return nil, nil
 	}
 	for i := range v.writes {
 		if v.writes[i].Name == name {
-			return v.writes[i].Value
+			return v.writes[i].Value, nil
 		}
 	}
 	if v.create {
-		return nil
+		return nil, nil
 	}
 	return v.ref.Get(name)
 }
@@ -146,6 +207,9 @@ func (v *View) Set(name string, value []byte) error {
 func (v *View) set(name string, value []byte) error {
 	if name == "" || len(name) > MaxName {
 		return fmt.Errorf("attribute name of %d bytes: want 1 to %d", len(name), MaxName)
+	}
+	if strings.HasPrefix(name, reserved) {
+		return fmt.Errorf("attribute name %q: names must not begin with a zero byte", name)
 	}
 	if v.invalidate {
 		return ErrGone
@@ -200,13 +264,17 @@ func (v *View) Names() []string {
 func (v *View) Update(ctx context.Context, name string, change func(old []byte) ([]byte, error)) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if !v.locked && !v.create {
+	if v.locked == (Key{}) && !v.create {
 		if err := v.m.locks.acquire(ctx, v.info.Key); err != nil {
 			return fmt.Errorf("wait for the session's other request: %w", err)
 		}
-		v.locked = true
+		v.locked = v.info.Key
 	}
-	value, err := change(v.get(name))
+	old, err := v.get(name)
+	if err != nil {
+		return err
+	}
+	value, err := change(old)
 	if err != nil {
 		return err
 	}
@@ -217,7 +285,7 @@ func (v *View) Update(ctx context.Context, name string, change func(old []byte) 
 func (v *View) Invalidate() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.invalidate, v.writes, v.auth = true, nil, nil
+	v.invalidate, v.writes, v.inactive, v.move = true, nil, nil, nil
 }
 
 // Invalidated tells whether this request has ended the session.
@@ -231,7 +299,7 @@ func (v *View) Invalidated() bool {
 func (v *View) Pending() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.create || len(v.writes) > 0 || len(v.auth) > 0 || v.invalidate && !v.ended
+	return v.create || len(v.writes) > 0 || v.inactive != nil || v.move != nil || v.invalidate && !v.ended
 }
 
 // Result is what became of a commit.
@@ -239,10 +307,11 @@ type Result struct {
 	Stamp   Stamp // zero: nothing was written
 	Applied int   // members known to have applied it
 	Need    int   // members asked for
+	Final   bool  // it was a login, another change of the id, or a logout
 }
 
 // Commit commits what was recorded, under one stamp, and waits as the ack level
-// says. Errors are ErrGone, ErrNotReady, ErrTooLarge, ErrFull: nothing was
+// says. Errors are ErrGone, ErrMoved, ErrNotReady, ErrTooLarge, ErrFull: nothing was
 // written; ErrUnacked: it was. A view may be committed again after further writes, and
 // be used by others while Commit waits.
 func (v *View) Commit(ctx context.Context) (Result, error) {
@@ -250,7 +319,9 @@ func (v *View) Commit(ctx context.Context) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	return v.m.await(ctx, receipt, wait)
+	result, err := v.m.await(ctx, receipt, wait)
+	result.Final = receipt.final
+	return result, err
 }
 
 // commit makes the writes. What Update has locked is free after it: the next one may
@@ -263,27 +334,30 @@ func (v *View) commit() (receipt Receipt, wait Wait, err error) {
 	if v.ended || v.create && v.invalidate {
 		return receipt, wait, nil
 	}
-	tx := Tx{Writes: v.writes, Invalidate: v.invalidate, Returned: v.unowned}
-	wait = m.Wait(v.acks, v.create, v.invalidate || len(v.auth) > 0 && !v.create)
-	if len(v.auth) > 0 {
-		changes := v.auth
-		tx.Auth = func(a *Auth) {
-			for _, change := range changes {
-				change(a)
-			}
-		}
-	}
-	if v.create {
-		v.ref, receipt, err = m.CreateKey(m.now(), v.info.Key, v.info.Auth.Tag, tx)
-	} else {
+	tx := Tx{Writes: v.writes, MaxInactive: v.inactive, Invalidate: v.invalidate, Returned: v.unowned}
+	wait = m.Wait(v.acks, v.create, v.invalidate || v.move != nil)
+	ref, final := v.ref, v.invalidate || v.move != nil
+	switch {
+	case v.create:
+		tx.Principal = v.info.Auth.Principal
+		ref, receipt, err = m.CreateKey(m.now(), v.info.Key, v.info.Auth.Tag, tx)
+	case v.move != nil:
+		ref, receipt, err = m.Move(m.now(), v.ref, *v.move, tx)
+	default:
 		receipt, err = m.Core.Commit(m.now(), v.ref, tx)
 	}
 	if err != nil {
 		return receipt, wait, err
 	}
+	if v.move != nil {
+		v.info.Key, v.info.Auth = v.move.Key, Auth{Tag: v.move.Tag, Principal: v.move.Principal}
+		v.tokens = nil // what its user has seen of the session before is in this one
+	}
+	v.ref = ref
 	v.created, v.create = v.created || v.create, false
 	v.ended = v.invalidate
-	v.writes, v.auth = nil, nil
+	v.writes, v.inactive, v.move = nil, nil, nil
+	receipt.final = final
 	return receipt, wait, nil
 }
 
@@ -318,14 +392,14 @@ func (m *Manager) await(ctx context.Context, r Receipt, wait Wait) (Result, erro
 func (v *View) Discard() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.writes, v.auth = nil, nil
+	v.writes, v.inactive, v.move = nil, nil, nil
 	v.unlock()
 }
 
 func (v *View) unlock() {
-	if v.locked {
-		v.locked = false
-		v.m.locks.release(v.info.Key)
+	if v.locked != (Key{}) {
+		v.m.locks.release(v.locked)
+		v.locked = Key{}
 	}
 }
 

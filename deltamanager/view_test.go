@@ -34,8 +34,8 @@ func TestViewIsFreeWhileItsCommitWaits(t *testing.T) {
 			t.Fatal("the view is locked while its commit waits")
 		}
 		v.mu.Unlock()
-		if got := string(v.Get("n")); got != "1" {
-			t.Errorf("n is %q", got)
+		if got, err := v.Get("n"); string(got) != "1" || err != nil {
+			t.Errorf("n is %q, %v", got, err)
 		}
 		if err := v.Set("m", []byte("2")); err != nil || !v.Pending() {
 			t.Errorf("a write meanwhile: %v", err)

@@ -113,7 +113,7 @@ type Wait struct {
 func (c *Core) Wait(asked Acks, create, security bool) Wait {
 	switch {
 	case security && asked != All:
-		return Wait{All, securityWait, false}
+		return Wait{All, securityWait, c.cfg.FailUnacked}
 	case create && asked == Async:
 		return Wait{One, createWait, false}
 	}

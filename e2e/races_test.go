@@ -197,7 +197,7 @@ func logout(r round) error {
 // out. An answer that tells that not all have confirmed is given some time.
 func (r round) dead(out answer, before *user) error {
 	is := func() error { return r.everywhere(func(n *node) error { return before.has(n, noSession) }) }
-	if out.header.Get("Nodeserver-Replicated") != "" {
+	if applied, need, _ := strings.Cut(out.header.Get("Nodeserver-Replicated"), "/"); applied != need {
 		r.told.Add(1)
 		return r.settle(is)
 	}

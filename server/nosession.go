@@ -48,6 +48,7 @@ func (e publicError) Unwrap() []error { return []error{e.error, e.is} }
 func public(err error) error {
 	for _, e := range [...]struct{ here, there error }{
 		{deltamanager.ErrGone, webapps.ErrGone},
+		{deltamanager.ErrMoved, webapps.ErrIDChanged},
 		{deltamanager.ErrTooLarge, webapps.ErrTooLarge},
 		{deltamanager.ErrFull, webapps.ErrTooManySessions},
 		{deltamanager.ErrNotReady, webapps.ErrNotReady},

@@ -130,7 +130,11 @@ func refuse(w http.ResponseWriter, err error) {
 		answer(w, "too many new sessions from your address", http.StatusTooManyRequests)
 		return
 	}
-	answer(w, whyRefused(err), http.StatusServiceUnavailable)
+	status := http.StatusServiceUnavailable
+	if errors.Is(err, deltamanager.ErrMoved) {
+		status = http.StatusConflict // this request as it came never succeeds
+	}
+	answer(w, whyRefused(err), status)
 }
 
 // hastyError is the error of a client whose address has begun as many sessions as it may, and after
@@ -149,6 +153,8 @@ func whyRefused(err error) string {
 		return "the change was made here and goes on replicating, but not enough other nodes have confirmed it in time; it may be there when you try again"
 	case errors.Is(err, errLeft):
 		return errLeft.Error()
+	case errors.Is(err, deltamanager.ErrMoved):
+		return "another request has logged you in or out, or changed the session's id, while this one ran; nothing of this one was saved: send it again"
 	case errors.Is(err, deltamanager.ErrFull):
 		return "this node holds as many sessions as it may"
 	}
@@ -316,6 +322,8 @@ func (v *visit) commit(h http.Header) error {
 			// are void, its answer is not.
 			s.gone = true
 			v.app.lost.Add(1)
+		case errors.Is(err, deltamanager.ErrMoved) && !s.view.Pending():
+			s.gone = true // it has only read, and what it read was its user's
 		case errors.Is(err, deltamanager.ErrUnacked):
 			unacked = err
 		case err != nil:
@@ -325,7 +333,7 @@ func (v *visit) commit(h http.Header) error {
 			}
 			return err
 		}
-		if result.Applied < result.Need {
+		if result.Applied < result.Need || result.Final {
 			h.Set("Nodeserver-Replicated", fmt.Sprintf("%d/%d", result.Applied, result.Need))
 		}
 	}
@@ -379,7 +387,7 @@ func (v *visit) late() {
 	v.over = true
 	for _, s := range v.all {
 		if s.view.Pending() && !v.failed {
-			if _, err := s.commit(v.ctx); err != nil && !deltamanager.Gone(err) && !errors.Is(err, errLeft) {
+			if _, err := s.commit(v.ctx); err != nil && !deltamanager.Gone(err) && !errors.Is(err, deltamanager.ErrMoved) && !errors.Is(err, errLeft) {
 				v.app.log.Warn("late write not committed", "sid", s.ID(), "err", err)
 			}
 		}

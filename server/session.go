@@ -24,7 +24,6 @@ type session struct {
 	mu     sync.Mutex
 	id     string   // the cookie's id, "" for a session that belongs to no request
 	former []string // ids that this request has given up
-	kept   bool     // it has been committed
 
 	sent string // the id that the user has; guarded by visit.mu, as the next one
 	gone bool   // it had ended elsewhere when it was to be committed
@@ -38,18 +37,19 @@ func (s *session) Created() time.Time         { return s.view.Created() }
 func (s *session) LastAccess() time.Time      { return s.view.LastAccess() }
 func (s *session) MaxInactive() time.Duration { return s.view.MaxInactive() }
 func (s *session) Names() []string            { return s.view.Names() }
-func (s *session) Principal() string          { return s.view.Auth().Principal }
+func (s *session) Principal() string          { return s.view.Principal() }
 func (s *session) Invalidate()                { s.view.Invalidate() }
 
 func (s *session) SetMaxInactive(d time.Duration) {
-	if d <= 0 {
-		d = -1
-	}
-	s.view.SetAuth(func(a *deltamanager.Auth) { a.MaxInactive = d })
+	s.view.SetMaxInactive(d)
 }
 
 func (s *session) Get(name string, into any) (bool, error) {
-	return getValue(s.app, name, s.view.Get(name), into)
+	b, err := s.view.Get(name)
+	if err != nil {
+		return false, s.explain("read", name, err)
+	}
+	return getValue(s.app, name, b, into)
 }
 
 // getValue is Session.Get for an attribute's bytes.
@@ -72,8 +72,8 @@ func (s *session) Set(name string, value any) error {
 }
 
 func (s *session) Remove(name string) {
-	if s.view.Get(name) != nil { // else there would be a mark in the session of what never was
-		_ = s.view.Set(name, nil) // fails for a session only that this request has ended
+	if b, err := s.view.Get(name); b != nil || err != nil { // else there would be a mark in the session of what never was
+		_ = s.view.Set(name, nil) // what fails now fails at the commit, or this request has ended the session
 	}
 }
 
@@ -125,26 +125,25 @@ func (s *session) explain(what, name string, err error) error {
 	return public(fmt.Errorf("app %s: %s attribute %q: %w%s", s.app, what, name, err, limits))
 }
 
-func (s *session) ChangeID() error { return s.changeID(func(*deltamanager.Auth) {}) }
+func (s *session) ChangeID() error { return s.changeID(s.view.ChangeTag) }
 
 func (s *session) SetPrincipal(name string) {
 	// Fails for an invalidated session only, whose principal no longer matters.
-	_ = s.changeID(func(a *deltamanager.Auth) { a.Principal = name })
+	_ = s.changeID(func(tag deltamanager.Tag) error { return s.view.SetPrincipal(name, tag) })
 }
 
-// changeID draws a new id, and changes more together with it.
-func (s *session) changeID(more func(*deltamanager.Auth)) error {
+// changeID draws a new id, and has the view take it.
+func (s *session) changeID(take func(deltamanager.Tag) error) error {
 	if s.view.Invalidated() {
 		return public(fmt.Errorf("app %s: change session id: %w", s.app, deltamanager.ErrGone))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.former, s.id = append(s.former, s.id), newID()
-	tag := tagOf(s.id)
-	s.view.SetAuth(func(a *deltamanager.Auth) {
-		a.Tag = tag
-		more(a)
-	})
+	id := newID()
+	if err := take(tagOf(id)); err != nil {
+		return fmt.Errorf("app %s: change session id: %w", s.app, err)
+	}
+	s.former, s.id = append(s.former, s.id), id
 	return nil
 }
 
@@ -160,10 +159,10 @@ func (s *session) newest() string {
 func (s *session) valid() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.kept && s.sent == "" {
+	tag, ok := s.view.Tag()
+	if !ok {
 		return ""
 	}
-	tag := s.view.Auth().Tag
 	for _, id := range append(slices.Clip(s.former), s.id) {
 		if tagOf(id) == tag {
 			return id
@@ -186,13 +185,7 @@ func (s *session) commit(ctx context.Context) (deltamanager.Result, error) {
 	if s.ctx.Err() != nil && s.view.Creates() {
 		return deltamanager.Result{}, errLeft
 	}
-	result, err := s.view.Commit(ctx)
-	if err == nil || errors.Is(err, deltamanager.ErrUnacked) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.kept = true
-	}
-	return result, err
+	return s.view.Commit(ctx)
 }
 
 func (s *session) Acks(level string) {

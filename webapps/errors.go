@@ -6,6 +6,10 @@ import "errors"
 var (
 	// ErrGone: the session was invalidated or has expired; nothing was written.
 	ErrGone = errors.New("the session has ended")
+	// ErrIDChanged: another request has logged the user in or out, or changed the
+	// session's id, while this one ran. This one may not go on with the session, since
+	// it came with the former cookie; nothing was written. The user should send it again.
+	ErrIDChanged = errors.New("another request has changed the session's id")
 	// ErrTooLarge: the write would make the session exceed its limit of bytes or
 	// attributes; nothing was written.
 	ErrTooLarge = errors.New("the session is too large")

@@ -12,8 +12,8 @@ import (
 // for concurrent use, and no value is ever shared with the caller: Get fills a
 // copy, Set stores one.
 type Session interface {
-	// ID is the session's internal key as text: stable over ChangeID, safe to
-	// log, and useless as a cookie.
+	// ID is the session's internal key as text: safe to log, and useless as a cookie.
+	// ChangeID and SetPrincipal change it, too, at once.
 	ID() string
 	// IsNew tells whether this request created the session.
 	IsNew() bool
@@ -29,11 +29,13 @@ type Session interface {
 	SetMaxInactive(time.Duration)
 
 	// Get copies the attribute into the pointer. It reports whether there is
-	// one; the error says why the stored value doesn't fit the pointer.
+	// one; the error says why the stored value doesn't fit the pointer, or that another
+	// request has ended the session (ErrGone) or changed its id (ErrIDChanged) meanwhile.
 	Get(name string, into any) (found bool, err error)
 	// Set stores a copy of the value. It fails, and changes nothing, for a name
-	// of 0 or over 256 bytes, a value that can't be stored and read again, a session that
-	// grows over its limit, and one that was invalidated.
+	// of 0 or over 256 bytes or that begins with a zero byte, a value that can't be stored
+	// and read again, a session that grows over its limit, and one that was invalidated or
+	// whose id another request has changed.
 	Set(name string, value any) error
 	// Remove removes the attribute.
 	Remove(name string)
@@ -46,8 +48,10 @@ type Session interface {
 	// session, but for another Update, which would wait for this one to end.
 	Update(name string, into any, change func() error) error
 
-	// ChangeID gives the user a new cookie for the same session; the old one
-	// is dead on every node. Call it at login.
+	// ChangeID gives the user a new cookie, and the session a new id; the old cookie
+	// is dead on every node. Call it at login. Whatever other requests still do with the
+	// old cookie is void: they see nothing of what comes after, and are answered 409 if
+	// they have written.
 	ChangeID() error
 	// Invalidate ends the session on every node, for good.
 	Invalidate()

@@ -32,14 +32,15 @@ type client struct {
 	epoch   int
 	jar     map[string]cookie
 	seen    []cookie  // tokens he was given since he was last warned
-	dead    []deadTag // of sessions he logged out of, or before a rename
+	dead    []deadTag // of sessions they logged out of, or before a login
 }
 
 // deadTag is an id that was given up, at a node that knows so.
 type deadTag struct {
-	tag deltamanager.Tag
-	key deltamanager.Key
-	at  *life
+	tag  deltamanager.Tag
+	key  deltamanager.Key
+	at   *life
+	next deltamanager.Key // of the session that goes on in its place; zero: a logout
 }
 
 // cookie is a freshness token in a browser.
@@ -57,6 +58,8 @@ type visit struct {
 	ref    deltamanager.Ref
 	info   deltamanager.Info
 	found  bool
+	moves  bool // its node has given the session another id
+	attack bool // by somebody else, with an id that the client has given up
 	stale  bool // the node said that what it shows may be older than what he has seen
 	tries  int
 	pauses int64                // of l when it began
@@ -234,20 +237,21 @@ func (w *world) commit(v *visit, tx deltamanager.Tx, answered func()) {
 	case errors.Is(err, deltamanager.ErrGone):
 		w.answer(v, func() { w.lostSession(v) })
 		return
+	case errors.Is(err, deltamanager.ErrMoved) && v.c.key == v.ref.Key() && !v.c.doubt:
+		w.answer(v, func() { w.lostSession(v) })
+		return
 	case err != nil:
 		w.obs.count(Refused)
 		w.answer(v, func() { w.answered(v) })
 		return
 	}
-	w.committed(v, tx, receipt, false, answered)
+	w.committed(v, tx, receipt, false, false, answered)
 }
 
 func describe(tx deltamanager.Tx) string {
 	switch {
 	case tx.Invalidate:
 		return "an invalidation"
-	case tx.Auth != nil:
-		return "an auth change"
 	}
 	var s strings.Builder
 	s.WriteString("use")
@@ -258,13 +262,13 @@ func describe(tx deltamanager.Tx) string {
 }
 
 // committed waits for acknowledgements, then answers.
-func (w *world) committed(v *visit, tx deltamanager.Tx, receipt deltamanager.Receipt, create bool, answered func()) {
-	wr := w.obs.committed(v, tx, receipt, create)
+func (w *world) committed(v *visit, tx deltamanager.Tx, receipt deltamanager.Receipt, create, final bool, answered func()) {
+	wr := w.obs.committed(v, tx, receipt, create, final)
 	if receipt.Stamp == (deltamanager.Stamp{}) {
 		w.answer(v, answered)
 		return
 	}
-	wait := v.l.core.Wait(w.mix.Acks, create, tx.Invalidate || tx.Auth != nil && !create)
+	wait := v.l.core.Wait(w.mix.Acks, create, tx.Invalidate || final)
 	if wait.Level == deltamanager.Async {
 		w.answer(v, answered)
 		return
@@ -293,11 +297,21 @@ func done(wt *deltamanager.Waiter) bool {
 	}
 }
 
-// answer sends the response to the client; f runs there if he still waits.
-// Freshness tokens are cookies of the response.
+// answer sends the response to the client; f runs there if they still wait. Freshness
+// tokens are cookies of the response. So is the id of a session that goes on in the place
+// of another: a browser takes both, or neither.
 func (w *world) answer(v *visit, f func()) {
 	tokens := w.tokens(v)
 	w.after(w.between(200*time.Microsecond, 2*time.Millisecond), func() {
+		if v.moves {
+			if v.c.op == v.op {
+				f()
+				for _, t := range tokens {
+					w.keep(v, t)
+				}
+			}
+			return
+		}
 		if v.stale {
 			v.c.seen = nil
 		}
@@ -318,6 +332,7 @@ func (w *world) keep(v *visit, t deltamanager.Token) {
 	c.jar[t.Name] = cookie{t, w.now}
 	if c.has && v.ref.Key() != c.key {
 		c.seen = slices.DeleteFunc(c.seen, func(o cookie) bool { return o.token.Name == t.Name })
+		w.otherCounter(c)
 		return
 	}
 	c.seen = append(c.seen, c.jar[t.Name])
@@ -332,7 +347,7 @@ func (w *world) login(c *client) {
 		if w.mix.FirstInactive > 0 && w.chance(0.7) {
 			user = ""
 		}
-		ref, receipt, err := v.l.core.Create(v.l.now(), tag, deltamanager.Tx{Auth: func(a *deltamanager.Auth) { a.Principal = user }})
+		ref, receipt, err := v.l.core.Create(v.l.now(), tag, deltamanager.Tx{Principal: user})
 		if err != nil {
 			w.obs.broken("I0", nil, "create: %v", err)
 			return
@@ -341,7 +356,7 @@ func (w *world) login(c *client) {
 		w.tellOf(ref.Key(), "client %d creates it at %v: %v", c.id, v.l.id, receipt.Stamp)
 		w.obs.named(tag, ref.Key(), user)
 		w.obs.kept[ref.Key()] = user != ""
-		w.committed(v, deltamanager.Tx{Auth: func(*deltamanager.Auth) {}}, receipt, true, func() {
+		w.committed(v, deltamanager.Tx{}, receipt, true, false, func() {
 			c.has, c.key, c.tag, c.user, c.doubt = true, ref.Key(), tag, user, false
 			c.used = w.now
 			w.otherCounter(c)
@@ -382,7 +397,7 @@ func (w *world) increment(c *client) {
 			return
 		}
 		name := c.counter
-		n := parseCount(v.ref.Get(name))
+		n := w.counter(v, name)
 		w.obs.counted(v, name, n)
 		if v.stale {
 			w.otherCounter(c)
@@ -400,7 +415,13 @@ func (w *world) increment(c *client) {
 	})
 }
 
-func parseCount(b []byte) int64 {
+// counter reads a counter of the session that was just opened.
+func (w *world) counter(v *visit, name string) int64 {
+	b, err := v.ref.Get(name)
+	if err != nil {
+		k := v.ref.Key()
+		w.obs.broken("I0", &k, "%v reads %s of the session it has opened: %v", v.l.id, name, err)
+	}
 	n, _ := strconv.ParseInt(string(b), 10, 64)
 	return n
 }
@@ -412,7 +433,7 @@ func (w *world) read(c *client) {
 			w.answer(v, func() { w.lostSession(v) })
 			return
 		}
-		n := parseCount(v.ref.Get(c.counter))
+		n := w.counter(v, c.counter)
 		w.obs.counted(v, c.counter, n)
 		name := c.counter
 		if v.stale {
@@ -429,22 +450,53 @@ func (w *world) read(c *client) {
 	})
 }
 
-// rename is a login: the cookie's id and the user change in one piece.
+// move gives the session of a visit another identity at its node, waits, and answers.
+func (w *world) move(v *visit, to deltamanager.Identity, tx deltamanager.Tx, answered func()) {
+	old := v.ref.Key()
+	ref, receipt, err := v.l.core.Move(v.l.now(), v.ref, to, tx)
+	w.tellOf(old, "client %d moves it to %v at %v: %v, %v", v.c.id, to.Key, v.l.id, receipt.Stamp, err)
+	w.tellOf(to.Key, "client %d moves %v to it at %v: %v, %v", v.c.id, old, v.l.id, receipt.Stamp, err)
+	switch {
+	case errors.Is(err, deltamanager.ErrGone) || errors.Is(err, deltamanager.ErrMoved):
+		w.answer(v, func() { w.lostSession(v) })
+		return
+	case err != nil:
+		w.obs.count(Refused)
+		w.answer(v, func() { w.answered(v) })
+		return
+	}
+	w.obs.moved(v, old, to, ref)
+	v.ref, v.wrote, v.moves = ref, receipt.Stamp, true
+	w.committed(v, tx, receipt, false, true, answered)
+}
+
+func (w *world) drawKey() (k deltamanager.Key) {
+	binary.LittleEndian.PutUint64(k[:], w.rnd.Uint64())
+	binary.LittleEndian.PutUint64(k[8:], w.rnd.Uint64())
+	return k
+}
+
+// rename is a login: the user gets another id and another name, in one piece.
 func (w *world) rename(c *client) {
 	w.request(c, c.at, c.tag, func(v *visit) {
 		if !v.found {
 			w.answer(v, func() { w.lostSession(v) })
 			return
 		}
-		tag, user := w.drawTag(), w.userOf(c)
-		w.obs.named(tag, v.ref.Key(), user)
-		old, doubt := c.tag, c.doubt
+		to := deltamanager.Identity{Key: w.drawKey(), Tag: w.drawTag(), Principal: w.userOf(c)}
+		old, doubt := deadTag{c.tag, c.key, v.l, to.Key}, c.doubt
 		c.doubt = true
+		for w.chance(w.mix.Attacks) {
+			w.after(w.between(0, 40*time.Millisecond), func() { w.attack(old, w.anyNode()) })
+		}
 		w.handle(v, func() {
 			w.obs.count(Renames)
-			w.commit(v, deltamanager.Tx{Auth: func(a *deltamanager.Auth) { a.Tag, a.Principal = tag, user }}, func() {
-				c.dead = append(c.dead, deadTag{old, c.key, v.l})
-				c.tag, c.user, c.used, c.doubt = tag, user, w.now, doubt
+			w.move(v, to, deltamanager.Tx{}, func() {
+				if v.stale {
+					c.seen = nil
+				}
+				c.dead = append(c.dead, old)
+				c.tag, c.key, c.user, c.used, c.doubt = to.Tag, to.Key, to.Principal, w.now, doubt
 				if v.stale {
 					w.otherCounter(c) // he has been told, once
 				}
@@ -462,7 +514,7 @@ func (w *world) logout(c *client) {
 		}
 		c.doubt = true
 		w.commit(v, deltamanager.Tx{Invalidate: true}, func() {
-			c.dead = append(c.dead, deadTag{c.tag, c.key, v.l})
+			c.dead = append(c.dead, deadTag{c.tag, c.key, v.l, deltamanager.Key{}})
 			c.has = false
 			w.answered(v)
 		})
@@ -517,20 +569,47 @@ func (w *world) intrude(c *client) {
 	if len(c.dead) > 0 && w.chance(0.5) {
 		w.obs.count(GivenUp)
 		d := c.dead[w.rnd.IntN(len(c.dead))]
-		v := &visit{c: c, op: c.op}
-		w.deliverTo(v, d.at.node, func() {
-			ref, _, found := v.l.core.Open(v.l.now(), d.tag)
-			if found {
-				v.ref = ref
-				w.obs.touched(v, false)
-			}
-			if found && v.l == d.at {
-				w.obs.broken("I2", &d.key, "%v shows a session under an id that was given up there", v.l.id)
-			}
-			w.answer(v, func() { w.answered(v) })
-		})
+		at := d.at.node
+		if w.chance(0.5) {
+			at = w.anyNode()
+		}
+		w.attack(d, at)
+		w.next(c, w.between(5*time.Millisecond, w.mix.Think))
 		return
 	}
+	w.stranger(c)
+}
+
+func (w *world) anyNode() *node { return w.nodes[w.rnd.IntN(len(w.nodes))] }
+
+// attack uses an id that was, or is about to be, given up: whoever planted it, or stole
+// it before its user logged in, reads, writes, has the session live longer, or logs in with
+// a name of their own, wherever the session before the login is still there.
+func (w *world) attack(d deadTag, at *node) {
+	v := &visit{c: &client{id: -1, at: -1, key: d.key, jar: map[string]cookie{}}, attack: true} // has a browser of their own
+	done := func() {}
+	w.deliverTo(v, at, func() {
+		found := false
+		if v.ref, v.info, found = v.l.core.Open(v.l.now(), d.tag); !found {
+			return
+		}
+		w.obs.count(Attacks)
+		w.obs.touched(v, false)
+		w.obs.attacked(v, d)
+		inactive := w.mix.MaxInactive
+		switch w.rnd.IntN(5) {
+		case 0:
+			w.commit(v, deltamanager.Tx{Writes: []deltamanager.Write{{Name: "x", Value: []byte("planted")}}}, done)
+		case 1, 2:
+			w.commit(v, deltamanager.Tx{MaxInactive: &inactive}, done)
+		case 3:
+			w.move(v, deltamanager.Identity{Key: w.drawKey(), Tag: w.drawTag(), Principal: "mallory"}, deltamanager.Tx{}, done)
+		}
+	})
+}
+
+// stranger comes with an id that was never given out.
+func (w *world) stranger(c *client) {
 	w.obs.count(Forged)
 	tag := w.drawTag()
 	v := &visit{c: c, op: c.op}

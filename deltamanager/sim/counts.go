@@ -43,6 +43,7 @@ const (
 	Bounces
 	Forged
 	GivenUp
+	Attacks
 	Unanswered
 	Abandoned
 	Refused
@@ -70,7 +71,7 @@ var kindNames = [kinds]string{
 	Crashes: "crashes", Pauses: "pauses", Noticed: "over 2 s", Slows: "slow", Drains: "drains", Rolls: "rolling restarts",
 	LateJoins: "late joins", Skewed: "skewed clocks", Backward: "set back",
 	Requests: "requests", Commits: "commits", Created: "sessions", Reads: "reads", Parallel: "parallel", Renames: "id changes", Logouts: "logouts",
-	Idles: "idle", Bounces: "never back", Forged: "forged ids", GivenUp: "given-up ids", Unanswered: "unanswered", Abandoned: "abandoned", Refused: "refused",
+	Idles: "idle", Bounces: "never back", Forged: "forged ids", GivenUp: "given-up ids", Attacks: "attacks with them", Unanswered: "unanswered", Abandoned: "abandoned", Refused: "refused",
 	Stale: "stale", Missing: "missing",
 	Evictions: "evictions", Overflows: "overflows", Repairs: "repairs", Resends: "resends", Asks: "asks",
 	JoinsChecked: "donors of joiners", AcksChecked: "acks", WholeChecked: "wholes", FlushesChecked: "writes at drains",

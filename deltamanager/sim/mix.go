@@ -33,6 +33,7 @@ type Mix struct {
 	Parallel      float64
 	Logout        float64
 	Rename        float64
+	Attacks       float64 // how probably a login meets one more attack with the id of before
 	Reads         float64
 	Idle          float64
 	Queue         int
@@ -105,6 +106,7 @@ func drawMix(r *rand.Rand) Mix {
 		Acks:   pick(r, deltamanager.Async, deltamanager.Async, deltamanager.One, deltamanager.Majority, deltamanager.All),
 		Think:  300 * time.Millisecond,
 		Load:   between(r, 12*time.Second, 28*time.Second), FreshnessWait: 50 * time.Millisecond,
+		Attacks: pick(r, 0, 0.3, 0.6),
 	}
 	if m.Reads == 1 { // sessions that only reads keep alive
 		m.Parallel, m.MaxInactive = 0, 8*time.Second

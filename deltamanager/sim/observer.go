@@ -10,7 +10,7 @@ import (
 
 // Violation is a broken promise.
 type Violation struct {
-	Invariant string // I1 to I11, as docs/RELIABILITY.md names them; I0: what must never happen at all
+	Invariant string // I1 to I14, as docs/RELIABILITY.md names them; I0: what must never happen at all
 	Session   deltamanager.Key
 	Text      string
 }
@@ -147,7 +147,7 @@ func (o *observer) counted(v *visit, name string, n int64) {
 }
 
 // committed notes what a node accepted.
-func (o *observer) committed(v *visit, tx deltamanager.Tx, r deltamanager.Receipt, create bool) *written {
+func (o *observer) committed(v *visit, tx deltamanager.Tx, r deltamanager.Receipt, create, moved bool) *written {
 	o.count(Commits)
 	if v.l.longPauses > v.pauses {
 		o.broken("I10", nil, "%v commits for a request that began before a pause", v.l.id)
@@ -170,14 +170,48 @@ func (o *observer) committed(v *visit, tx deltamanager.Tx, r deltamanager.Receip
 		return nil
 	}
 	wr := &written{key: k, stamp: r.Stamp, at: o.w.now, by: v.l, brief: create && !o.kept[k]}
-	if tx.Auth != nil {
-		wr.names = append(wr.names, "")
+	if create || moved {
+		wr.names = append(append(wr.names, ""), v.ref.Names()...)
+	}
+	if tx.MaxInactive != nil {
+		wr.names = append(wr.names, "\x00inactive")
 	}
 	for _, x := range tx.Writes {
 		wr.names = append(wr.names, x.Name)
 	}
 	o.writes[k] = append(o.writes[k], wr)
 	return wr
+}
+
+// moved notes that a node has given a session another identity.
+func (o *observer) moved(v *visit, old deltamanager.Key, to deltamanager.Identity, ref deltamanager.Ref) {
+	o.named(to.Tag, to.Key, to.Principal)
+	before := o.uses[old]
+	o.ended[old] = &ended{at: o.w.now, by: v.l, horizon: before.created + o.w.mix.Lifetime}
+	o.uses[to.Key] = &use{created: before.created, latest: o.w.now, opened: true, by: map[*life]time.Duration{}, back: map[*life]time.Duration{}}
+	o.kept[to.Key] = true
+	if _, err := v.ref.Get(""); err == nil {
+		o.broken("I14", &old, "%v reads on in a session that it has just given another id", v.l.id)
+	}
+	if ref.Key() != to.Key {
+		o.broken("I14", &old, "%v gives out key %v, not %v", v.l.id, ref.Key(), to.Key)
+	}
+}
+
+// attacked checks what a node shows to somebody who has an id that was given up: the
+// session of before, and that only while the node has heard neither of the session that
+// goes on nor of the end. What was written under the new id has another key.
+func (o *observer) attacked(v *visit, d deadTag) {
+	switch {
+	case v.ref.Key() != d.key:
+		o.broken("I14", &d.key, "%v shows session %v to somebody who has the id of before", v.l.id, v.ref.Key())
+	case o.ended[d.key] != nil && v.l == o.ended[d.key].by:
+		o.broken("I2", &d.key, "%v shows a session under an id that was given up there", v.l.id)
+	case v.l.core.Dead(d.key):
+		o.broken("I14", &d.key, "%v shows a session that it knows to be over", v.l.id)
+	case d.next != (deltamanager.Key{}) && v.l.core.StampOf(d.next, "") != (deltamanager.Stamp{}):
+		o.broken("I14", &d.key, "%v shows a session although it has the one that goes on in its place", v.l.id)
+	}
 }
 
 // confirmed notes who is known to have applied a commit.

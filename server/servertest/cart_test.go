@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 
@@ -209,7 +210,9 @@ func TestLoginBeatsASlowerRequest(t *testing.T) {
 			func() {
 				r := httptest.NewRequest(http.MethodPost, "/add?sku=lamp", nil)
 				r.Header.Set("Slow", "1")
-				u.At(n % 3).Do(r)
+				if got := u.At(n % 3).Do(r); got.Status != http.StatusConflict || !strings.Contains(got.Body, "send it again") {
+					t.Errorf("round %d: the slower request: %d %s", n, got.Status, got.Body)
+				}
 			},
 			func() {
 				<-g.reached
@@ -218,6 +221,6 @@ func TestLoginBeatsASlowerRequest(t *testing.T) {
 			},
 		)
 		wantAll(t, old, "0 0.00 -")
-		wantAll(t, u, "2 55.00 ann") // the slow request's item is in the cart: it was ann's own
+		wantAll(t, u, "1 6.50 ann") // the slow request came with the old cookie: it is told so, and nothing of it is there
 	}
 }

@@ -114,6 +114,10 @@ func (a *shop) view(r *http.Request) (view, error) {
 
 // fail answers for what is not the user's fault.
 func (a *shop) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, webapps.ErrIDChanged) {
+		http.Error(w, "you have logged in or out in another tab meanwhile; nothing of this was saved: send it again", http.StatusConflict)
+		return
+	}
 	a.c.Logger().Error("request not served", "method", r.Method, "path", r.URL.Path, "err", err)
 	http.Error(w, "the cart could not be used", http.StatusInternalServerError)
 }

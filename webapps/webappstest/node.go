@@ -156,5 +156,8 @@ func (n *node) serve(w *httptest.ResponseRecorder, r *http.Request, v *visit) {
 		}
 	}()
 	n.handler.ServeHTTP(&response{w, v}, r.WithContext(webapps.WithSource(r.Context(), v)))
-	v.commit()
+	if err := v.commit(); err != nil && !v.head {
+		*w = *httptest.NewRecorder()
+		http.Error(w, err.Error(), http.StatusConflict)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -29,6 +30,7 @@ type state struct {
 
 	mu         sync.Mutex
 	dead       bool
+	moved      bool   // dead, and another one goes on in its place
 	cookie     string // changes with ChangeID; "" before the first commit
 	lastAccess time.Time
 	inactive   time.Duration
@@ -42,6 +44,17 @@ func (st *state) isDead() bool {
 	return st.dead
 }
 
+// over says that the session has ended, and why; nil: it has not. Call it with mu held.
+func (st *state) over() error {
+	switch {
+	case st.moved:
+		return webapps.ErrIDChanged
+	case st.dead:
+		return webapps.ErrGone
+	}
+	return nil
+}
+
 // session is one request's view of a state: what it wrote lies over what is
 // committed.
 type session struct {
@@ -50,14 +63,14 @@ type session struct {
 	isNew  bool
 	access time.Time
 
-	mu        sync.Mutex
+	mu        sync.Mutex // guards st, too
 	dead      bool
 	writes    map[string][]byte // nil: removed
 	inactive  *time.Duration
 	principal *string
-	rename    bool // ChangeID was called
+	rename    string // the id to be, after ChangeID; "": none
 
-	updating bool       // this view holds st.update
+	updating *state     // whose update lock this view holds
 	updates  sync.Mutex // one Update at a time within the request
 }
 
@@ -74,7 +87,7 @@ func (n *node) session(st *state) *session {
 func (n *node) newSession() *session {
 	now := time.Now()
 	st := &state{id: randomText(), created: now, lastAccess: now, inactive: 30 * time.Minute, values: map[string][]byte{}}
-	return &session{node: n, st: st, isNew: true, access: now, writes: map[string][]byte{}, rename: true}
+	return &session{node: n, st: st, isNew: true, access: now, writes: map[string][]byte{}, rename: st.id}
 }
 
 func randomText() string {
@@ -83,10 +96,23 @@ func randomText() string {
 	return hex.EncodeToString(k[:])
 }
 
-func (s *session) ID() string            { return s.st.id }
 func (s *session) IsNew() bool           { return s.isNew }
-func (s *session) Created() time.Time    { return s.st.created }
 func (s *session) LastAccess() time.Time { return s.access }
+
+func (s *session) ID() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rename != "" {
+		return s.rename
+	}
+	return s.st.id
+}
+
+func (s *session) Created() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.st.created
+}
 
 func (s *session) MaxInactive() time.Duration {
 	s.mu.Lock()
@@ -108,8 +134,11 @@ func (s *session) SetMaxInactive(d time.Duration) {
 
 func (s *session) Get(name string, into any) (bool, error) {
 	s.mu.Lock()
-	b := s.merged()[name]
+	b, err := s.merged()[name], s.over()
 	s.mu.Unlock()
+	if err != nil {
+		return false, fmt.Errorf("app %s: read attribute %q: %w", s.node.app.Name, name, err)
+	}
 	return getValue(s.node.app.Name, name, b, into)
 }
 
@@ -122,6 +151,17 @@ func getValue(app, name string, b []byte, into any) (bool, error) {
 		return true, fmt.Errorf("app %s: read attribute %q: %w", app, name, err)
 	}
 	return true, nil
+}
+
+// over says that another request has ended the session, and how; nil: none has. Call it
+// with mu held.
+func (s *session) over() error {
+	if s.dead {
+		return nil
+	}
+	s.st.mu.Lock()
+	defer s.st.mu.Unlock()
+	return s.st.over()
 }
 
 // merged is what the request sees now. Call it with mu held.
@@ -157,9 +197,15 @@ func (s *session) write(name string, b []byte) error {
 	if len(name) == 0 || len(name) > maxNameBytes {
 		return fmt.Errorf("attribute name of %d bytes: want 1 to %d", len(name), maxNameBytes)
 	}
+	if name[0] == 0 {
+		return fmt.Errorf("attribute name %q: names must not begin with a zero byte", name)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := s.merged()
+	if err := s.over(); err != nil {
+		return err
+	}
 	if all == nil {
 		return webapps.ErrGone
 	}
@@ -193,9 +239,12 @@ func (s *session) Names() []string {
 func (s *session) Update(name string, into any, change func() error) error {
 	s.updates.Lock()
 	defer s.updates.Unlock()
-	if !s.updating { // kept until the writes are committed
-		s.st.update.Lock()
-		s.updating = true
+	if s.updating == nil { // kept until the writes are committed
+		s.mu.Lock()
+		st := s.st
+		s.mu.Unlock()
+		st.update.Lock()
+		s.updating = st
 	}
 	to, err := codec.Target(into)
 	if err != nil {
@@ -214,10 +263,10 @@ func (s *session) Update(name string, into any, change func() error) error {
 func (s *session) ChangeID() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.merged() == nil {
+	if s.dead {
 		return fmt.Errorf("app %s: change session id: %w", s.node.app.Name, webapps.ErrGone)
 	}
-	s.rename = true
+	s.rename = randomText()
 	return nil
 }
 
@@ -254,7 +303,7 @@ func (s *session) SetPrincipal(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.principal = &name
-	s.rename = true
+	s.rename = randomText()
 }
 
 // Commit makes the writes so far visible to other requests, and tells listeners.
@@ -278,6 +327,9 @@ func (s *session) apply() error {
 		return nil
 	}
 	done, err := s.merge()
+	if errors.Is(err, webapps.ErrIDChanged) && !s.pending() {
+		return nil // it has only read, and what it read was its user's
+	}
 	if err != nil {
 		return err
 	}
@@ -303,15 +355,38 @@ type changes struct {
 	changed          []string // attributes, sorted
 }
 
-// merge puts the writes into the state.
+// movedAway tells whether another request has changed the session's id.
+func (s *session) movedAway() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return errors.Is(s.over(), webapps.ErrIDChanged)
+}
+
+// pending tells whether the request has written what is not committed.
+func (s *session) pending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.writes) > 0 || s.inactive != nil || s.rename != ""
+}
+
+// merge puts the writes into the state; a new id makes a new one.
 func (s *session) merge() (done changes, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.st
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.dead {
-		return done, webapps.ErrGone
+	if err := st.over(); err != nil {
+		return done, err
+	}
+	if done.created = st.cookie == ""; !done.created && s.rename != "" {
+		done.renamed = true
+		next := &state{id: s.rename, created: st.created, inactive: st.inactive, principal: st.principal, values: maps.Clone(st.values)}
+		st.dead, st.moved = true, true
+		s.node.rename(st, st.cookie, "")
+		next.mu.Lock()
+		defer next.mu.Unlock()
+		st, s.st = next, next
 	}
 	st.lastAccess = time.Now()
 	for name, b := range s.writes {
@@ -333,20 +408,20 @@ func (s *session) merge() (done changes, err error) {
 	if s.principal != nil {
 		st.principal = *s.principal
 	}
-	if s.rename {
-		old := st.cookie
-		st.cookie = randomText() + "." + NodeName
-		s.node.rename(st, old, st.cookie)
-		done.created, done.renamed = old == "", old != ""
+	if s.rename != "" {
+		st.id, st.cookie = s.rename, randomText()+"."+NodeName
+		s.node.rename(st, "", st.cookie)
 	}
 	clear(s.writes)
-	s.inactive, s.principal, s.rename = nil, nil, false
+	s.inactive, s.principal, s.rename = nil, nil, ""
 	return done, nil
 }
 
 // cookie is what the user's cookie should be; "" if there is nothing to have
 // one for.
 func (s *session) cookie() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.st.mu.Lock()
 	defer s.st.mu.Unlock()
 	if s.st.dead {
@@ -360,8 +435,8 @@ func (s *session) cookie() string {
 func (s *session) release() {
 	s.updates.Lock()
 	defer s.updates.Unlock()
-	if s.updating {
-		s.updating = false
-		s.st.update.Unlock()
+	if s.updating != nil {
+		s.updating.update.Unlock()
+		s.updating = nil
 	}
 }

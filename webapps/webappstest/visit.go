@@ -2,6 +2,7 @@ package webappstest
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -72,10 +73,16 @@ func (v *visit) all() []*session {
 	return append(slices.Clip(v.ended), v.session)
 }
 
-// commit commits what was written, and settles the cookie.
-func (v *visit) commit() {
+// commit commits what was written, and settles the cookie. The error says that
+// another request has changed the session's id.
+func (v *visit) commit() error {
+	moved := false
 	for _, s := range v.all() {
-		_ = s.Commit(v.ctx) // of a session that was ended elsewhere the writes are void, the answer is not
+		err := s.Commit(v.ctx) // of a session that was ended elsewhere the writes are void, the answer is not
+		if errors.Is(err, webapps.ErrIDChanged) {
+			return err
+		}
+		moved = moved || s.movedAway()
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -86,17 +93,18 @@ func (v *visit) commit() {
 		cookie, known = v.session.cookie(), true
 	}
 	switch {
-	case !known && len(v.ended) == 0, v.session == nil && len(v.ended) == 0, cookie == v.sent:
-		return
+	case !known && len(v.ended) == 0, v.session == nil && len(v.ended) == 0, cookie == v.sent, moved:
+		return nil
 	case v.head:
 		v.node.t.Errorf("webappstest: app %s: the session was created, ended or given a new id after the first Flush: the user can't be told", v.node.app.Name)
-		return
+		return nil
 	case cookie == "":
 		k.MaxAge = -1
 	default:
 		k.Value = cookie
 	}
 	v.cookie, v.sent = k, cookie
+	return nil
 }
 
 // release ends the request, and lets go of what Update holds.
@@ -131,7 +139,7 @@ type response struct {
 // Flush implements http.Flusher.
 func (w *response) Flush() {
 	if !w.visit.head {
-		w.visit.commit()
+		_ = w.visit.commit() // the handler's next call for the session has the error
 		w.visit.head = true
 	}
 	w.ResponseRecorder.Flush()

@@ -29,7 +29,8 @@ const (
 	NoPauseFence
 	OverflowUnsaid
 	TornAuth
-	OldCookie
+	MoveKeepsOld
+	ParentLives
 	NoTouch
 	NoRetouch
 	NoWant
@@ -82,7 +83,8 @@ var names = [count]string{
 	NoPauseFence:      "pause: nobody notices one",
 	OverflowUnsaid:    "link: changes are left out without saying so",
 	TornAuth:          "auth: a new id comes with the old user",
-	OldCookie:         "auth: the old id stays valid after a change",
+	MoveKeepsOld:      "auth: the old id stays valid after a login",
+	ParentLives:       "auth: who hears of a login does not end what was before it",
 	NoTouch:           "expiry: reads are not told to others",
 	NoRetouch:         "expiry: uses that a member missed are not told again",
 	NoWant:            "repair: a session in part is not asked for",

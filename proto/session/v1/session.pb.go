@@ -558,8 +558,10 @@ func (x *Delta) GetReturned() bool {
 	return false
 }
 
-// Register is one named value with its stamp. The empty name is the
-// session's auth register (see Auth); every other name is an attribute.
+// Register is one named value with its stamp. The empty name is the session's auth
+// register (see Auth). Names that begin with a zero byte are the managers' own:
+// "\0inactive" is how long the session lives unused, in milliseconds, as a zigzag varint;
+// negative: no limit. Every other name is an attribute.
 type Register struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -631,15 +633,17 @@ func (x *Register) GetValue() []byte {
 	return nil
 }
 
-// Auth is the value of the auth register: what must change in one piece.
+// Auth is the value of the auth register. It is written when the session is made, and
+// never again: a login makes a new session.
 type Auth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// First 16 bytes of the SHA-256 of the id in the user's cookie.
 	Tag []byte `protobuf:"bytes,1,opt,name=tag,proto3" json:"tag,omitempty"`
 	// Name of the user who logged in.
 	Principal string `protobuf:"bytes,2,opt,name=principal,proto3" json:"principal,omitempty"`
-	// How long the session lives unused, in milliseconds; 0: as configured; -1: no limit.
-	MaxInactiveMs int64 `protobuf:"zigzag64,3,opt,name=max_inactive_ms,json=maxInactiveMs,proto3" json:"max_inactive_ms,omitempty"`
+	// Key, 16 bytes, of the session in whose place this one goes on. That one is over:
+	// whoever learns of this one buries it. Absent: none.
+	Parent        []byte `protobuf:"bytes,4,opt,name=parent,proto3" json:"parent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -688,11 +692,11 @@ func (x *Auth) GetPrincipal() string {
 	return ""
 }
 
-func (x *Auth) GetMaxInactiveMs() int64 {
+func (x *Auth) GetParent() []byte {
 	if x != nil {
-		return x.MaxInactiveMs
+		return x.Parent
 	}
-	return 0
+	return nil
 }
 
 // Repair is one payload of the bulk class.
@@ -1169,11 +1173,11 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x05clock\x18\x02 \x01(\x06R\x05clock\x12\x12\n" +
 	"\x04boot\x18\x03 \x01(\x06R\x04boot\x12\x19\n" +
 	"\x05value\x18\x04 \x01(\fH\x00R\x05value\x88\x01\x01B\b\n" +
-	"\x06_value\"^\n" +
+	"\x06_value\"e\n" +
 	"\x04Auth\x12\x10\n" +
 	"\x03tag\x18\x01 \x01(\fR\x03tag\x12\x1c\n" +
-	"\tprincipal\x18\x02 \x01(\tR\tprincipal\x12&\n" +
-	"\x0fmax_inactive_ms\x18\x03 \x01(\x12R\rmaxInactiveMs\"\x80\x02\n" +
+	"\tprincipal\x18\x02 \x01(\tR\tprincipal\x12\x16\n" +
+	"\x06parent\x18\x04 \x01(\fR\x06parentJ\x04\b\x03\x10\x04R\x0fmax_inactive_ms\"\x80\x02\n" +
 	"\x06Repair\x12\x14\n" +
 	"\x05clock\x18\x01 \x01(\x06R\x05clock\x12\x17\n" +
 	"\asent_ms\x18\x02 \x01(\rR\x06sentMs\x12/\n" +
