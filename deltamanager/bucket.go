@@ -1,7 +1,6 @@
 package deltamanager
 
 import (
-	"cmp"
 	"encoding/binary"
 	"maps"
 	"slices"
@@ -16,14 +15,8 @@ type bucket struct {
 	sum atomic.Uint64 // of the digests of sessions and tombstones; written under mu
 
 	mu       sync.Mutex
-	sessions []entry // by key; a map takes three times the memory
-	tombs    map[Key]tomb
-}
-
-// tomb is what is remembered of a session that was invalidated.
-type tomb struct {
-	until time.Duration
-	next  *Key // of the session that goes on in its place, as far as is known; nil: none
+	sessions []entry      // by key; a map takes three times the memory
+	tombs    map[Key]tomb // of invalidated sessions
 }
 
 // entry is a session in its bucket, with the first half of its key.
@@ -61,7 +54,8 @@ type table struct {
 
 	newcomers newcomers
 
-	maxTombs int          // in one bucket
+	graves   graves
+	maxTombs int          // in all buckets
 	evicted  atomic.Int64 // tombstones forgotten for want of room
 }
 
@@ -138,10 +132,10 @@ func (t *table) remove(b *bucket, s *session) {
 }
 
 // bury removes the session, if it is there, and remembers until then that it
-// is over, and which session goes on in its place. Twice is once. Called with b.mu held.
-func (t *table) bury(b *bucket, k Key, until time.Duration, next *Key) {
+// is over. Twice is once. Called with b.mu held; forgetTombs makes room later.
+func (t *table) bury(b *bucket, k Key, at tomb) {
 	if s := b.session(k); s != nil {
-		s.moved = next != nil
+		s.moved = at.next != nil
 		t.remove(b, s)
 	}
 	if _, dead := b.tombs[k]; dead {
@@ -150,19 +144,10 @@ func (t *table) bury(b *bucket, k Key, until time.Duration, next *Key) {
 	if b.tombs == nil {
 		b.tombs = make(map[Key]tomb)
 	}
-	b.tombs[k] = tomb{until, next}
+	b.tombs[k] = at
 	t.grow(b, deadDigest(k, t.seed))
 	t.tombs.Add(1)
-	if len(b.tombs) > t.maxTombs {
-		t.forget(b, b.oldestTomb())
-		t.evicted.Add(1)
-	}
-}
-
-// oldestTomb is the tombstone that would be forgotten first. Called with b.mu held.
-func (b *bucket) oldestTomb() Key {
-	keys := b.dead()
-	return slices.MinFunc(keys, func(x, y Key) int { return cmp.Compare(b.tombs[x].until, b.tombs[y].until) })
+	t.graves.add(k, at.rank)
 }
 
 // forget drops a tombstone. Called with b.mu held.

@@ -18,7 +18,7 @@ type Config struct {
 	MaxSessions      int           // 0: no limit
 	MaxNewcomers     int           // optional; no limit: sessions at this node whose cookie never came back
 	MaxSessionBytes  int           // names and values of one session
-	MaxTombstones    int           // optional; 1 Mi: invalidations remembered, beyond that the oldest are forgotten
+	MaxTombstones    int           // optional; 1 Mi: invalidations remembered, see graves
 
 	Acks         Acks          // what a commit waits for
 	AckTimeout   time.Duration // and for how long

@@ -26,7 +26,7 @@ type Group interface {
 // All methods are safe for concurrent use. A commit locks the session's bucket
 // and nothing else; what concerns a member lies behind that member's lock.
 // Locks are taken in the order Core.mu, link.mu, encoder.mu, newcomers.mu, bucket.mu, tagShard.mu; deal.mu,
-// shares.mu and names.mu are leaves.
+// shares.mu, graves.mu and names.mu are leaves.
 type Core struct {
 	cfg     Config
 	group   Group
@@ -80,9 +80,9 @@ func NewCore(cfg Config, group Group) *Core {
 	c.keys.init(&cfg, c.clock.read())
 	c.SetObserving(true)
 	c.table.seed = cfg.Seed
-	c.table.maxTombs = maxTombstones / Buckets
+	c.table.maxTombs = maxTombstones
 	if cfg.MaxTombstones > 0 {
-		c.table.maxTombs = max(1, cfg.MaxTombstones/Buckets)
+		c.table.maxTombs = cfg.MaxTombstones
 	}
 	c.links.Store(&[]*link{})
 	return c
@@ -329,8 +329,9 @@ func (c *Core) write(now time.Duration, b *bucket, s *session, tx Tx) (Receipt, 
 
 // invalidate buries the session and logs it. Called with b.mu held.
 func (c *Core) invalidate(now time.Duration, b *bucket, k Key) Receipt {
-	until := now + c.tombLife()
+	until, age := now+c.tombLife(), time.Duration(0)
 	if s := b.session(k); s != nil {
+		age = now - s.created
 		until = c.remembered(now, s.created)
 	}
 	pos := c.log.reserve()
@@ -338,7 +339,7 @@ func (c *Core) invalidate(now time.Duration, b *bucket, k Key) Receipt {
 	if s := b.session(k); s != nil && mutate.Is(mutate.NoTombstone) {
 		c.table.remove(b, s)
 	} else {
-		c.table.bury(b, k, until, nil)
+		c.table.bury(b, k, tomb{until: until, rank: rankOf(stamp.Clock, age)})
 	}
 	c.log.publish(&change{pos: pos, key: k, over: invalidated})
 	c.stats.invalidated.Add(1)
@@ -446,7 +447,7 @@ func (c *Core) apply(now time.Duration, d *delta, repair bool) verdict {
 		c.arrive(d.key)
 	}
 	if v.parent != (Key{}) {
-		events = c.succeed(now, d, v.parent, events)
+		events = c.succeed(now, d, v, events)
 	}
 	c.observe(events)
 	return v
@@ -489,7 +490,7 @@ func (c *Core) applyLocked(now time.Duration, b *bucket, d *delta, repair bool) 
 	v.changed = len(changed) > 0
 	if slices.Contains(changed, authName) {
 		a, _ := s.auth()
-		v.parent = a.Parent
+		v.parent, v.since = a.Parent, s.regs[0].stamp.Clock
 	}
 	if d.full {
 		v.changed = c.table.complete(b, s) || v.changed
@@ -514,8 +515,9 @@ type verdict struct {
 	missing bool // the session is not whole here: it must be fetched
 	dead    bool // the session is over: the sender must be told
 
-	newcomer bool // it is new here, and its cookie has not come back
-	parent   Key  // of the session in whose place it goes on, if that is news
+	newcomer bool   // it is new here, and its cookie has not come back
+	parent   Key    // of the session in whose place it goes on, if that is news
+	since    uint64 // and when it does
 }
 
 // expirySlack allows for the time a delta travels.
@@ -527,7 +529,11 @@ func (c *Core) applyDead(now time.Duration, b *bucket, s *session, d *delta) {
 		c.stats.invalidated.Add(1)
 	}
 	if until > now {
-		c.table.bury(b, d.key, until, nil)
+		at := tomb{until: until, rank: d.rank}
+		if d.moved {
+			at.next = somewhere
+		}
+		c.table.bury(b, d.key, at)
 	} else if s != nil {
 		c.table.remove(b, s)
 	}

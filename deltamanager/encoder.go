@@ -187,5 +187,5 @@ func (c *Core) deadDelta(now time.Duration, b *bucket, k Key) (delta, bool) {
 	if !ok {
 		return delta{}, false
 	}
-	return delta{key: k, dead: true, age: max(0, c.tombLife()-(t.until-now))}, true
+	return delta{key: k, dead: true, moved: t.next != nil, age: max(0, c.tombLife()-(t.until-now)), rank: t.rank}, true
 }

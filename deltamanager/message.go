@@ -57,8 +57,9 @@ type delta struct {
 	regs                []register
 	idle, age           time.Duration
 	full, dead, expired bool
-	returned            bool
-	asked               bool // a member was asked for this session: what it says of its use is news
+	returned, moved     bool
+	rank                uint64 // of the tombstone, if dead
+	asked               bool   // a member was asked for this session: what it says of its use is news
 }
 
 func appendVarint(b []byte, num protowire.Number, v uint64) []byte {
@@ -143,13 +144,14 @@ func appendDelta(b []byte, num protowire.Number, d *delta, boot uint64) []byte {
 	b = appendVarint(b, 6, protowire.EncodeBool(d.full))
 	b = appendVarint(b, 7, protowire.EncodeBool(d.dead))
 	b = appendVarint(b, 8, protowire.EncodeBool(d.expired))
-	return appendVarint(b, 9, protowire.EncodeBool(d.returned))
+	b = appendVarint(b, 9, protowire.EncodeBool(d.returned))
+	return appendVarint(b, 10, protowire.EncodeBool(d.moved))
 }
 
-// clock is the clock that registers don't repeat.
+// clock is a tombstone's rank, or the clock that registers don't repeat.
 func (d *delta) clock() uint64 {
 	if len(d.regs) == 0 {
-		return 0
+		return d.rank
 	}
 	return d.regs[0].stamp.Clock
 }
@@ -167,7 +169,7 @@ func (d *delta) size(boot uint64) int {
 	if common != 0 {
 		n += 9
 	}
-	for _, flag := range [...]bool{d.full, d.dead, d.expired, d.returned} {
+	for _, flag := range [...]bool{d.full, d.dead, d.expired, d.returned, d.moved} {
 		if flag {
 			n += 2
 		}
@@ -442,11 +444,16 @@ func parseDelta(b []byte, boot uint64, n *names, regs []register) (delta, error)
 			d.expired = v != 0
 		case 9:
 			d.returned = v != 0
+		case 10:
+			d.moved = v != 0
 		}
 		return nil
 	})
 	if err == nil && !has {
 		err = fmt.Errorf("%w: delta without a key", errWire)
+	}
+	if d.dead {
+		d.rank = common
 	}
 	for i := range d.regs {
 		if d.regs[i].stamp.Clock == 0 {

@@ -225,20 +225,22 @@ func TestLatenessIsWhatExceedsTheFastest(t *testing.T) {
 
 func TestTombstonesAreBounded(t *testing.T) {
 	cfg := testConfig(membership.ID{Name: "n1", Boot: 1})
-	cfg.MaxTombstones = 3 * Buckets
+	cfg.MaxTombstones = 3
 	c := NewCore(cfg, quietGroup{})
-	b := &c.table.buckets[0]
 	for i := range 5 {
+		k := Key{byte(i), 2: byte(i)} // each in a bucket of its own
+		b := c.table.of(k)
 		b.mu.Lock()
-		c.table.bury(b, Key{2: byte(i)}, time.Duration(100-i)*time.Second, nil)
+		c.table.bury(b, k, tomb{until: time.Hour, rank: rankOf(uint64(100-i), time.Hour)})
 		b.mu.Unlock()
 	}
+	c.Tick(0)
 	s := c.Stats()
 	if s.Tombstones != 3 || s.TombstonesEvicted != 2 {
 		t.Errorf("%d tombstones, %d evicted", s.Tombstones, s.TombstonesEvicted)
 	}
-	if !c.Dead(Key{2: 0}) || c.Dead(Key{2: 4}) {
-		t.Errorf("not those that end first were forgotten")
+	if !c.Dead(Key{}) || c.Dead(Key{4, 2: 4}) {
+		t.Errorf("not those that ended first were forgotten")
 	}
 	checkSums(t, c)
 }

@@ -43,7 +43,7 @@ func (c *Core) Move(now time.Duration, r Ref, to Identity, tx Tx) (Ref, Receipt,
 	}
 	s, receipt, events := c.move(now, b, old, to, tx)
 	if !mutate.Is(mutate.MoveKeepsOld) {
-		c.table.bury(from, old.key, c.remembered(now, old.created), &to.Key)
+		c.table.bury(from, old.key, tomb{c.remembered(now, old.created), rankOf(receipt.Stamp.Clock, now-old.created), &to.Key})
 	}
 	c.log.publish(&change{pos: receipt.pos, key: old.key, over: invalidated})
 	newcomer := !s.returned
@@ -119,17 +119,17 @@ func (t *table) drop(b *bucket, s *session, i int) {
 // succeed buries the session in whose place another one, just heard of, goes on: nobody
 // who knows the new one opens the old one. It returns what listeners are to be
 // told instead of the given events.
-func (c *Core) succeed(now time.Duration, d *delta, parent Key, events []Event) []Event {
+func (c *Core) succeed(now time.Duration, d *delta, v verdict, events []Event) []Event {
 	if mutate.Is(mutate.ParentLives) {
 		return events
 	}
-	b := c.table.of(parent)
+	b := c.table.of(v.parent)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	old := b.session(parent)
+	old := b.session(v.parent)
 	until := c.remembered(now, now-d.age)
 	if next := d.key; until > now { // a copy: the delta is used again
-		c.table.bury(b, parent, until, &next)
+		c.table.bury(b, v.parent, tomb{until, rankOf(v.since, d.age), &next})
 	} else if old != nil {
 		c.table.remove(b, old)
 	}

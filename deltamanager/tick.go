@@ -23,6 +23,7 @@ func (c *Core) Tick(now time.Duration) {
 	}
 	c.retouch()
 	c.sweep(now)
+	c.table.forgetTombs()
 	c.checkReady(now)
 }
 
@@ -127,7 +128,7 @@ func (c *Core) sweepBucket(now time.Duration, b *bucket) (hints bool) {
 	for _, s := range over {
 		c.table.remove(b, s)
 		if mutate.Is(mutate.ExpireTombstone) {
-			c.table.bury(b, s.key, now+c.tombLife(), nil)
+			c.table.bury(b, s.key, tomb{until: now + c.tombLife()})
 		}
 		c.stats.expired.Add(1)
 		if s.mine() {

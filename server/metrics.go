@@ -104,7 +104,7 @@ func (m *metrics) collectApp(a *app, s deltamanager.Stats, gauge func(*prometheu
 	count(m.refused, a.refused.Load(), a.name)
 	count(m.hasty, a.hasty.Load(), a.name)
 	count(m.stale, a.stale.Load(), a.name)
-	for event, n := range map[string]int64{"created": s.Created, "committed": s.Commits, "invalidated": s.Invalidated, "expired": s.Expired, "evicted": s.Evicted} {
+	for event, n := range map[string]int64{"created": s.Created, "committed": s.Commits, "invalidated": s.Invalidated, "expired": s.Expired, "evicted": s.Evicted, "tombstone_evicted": s.TombstonesEvicted} {
 		count(m.events, n, a.name, event)
 	}
 	count(m.deltas, s.DeltasIn, a.name, "in")

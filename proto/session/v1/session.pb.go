@@ -443,7 +443,9 @@ type Delta struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The session's internal key, 16 bytes.
 	Key []byte `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	// Stamp of all registers that bring none of their own.
+	// Stamp of all registers that bring none of their own. With dead: the clock of the
+	// invalidation, and the highest bit, if the session had lived for over 2 minutes. Members
+	// that have no room forget the tombstone with the lowest value first.
 	Clock     uint64      `protobuf:"fixed64,2,opt,name=clock,proto3" json:"clock,omitempty"`
 	Registers []*Register `protobuf:"bytes,3,rep,name=registers,proto3" json:"registers,omitempty"`
 	// How long ago the session was last used, in milliseconds.
@@ -460,7 +462,9 @@ type Delta struct {
 	// The session's cookie was presented after it had been given out, or need not be: the
 	// session lives as long as any. Once true it stays true. With expired: so it was when
 	// the session ended; a receiver that knows of the cookie's return heeds no end without it.
-	Returned      bool `protobuf:"varint,9,opt,name=returned,proto3" json:"returned,omitempty"`
+	Returned bool `protobuf:"varint,9,opt,name=returned,proto3" json:"returned,omitempty"`
+	// With dead: another session goes on in its place.
+	Moved         bool `protobuf:"varint,10,opt,name=moved,proto3" json:"moved,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -554,6 +558,13 @@ func (x *Delta) GetExpired() bool {
 func (x *Delta) GetReturned() bool {
 	if x != nil {
 		return x.Returned
+	}
+	return false
+}
+
+func (x *Delta) GetMoved() bool {
+	if x != nil {
+		return x.Moved
 	}
 	return false
 }
@@ -1157,7 +1168,7 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\brepaired\x18\x05 \x01(\x04R\brepaired\x12\x1b\n" +
 	"\ttoken_key\x18\x06 \x01(\fR\btokenKey\x12&\n" +
 	"\x0ftoken_key_drawn\x18\a \x01(\x06R\rtokenKeyDrawn\x12(\n" +
-	"\x10token_key_former\x18\b \x01(\fR\x0etokenKeyFormer\"\xf1\x01\n" +
+	"\x10token_key_former\x18\b \x01(\fR\x0etokenKeyFormer\"\x87\x02\n" +
 	"\x05Delta\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05clock\x18\x02 \x01(\x06R\x05clock\x122\n" +
@@ -1167,7 +1178,9 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x04full\x18\x06 \x01(\bR\x04full\x12\x12\n" +
 	"\x04dead\x18\a \x01(\bR\x04dead\x12\x18\n" +
 	"\aexpired\x18\b \x01(\bR\aexpired\x12\x1a\n" +
-	"\breturned\x18\t \x01(\bR\breturned\"m\n" +
+	"\breturned\x18\t \x01(\bR\breturned\x12\x14\n" +
+	"\x05moved\x18\n" +
+	" \x01(\bR\x05moved\"m\n" +
 	"\bRegister\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05clock\x18\x02 \x01(\x06R\x05clock\x12\x12\n" +
