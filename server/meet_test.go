@@ -29,7 +29,7 @@ func TestSecurityRefusesBadSecrets(t *testing.T) {
 	for _, c := range []struct{ name, secret, token, want string }{
 		{"good", good, other, ""},
 		{"32 times a", file("a", strings.Repeat("a", 32), 0o600), "", "cluster.secret_file: DIR/a: it was not made by"},
-		{"mistyped", file("slip", strings.Replace(text, text[9:10], "8", 1), 0o600), "", "cluster.secret_file: DIR/slip: its checksum is wrong"},
+		{"mistyped", file("slip", text[:9]+"8"+text[10:], 0o600), "", "cluster.secret_file: DIR/slip: its checksum is wrong"},
 		{"open", file("open", text, 0o604), "", "cluster.secret_file: DIR/open can be read by others (mode 0604)"},
 		{"token of a person", good, file("token", "open sesame open sesame", 0o600), "admin.token_file: DIR/token: it was not made by"},
 		{"one file for both", good, good, "admin.token_file: DIR/good holds the same secret as cluster.secret_file"},

@@ -54,9 +54,10 @@ func meet(t *testing.T, nodes []*node) {
 
 func acksAll(c *Config) { c.Replication.Acks, c.Replication.AckTimeout = "all", 5*time.Second }
 
-// holds waits until the node's session answers so.
-func (u *user) holds(n *node, path, body string) {
+// holds waits until the node's session answers so to get.
+func (u *user) holds(n *node, body string) {
 	u.t.Helper()
+	const path = "/test/get"
 	got := ""
 	eventually(u.t, fmt.Sprintf("%s%s answers %q", n.server.cfg.Node.Name, path, body), func() bool {
 		_, got, _ = u.get(n, path)
@@ -87,7 +88,7 @@ func TestW06AcknowledgedMeansApplied(t *testing.T) {
 		t.Errorf("nobody has applied it, and the answer says %q", h.Get("Nodeserver-Replicated"))
 	}
 	toN2.open()
-	u.holds(n2, "/test/get", "101 <nil>")
+	u.holds(n2, "101 <nil>")
 }
 
 // W7: in Tomcat one attribute that can't be serialised, or that another node's
@@ -503,5 +504,5 @@ func TestUX08WriterDoesEverything(t *testing.T) {
 		}
 		<-next
 	}
-	u.holds(n, "/test/get", "3 <nil>")
+	u.holds(n, "3 <nil>")
 }
