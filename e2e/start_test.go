@@ -2,17 +2,24 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/nodeserver/nodeserver/e2e/netns"
+	"github.com/nodeserver/nodeserver/server"
 )
 
 // exitLimit is for a node that can't start to say so and end.
@@ -99,7 +106,8 @@ func TestStartAlone(t *testing.T) {
 	}
 }
 
-// Plugins that this node can't load: it says which, and why, before opening them.
+// Plugins that this node can't load: it says which, and why, before opening them. It
+// serves the others, or with webapps.strict does not start.
 func TestStartWithBadPlugin(t *testing.T) {
 	good, err := os.ReadFile(filepath.Join(webapp, "bench.so"))
 	if err != nil {
@@ -121,10 +129,126 @@ func TestStartWithBadPlugin(t *testing.T) {
 			if err := os.WriteFile(file, tt.spoil(bytes.Clone(good)), 0o700); err != nil {
 				t.Fatal(err)
 			}
+			want := fmt.Sprintf(tt.want, file)
 			n := lone(t, "webapps.dir="+filepath.Dir(file))
+			n.start("--set", "webapps.strict=true")
+			n.refuses(t, want)
+			if err := os.Link(filepath.Join(webapp, "counter.so"), filepath.Join(filepath.Dir(file), "counter.so")); err != nil {
+				t.Fatal(err)
+			}
+			n.log = new(logBuffer)
 			n.start()
-			n.refuses(t, fmt.Sprintf(tt.want, file))
+			within(t, startLimit, "ready without the bad plugin", func() error { return n.sees(n) })
+			n.servesOnly(t, "counter", "bench", "it could not be loaded")
+			_, body, err := n.ask("/api/v1/members")
+			var reply server.MembersReply
+			if err := errors.Join(err, json.Unmarshal(body, &reply)); err != nil {
+				t.Fatal(err)
+			}
+			want = strings.ReplaceAll(want, "\nnodeserver: ", "\n")
+			if len(reply.Down) != 1 || reply.Down[0].Reason != want || reply.Down[0].Origin != file || !slices.Equal(reply.Members[0].Apps, []string{"counter"}) {
+				t.Errorf("got %s\nwant the reason %s", body, want)
+			}
 		})
+	}
+}
+
+// servesOnly fails the test unless the one app is served and the other is 503, for this reason.
+func (n *node) servesOnly(t *testing.T, up, down, reason string) {
+	t.Helper()
+	for path, want := range map[string]int{"/" + up + "/": http.StatusOK, "/" + down + "/x": http.StatusServiceUnavailable} {
+		r, err := n.client.Get("http://" + n.http + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(r.Body)
+		_ = r.Body.Close()
+		if err != nil || r.StatusCode != want {
+			t.Errorf("%s: %s, %v, want %d", path, r.Status, err, want)
+		}
+		if says := "the app " + down + " is not served by this node: " + reason + "\n"; want != http.StatusOK && string(body) != says {
+			t.Errorf("%s: %s, want %s", path, body, says)
+		}
+	}
+}
+
+// An app whose New hangs keeps the node from nothing: not from stopping in that
+// time, and not from serving the other apps after it.
+func TestStartWithHangingApp(t *testing.T) {
+	t.Parallel()
+	dir, apps := filepath.Join(t.TempDir(), "hang"), t.TempDir()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"go.mod": "module example.org/hang\n\ngo 1.26\n",
+		"app.go": `package main
+
+import (
+	"net/http"
+
+	"github.com/nodeserver/nodeserver/webapps"
+)
+
+func Webapp() webapps.App {
+	return webapps.App{Name: "hang", New: func(c webapps.Context) (http.Handler, error) {
+		c.Logger().Info("hanging")
+		select {}
+	}}
+}
+
+func main() {}
+`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), bin, "build", dir, "-o", filepath.Join(apps, "hang.so"), "--host-src", absolute(".."))
+	cmd.Env = environment()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	if err := os.Link(filepath.Join(webapp, "counter.so"), filepath.Join(apps, "counter.so")); err != nil {
+		t.Fatal(err)
+	}
+	n := lone(t, "webapps.dir="+apps)
+	n.start()
+	within(t, startLimit, "hanging", func() error {
+		if strings.Contains(n.log.String(), "msg=hanging") {
+			return nil
+		}
+		return errEarly
+	})
+	n.signal(syscall.SIGTERM)
+	if code := n.exit(5 * time.Second); code != 0 {
+		t.Errorf("told to stop while an app hangs: exit code %d", code)
+	}
+	n.start()
+	within(t, 30*time.Second+startLimit, "ready without the app that hangs", func() error { return n.sees(n) })
+	n.servesOnly(t, "counter", "hang", "it could not be started")
+	n.signal(syscall.SIGTERM)
+	if code := n.exit(5 * time.Second); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// Whenever SIGTERM comes in a start, the node ends at once: in order, or before
+// there is any, by the signal itself.
+func TestStopInStart(t *testing.T) {
+	t.Parallel()
+	for i := range 12 {
+		n := lone(t)
+		until(n.start().Add(time.Duration(i*i) * 4 * time.Millisecond))
+		at := n.signal(syscall.SIGTERM)
+		code := n.exit(10 * time.Second)
+		signaled := n.cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled()
+		if code != 0 && !signaled {
+			t.Errorf("SIGTERM %v after the start: exit code %d\n%s", time.Duration(i*i)*4*time.Millisecond, code, n.log)
+		}
+		if took := time.Since(at); took > 5*time.Second {
+			t.Errorf("ended %v after SIGTERM", took)
+		}
 	}
 }
 
@@ -147,7 +271,7 @@ func TestStartWithoutCgo(t *testing.T) {
 	}
 	n := lone(t)
 	n.exe = exe
-	n.start()
+	n.start("--set", "webapps.strict=true")
 	var want []string
 	files, err := filepath.Glob("../bin/webapps/*.so") // as conf/node1.toml has it
 	if err != nil || len(files) == 0 {

@@ -17,9 +17,20 @@ type MembersReply struct {
 	Schema  string      `json:"schema"` // nodeserver.members/1
 	Node    string      `json:"node"`   // who answers
 	Members []MemberRow `json:"members"`
+	// Apps that the node was given and does not serve; it does not tell the others that it
+	// hosts them.
+	Down []DownRow `json:"apps_down"`
 	// How the node finds members.
 	Providers []ProviderRow `json:"providers"`
 	Waiting   string        `json:"waiting,omitempty"` // what the node waits for before it gets the sessions, empty: nothing
+}
+
+// DownRow is an app that a node does not serve.
+type DownRow struct {
+	Name   string `json:"name"`   // of the app or, where that is not known, of its file
+	Path   string `json:"path"`   // answers 503; empty: there is none
+	Origin string `json:"origin"` // file of the plugin, or "compiled in"
+	Reason string `json:"reason"`
 }
 
 // ProviderRow is one way to find members.
@@ -110,13 +121,24 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "not ready: the sessions of the other members are still on their way", http.StatusServiceUnavailable)
 	default:
 		fmt.Fprintln(w, "ready")
+		for _, d := range s.apps.down { // the reasons are not for everybody
+			fmt.Fprintf(w, "not served: app %q, see the log\n", d.name)
+		}
 	}
 }
 
 func (s *Server) serveMembers(w http.ResponseWriter, _ *http.Request) {
-	reply := MembersReply{Schema: "nodeserver.members/1", Node: s.cfg.Node.Name, Members: s.memberRows(), Providers: s.providerRows(), Waiting: s.channel.Waiting()}
+	reply := MembersReply{Schema: "nodeserver.members/1", Node: s.cfg.Node.Name, Members: s.memberRows(), Down: s.apps.downRows(), Providers: s.providerRows(), Waiting: s.channel.Waiting()}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(reply) // an operator who hung up needs no answer
+}
+
+func (t *table) downRows() []DownRow {
+	rows := []DownRow{}
+	for _, d := range t.down {
+		rows = append(rows, DownRow{Name: d.name, Path: d.path, Origin: d.origin, Reason: d.err.Error()})
+	}
+	return rows
 }
 
 func (s *Server) providerRows() []ProviderRow {
@@ -137,7 +159,7 @@ func (s *Server) memberRows() []MemberRow {
 	}
 	sums := map[membership.ID]*sum{}
 	own := sum{}
-	for _, a := range s.apps {
+	for _, a := range s.apps.up {
 		stats := a.manager.Stats()
 		own.sessions += stats.Sessions
 		for _, l := range stats.Links {

@@ -113,7 +113,7 @@ func TestPanicAnswerIsClean(t *testing.T) {
 	if h.Get("Cache-Control") != "no-store" || h.Get("Access-Control-Allow-Origin") != "*" || h["Set-Cookie"] != nil || h.Get("Content-Type") != "text/plain; charset=utf-8" {
 		t.Errorf("headers %v", h)
 	}
-	if got := n.server.apps[0].manager.Stats().Sessions; got != 0 {
+	if got := n.server.apps.up[0].manager.Stats().Sessions; got != 0 {
 		t.Errorf("%d sessions", got)
 	}
 }
@@ -158,7 +158,7 @@ func TestRefusedCommitIsFinal(t *testing.T) {
 	}
 	for path := range n {
 		node := n.alone(t) // its clock is spoilt afterwards
-		a = node.server.apps[0]
+		a = node.server.apps.up[0]
 		u := newUser(t)
 		u.want(node, "/test/inc", "1")
 		status, body, h := u.get(node, "/test/"+path)
@@ -244,7 +244,7 @@ func TestUserWhoIsGone(t *testing.T) {
 func TestRetryElsewhereIsSaidBeforeTheHandler(t *testing.T) {
 	s := unstarted(t, testConf("n1"), steps{"post": func(http.ResponseWriter, *http.Request) { t.Error("the handler of a node that is not ready runs") }}.app())
 	w := httptest.NewRecorder()
-	s.apps[0].ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/test/post", strings.NewReader("x")))
+	s.apps.up[0].ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/test/post", strings.NewReader("x")))
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get(HeaderRetry) != "next" {
 		t.Errorf("%d %v", w.Code, w.Header())
 	}

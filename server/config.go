@@ -103,7 +103,8 @@ type ReplicationConfig struct {
 
 // WebappsConfig says where plugins lie.
 type WebappsConfig struct {
-	Dir string `conf:"dir"` // folder of NAME.so; empty: no plugins
+	Dir    string `conf:"dir"`    // folder of NAME.so; empty: no plugins
+	Strict bool   `conf:"strict"` // an app that can't be deployed is an error of New
 }
 
 // AppConfig holds settings of one webapp.

@@ -254,7 +254,7 @@ func TestOnlyTheCookieOpensASession(t *testing.T) {
 		}
 	}
 	// What members and operators get of a session holds no cookie either.
-	dump := n.server.apps[0].manager.Core.Dump(time.Minute)
+	dump := n.server.apps.up[0].manager.Core.Dump(time.Minute)
 	raw, _ := base64.RawURLEncoding.DecodeString(secret)
 	if len(dump) != 1 || len(raw) != idBytes {
 		t.Fatalf("%d sessions, an id of %d bytes", len(dump), len(raw))

@@ -27,7 +27,7 @@ type bare struct {
 // tick lets the apps' time pass, so that they don't take this machine's being
 // slow for a pause of the node.
 func (s bare) tick() {
-	for _, a := range s.apps {
+	for _, a := range s.apps.up {
 		a.manager.Settle()
 		a.manager.Core.Tick(time.Since(s.start))
 	}
@@ -171,7 +171,7 @@ func TestAppsOnOneHostAreApart(t *testing.T) {
 	u.want(n, "/test/get", "none")
 	u.want(n, "/get", "4 <nil>")
 	u.want(n, "/test/below/get", "6 <nil>")
-	for _, a := range n.server.apps {
+	for _, a := range n.server.apps.up {
 		want := int64(1)
 		if a.name == "test" {
 			want = 0
@@ -231,7 +231,7 @@ func TestCookiesOfAllKinds(t *testing.T) {
 			t.Errorf("%s: %q, want %q", what, got, c.want)
 		}
 	}
-	if got := s.apps[0].manager.Stats().Sessions; got != 2 {
+	if got := s.apps.up[0].manager.Stats().Sessions; got != 2 {
 		t.Errorf("%d sessions", got)
 	}
 }
@@ -336,7 +336,7 @@ func TestCachesAreToldOfASession(t *testing.T) {
 			t.Errorf("%s: Vary %q, Cache-Control %q", c.what, h["Vary"], h["Cache-Control"])
 		}
 	}
-	if !slices.Equal(s.apps[0].varies, []string{"Cookie"}) || !slices.Equal(s.apps[0].private, []string{"private"}) {
+	if !slices.Equal(s.apps.up[0].varies, []string{"Cookie"}) || !slices.Equal(s.apps.up[0].private, []string{"private"}) {
 		t.Error("an answer has changed what all answers share")
 	}
 }
@@ -403,7 +403,7 @@ func TestForgedTokensLeaveTheClockAlone(t *testing.T) {
 	forged := func(ahead time.Duration) string {
 		h := http.Header{}
 		clock := uint64(time.Now().Add(ahead).UnixMilli()) << 16
-		s.apps[0].setTokens(h, []deltamanager.Token{{Name: "n2", Stamp: deltamanager.Stamp{Clock: clock, Boot: 12345}}})
+		s.apps.up[0].setTokens(h, []deltamanager.Token{{Name: "n2", Stamp: deltamanager.Stamp{Clock: clock, Boot: 12345}}})
 		pair, _, _ := strings.Cut(h.Get("Set-Cookie"), ";")
 		return pair
 	}
@@ -416,7 +416,7 @@ func TestForgedTokensLeaveTheClockAlone(t *testing.T) {
 			}
 		}
 		refused++
-		if got := s.apps[0].manager.Stats().TokensRefused; got != refused {
+		if got := s.apps.up[0].manager.Stats().TokensRefused; got != refused {
 			t.Errorf("a token %v ahead: %d are counted as refused, want %d", ahead, got, refused)
 		}
 	}
@@ -454,7 +454,7 @@ func TestTokensComeBack(t *testing.T) {
 	s := unstarted(t, testConf("n1"), testApp())
 	want := deltamanager.Token{Name: "a-b_c.n2", Stamp: deltamanager.Stamp{Clock: 1<<63 + 5, Boot: 1<<64 - 1}, MAC: deltamanager.MAC{1, 2, 3, 4, 5, 6, 7, 255}}
 	h := http.Header{}
-	s.apps[0].setTokens(h, []deltamanager.Token{want})
+	s.apps.up[0].setTokens(h, []deltamanager.Token{want})
 	c := (&http.Response{Header: h}).Cookies()
 	if len(c) != 1 {
 		t.Fatal(h)
@@ -493,7 +493,7 @@ func FuzzCookies(f *testing.F) {
 	cfg := testConf("n1")
 	cfg.Sessions.Freshness, cfg.Sessions.FreshnessWait = "on", time.Millisecond
 	s := unstarted(f, cfg, testApp())
-	a := s.apps[0]
+	a := s.apps.up[0]
 	f.Fuzz(func(t *testing.T, line string) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/test/get", http.NoBody)
 		r.Header["Cookie"] = []string{line}

@@ -31,7 +31,7 @@ func TestNoSessionCostsNothing(t *testing.T) {
 	got := testing.AllocsPerRun(1000, func() {
 		r.URL.Path = "/test/"
 		clear(w.h)
-		s.apps[0].ServeHTTP(w, r)
+		s.apps.up[0].ServeHTTP(w, r)
 	})
 	if got != 0 || len(w.h) != 1 {
 		t.Errorf("%v allocations, header %v", got, w.h)
@@ -46,11 +46,11 @@ func BenchmarkPipelineWithoutSession(b *testing.B) {
 	})
 	b.Run("pipeline", func(b *testing.B) {
 		s, r := pipeline(b, nil, writesN(h))
-		benchmarkHandler(b, s, s.apps[0], r, "/test/")
+		benchmarkHandler(b, s, s.apps.up[0], r, "/test/")
 	})
 	b.Run("foreign_server", func(b *testing.B) { // or HTTP/2
 		s, _ := pipeline(b, nil, writesN(h))
-		benchmarkHandler(b, s, s.apps[0], httptest.NewRequest(http.MethodGet, "/test/", http.NoBody), "/test/")
+		benchmarkHandler(b, s, s.apps.up[0], httptest.NewRequest(http.MethodGet, "/test/", http.NoBody), "/test/")
 	})
 }
 
@@ -60,11 +60,11 @@ func BenchmarkPipelineWithSession(b *testing.B) {
 		s, r := pipeline(b, func(c *Config) { c.Sessions.Freshness = freshness }, testApp())
 		w := &nullWriter{h: http.Header{}}
 		r.URL.Path = "/test/inc"
-		s.apps[0].ServeHTTP(w, r)
+		s.apps.up[0].ServeHTTP(w, r)
 		cookie, _, _ := strings.Cut(w.h["Set-Cookie"][0], ";")
 		r.Header.Set("Cookie", "other=1; "+cookie)
-		b.Run("read/freshness="+freshness, func(b *testing.B) { benchmarkHandler(b, s, s.apps[0], r, "/test/get") })
-		b.Run("write/freshness="+freshness, func(b *testing.B) { benchmarkHandler(b, s, s.apps[0], r, "/test/inc") })
+		b.Run("read/freshness="+freshness, func(b *testing.B) { benchmarkHandler(b, s, s.apps.up[0], r, "/test/get") })
+		b.Run("write/freshness="+freshness, func(b *testing.B) { benchmarkHandler(b, s, s.apps.up[0], r, "/test/inc") })
 	}
 }
 

@@ -4,15 +4,18 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"regexp"
 	"sync/atomic"
+	"time"
 
 	"github.com/nodeserver/nodeserver/channel"
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/plugins"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
@@ -29,6 +32,7 @@ type app struct {
 	log     *slog.Logger
 	config  map[string]any
 	done    context.Context //nolint:containedctx // the app's life, handed to it as Context.Done
+	end     context.CancelFunc
 
 	cookie  string
 	secure  bool
@@ -96,22 +100,17 @@ func (g *group) Receive(from membership.ID, c channel.Class, payload []byte) {
 	g.manager.Receive(from, c == channel.Bulk, payload)
 }
 
-// deploy makes an app's place: settings, sessions, topic. It does not call the
+// place makes an app's place: settings, sessions, topic. It does not call the
 // app's New yet.
-func (s *Server) deploy(w webapps.App, origin string) (*app, error) {
-	if !appName.MatchString(w.Name) {
-		return nil, fmt.Errorf("%s: the app calls itself %q: a name has 1 to 64 of a-z 0-9 -", origin, w.Name)
-	}
-	if w.New == nil {
-		return nil, fmt.Errorf("%s: app %s has no New function", origin, w.Name)
-	}
+func (s *Server) place(w webapps.App, origin string) *app {
 	settings := s.settings(w.Name)
 	a := &app{
 		name: w.Name, version: w.Version, origin: origin, node: s.cfg.Node.Name, config: settings.Config,
 		path: settings.Path, cookie: cookieName(s.cfg, settings.Path), secure: s.cfg.HTTP.TLSCert != "",
 		expose: s.cfg.HTTP.ExposeNode, exposed: []string{s.cfg.Node.Name}, serves: s.serves,
-		log: s.log.With("app", w.Name), done: s.appLife,
+		log: s.log.With("app", w.Name),
 	}
+	a.done, a.end = context.WithCancel(s.appLife)
 	a.maxBody = int64(s.cfg.HTTP.MaxBodyBytes)
 	a.newRate = newNewRate(s.cfg.Sessions.NewPerAddress)
 	a.fresh = s.cfg.Sessions.Freshness != "off"
@@ -123,12 +122,38 @@ func (s *Server) deploy(w webapps.App, origin string) (*app, error) {
 	a.manager = deltamanager.New(cfg, a.group, a.log.With("part", "deltamanager"))
 	a.manager.SetObserving(false) // until the app listens
 	a.group.manager = a.manager
+	return a
+}
 
-	var err error
-	if a.handler, err = w.New(&appContext{a}); err != nil {
-		return nil, fmt.Errorf("%s: start app %s: %w", origin, w.Name, err)
+// start calls the app's New.
+func (a *app) start(create func(webapps.Context) (http.Handler, error)) error {
+	h, err := plugins.Guard(newLimit, "its New function", func() (http.Handler, error) { return create(&appContext{a}) })
+	if err == nil && noHandler(h) {
+		err = errors.New("its New function returned no handler, and no error")
 	}
-	return a, nil
+	if err != nil {
+		a.end() // for what New has begun, or still does
+		return fmt.Errorf("%s: start app %s: %w", a.origin, a.name, err)
+	}
+	a.handler = h
+	return nil
+}
+
+// newLimit is how long an app's New may take.
+const newLimit = 30 * time.Second
+
+// noHandler tells whether nothing can be served by h: nil, also in the types of
+// handlers that net/http has.
+func noHandler(h http.Handler) bool {
+	switch h := h.(type) {
+	case nil:
+		return true
+	case http.HandlerFunc:
+		return h == nil
+	case *http.ServeMux:
+		return h == nil
+	}
+	return false
 }
 
 // settings are an app's own, with everything else filled in.

@@ -122,7 +122,7 @@ func TestMaxSessionsInAGoroutine(t *testing.T) {
 // Clients that never send a cookie back take so much memory, and no more; users stay.
 func TestFloodWithoutCookies(t *testing.T) {
 	s, r := pipeline(t, nil, testApp())
-	a := s.apps[0]
+	a := s.apps.up[0]
 	pair := "NSESSIONID=" + cookieOf(t, s.ask(t, "/test/inc").Header)
 	if got := text(t, s.ask(t, "/test/inc", pair)); got != "2" {
 		t.Fatal(got)
@@ -175,7 +175,7 @@ func TestNoSessionForAClientThatIsGone(t *testing.T) {
 	h2.Config.ConnContext, h2.EnableHTTP2 = own.ConnContext, true
 	h2.StartTLS()
 	defer h2.Close()
-	a := n.server.apps[0]
+	a := n.server.apps.up[0]
 	for url, c := range map[string]*http.Client{n.url: http.DefaultClient, h2.URL: h2.Client()} {
 		for _, path := range []string{"/test/?wait=1", "/test/?wait=1&commit=1"} {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -250,7 +250,7 @@ func TestRapidResetMakesNoSessions(t *testing.T) {
 	h2.StartTLS()
 	rapidReset(t, h2.Listener.Addr().String(), "/test/inc", 20_000)
 	h2.Close() // waits for the handlers
-	if made, asked := n.server.apps[0].manager.Stats().Created, n.server.requests.Load(); asked < 1000 || made > asked/10 {
+	if made, asked := n.server.apps.up[0].manager.Stats().Created, n.server.requests.Load(); asked < 1000 || made > asked/10 {
 		t.Errorf("%d requests that were reset made %d sessions", asked, made)
 	}
 }
@@ -332,7 +332,7 @@ func TestNewSessionsPerAddress(t *testing.T) {
 			t.Errorf("loopback: %d", r.StatusCode)
 		}
 	}
-	if got := s.apps[0].hasty.Load(); got != 2 {
+	if got := s.apps.up[0].hasty.Load(); got != 2 {
 		t.Errorf("%d counted", got)
 	}
 }
@@ -389,7 +389,7 @@ func TestFirstInactiveOnThreeNodes(t *testing.T) {
 		reader.want(n3, "/test/get", "1 <nil>")
 		reader.want(n1, "/test/get", "1 <nil>")
 		for _, n := range []*node{n1, n3} {
-			if s := n.server.apps[0].manager.Stats(); s.Sessions != 2 || s.Newcomers != 0 {
+			if s := n.server.apps.up[0].manager.Stats(); s.Sessions != 2 || s.Newcomers != 0 {
 				t.Errorf("%s: %d sessions, %d of newcomers", n.server.cfg.Node.Name, s.Sessions, s.Newcomers)
 			}
 		}

@@ -22,7 +22,7 @@ type metrics struct {
 	deltas, bytes, frames                                         *prometheus.Desc
 	queue, memberReady                                            *prometheus.Desc
 	repairs, repaired, repairBytes                                *prometheus.Desc
-	trouble                                                       *prometheus.Desc
+	trouble, appUp                                                *prometheus.Desc
 	found, providerUp                                             *prometheus.Desc
 }
 
@@ -54,6 +54,7 @@ func newMetrics(s *Server) *metrics {
 		repairBytes: d("repair_bytes_total", "Bytes sent for repairs.", "app"),
 		found:       d("membership_answers_total", "What a way to find members brought: addresses proposed, answers refused, rounds that went wrong.", "provider", "kind"),
 		providerUp:  d("membership_provider_up", "1 when this way to find members works.", "provider"),
+		appUp:       d("app_up", "1 when the app is served, 0 when it could not be loaded or started.", "app"),
 		trouble:     d("replication_trouble_total", "What should not happen often.", "app", "kind"),
 	}
 	m.registry.MustRegister(m, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
@@ -90,7 +91,10 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			count(m.found, int64(n), p.Name, kind)
 		}
 	}
-	for _, a := range m.server.apps {
+	for name, up := range m.server.apps.states() {
+		gauge(m.appUp, number(up), name)
+	}
+	for _, a := range m.server.apps.up {
 		m.collectApp(a, a.manager.Stats(), gauge, count)
 	}
 }

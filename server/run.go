@@ -49,7 +49,7 @@ func (s *Server) Run(ctx context.Context) error {
 	parts.Go(func() error { return s.serveHTTP(httpServer) })
 	parts.Go(func() error { return s.channel.Run(life) })
 	parts.Go(func() error { s.channel.Watch(life, s.membersChanged); return nil })
-	for _, a := range s.apps {
+	for _, a := range s.apps.up {
 		parts.Go(func() error { _ = a.manager.Run(life); return nil })
 	}
 	parts.Go(func() error { return s.watchReadiness(life) })
@@ -145,7 +145,7 @@ func (s *Server) makeChannel() error {
 	}
 	s.providers = providers
 	s.channel = channel.New(cfg, grpctransport.New(security, s.channelL, s.dial), providers, s.log.With("part", "channel"))
-	for _, a := range s.apps {
+	for _, a := range s.apps.up {
 		shares := func(m membership.Member) bool { return m.Domain == self.Domain && m.Hosts(a.name) }
 		a.group.topic.Store(s.channel.Topic("session/"+a.name, a.group, shares))
 	}
@@ -178,7 +178,7 @@ func (s *Server) self() (membership.Member, error) {
 		host, _, _ = net.SplitHostPort(m.ChannelAddress)
 		m.HTTPAddress = net.JoinHostPort(host, port)
 	}
-	for _, a := range s.apps {
+	for _, a := range s.apps.up {
 		m.Apps = append(m.Apps, a.name)
 	}
 	return m, nil
@@ -209,7 +209,7 @@ func (s *Server) watchReadiness(ctx context.Context) error {
 		return nil
 	case <-s.channel.Settled():
 	}
-	for _, a := range s.apps {
+	for _, a := range s.apps.up {
 		a.manager.Settle()
 	}
 	for {
@@ -228,7 +228,7 @@ func (s *Server) watchReadiness(ctx context.Context) error {
 
 func (s *Server) setReady(problem error) {
 	ready := !s.draining.Load() && problem == nil
-	for _, a := range s.apps {
+	for _, a := range s.apps.up {
 		ready = ready && a.manager.Ready()
 	}
 	if s.ready.Swap(ready) == ready {
@@ -258,22 +258,19 @@ func (s *Server) names() string {
 // banner says who this is and where.
 func (s *Server) banner() {
 	var apps []string
-	for _, a := range s.apps {
+	for _, a := range s.apps.up {
 		apps = append(apps, a.name+" "+a.path)
 	}
 	s.log.Info("node started", "version", s.version, "cluster", s.cfg.Cluster.Name,
 		"http", s.httpL.Addr().String(), "channel", s.channelL.Addr().String(), "admin", s.adminL.Addr().String(),
 		"apps", strings.Join(apps, ", "), "max_sessions", s.maxSessions, "max_sessions_from", s.maxSessionsFrom, "tls", s.cfg.Cluster.SecretFile != "" || s.cfg.Channel.TLSCA != "")
-	if len(s.apps) == 0 {
+	if len(s.apps.up)+len(s.apps.down) == 0 {
 		s.log.Warn("no webapps: put plugins into webapps.dir", "dir", s.cfg.Webapps.Dir)
 	}
 }
 
 func (s *Server) httpServer() *http.Server {
-	mux := http.NewServeMux()
-	for _, a := range s.apps {
-		mux.Handle(a.path, a)
-	}
+	mux := s.apps.mux()
 	c := s.cfg.HTTP
 	return &http.Server{
 		Handler: answersForItself(s.id, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -310,7 +307,7 @@ func (s *Server) leave(ctx context.Context, h *http.Server) {
 		_ = h.Close() // same
 	}
 	s.endApps()
-	for _, a := range s.apps {
+	for _, a := range s.apps.up {
 		a.manager.HandOver()
 	}
 	flush, cancel := context.WithTimeout(ctx, flushTime)
@@ -345,7 +342,7 @@ func (s *Server) flush(ctx context.Context) bool {
 }
 
 func (s *Server) flushed() bool {
-	for _, a := range s.apps {
+	for _, a := range s.apps.up {
 		if !a.manager.Flushed() {
 			return false
 		}

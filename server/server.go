@@ -4,19 +4,15 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"net"
 	"os"
-	"sort"
 	"sync/atomic"
 
 	"github.com/nodeserver/nodeserver/channel"
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
-	"github.com/nodeserver/nodeserver/server/plugins"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
@@ -30,7 +26,7 @@ type Server struct {
 
 	appLife   context.Context //nolint:containedctx // ends when apps are to stop
 	endApps   context.CancelFunc
-	apps      []*app // sorted by name
+	apps      table
 	channel   *channel.Channel
 	providers []membership.Provider // of the channel
 	members   atomic.Pointer[[]membership.Status]
@@ -64,7 +60,10 @@ func WithDialer(dial func(ctx context.Context, addr string) (net.Conn, error)) O
 func WithVersion(v string) Option { return func(s *Server) { s.version = v } }
 
 // New makes a node with these apps and the plugins that cfg names. It opens no
-// address and starts nothing but the apps.
+// address and starts nothing but the apps. An app that can't be loaded or started,
+// or whose name or path two have, is not served: 503 on its path, and the node does not say
+// that it hosts it; with cfg.Webapps.Strict it is an error. New waits for each app's
+// own New for 30 s at most.
 func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*Server, error) {
 	s := &Server{cfg: cfg, log: log.With("node", cfg.Node.Name), version: "(devel)", id: drawID(cfg.Node.Name)}
 	for _, o := range options {
@@ -82,53 +81,6 @@ func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*
 	}
 	s.metrics = newMetrics(s)
 	return s, nil
-}
-
-// deployAll deploys the apps compiled in and those found as plugins.
-func (s *Server) deployAll(compiled []webapps.App) error {
-	var problems []error
-	add := func(w webapps.App, origin string) {
-		for _, o := range s.apps {
-			if o.name == w.Name {
-				problems = append(problems, fmt.Errorf("app %s is there twice: %s and %s", w.Name, o.origin, origin))
-				return
-			}
-		}
-		a, err := s.deploy(w, origin)
-		if err != nil {
-			problems = append(problems, err)
-			return
-		}
-		s.apps = append(s.apps, a)
-	}
-	for _, w := range compiled {
-		add(w, "compiled in")
-	}
-	if s.cfg.Webapps.Dir != "" {
-		loaded, err := plugins.NewLoader().OpenDir(s.cfg.Webapps.Dir)
-		if err != nil {
-			problems = append(problems, err)
-		}
-		for _, p := range loaded {
-			add(p.App, p.File)
-		}
-	}
-	sort.Slice(s.apps, func(i, j int) bool { return s.apps[i].name < s.apps[j].name })
-	for _, c := range s.cfg.Apps {
-		if !s.hosts(c.Name) && len(problems) == 0 {
-			s.log.Warn("settings for an app that is not deployed", "app", c.Name)
-		}
-	}
-	return errors.Join(problems...)
-}
-
-func (s *Server) hosts(name string) bool {
-	for _, a := range s.apps {
-		if a.name == name {
-			return true
-		}
-	}
-	return false
 }
 
 // managerConfig is what an app's delta manager is told.

@@ -73,6 +73,7 @@ func testConf(name string, static ...string) Config {
 		Admin: AdminConfig{Address: "127.0.0.1:0"}, Cluster: ClusterConfig{Name: "test"},
 		Channel:     ChannelConfig{Address: "127.0.0.1:0", QueueEntries: 65536, Heartbeat: 100 * time.Millisecond, SuspectAfter: time.Second, DownAfter: 3 * time.Second},
 		Membership:  MembershipConfig{Providers: []string{"static"}, Static: static},
+		Webapps:     WebappsConfig{Strict: true},
 		Sessions:    SessionsConfig{CookieName: "NSESSIONID", MaxInactive: 30 * time.Minute, AbsoluteLifetime: 24 * time.Hour, MaxSessionBytes: 1 << 20, Freshness: "off"},
 		Replication: ReplicationConfig{Acks: "async", AckTimeout: 250 * time.Millisecond, OnAckTimeout: "proceed", Gather: time.Millisecond, RepairInterval: 10 * time.Second, JoinTimeout: time.Minute, JoinPolicy: "wait"},
 	}
@@ -246,7 +247,7 @@ func TestUserSeesHisOwnWrites(t *testing.T) {
 		}
 	}
 	for _, n := range nodes {
-		if got := n.server.apps[0].stale.Load(); got != 0 {
+		if got := n.server.apps.up[0].stale.Load(); got != 0 {
 			t.Errorf("%s served %d requests stale", n.server.cfg.Node.Name, got)
 		}
 	}

@@ -73,6 +73,9 @@ func printMembers(w io.Writer, reply server.MembersReply) error {
 		}
 		put(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", name, m.State, ready, m.ChannelAddress, m.HTTPAddress, apps, m.Sessions, m.Queue)
 	}
+	for _, d := range reply.Down {
+		put(t, "\napp not served: %s: %s\n", d.Name, strings.ReplaceAll(d.Reason, "\n", "\n  "))
+	}
 	for _, p := range reply.Providers {
 		if p.Problem != "" {
 			put(t, "\nmembers can't be found by %s: %s\n", p.Name, p.Problem)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"runtime"
@@ -36,8 +37,14 @@ else from the file, else it is the default.`,
 			for _, w := range origins.Warnings {
 				log.Warn("check the configuration", "problem", w.String())
 			}
-			s, err := server.New(cfg, apps(), log, server.WithVersion(readVersion().Version))
-			if err != nil {
+			s, err := made(c.Context(), func() (*server.Server, error) {
+				return server.New(cfg, apps(), log, server.WithVersion(readVersion().Version))
+			})
+			switch {
+			case c.Context().Err() != nil:
+				log.Info("told to stop before the webapps had started")
+				return nil
+			case err != nil:
 				return err
 			}
 			return withHeapFloor(e, func() error {
@@ -49,6 +56,22 @@ else from the file, else it is the default.`,
 	confFlags(c, &file, &sets)
 	must(c.MarkFlagRequired("conf"))
 	return c
+}
+
+// made makes the node, or gives up when ctx ends: it runs webapps' code, which may hang. What still
+// runs then ends with the process.
+func made(ctx context.Context, node func() (*server.Server, error)) (s *server.Server, err error) {
+	done := make(chan func() (*server.Server, error), 1)
+	go func() {
+		s, err := node()
+		done <- func() (*server.Server, error) { return s, err }
+	}()
+	select {
+	case result := <-done:
+		return result()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // heapFloor is the heap below which collecting garbage is not worth its while.

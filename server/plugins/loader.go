@@ -21,7 +21,10 @@ import (
 )
 
 // openLimit is how long a plugin's package initialisation may take.
-const openLimit = 10 * time.Second
+const (
+	openLimit    = 10 * time.Second
+	initOrWebapp = "its init or Webapp function"
+)
 
 // Plugin is a webapp's code inside this process, for good: Go can't unload.
 type Plugin struct {
@@ -102,7 +105,7 @@ func (l *Loader) open(file, private string) result {
 	if err := l.conflict(p); err != nil {
 		return result{err: fmt.Errorf("open plugin %s: %w", file, err)}
 	}
-	app, err := guard(func() (webapps.App, error) { return load(private) })
+	app, err := Guard(openLimit, initOrWebapp, func() (webapps.App, error) { return load(private) })
 	if err != nil {
 		return result{err: fmt.Errorf("open plugin %s: %w", file, explainLoad(err))}
 	}
@@ -176,30 +179,6 @@ func appOf(symbol any) (webapps.App, error) {
 		return webapps.App{}, fmt.Errorf("its app %s has no New", app.Name)
 	}
 	return app, nil
-}
-
-// guard runs code of the plugin's author: a panic is an error, and so is
-// taking longer than openLimit. A goroutine that hangs can't be ended, and stays.
-func guard(run func() (webapps.App, error)) (webapps.App, error) {
-	done := make(chan result, 1)
-	go func() {
-		var r result
-		defer func() {
-			if p := recover(); p != nil {
-				r = result{err: fmt.Errorf("its init or Webapp function panicked: %v", p)}
-			}
-			done <- r
-		}()
-		r.plugin.App, r.err = run()
-	}()
-	timer := time.NewTimer(openLimit)
-	defer timer.Stop()
-	select {
-	case r := <-done:
-		return r.plugin.App, r.err
-	case <-timer.C:
-		return webapps.App{}, fmt.Errorf("its init or Webapp function has not returned after %s: start nothing long there, but in New", openLimit)
-	}
 }
 
 var differs = regexp.MustCompile(`plugin was built with a different version of package (\S+)`)

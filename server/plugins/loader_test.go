@@ -3,6 +3,7 @@ package plugins
 import (
 	"errors"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -37,21 +38,24 @@ func TestAppOf(t *testing.T) {
 func TestGuard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		_, err := guard(func() (webapps.App, error) {
+		_, err := Guard(openLimit, initOrWebapp, func() (webapps.App, error) {
 			<-release
 			return webapps.App{}, nil
 		})
 		close(release)
-		want := "its init or Webapp function has not returned after 10s: start nothing long there, but in New"
+		want := "its init or Webapp function has not returned after 10s"
 		if err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	})
-	_, err := guard(func() (webapps.App, error) { panic("no luck") })
+	_, err := Guard(openLimit, initOrWebapp, func() (webapps.App, error) { panic("no luck") })
 	if want := "its init or Webapp function panicked: no luck"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
-	if app, err := guard(func() (webapps.App, error) { return webapps.App{Name: "x"}, nil }); err != nil || app.Name != "x" {
+	if _, err := Guard(openLimit, initOrWebapp, func() (int, error) { runtime.Goexit(); return 1, nil }); err == nil {
+		t.Error("a function that never returned has no error")
+	}
+	if app, err := Guard(openLimit, initOrWebapp, func() (webapps.App, error) { return webapps.App{Name: "x"}, nil }); err != nil || app.Name != "x" {
 		t.Errorf("%v %v", app, err)
 	}
 }

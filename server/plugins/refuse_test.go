@@ -211,16 +211,27 @@ func TestOpenDir(t *testing.T) {
 	copyTo(app, "a.so")
 	copyTo(app, "b.so")
 	write(t, filepath.Join(dir, "c.so"), "")
-	ps, err := plugins.NewLoader().OpenDir(dir)
-	want := fmt.Sprintf("two plugins hold an app named twice: %[1]s/a.so and %[1]s/b.so: remove one\n"+
-		"check plugin %[1]s/c.so: the file is empty: copy or build it again", dir)
-	if err == nil || err.Error() != want {
-		t.Errorf("got  %v\nwant %s", err, want)
+	if err := os.Symlink(filepath.Join(dir, "nowhere"), filepath.Join(dir, "d.so")); err != nil {
+		t.Fatal(err)
 	}
-	if len(ps) != 1 || ps[0].App.Name != "twice" || ps[0].File != filepath.Join(dir, "a.so") {
-		t.Errorf("%+v", ps)
+	all, err := plugins.NewLoader().OpenDir(dir)
+	if err != nil || len(all) != 4 {
+		t.Fatalf("%+v, %v", all, err)
 	}
-	if errors.As(err, new(*plugins.MismatchError)) {
+	for i, name := range []string{"a.so", "b.so", "c.so", "d.so"} {
+		o := all[i]
+		if want := filepath.Join(dir, name); o.File != want || i < 2 && o.Plugin.File != want {
+			t.Errorf("%+v, want %s", o, want)
+		}
+		if good := o.Err == nil && o.Plugin.App.Name == "twice"; good != (i < 2) {
+			t.Errorf("%+v", o)
+		}
+	}
+	want := fmt.Sprintf("check plugin %s/c.so: the file is empty: copy or build it again", dir)
+	if all[2].Err.Error() != want {
+		t.Errorf("got  %v\nwant %s", all[2].Err, want)
+	}
+	if errors.As(all[2].Err, new(*plugins.MismatchError)) {
 		t.Error("an empty file is no mismatch")
 	}
 }

@@ -16,7 +16,8 @@ type File struct {
 	ModTime time.Time
 }
 
-// Scan lists the files NAME.so in the folder, by name.
+// Scan lists the files NAME.so in the folder, by name; one that can't be looked at has no
+// size and time.
 func Scan(dir string) ([]File, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -32,40 +33,34 @@ func Scan(dir string) ([]File, error) {
 		}
 		path := filepath.Join(dir, e.Name())
 		info, err := os.Stat(path) // follows links
-		if err != nil {
-			return nil, fmt.Errorf("look for webapps in %s: %w", dir, err)
-		}
-		if info.Mode().IsRegular() {
+		switch {
+		case err != nil: // a link that leads nowhere, say: opening the file tells
+			all = append(all, File{Path: path})
+		case info.Mode().IsRegular():
 			all = append(all, File{path, info.Size(), info.ModTime()})
 		}
 	}
 	return all, nil
 }
 
-// OpenDir opens every plugin in the folder. The error joins what is wrong with
-// each; the plugins that could be loaded are returned with it.
-func (l *Loader) OpenDir(dir string) ([]Plugin, error) {
+// Opened is what became of one file: its plugin, or the reason why there is none.
+type Opened struct {
+	File   string
+	Plugin Plugin
+	Err    error
+}
+
+// OpenDir opens every plugin in the folder, by the files' names. The error is of the
+// folder alone. Two files may hold apps of one name.
+func (l *Loader) OpenDir(dir string) ([]Opened, error) {
 	files, err := Scan(dir)
 	if err != nil {
 		return nil, err
 	}
-	var (
-		all  []Plugin
-		errs []error
-	)
-	from := map[string]string{} // file by app name
-	for _, f := range files {
-		p, err := l.Open(f.Path)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if first, taken := from[p.App.Name]; taken {
-			errs = append(errs, fmt.Errorf("two plugins hold an app named %s: %s and %s: remove one", p.App.Name, first, f.Path))
-			continue
-		}
-		from[p.App.Name] = f.Path
-		all = append(all, p)
+	all := make([]Opened, len(files))
+	for i, f := range files {
+		all[i].File = f.Path
+		all[i].Plugin, all[i].Err = l.Open(f.Path)
 	}
-	return all, errors.Join(errs...)
+	return all, nil
 }

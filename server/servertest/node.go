@@ -51,6 +51,7 @@ func config(name string) server.Config {
 			SuspectAfter: 2 * time.Second, DownAfter: 6 * time.Second,
 		},
 		Membership: server.MembershipConfig{Providers: []string{"static"}},
+		Webapps:    server.WebappsConfig{Strict: true},
 		Sessions: server.SessionsConfig{
 			CookieName: "NSESSIONID", MaxInactive: 30 * time.Minute, AbsoluteLifetime: 24 * time.Hour, MaxSessionBytes: 1 << 20,
 		},
