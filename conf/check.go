@@ -17,6 +17,7 @@ type between[T any] struct{ least, most T }
 var durations = map[string]between[time.Duration]{
 	"http.read_header_timeout":    {10 * time.Millisecond, 5 * time.Minute},
 	"http.idle_timeout":           {10 * time.Millisecond, 24 * time.Hour},
+	"http.drain_notice":           {0, 5 * time.Minute},
 	"http.shutdown_grace":         {time.Millisecond, time.Hour},
 	"channel.heartbeat":           {10 * time.Millisecond, time.Minute},
 	"channel.suspect_after":       {20 * time.Millisecond, 10 * time.Minute},

@@ -112,8 +112,9 @@ func guard(token *keys.Secret, next http.Handler) http.Handler {
 }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	s.drain.Probed()
 	switch {
-	case s.draining.Load():
+	case s.drain.Begun():
 		http.Error(w, "draining", http.StatusServiceUnavailable)
 	case !s.ready.Load() && s.channel.Waiting() != "":
 		http.Error(w, "not ready: "+s.channel.Waiting(), http.StatusServiceUnavailable)

@@ -34,6 +34,7 @@ type HTTPConfig struct {
 	IdleTimeout       time.Duration `conf:"idle_timeout"`
 	MaxHeaderBytes    int           `conf:"max_header_bytes"`
 	MaxBodyBytes      int           `conf:"max_body_bytes"` // 0: no limit
+	DrainNotice       time.Duration `conf:"drain_notice"`   // from saying that it stops to closing connections; 0: none
 	ShutdownGrace     time.Duration `conf:"shutdown_grace"` // for requests in flight when the node stops
 	ExposeNode        bool          `conf:"expose_node"`    // header Nodeserver-Node on each response
 }

@@ -21,7 +21,7 @@ import (
 )
 
 // Run opens the node's addresses, joins the cluster and serves until ctx ends;
-// then it leaves in order: no new requests, those in flight within the grace,
+// then it leaves in order: it says so for http.drain_notice, no new requests, those in flight within the grace,
 // changes to the other members, good-bye, and only then the rest. It returns
 // after everything it started has returned: nil if it was told to stop, else what
 // went wrong. To be called once.
@@ -227,7 +227,7 @@ func (s *Server) watchReadiness(ctx context.Context) error {
 }
 
 func (s *Server) setReady(problem error) {
-	ready := !s.draining.Load() && problem == nil
+	ready := !s.drain.Begun() && problem == nil
 	for _, a := range s.apps.up {
 		ready = ready && a.manager.Ready()
 	}
@@ -240,7 +240,7 @@ func (s *Server) setReady(problem error) {
 		s.log.Info("ready", "members", s.names())
 	case problem != nil:
 		s.log.Error("no longer ready", "err", problem)
-	case !s.draining.Load():
+	case !s.drain.Begun():
 		s.log.Warn("no longer ready: getting the sessions from the others")
 	}
 }
@@ -272,7 +272,7 @@ func (s *Server) banner() {
 func (s *Server) httpServer() *http.Server {
 	mux := s.apps.mux()
 	c := s.cfg.HTTP
-	return &http.Server{
+	h := &http.Server{
 		Handler: answersForItself(s.id, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s.requests.Add(1)
 			mux.ServeHTTP(w, r)
@@ -280,6 +280,8 @@ func (s *Server) httpServer() *http.Server {
 		DisableGeneralOptionsHandler: true, // which would answer OPTIONS * in place of the node
 		ConnContext:                  s.connContext, ReadHeaderTimeout: c.ReadHeaderTimeout, IdleTimeout: c.IdleTimeout, MaxHeaderBytes: c.MaxHeaderBytes, ErrorLog: s.httpLog(),
 	}
+	s.drain.Of(h)
+	return h
 }
 
 func (s *Server) serveHTTP(h *http.Server) error {
@@ -294,12 +296,14 @@ func (s *Server) serveHTTP(h *http.Server) error {
 	return served(h.Serve(s.httpL))
 }
 
-// leave takes the node out in order.
+// leave takes the node out in order: nothing is closed before those who send requests
+// have had the time to hear that they should not.
 func (s *Server) leave(ctx context.Context, h *http.Server) {
-	s.draining.Store(true)
+	s.drain.Begin()
 	s.ready.Store(false)
 	s.channel.SetDraining(true)
 	s.channel.SetReady(false)
+	s.drain.Wait(ctx, s.cfg.HTTP.DrainNotice)
 	grace, cancel := context.WithTimeout(ctx, s.cfg.HTTP.ShutdownGrace)
 	defer cancel()
 	if err := h.Shutdown(grace); err != nil {

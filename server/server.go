@@ -13,6 +13,7 @@ import (
 	"github.com/nodeserver/nodeserver/channel"
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/internal/drain"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
@@ -37,7 +38,8 @@ type Server struct {
 	dial                    func(context.Context, string) (net.Conn, error) // to other members; nil: TCP
 	maxSessions             int                                             // of one app; 0: no limit
 	maxSessionsFrom         string                                          // where that comes from
-	ready, draining         atomic.Bool
+	ready                   atomic.Bool
+	drain                   drain.Drain // of the listener for users
 	requests                atomic.Int64
 }
 

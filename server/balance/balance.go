@@ -14,12 +14,14 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/internal/drain"
 )
 
 // Config is what a Balancer is told.
 type Config struct {
 	CookieName     string        // of session cookies; default NSESSIONID
 	HealthInterval time.Duration // between probes of nodes that are down; default 250 ms
+	DrainNotice    time.Duration // how long Run, when it is to end, serves on and says so; default none
 	ShutdownGrace  time.Duration // for requests in flight when Run ends; default 5 s
 	Domain         string        // whose nodes are preferred
 	Dialer         *net.Dialer   // of connections to nodes; default: to any address, within 1 s
@@ -53,6 +55,7 @@ type Balancer struct {
 	ask    chan *node // in doubt
 
 	suspects suspects
+	drain    drain.Drain
 
 	metrics *metrics
 	admin   http.Handler
@@ -96,7 +99,7 @@ func Listen(ctx context.Context, key, addr string) (net.Listener, error) {
 }
 
 // Run serves users at ln, and operators at admin unless that is nil, until ctx
-// ends; then it waits for requests in flight, at most Config.ShutdownGrace, and
+// ends; then it says so for Config.DrainNotice and waits for requests in flight, at most Config.ShutdownGrace, and
 // returns nil. It returns earlier with the error of a listener or of the source.
 // It closes the listeners. To be called once.
 func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
@@ -113,10 +116,11 @@ func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 			stop(err)
 		}
 	}
-	parts.Go(func() { end(b.source.Run(ctx, b.update)) })
-	parts.Go(func() { b.watchOver(ctx) })
-	requests, over := context.WithCancel(context.WithoutCancel(ctx)) // they go on for the grace
+	b.drain.Of(srv)
+	requests, over := context.WithCancel(context.WithoutCancel(ctx)) // they go on for the notice and the grace
 	defer over()
+	parts.Go(func() { end(b.source.Run(requests, b.update)) })
+	parts.Go(func() { b.watchOver(requests) })
 	parts.Go(func() { b.settleDoubts(requests) })
 	parts.Go(func() { end(srv.Serve(ln)) })
 	ops := &http.Server{Handler: b.admin, ReadHeaderTimeout: 5 * time.Second, ErrorLog: srv.ErrorLog}
@@ -125,6 +129,10 @@ func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 	}
 
 	<-ctx.Done()
+	if told.Err() != nil {
+		b.drain.Begin()
+		b.drain.Wait(requests, b.cfg.DrainNotice)
+	}
 	b.shutdown(srv)
 	over()
 	_ = ops.Close() // nobody is to be told any more

@@ -31,7 +31,7 @@ func FromConfig(cfg server.Config, log *slog.Logger) (*Balancer, error) {
 		log.Warn("nodes don't prove who they are: no cluster.secret_file", "other_machines", sec.Proven())
 	}
 	c := Config{
-		CookieName: cfg.Sessions.CookieName, HealthInterval: cfg.Balance.HealthInterval, ShutdownGrace: cfg.HTTP.ShutdownGrace,
+		CookieName: cfg.Sessions.CookieName, HealthInterval: cfg.Balance.HealthInterval, DrainNotice: cfg.HTTP.DrainNotice, ShutdownGrace: cfg.HTTP.ShutdownGrace,
 		Domain: cfg.Cluster.Domain, Dialer: sec.Dialer(dialTimeout),
 	}
 	b := New(c, NewMembers(providers, watch, log), log)

@@ -20,6 +20,9 @@
 //	another domain's      in the same order, if none of the above can be had
 //	nodes marked down     last of all: the list may be wrong
 //
+// A node that drains serves on for a moment (http.drain_notice). The front door then ends
+// its idle connections to it: if the node ended them, a request could be on its way.
+//
 // A node is in doubt from the moment when it ends a connection, be it an idle one.
 // It is then asked for a sign of life (OPTIONS *, which no app sees), and within
 // a round trip it is trusted again or marked down. So when a process is killed

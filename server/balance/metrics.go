@@ -95,11 +95,15 @@ func (b *Balancer) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if b.pool.uses()["full"] == 0 {
+		b.drain.Probed()
+		switch {
+		case b.drain.Begun():
+			http.Error(w, "draining", http.StatusServiceUnavailable)
+		case b.pool.uses()["full"] == 0:
 			http.Error(w, "no node takes new users", http.StatusServiceUnavailable)
-			return
+		default:
+			fmt.Fprintln(w, "ready")
 		}
-		fmt.Fprintln(w, "ready")
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(b.metrics.registry, promhttp.HandlerOpts{}))
 	return mux

@@ -63,23 +63,31 @@ func newPool(broke func(*node), cfg Config) *pool {
 	return &pool{turn: rand.IntN(1 << 16), names: map[string]bool{}, broke: broke, dialer: cfg.Dialer, domain: cfg.Domain}
 }
 
-// update takes a new list over. Nodes that are not in it any more are given up.
+// update takes a new list over. Nodes that are not in it any more are given up. Idle
+// connections to those that are about to stop are closed from here: closed by the node,
+// they could take a request with them.
 func (p *pool) update(list []Node) (news []change) {
-	for _, n := range p.replace(list, &news) {
+	out, spare := p.replace(list, &news)
+	for _, n := range out {
 		n.end()
+	}
+	for _, n := range append(out, spare...) {
 		n.transport.CloseIdleConnections()
 	}
 	return news
 }
 
-// replace returns the nodes that are to be given up.
-func (p *pool) replace(list []Node, news *[]change) (out []*node) {
+// replace returns the nodes that are to be given up, and those of no more than Spare use.
+func (p *pool) replace(list []Node, news *[]change) (out, spare []*node) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var next []*node
 	for _, n := range list {
 		k := p.keep(n)
 		next = append(next, k)
+		if k.Use <= Spare {
+			spare = append(spare, k)
+		}
 		if !slices.Contains(p.nodes, k) {
 			*news = append(*news, change{n, true})
 		}
@@ -95,7 +103,7 @@ func (p *pool) replace(list []Node, news *[]change) (out []*node) {
 		}
 	}
 	p.nodes = next
-	return out
+	return out, spare
 }
 
 // keep returns what is known of this life of the node, up to date. The list is

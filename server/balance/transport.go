@@ -47,6 +47,9 @@ var errNobody = errors.New("no node left to try")
 // errStranger says that what listens at a node's address is not that node.
 var errStranger = errors.New("what answers at this address is not this life of the node")
 
+// errLeaves says that the node closes its connections.
+var errLeaves = errors.New("it is about to stop, and ends this connection")
+
 // greetTime bounds the wait for a process that has a connection but does not say
 // who it is. It is long: a slow node is not a dead one.
 const greetTime = 10 * time.Second
@@ -108,6 +111,9 @@ func (n *node) greet(ctx context.Context, c net.Conn, patience time.Duration) er
 	_ = res.Body.Close()
 	if n.Boot != 0 && (res.Header.Get(server.HeaderLife) != server.LifeToken(membership.ID{Name: n.Name, Boot: n.Boot}) || in.Buffered() > 0) {
 		return errStranger
+	}
+	if res.Close {
+		return errLeaves
 	}
 	if !stop() {
 		return ctx.Err()

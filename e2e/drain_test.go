@@ -1,0 +1,157 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// door makes nodeserver's own front door for the cluster, started.
+func door(t *testing.T, c cluster) *node {
+	t.Helper()
+	httpAt, admin := freeAddress(t), freeAddress(t)
+	var name, static string
+	for _, arg := range c[0].args {
+		if strings.HasPrefix(arg, "cluster.name=") {
+			name = arg
+		}
+		if strings.HasPrefix(arg, "membership.static=") {
+			static = arg
+		}
+	}
+	d := newNode(t, "door", "balance.toml", nil, name, static, "balance.address="+httpAt, "admin.address="+admin)
+	d.args[0] = "balance"
+	d.http, d.admin = httpAt, admin
+	d.start()
+	within(t, startLimit, "front door ready", func() error {
+		if status, body, err := d.ask("/readyz"); err != nil || status != http.StatusOK {
+			return fmt.Errorf("%d %s %w", status, body, err)
+		}
+		return nil
+	})
+	return d
+}
+
+// posting is a load of POSTs at one address.
+type posting struct {
+	sent, failed atomic.Int64
+	mu           sync.Mutex
+	first        []string // of what failed
+	stop         chan struct{}
+	all          sync.WaitGroup
+}
+
+// postTo has clients send POSTs, each one after the other, until end.
+func postTo(address string, clients int) *posting {
+	p := &posting{stop: make(chan struct{})}
+	for range clients {
+		p.all.Go(func() { p.client(address) })
+	}
+	return p
+}
+
+func (p *posting) client(address string) {
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: 30 * time.Second}
+	var cookies []*http.Cookie
+	for {
+		select {
+		case <-p.stop:
+			return
+		default:
+		}
+		p.sent.Add(1)
+		r, err := http.NewRequest(http.MethodPost, "http://"+address+"/bench/inc", strings.NewReader("x=1"))
+		if err != nil {
+			p.fail(err.Error())
+			return
+		}
+		for _, c := range cookies {
+			r.AddCookie(c)
+		}
+		w, err := client.Do(r)
+		if err != nil {
+			p.fail(err.Error())
+			continue
+		}
+		body, err := io.ReadAll(w.Body)
+		_ = w.Body.Close()
+		switch {
+		case err != nil:
+			p.fail(err.Error())
+		case w.StatusCode != http.StatusOK:
+			p.fail(fmt.Sprintf("%s: %.200s", w.Status, body))
+		}
+		if len(cookies) == 0 {
+			cookies = w.Cookies()
+		}
+	}
+}
+
+func (p *posting) fail(why string) {
+	p.failed.Add(1)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.first) < 5 {
+		p.first = append(p.first, why)
+	}
+}
+
+// end ends the load and fails the test if a request had no good answer.
+func (p *posting) end(t *testing.T) {
+	t.Helper()
+	close(p.stop)
+	p.all.Wait()
+	t.Logf("%d POSTs, %d of them failed", p.sent.Load(), p.failed.Load())
+	if p.sent.Load() == 0 || p.failed.Load() > 0 {
+		t.Errorf("%d of %d POSTs failed, as: %s", p.failed.Load(), p.sent.Load(), strings.Join(p.first, "; "))
+	}
+}
+
+// stops is how many stops a test makes: E2E_STOPS, for the record, or 10.
+func stops(t *testing.T) int {
+	t.Helper()
+	given := os.Getenv("E2E_STOPS")
+	if given == "" {
+		return 10
+	}
+	n, err := strconv.Atoi(given)
+	if err != nil {
+		t.Fatalf("E2E_STOPS: %v", err)
+	}
+	return n
+}
+
+// Nodes are told to stop, one after the other, while users send POSTs through the
+// front door: each of them is answered by some node, none is lost.
+func TestStopLosesNoPost(t *testing.T) {
+	c := started(t)
+	p := postTo(door(t, c).http, 32)
+	var longest time.Duration
+	for i := range stops(t) {
+		n := c[i%len(c)]
+		at := n.signal(syscall.SIGTERM)
+		if code := n.exit(15 * time.Second); code != 0 {
+			t.Errorf("%s: exit code %d", n.name, code)
+		}
+		longest = max(longest, time.Since(at))
+		n.start()
+		within(t, startLimit, n.name+" back", func() error {
+			if status, _, err := n.ask("/readyz"); err != nil || status != http.StatusOK {
+				return errEarly
+			}
+			return nil
+		})
+	}
+	p.end(t)
+	t.Logf("the longest of %d stops took %v", stops(t), longest)
+}

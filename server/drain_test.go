@@ -1,0 +1,130 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nodeserver/nodeserver/channel/channeltest"
+	"github.com/nodeserver/nodeserver/webapps"
+)
+
+// A node that is told to stop says so first, on an idle connection, too: what is sent
+// there in that time is answered, and only then ends the connection.
+func TestStopIsToldBeforeConnectionsEnd(t *testing.T) {
+	for name, c := range map[string]struct {
+		connected, probed bool
+		posts             time.Duration // after the node was told to stop; 0: not
+		ends              time.Duration // after that, at most
+	}{
+		"nobody there":          {ends: 50 * time.Millisecond},
+		"idle connection":       {connected: true, ends: 1050 * time.Millisecond},
+		"request in the notice": {connected: true, posts: 800 * time.Millisecond, ends: 950 * time.Millisecond},
+		"probes only":           {probed: true, ends: 1050 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cfg := testConf("n1")
+				cfg.Channel.Insecure = true
+				cfg.HTTP.DrainNotice = time.Second
+				network := channeltest.NewNetwork()
+				s, err := New(cfg, []webapps.App{testApp()}, discard(), WithListeners(network.Listen("n1:80"), network.Listen("n1:81"), network.Listen("n1:1")))
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, stop := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- s.Run(ctx) }()
+				time.Sleep(time.Second)
+				dial := network.Dialer("user")
+				ask := func(rw io.ReadWriter, in *bufio.Reader, request string) *http.Response {
+					t.Helper()
+					if _, err := io.WriteString(rw, request+" HTTP/1.1\r\nHost: n1\r\nContent-Length: 0\r\n\r\n"); err != nil {
+						t.Fatalf("%s: %v", request, err)
+					}
+					res, err := http.ReadResponse(in, nil)
+					if err != nil {
+						t.Fatalf("%s: %v", request, err)
+					}
+					_, _ = io.Copy(io.Discard, res.Body) // its head is what counts
+					return res
+				}
+				ready := func() int {
+					t.Helper()
+					conn, err := dial(ctx, "n1:81")
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer conn.Close()
+					return ask(conn, bufio.NewReader(conn), "GET /readyz").StatusCode
+				}
+				if c.probed && ready() != http.StatusOK {
+					t.Error("not ready")
+				}
+				var post func() *http.Response
+				if c.connected {
+					conn, err := dial(ctx, "n1:80")
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer conn.Close()
+					in := bufio.NewReader(conn)
+					post = func() *http.Response { return ask(conn, in, "POST /test/raw") }
+					if res := post(); res.StatusCode != http.StatusOK || res.Close {
+						t.Errorf("before: %s, close %v", res.Status, res.Close)
+					}
+				}
+				told := time.Now()
+				stop()
+				if c.posts > 0 {
+					ctx = t.Context()
+					time.Sleep(c.posts)
+					if status := ready(); status != http.StatusServiceUnavailable {
+						t.Errorf("in the notice: /readyz %d", status)
+					}
+					if res := post(); res.StatusCode != http.StatusOK || !res.Close {
+						t.Errorf("in the notice: %s, close %v", res.Status, res.Close)
+					}
+				}
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				took := time.Since(told)
+				if c.ends < took {
+					t.Errorf("stopped after %v, want %v at most", took, c.ends)
+				}
+				if c.probed && took < time.Second {
+					t.Errorf("stopped after %v, though somebody sends probes", took)
+				}
+			})
+		})
+	}
+}
+
+// The question about the node itself stays the first of many on its connection.
+func TestLifeIsToldWhileStopping(t *testing.T) {
+	cfg := testConf("n1")
+	cfg.HTTP.DrainNotice = 5 * time.Second
+	n := startNode(t, cfg, testApp())
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	n.server.drain.Begin()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodOptions, n.url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.URL.Opaque = "*"
+	res, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.Close || !strings.HasPrefix(res.Header.Get(HeaderLife), LifeToken(n.server.id)) {
+		t.Errorf("%s, close %v, %v", res.Status, res.Close, res.Header)
+	}
+}

@@ -1,0 +1,91 @@
+// Package drain lets an HTTP server stop without losing requests of those who did not
+// know. Whoever sends a request on a connection that the server closes at that moment
+// gets no answer, and must not send it again unless it is idempotent (RFC 9110 section
+// 9.2.2). So a server that is to stop first says so, and closes nothing until that has
+// been heard: it answers its probes with 503, each answer of HTTP/1 ends its connection
+// (RFC 9112 section 9.6), and it waits. HTTP/2 has GOAWAY for that, which
+// http.Server.Shutdown sends.
+package drain
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// probing is for how long after a probe more of them are expected: front doors ask every
+// few seconds.
+const probing = 15 * time.Second
+
+// Drain is the end of one http.Server's service. The zero value has not begun. Safe for
+// concurrent use.
+type Drain struct {
+	begun  atomic.Bool
+	open   atomic.Int64 // connections
+	closed atomic.Int64 // when the last one was, in ns since 1970; 0: never
+	probed atomic.Int64 // when somebody last asked whether the server is ready, the same
+}
+
+// Of makes d that of the server, which has its handler and does not serve yet.
+func (d *Drain) Of(s *http.Server) {
+	s.ConnState = d.connState
+	next := s.Handler
+	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The answer to OPTIONS * may be the first on a connection that has been made
+		// for a request: who asks for a sign of life gets one.
+		if d.begun.Load() && r.ProtoMajor == 1 && r.RequestURI != "*" && r.Header["Upgrade"] == nil {
+			w.Header()["Connection"] = ends
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+var ends = []string{"close"}
+
+func (d *Drain) connState(_ net.Conn, s http.ConnState) {
+	switch s {
+	case http.StateNew:
+		d.open.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		d.closed.Store(time.Now().UnixNano())
+		d.open.Add(-1)
+	case http.StateActive, http.StateIdle:
+	}
+}
+
+// Probed notes that somebody has asked whether the server is ready.
+func (d *Drain) Probed() { d.probed.Store(time.Now().UnixNano()) }
+
+// Begin makes the server say that it is about to stop.
+func (d *Drain) Begin() { d.begun.Store(true) }
+
+// Begun tells whether it is.
+func (d *Drain) Begun() bool { return d.begun.Load() }
+
+// Wait returns when those who send requests can be taken to know: after the limit, or
+// when they have ended all connections for a tenth of it and nobody sends probes. Where
+// nobody had a connection lately it returns at once.
+func (d *Drain) Wait(ctx context.Context, limit time.Duration) {
+	probed := within(&d.probed, probing)
+	t := time.NewTicker(5 * time.Millisecond)
+	defer t.Stop()
+	end := time.NewTimer(limit)
+	defer end.Stop()
+	for probed || d.open.Load() > 0 || within(&d.closed, limit/10) {
+		select {
+		case <-end.C:
+			return
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// within tells whether the moment was not longer ago than that.
+func within(at *atomic.Int64, d time.Duration) bool {
+	ns := at.Load()
+	return ns != 0 && time.Since(time.Unix(0, ns)) < d
+}
