@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -135,7 +137,13 @@ func stops(t *testing.T) int {
 // front door: each of them is answered by some node, none is lost.
 func TestStopLosesNoPost(t *testing.T) {
 	c := started(t)
-	p := postTo(door(t, c).http, 32)
+	rolling(t, c, door(t, c).http)
+}
+
+// rolling stops and starts the nodes in turn while POSTs go to the front door at the address.
+func rolling(t *testing.T, c cluster, address string) {
+	t.Helper()
+	p := postTo(address, 32)
 	var longest time.Duration
 	for i := range stops(t) {
 		n := c[i%len(c)]
@@ -151,7 +159,69 @@ func TestStopLosesNoPost(t *testing.T) {
 			}
 			return nil
 		})
+		until(time.Now().Add(300 * time.Millisecond)) // for front doors that have to find out
 	}
 	p.end(t)
 	t.Logf("the longest of %d stops took %v", stops(t), longest)
+}
+
+// The same behind HAProxy, which learns from /readyz. Its checks must have marked a
+// server as down within http.drain_notice.
+func TestStopLosesNoPostBehindHAProxy(t *testing.T) {
+	program, err := exec.LookPath("haproxy")
+	if err != nil {
+		t.Fatal("haproxy is missing: apt-get install haproxy, and have /usr/sbin in PATH")
+	}
+	c := started(t)
+	conf, address := haproxy(t, c)
+	cmd := exec.Command(program, "-db", "-f", conf)
+	log := new(logBuffer)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("haproxy:\n%s", log.tail(20))
+		}
+	})
+	within(t, startLimit, "haproxy ready", func() error {
+		if a, err := new(user).get(&node{http: address, client: c[0].client}, "inc"); err != nil || a.status != http.StatusOK {
+			return errEarly
+		}
+		return nil
+	})
+	rolling(t, c, address)
+}
+
+// haproxy writes what its operators would for servers that drain.
+func haproxy(t *testing.T, c cluster) (file, address string) {
+	t.Helper()
+	address = freeAddress(t)
+	conf := fmt.Sprintf(`defaults
+	mode http
+	timeout connect 5s
+	timeout client 30s
+	timeout server 30s
+	option redispatch 1
+	retries 3
+frontend users
+	bind %s
+	default_backend nodes
+backend nodes
+	option httpchk GET /readyz
+	default-server check inter 100ms fall 2 rise 1
+`, address)
+	for _, n := range c {
+		_, port, _ := strings.Cut(n.admin, ":")
+		conf += fmt.Sprintf("\tserver %s %s port %s\n", n.name, n.http, port)
+	}
+	file = filepath.Join(t.TempDir(), "haproxy.cfg")
+	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file, address
 }
