@@ -1,0 +1,178 @@
+// Package listen bounds what strangers can hold open: how many connections there
+// are in all and from one address, how many of them have not proved anything yet, and
+// how long a connection may stand still while somebody writes to it.
+//
+// A connection over a limit is closed as soon as it is accepted, but for those that
+// are unproven: of these the oldest gives way, so that a flood of connections which say
+// nothing can't keep those out that finish their handshake at once.
+package listen
+
+import (
+	"container/list"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Limits bound a listener's connections. Zero values are no limits.
+type Limits struct {
+	Total      int // connections
+	PerAddress int // of them from one address; this machine's own are not counted
+
+	// Connections count as unproven until their user calls Proven.
+	Unproven           int
+	UnprovenPerAddress int // this machine's own are not counted
+
+	// Stall ends a write when the other side has not taken 64 KiB, or all of it, for
+	// so long.
+	Stall time.Duration
+
+	// Refused, optional, is told of each connection that is closed for a limit. It must
+	// not block. It is called from Accept.
+	Refused func(limit string, addr net.Addr)
+}
+
+// Words for limits, as Refused is told and Stats counts.
+const (
+	OverTotal              = "connections"
+	OverPerAddress         = "connections_per_address"
+	OverUnproven           = "unproven"
+	OverUnprovenPerAddress = "unproven_per_address"
+)
+
+// Listener is a net.Listener with limits. Safe for concurrent use.
+type Listener struct {
+	net.Listener
+	limits Limits
+
+	mu       sync.Mutex
+	open     int
+	from     map[netip.Prefix]*source
+	unproven *list.List // of *Conn, oldest first
+	refused  map[string]uint64
+}
+
+// source is what is open from one address.
+type source struct{ open, unproven int }
+
+// New bounds l.
+func New(l net.Listener, limits Limits) *Listener {
+	return &Listener{Listener: l, limits: limits, from: map[netip.Prefix]*source{}, unproven: list.New(), refused: map[string]uint64{}}
+}
+
+// Stats are counts of a listener.
+type Stats struct {
+	Open     int
+	Unproven int
+	Refused  map[string]uint64 // closed for a limit, by its word
+}
+
+// Stats returns the counts.
+func (l *Listener) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := Stats{Open: l.open, Unproven: l.unproven.Len(), Refused: map[string]uint64{}}
+	for limit, n := range l.refused {
+		s.Refused[limit] = n
+	}
+	return s
+}
+
+// Accept waits for the next connection that is within the limits. It is a *Conn.
+func (l *Listener) Accept() (net.Conn, error) {
+	for {
+		nc, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &Conn{Conn: nc, listener: l, from: network(nc.RemoteAddr())}
+		limit, victim := l.admit(c)
+		if limit == "" {
+			return c, nil
+		}
+		if l.limits.Refused != nil {
+			l.limits.Refused(limit, victim.RemoteAddr())
+		}
+		_ = victim.Close() // nothing is owed to it
+		if victim != c {
+			return c, nil
+		}
+	}
+}
+
+// admit counts the connection in. It returns a limit that it is over, and who is to be closed
+// for it: the connection itself, or another one that gives way.
+func (l *Listener) admit(c *Conn) (limit string, victim *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	far := !c.from.Addr().IsLoopback()
+	s := l.from[c.from]
+	if s == nil {
+		s = &source{}
+	}
+	over := func(n, most int) bool { return most > 0 && n >= most }
+	switch {
+	case over(l.open, l.limits.Total):
+		limit, victim = OverTotal, c
+	case far && over(s.open, l.limits.PerAddress):
+		limit, victim = OverPerAddress, c
+	case far && over(s.unproven, l.limits.UnprovenPerAddress):
+		limit, victim = OverUnprovenPerAddress, c
+	case over(l.unproven.Len(), l.limits.Unproven):
+		limit, victim = OverUnproven, l.unproven.Front().Value.(*Conn)
+	}
+	if limit != "" {
+		l.refused[limit]++
+	}
+	if c.gone = victim == c; c.gone { // never was
+		return limit, victim
+	}
+	l.from[c.from] = s
+	l.open++
+	s.open++
+	if l.limits.Unproven > 0 || l.limits.UnprovenPerAddress > 0 {
+		s.unproven++
+		c.place = l.unproven.PushBack(c)
+	}
+	return limit, victim
+}
+
+// proven takes the connection out of those that prove nothing. Called with l.mu held.
+func (l *Listener) proven(c *Conn) {
+	if c.place != nil {
+		l.unproven.Remove(c.place)
+		c.place = nil
+		l.from[c.from].unproven--
+	}
+}
+
+func (l *Listener) closed(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.from[c.from]
+	if s == nil || c.gone {
+		return
+	}
+	c.gone = true
+	l.proven(c)
+	l.open--
+	if s.open--; s.open == 0 {
+		delete(l.from, c.from)
+	}
+}
+
+// network is what counts as one address: for IPv6 a network of /64, since whoever has one
+// of its addresses has all.
+func network(a net.Addr) netip.Prefix {
+	at, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.Prefix{} // one for all that have no IP address
+	}
+	ip, bits := at.Addr().Unmap().WithZone(""), 64
+	if ip.Is4() {
+		bits = 32
+	}
+	p, _ := ip.Prefix(bits) // fits
+	return p
+}
