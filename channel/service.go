@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -156,13 +155,20 @@ func (c *Channel) refused(h *Hello, p Peer, r *Refusal) {
 	c.note("in/"+h.Self.Name, r.Text, "node refused", "member", h.Self.Name, "addr", p.Address, "err", r.Text)
 }
 
-// Failed notes that somebody could not even connect.
+// Failed notes that somebody could not even connect. Anybody can do that as often as
+// they like, so a line a minute is logged of each cause, however many there were.
 func (s *service) Failed(addr string, err error) {
-	host, _, splitErr := net.SplitHostPort(addr)
-	if splitErr != nil {
-		host = addr
+	c := (*Channel)(s)
+	kind := "another"
+	for _, cause := range []error{ErrPlain, ErrCertificate, ErrSecret} {
+		if errors.Is(err, cause) {
+			kind = cause.Error()
+			break
+		}
 	}
-	(*Channel)(s).note("tls/"+host, err.Error(), "connection refused", "addr", addr, "err", err)
+	c.mu.Lock()
+	defer c.unlock()
+	c.seldom("failed/"+kind, "connection refused", "addr", addr, "err", err)
 }
 
 // Probe answers for this node, or asks another member. Only members are asked,

@@ -23,6 +23,7 @@ var durations = map[string]between[time.Duration]{
 	"channel.suspect_after":       {20 * time.Millisecond, 10 * time.Minute},
 	"channel.down_after":          {30 * time.Millisecond, time.Hour},
 	"membership.mdns_interval":    {100 * time.Millisecond, time.Hour},
+	"http.stall_timeout":          {0, time.Hour},
 	"sessions.max_inactive":       {time.Second, 366 * 24 * time.Hour},
 	"sessions.first_inactive":     {0, 366 * 24 * time.Hour},
 	"sessions.absolute_lifetime":  {time.Second, 366 * 24 * time.Hour},
@@ -37,13 +38,15 @@ var durations = map[string]between[time.Duration]{
 // numbers are ranges of counts and sizes. A session must fit into one message
 // of 4 MiB with room to spare.
 var numbers = map[string]between[int]{
-	"http.max_header_bytes":      {1 << 10, 16 << 20},
-	"http.max_body_bytes":        {0, 1 << 40},
-	"channel.queue_entries":      {16, 1 << 24},
-	"membership.expect":          {0, 64},
-	"sessions.max_sessions":      {-1, 1 << 30},
-	"sessions.new_per_address":   {0, 1 << 20},
-	"sessions.max_session_bytes": {1 << 10, 3 << 20},
+	"http.max_header_bytes":            {1 << 10, 16 << 20},
+	"http.max_body_bytes":              {0, 1 << 40},
+	"http.max_connections":             {0, 1 << 30},
+	"http.max_connections_per_address": {0, 1 << 30},
+	"channel.queue_entries":            {16, 1 << 24},
+	"membership.expect":                {0, 64},
+	"sessions.max_sessions":            {-1, 1 << 30},
+	"sessions.new_per_address":         {0, 1 << 20},
+	"sessions.max_session_bytes":       {1 << 10, 3 << 20},
 }
 
 var acks = []string{"async", "one", "majority", "all"}

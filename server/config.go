@@ -36,7 +36,12 @@ type HTTPConfig struct {
 	MaxBodyBytes      int           `conf:"max_body_bytes"` // 0: no limit
 	DrainNotice       time.Duration `conf:"drain_notice"`   // from saying that it stops to closing connections; 0: none
 	ShutdownGrace     time.Duration `conf:"shutdown_grace"` // for requests in flight when the node stops
-	ExposeNode        bool          `conf:"expose_node"`    // header Nodeserver-Node on each response
+
+	StallTimeout             time.Duration `conf:"stall_timeout"`               // of answers that nobody takes, of bodies that don't come; 0: none
+	MaxConnections           int           `conf:"max_connections"`             // 0: three quarters of the descriptors
+	MaxConnectionsPerAddress int           `conf:"max_connections_per_address"` // 0: half of MaxConnections
+
+	ExposeNode bool `conf:"expose_node"` // header Nodeserver-Node on each response
 }
 
 // AdminConfig is the listener for operators.

@@ -100,6 +100,7 @@ func (s *Server) listen(ctx context.Context) error {
 		}
 		*l.listener = n
 	}
+	s.bound()
 	return nil
 }
 
@@ -273,16 +274,23 @@ func (s *Server) httpServer() *http.Server {
 	mux := s.apps.mux()
 	c := s.cfg.HTTP
 	h := &http.Server{
-		Handler: answersForItself(s.id, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		Handler: answersForItself(s.id, s.lively(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s.requests.Add(1)
 			mux.ServeHTTP(w, r)
-		})),
+		}))),
+		HTTP2:                        &http.HTTP2Config{WriteByteTimeout: c.StallTimeout, SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		DisableGeneralOptionsHandler: true, // which would answer OPTIONS * in place of the node
 		ConnContext:                  s.connContext, ReadHeaderTimeout: c.ReadHeaderTimeout, IdleTimeout: c.IdleTimeout, MaxHeaderBytes: c.MaxHeaderBytes, ErrorLog: s.httpLog(),
 	}
 	s.drain.Of(h)
 	return h
 }
+
+// Connections of HTTP/2 on which nothing comes for so long are asked for a sign of life.
+const (
+	pingAfter   = 30 * time.Second
+	pingTimeout = 15 * time.Second
+)
 
 func (s *Server) serveHTTP(h *http.Server) error {
 	if s.cfg.HTTP.TLSCert != "" {

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/nodeserver/nodeserver/channel"
+	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/internal/drain"
@@ -35,6 +36,7 @@ type Server struct {
 	tokenKeys []deltamanager.TokenKey // none: the delta managers agree on some
 
 	httpL, adminL, channelL net.Listener
+	bounds                  map[string]*listen.Listener                     // these, by what they are for
 	dial                    func(context.Context, string) (net.Conn, error) // to other members; nil: TCP
 	maxSessions             int                                             // of one app; 0: no limit
 	maxSessionsFrom         string                                          // where that comes from

@@ -79,7 +79,7 @@ func testConf(name string, static ...string) Config {
 	}
 }
 
-func listen(t *testing.T) net.Listener {
+func freeListener(t *testing.T) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -91,13 +91,13 @@ func listen(t *testing.T) net.Listener {
 // startNode runs a node until the test ends, or stop is called.
 func startNode(t *testing.T, cfg Config, apps ...webapps.App) *node {
 	t.Helper()
-	return startNodeAt(t, cfg, listen(t), apps...)
+	return startNodeAt(t, cfg, freeListener(t), apps...)
 }
 
 // startNodeAt is startNode with a listener for members.
 func startNodeAt(t *testing.T, cfg Config, ch net.Listener, apps ...webapps.App) *node {
 	t.Helper()
-	http, admin := listen(t), listen(t)
+	http, admin := freeListener(t), freeListener(t)
 	log := discard()
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(t.Output(), nil))
@@ -302,7 +302,7 @@ func cloneJar(t *testing.T, u *user, nodes []*node) http.CookieJar {
 }
 
 func TestTakenPortIsSaid(t *testing.T) {
-	l := listen(t)
+	l := freeListener(t)
 	defer l.Close()
 	cfg := testConf("n1")
 	cfg.HTTP.Address = l.Addr().String()

@@ -100,7 +100,7 @@ func pair(t *testing.T, app webapps.App, change func(*Config)) (n1, n2 *node, to
 		return c
 	}
 	n1 = startNode(t, conf("n1"), app)
-	n2 = startNodeAt(t, conf("n2", n1.channel()), tapped{listen(t), toN2}, app)
+	n2 = startNodeAt(t, conf("n2", n1.channel()), tapped{freeListener(t), toN2}, app)
 	t.Cleanup(toN2.open)
 	for _, n := range []*node{n1, n2} {
 		n.waitReady()

@@ -50,12 +50,23 @@ type handshaker struct {
 func (h *handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	c, info, err := h.TransportCredentials.ServerHandshake(raw)
 	addr := raw.RemoteAddr().String()
-	if err == nil && h.plain {
+	proven := func() {}
+	if b, ok := raw.(interface{ Proven() }); ok { // of a listener that bounds strangers
+		proven = b.Proven
+	}
+	switch {
+	case err == nil && h.plain:
 		c = &verdict{Conn: c, first: func(b []byte, _ error) {
-			if len(b) > 0 && b[0] == tlsHandshake {
+			switch {
+			case len(b) == 0:
+			case b[0] == tlsHandshake:
 				h.failed(addr, channel.ErrPlain)
+			default:
+				proven() // as far as that goes: it says something, and it is on this machine
 			}
 		}}
+	case err == nil:
+		proven()
 	}
 	if why := h.differs(err); why != nil {
 		h.failed(addr, why)

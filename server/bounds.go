@@ -1,0 +1,126 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/nodeserver/nodeserver/channel/listen"
+)
+
+// Shares of the descriptors that the process may have. What users and strangers don't get
+// is for members, operators and files.
+const (
+	usersShare    = 3 // quarters, for the HTTP listener
+	maxUnproven   = 512
+	unprovenShare = 8  // an eighth at most, for channel connections that prove nothing
+	perAddress    = 64 // of these, from one address
+
+	minRate = 500 // bytes a second that a request's body must bring, in the long run
+)
+
+// bound puts limits on what others can hold open at this node.
+func (s *Server) bound() {
+	most := listen.Descriptors()
+	c := s.cfg.HTTP
+	users := c.MaxConnections
+	if users == 0 {
+		users = max(1, most/4*usersShare)
+	}
+	each := c.MaxConnectionsPerAddress
+	if each == 0 {
+		each = max(1, users/2)
+	}
+	s.bounds = map[string]*listen.Listener{
+		"http":    listen.New(s.httpL, listen.Limits{Total: users, PerAddress: each, Stall: c.StallTimeout, Refused: s.told("http")}),
+		"admin":   listen.New(s.adminL, listen.Limits{Stall: c.StallTimeout}),
+		"channel": listen.New(s.channelL, listen.Limits{Unproven: max(1, min(maxUnproven, most/unprovenShare)), UnprovenPerAddress: perAddress, Refused: s.told("channel")}),
+	}
+	s.httpL, s.adminL, s.channelL = s.bounds["http"], s.bounds["admin"], s.bounds["channel"]
+}
+
+// told returns a function that logs refused connections: at once, and then once a minute
+// with the count of those that it left out.
+func (s *Server) told(listener string) func(limit string, addr net.Addr) {
+	var mu sync.Mutex
+	var last time.Time
+	more := 0
+	return func(limit string, addr net.Addr) {
+		mu.Lock()
+		defer mu.Unlock()
+		if now := time.Now(); now.Sub(last) >= time.Minute {
+			s.log.Warn("connections are closed, since there are too many", "listener", listener, "limit", limit, "addr", addr.String(), "more", more)
+			last, more = now, 0
+			return
+		}
+		more++
+	}
+}
+
+// lively wants a request's body to go on coming: it gets the stall time, and
+// then as long as it brings minRate. Requests without a body cost nothing.
+func (s *Server) lively(next http.Handler) http.Handler {
+	stall := s.cfg.HTTP.StallTimeout
+	if stall <= 0 {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
+			r.Body = &livelyBody{under: r.Body, control: http.NewResponseController(w), stall: stall}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// livelyBody is a request's body for which the handler waits no longer than it may in all:
+// the stall time, and more with each byte that has come. What the handler does between two
+// reads takes nothing from that.
+type livelyBody struct {
+	under   io.ReadCloser
+	control *http.ResponseController
+	stall   time.Duration
+
+	mu   sync.Mutex
+	left time.Duration // to wait, beyond the stall time
+	over bool          // has been read to its end, or closed
+}
+
+// Read implements io.Reader.
+func (b *livelyBody) Read(p []byte) (int, error) {
+	began := time.Now()
+	b.mu.Lock()
+	if !b.over {
+		_ = b.control.SetReadDeadline(began.Add(b.stall + b.left)) // fails where the connection is gone
+	}
+	b.mu.Unlock()
+	n, err := b.under.Read(p)
+	b.mu.Lock()
+	b.left += time.Duration(n)*time.Second/minRate - time.Since(began)
+	b.mu.Unlock()
+	if errors.Is(err, io.EOF) {
+		b.release()
+	}
+	return n, err
+}
+
+// Close implements io.Closer. It reads what is left of a short body.
+func (b *livelyBody) Close() error {
+	err := b.under.Close()
+	b.release()
+	return err
+}
+
+// release takes the deadline away, since from now on the connection waits for its next
+// request, or for the client to go. Where the body was not read to its end, the deadline
+// stays: net/http reads on, and sets another one for the next request.
+func (b *livelyBody) release() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.over {
+		b.over = true
+		_ = b.control.SetReadDeadline(time.Time{}) // fails where the connection is gone
+	}
+}
