@@ -40,7 +40,7 @@ func TestStopIsToldBeforeConnectionsEnd(t *testing.T) {
 				ctx, stop := context.WithCancel(t.Context())
 				done := make(chan error, 1)
 				go func() { done <- s.Run(ctx) }()
-				time.Sleep(time.Second)
+				pass(time.Second)
 				dial := network.Dialer("user")
 				ask := func(rw io.ReadWriter, in *bufio.Reader, request string) *http.Response {
 					t.Helper()
@@ -83,7 +83,7 @@ func TestStopIsToldBeforeConnectionsEnd(t *testing.T) {
 				stop()
 				if c.posts > 0 {
 					ctx = t.Context()
-					time.Sleep(c.posts)
+					pass(c.posts)
 					if status := ready(); status != http.StatusServiceUnavailable {
 						t.Errorf("in the notice: /readyz %d", status)
 					}

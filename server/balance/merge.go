@@ -69,7 +69,15 @@ func merged(reports []*report, name string) Node {
 		return nodeOf(self, useOfSelf(self, said))
 	}
 	last := latest(said)
+	last.Ready = readyToAny(said, last.ID)
 	return nodeOf(last, useOfOther(last))
+}
+
+// readyToAny tells whether somebody calls this life ready. One who hears of that late
+// must not take the node, and the requests in flight there, away again; a node that
+// is ready no longer says so to each request.
+func readyToAny(said []row, id membership.ID) bool {
+	return slices.ContainsFunc(said, func(o row) bool { return o.ID == id && o.State != membership.Gone && o.Ready })
 }
 
 func nodeOf(r row, u Use) Node {

@@ -48,6 +48,7 @@ func TestMerge(t *testing.T) {
 		{"joining", []*report{says("a", 1, "a:ready", "b:joining"), says("b", 1, "a:ready", "b:joining")}, "a:3"},
 		{"others don't know yet that it is ready", []*report{says("a", 1, "a:ready", "b:joining"), says("b", 1, "b:ready")}, "a:3 b:3"},
 		{"it alone knows that it drains", []*report{says("a", 1, "a:ready", "b:ready"), says("b", 1, "b:draining")}, "a:3 b:1"},
+		{"another hears late that it joined", []*report{says("a", 1, "a:ready", "b:ready"), says("c", 2, "b:joining", "c:ready")}, "a:3 b:3 c:3"},
 		{"killed, its watch broke", []*report{says("a", 1, "a:ready", "b:gone"), says("c", 1, "b:suspect", "c:ready")}, "a:3 b:1 c:3"},
 		{"killed, all know", []*report{says("a", 2, "a:ready", "b:gone"), says("c", 1, "b:gone", "c:ready")}, "a:3 c:3"},
 		{"killed, the last to know", []*report{says("a", 2, "a:ready", "b:gone"), says("c", 1, "b:ready", "c:ready")}, "a:3 c:3"},
