@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -35,28 +36,61 @@ func (s *Server) bound() {
 		each = max(1, users/2)
 	}
 	s.bounds = map[string]*listen.Listener{
-		"http":    listen.New(s.httpL, listen.Limits{Total: users, PerAddress: each, Stall: c.StallTimeout, Refused: s.told("http")}),
-		"admin":   listen.New(s.adminL, listen.Limits{Stall: c.StallTimeout}),
-		"channel": listen.New(s.channelL, listen.Limits{Unproven: max(1, min(maxUnproven, most/unprovenShare)), UnprovenPerAddress: perAddress, Refused: s.told("channel")}),
+		"http": listen.New(s.httpL, listen.Limits{
+			Total: users, PerAddress: each, Stall: c.StallTimeout, Refused: refusals(s.log, "http"), Failed: Unaccepted(s.log, "http"),
+		}),
+		"admin": listen.New(s.adminL, listen.Limits{Stall: c.StallTimeout, Failed: Unaccepted(s.log, "admin")}),
+		"channel": listen.New(s.channelL, listen.Limits{
+			Unproven: max(1, min(maxUnproven, most/unprovenShare)), UnprovenPerAddress: perAddress,
+			Refused: refusals(s.log, "channel"), Failed: Unaccepted(s.log, "channel"),
+		}),
 	}
+	WarnOfFew(s.log, most)
 	s.httpL, s.adminL, s.channelL = s.bounds["http"], s.bounds["admin"], s.bounds["channel"]
 }
 
-// told returns a function that logs refused connections: at once, and then once a minute
-// with the count of those that it left out.
-func (s *Server) told(listener string) func(limit string, addr net.Addr) {
-	var mu sync.Mutex
-	var last time.Time
-	more := 0
+// WarnOfFew says so when the process may have few descriptors, of which each connection
+// takes one.
+func WarnOfFew(log *slog.Logger, most int) {
+	if most < listen.Few {
+		log.Warn("this process may have few files and connections open: raise the limit (ulimit -n, LimitNOFILE in a systemd unit)", "limit", most, "advised", listen.Few)
+	}
+}
+
+// Seldom logs a warning that others can cause as often as they like: at once, and then
+// once a minute with the count of those that were left out. Safe for concurrent use.
+type Seldom struct {
+	mu   sync.Mutex
+	last time.Time
+	more int
+}
+
+// Warn logs the line, or counts it.
+func (s *Seldom) Warn(log *slog.Logger, text string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if now.Sub(s.last) < time.Minute {
+		s.more++
+		return
+	}
+	log.Warn(text, append(args, "more", s.more)...) //nolint:sloglint // constants all
+	s.last, s.more = now, 0
+}
+
+// refusals returns what logs connections that are closed for a limit.
+func refusals(log *slog.Logger, listener string) func(limit string, addr net.Addr) {
+	var seldom Seldom
 	return func(limit string, addr net.Addr) {
-		mu.Lock()
-		defer mu.Unlock()
-		if now := time.Now(); now.Sub(last) >= time.Minute {
-			s.log.Warn("connections are closed, since there are too many", "listener", listener, "limit", limit, "addr", addr.String(), "more", more)
-			last, more = now, 0
-			return
-		}
-		more++
+		seldom.Warn(log, "connections are closed, since there are too many", "listener", listener, "limit", limit, "addr", addr.String())
+	}
+}
+
+// Unaccepted returns what logs connections that could not be accepted.
+func Unaccepted(log *slog.Logger, listener string) func(error) {
+	var seldom Seldom
+	return func(err error) {
+		seldom.Warn(log, "connections can't be accepted", "listener", listener, "err", err, "descriptors", listen.Descriptors())
 	}
 }
 

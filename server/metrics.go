@@ -57,7 +57,7 @@ func newMetrics(s *Server) *metrics {
 		providerUp:         d("membership_provider_up", "1 when this way to find members works.", "provider"),
 		appUp:              d("app_up", "1 when the app is served, 0 when it could not be loaded or started.", "app"),
 		connections:        d("connections", "Connections that others have made to this node.", "listener"),
-		connectionsRefused: d("connections_refused_total", "Connections closed at once, since there were too many, by limit.", "listener", "limit"),
+		connectionsRefused: d("connections_refused_total", "Connections closed at once, since there were too many, by limit, or not accepted at all.", "listener", "limit"),
 		trouble:            d("replication_trouble_total", "What should not happen often.", "app", "kind"),
 	}
 	m.registry.MustRegister(m, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
@@ -97,6 +97,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for name, l := range m.server.bounds {
 		s := l.Stats()
 		gauge(m.connections, float64(s.Open), name)
+		count(m.connectionsRefused, int64(s.Failed), name, "not_accepted")
 		for limit, n := range s.Refused {
 			count(m.connectionsRefused, int64(n), name, limit)
 		}

@@ -3,9 +3,24 @@
 package listen
 
 import (
+	"errors"
 	"math"
 	"syscall"
 )
+
+// OwnLack tells whether an error of a dial or an accept says that this process, or this
+// machine, has too few descriptors, ports or buffers: nothing about the other side.
+func OwnLack(err error) bool {
+	for _, lack := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, lack) {
+			return true
+		}
+	}
+	return false
+}
+
+// Few is below how many descriptors a process that serves users should not go.
+const Few = 4096
 
 // Descriptors is how many files and connections this process may have open. Go has
 // raised the soft limit to the hard one when the process started (package os).

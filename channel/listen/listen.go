@@ -9,6 +9,7 @@ package listen
 
 import (
 	"container/list"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -27,6 +28,10 @@ type Limits struct {
 	// Stall ends a write when the other side has not taken 64 KiB, or all of it, for
 	// so long.
 	Stall time.Duration
+
+	// Failed, optional, is told why a connection could not be accepted, as when the process
+	// has as many descriptors open as it may. It must not block.
+	Failed func(err error)
 
 	// Refused, optional, is told of each connection that is closed for a limit. It must
 	// not block. It is called from Accept.
@@ -51,6 +56,7 @@ type Listener struct {
 	from     map[netip.Prefix]*source
 	unproven *list.List // of *Conn, oldest first
 	refused  map[string]uint64
+	failed   uint64
 }
 
 // source is what is open from one address.
@@ -66,13 +72,14 @@ type Stats struct {
 	Open     int
 	Unproven int
 	Refused  map[string]uint64 // closed for a limit, by its word
+	Failed   uint64            // could not be accepted
 }
 
 // Stats returns the counts.
 func (l *Listener) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := Stats{Open: l.open, Unproven: l.unproven.Len(), Refused: map[string]uint64{}}
+	s := Stats{Open: l.open, Unproven: l.unproven.Len(), Refused: map[string]uint64{}, Failed: l.failed}
 	for limit, n := range l.refused {
 		s.Refused[limit] = n
 	}
@@ -84,6 +91,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		nc, err := l.Listener.Accept()
 		if err != nil {
+			l.fail(err)
 			return nil, err
 		}
 		c := &Conn{Conn: nc, listener: l, from: network(nc.RemoteAddr())}
@@ -98,6 +106,19 @@ func (l *Listener) Accept() (net.Conn, error) {
 		if victim != c {
 			return c, nil
 		}
+	}
+}
+
+// fail notes that no connection could be accepted, unless the listener is closed.
+func (l *Listener) fail(err error) {
+	if errors.Is(err, net.ErrClosed) {
+		return
+	}
+	l.mu.Lock()
+	l.failed++
+	l.mu.Unlock()
+	if l.limits.Failed != nil {
+		l.limits.Failed(err)
 	}
 }
 

@@ -52,6 +52,13 @@ format = "json"
 func launch(t *testing.T, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: command(t, args...), log: make(chan map[string]any, 100)}
+	p.start(t)
+	return p
+}
+
+// start starts the process and reads its log.
+func (p *process) start(t *testing.T) {
+	t.Helper()
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +73,6 @@ func launch(t *testing.T, args ...string) *process {
 		p.drain()
 		_ = p.cmd.Wait()
 	})
-	return p
 }
 
 func (p *process) read(r io.Reader) {
@@ -216,6 +222,34 @@ func TestClosedLogEndsNothing(t *testing.T) {
 	p.signal(t, syscall.SIGTERM)
 	if code := p.exit(t); code != exitGood {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// A node that has no descriptor left says so, once, and with what limit; so does its start.
+func TestFewDescriptors(t *testing.T) {
+	conf := file(t, "n1.toml", "[http]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[channel]\naddress = \"127.0.0.1:0\"\n[membership]\nproviders = []\n[log]\nformat = \"json\"\n")
+	p := &process{cmd: command(t, "run", "--conf", conf, "--set", "http.max_connections=1000"), log: make(chan map[string]any, 100)}
+	p.cmd.Args = append([]string{"sh", "-c", `ulimit -n 40; exec "$0" "$@"`, p.cmd.Path}, p.cmd.Args[1:]...)
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cmd.Path = sh
+	p.start(t)
+	if line := p.await(t, "this process may have few files and connections open: raise the limit (ulimit -n, LimitNOFILE in a systemd unit)"); line["limit"] != 40.0 {
+		t.Errorf("%v", line)
+	}
+	address := p.await(t, "node started")["http"].(string)
+	for range 60 {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+	}
+	line := p.await(t, "connections can't be accepted")
+	if text, _ := line["err"].(string); line["level"] != "WARN" || line["listener"] != "http" || line["descriptors"] != 40.0 || !strings.Contains(text, "too many open files") {
+		t.Errorf("%v", line)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/server"
 	"github.com/nodeserver/nodeserver/server/internal/drain"
 )
@@ -55,6 +56,7 @@ type Balancer struct {
 	ask    chan *node // in doubt
 
 	suspects suspects
+	lacks    server.Seldom
 	drain    drain.Drain
 
 	metrics *metrics
@@ -122,7 +124,7 @@ func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 	parts.Go(func() { end(b.source.Run(requests, b.update)) })
 	parts.Go(func() { b.watchOver(requests) })
 	parts.Go(func() { b.settleDoubts(requests) })
-	parts.Go(func() { end(srv.Serve(ln)) })
+	parts.Go(func() { end(srv.Serve(listen.New(ln, listen.Limits{Failed: server.Unaccepted(b.log, "balance")}))) })
 	ops := &http.Server{Handler: b.admin, ReadHeaderTimeout: 5 * time.Second, ErrorLog: srv.ErrorLog}
 	if admin != nil {
 		parts.Go(func() { end(ops.Serve(admin)) })
@@ -194,6 +196,9 @@ func (b *Balancer) answerError(w http.ResponseWriter, r *http.Request, err error
 		w.Header().Set("Retry-After", "1")
 		status, text = http.StatusServiceUnavailable, "503: no node of the cluster is ready to serve. The front door goes on trying; "+
 			"`nodeserver members` on a node tells its state."
+	case listen.OwnLack(err):
+		w.Header().Set("Retry-After", "1")
+		status, text = http.StatusServiceUnavailable, "503: the front door has too much to do; no node has seen the request."
 	case errors.Is(err, errBody):
 		status, text = http.StatusBadRequest, "400: the request's body broke off; no node has seen it."
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/nodeserver/nodeserver/channel/listen"
 )
 
 // update takes a list of the Source over.
@@ -112,7 +114,7 @@ func (b *Balancer) settleDoubts(ctx context.Context) {
 				defer b.undoubt(n)
 				if err := n.alive(ctx); err == nil {
 					n.trusted.Store(time.Now().Add(trustTime).UnixNano())
-				} else if ctx.Err() == nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+				} else if ctx.Err() == nil && !errors.Is(err, os.ErrDeadlineExceeded) && !listen.OwnLack(err) {
 					b.markDown(n, err) // a slow node is not a dead one
 				}
 			})

@@ -19,6 +19,7 @@ const (
 const (
 	WithheldMethod   = "method"   // it is not idempotent
 	WithheldRepeated = "repeated" // the connection to a second node broke as well
+	WithheldOwn      = "own_lack" // the front door itself has no descriptor, port or memory left
 	WithheldPath     = "path"     // requests for its path have just broken two nodes
 )
 

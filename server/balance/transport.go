@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server"
 )
@@ -256,8 +257,14 @@ func (b *Balancer) mayRetry(n *node, v *visit, out *http.Request, body *keptBody
 	if out.Context().Err() != nil {
 		return false // the user has gone
 	}
+	own := listen.OwnLack(err)
+	if own && !v.sent.Load() {
+		b.stats.withheld(WithheldOwn)
+		b.lacks.Warn(b.log, "the front door lacks descriptors, ports or memory of its own; no node is at fault", "err", err, "descriptors", listen.Descriptors())
+		return false
+	}
 	var dial *dialError
-	if errors.As(err, &dial) {
+	if errors.As(err, &dial) && !own {
 		b.markDown(n, dial)
 	}
 	var reason string
