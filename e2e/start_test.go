@@ -172,43 +172,54 @@ func (n *node) servesOnly(t *testing.T, up, down, reason string) {
 	}
 }
 
-// An app whose New hangs keeps the node from nothing: not from stopping in that
-// time, and not from serving the other apps after it.
-func TestStartWithHangingApp(t *testing.T) {
-	t.Parallel()
-	dir, apps := filepath.Join(t.TempDir(), "hang"), t.TempDir()
+// plugin builds a webapp from the source of its func Webapp, which has net/http, os and
+// webapps at hand, and returns the folder that it lies in.
+func plugin(t *testing.T, name, source string) (apps string) {
+	t.Helper()
+	dir, apps := filepath.Join(t.TempDir(), name), t.TempDir()
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{
-		"go.mod": "module example.org/hang\n\ngo 1.26\n",
+	for file, text := range map[string]string{
+		"go.mod": "module example.org/" + name + "\n\ngo 1.26\n",
 		"app.go": `package main
 
 import (
 	"net/http"
+	"os"
 
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
+var _ = os.Exit
+` + source + `
+func main() {}
+`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), bin, "build", dir, "-o", filepath.Join(apps, name+".so"), "--host-src", absolute(".."))
+	cmd.Env = environment()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return apps
+}
+
+// An app whose New hangs keeps the node from nothing: not from stopping in that
+// time, and not from serving the other apps after it.
+func TestStartWithHangingApp(t *testing.T) {
+	t.Parallel()
+	apps := plugin(t, "hang", `
 func Webapp() webapps.App {
 	return webapps.App{Name: "hang", New: func(c webapps.Context) (http.Handler, error) {
 		c.Logger().Info("hanging")
 		select {}
 	}}
 }
-
-func main() {}
-`,
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.CommandContext(t.Context(), bin, "build", dir, "-o", filepath.Join(apps, "hang.so"), "--host-src", absolute(".."))
-	cmd.Env = environment()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+`)
 	if err := os.Link(filepath.Join(webapp, "counter.so"), filepath.Join(apps, "counter.so")); err != nil {
 		t.Fatal(err)
 	}

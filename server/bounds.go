@@ -45,15 +45,14 @@ func (s *Server) bound() {
 			Refused: refusals(s.log, "channel"), Failed: Unaccepted(s.log, "channel"),
 		}),
 	}
-	WarnOfFew(s.log, most)
-	s.httpL, s.adminL, s.channelL = s.bounds["http"], s.bounds["admin"], s.bounds["channel"]
+	WarnOfFew(s.log)
 }
 
 // WarnOfFew says so when the process may have few descriptors, of which each connection
 // takes one.
-func WarnOfFew(log *slog.Logger, most int) {
-	if most < listen.Few {
-		log.Warn("this process may have few files and connections open: raise the limit (ulimit -n, LimitNOFILE in a systemd unit)", "limit", most, "advised", listen.Few)
+func WarnOfFew(log *slog.Logger) {
+	if most := listen.Descriptors(); most < listen.Few {
+		log.Warn("this process may have few files and connections open: raise the limit (ulimit -n, LimitNOFILE in a systemd unit)", "limit", most, "hard_limit", listen.Raisable(), "advised", listen.Few)
 	}
 }
 

@@ -45,7 +45,7 @@ func (s *Server) Run(ctx context.Context) error {
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
 	parts, life := errgroup.WithContext(life)
-	parts.Go(func() error { return served(adminServer.Serve(s.adminL)) })
+	parts.Go(func() error { return served(adminServer.Serve(s.bounds["admin"])) })
 	parts.Go(func() error { return s.serveHTTP(httpServer) })
 	parts.Go(func() error { return s.channel.Run(life) })
 	parts.Go(func() error { s.channel.Watch(life, s.membersChanged); return nil })
@@ -145,7 +145,7 @@ func (s *Server) makeChannel() error {
 		Expect: s.cfg.Membership.Expect, Patience: s.cfg.Replication.JoinTimeout, Insist: s.cfg.Replication.JoinPolicy == "wait",
 	}
 	s.providers = providers
-	s.channel = channel.New(cfg, grpctransport.New(security, s.channelL, s.dial), providers, s.log.With("part", "channel"))
+	s.channel = channel.New(cfg, grpctransport.New(security, s.bounds["channel"], s.dial), providers, s.log.With("part", "channel"))
 	for _, a := range s.apps.up {
 		shares := func(m membership.Member) bool { return m.Domain == self.Domain && m.Hosts(a.name) }
 		a.group.topic.Store(s.channel.Topic("session/"+a.name, a.group, shares))
@@ -299,9 +299,9 @@ func (s *Server) serveHTTP(h *http.Server) error {
 			return err
 		}
 		h.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
-		return served(h.ServeTLS(s.httpL, "", ""))
+		return served(h.ServeTLS(s.bounds["http"], "", ""))
 	}
-	return served(h.Serve(s.httpL))
+	return served(h.Serve(s.bounds["http"]))
 }
 
 // leave takes the node out in order: nothing is closed before those who send requests

@@ -39,6 +39,15 @@ func (c *Conn) Close() error {
 	return c.Conn.Close()
 }
 
+// CloseWrite says that nothing more will be written, where the connection can say so:
+// net/http does before it closes a connection whose client still sends.
+func (c *Conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 // piece is how much the other side must take within the stall time.
 const piece = 64 << 10
 

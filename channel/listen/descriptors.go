@@ -31,3 +31,12 @@ func Descriptors() int {
 	}
 	return int(limit.Cur)
 }
+
+// Raisable is what the system lets this user raise the limit of Descriptors to.
+func Raisable() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Max > math.MaxInt32 {
+		return math.MaxInt32
+	}
+	return int(limit.Max)
+}

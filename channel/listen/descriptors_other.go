@@ -12,3 +12,6 @@ const Few = 4096
 
 // Descriptors is how many files and connections this process may have open: not known here.
 func Descriptors() int { return math.MaxInt32 }
+
+// Raisable is what the system lets this user raise the limit of Descriptors to: not known here.
+func Raisable() int { return math.MaxInt32 }
