@@ -112,6 +112,7 @@ func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 		Handler: b, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelDebug),
 	}
+	server.WarnOfFew(b.log)
 	var parts sync.WaitGroup
 	end := func(err error) {
 		if err != nil && ctx.Err() == nil {
