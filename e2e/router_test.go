@@ -48,6 +48,7 @@ func newStranger(t *testing.T, host *netns.Host) *stranger {
 // lie sends mDNS answers straight to the victim, until stop is closed: that the stranger's
 // address is a member's, under names of its own and of the nodes.
 func (s *stranger) lie(t *testing.T, victim string, stop <-chan struct{}) {
+	t.Helper()
 	var conn net.PacketConn
 	var err error
 	s.host.Do(func() { conn, err = net.ListenPacket("udp4", s.host.Address+":5353") })

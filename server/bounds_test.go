@@ -68,7 +68,7 @@ func TestSlowReadersAreGivenUp(t *testing.T) {
 		if got += m; err != nil {
 			break
 		}
-		time.Sleep(20 * time.Millisecond)
+		<-time.After(20 * time.Millisecond) // the client is slow
 	}
 	if got < size {
 		t.Errorf("a slow reader got %d of %d bytes", got, size)
@@ -100,13 +100,13 @@ func TestSlowBodiesAreGivenUp(t *testing.T) {
 		{1000, 1, "408 Request Timeout"},
 	} {
 		conn := dial(t, n)
-		fmt.Fprintf(conn, "POST /test/read HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", c.bytes)
+		_, _ = fmt.Fprintf(conn, "POST /test/read HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", c.bytes)
 		go func() {
 			for sent := 0; sent < c.bytes; sent += c.every {
 				if _, err := conn.Write(make([]byte, c.every)); err != nil {
 					return
 				}
-				time.Sleep(20 * time.Millisecond)
+				<-time.After(20 * time.Millisecond) // the client is slow
 			}
 		}()
 		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
@@ -118,7 +118,7 @@ func TestSlowBodiesAreGivenUp(t *testing.T) {
 		if _, err := io.Copy(io.Discard, res.Body); err != nil || c.want != "200 OK" {
 			continue
 		}
-		time.Sleep(2 * cfg.HTTP.StallTimeout) // the connection is idle: the body's deadline must not end it
+		<-time.After(2 * cfg.HTTP.StallTimeout) // the connection is idle: the body's deadline must not end it
 		_, _ = io.WriteString(conn, "GET /test/raw HTTP/1.1\r\nHost: x\r\n\r\n")
 		if res, err := http.ReadResponse(answers, nil); err != nil || res.StatusCode != http.StatusOK {
 			t.Errorf("the connection's next request: %v, %v", res, err)

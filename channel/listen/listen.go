@@ -10,6 +10,7 @@ package listen
 import (
 	"container/list"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
 	"sync"
@@ -79,11 +80,7 @@ type Stats struct {
 func (l *Listener) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := Stats{Open: l.open, Unproven: l.unproven.Len(), Refused: map[string]uint64{}, Failed: l.failed}
-	for limit, n := range l.refused {
-		s.Refused[limit] = n
-	}
-	return s
+	return Stats{Open: l.open, Unproven: l.unproven.Len(), Refused: maps.Clone(l.refused), Failed: l.failed}
 }
 
 // Accept waits for the next connection that is within the limits. It is a *Conn.

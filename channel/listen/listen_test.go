@@ -164,7 +164,7 @@ func TestWritesThatStandStillEnd(t *testing.T) {
 				read <- n
 				return
 			}
-			time.Sleep(5 * time.Millisecond) // slower than the stall time for all of it
+			<-time.After(5 * time.Millisecond) // slower than the stall time for all of it
 		}
 	}()
 	if n, err := c.Write(big); n != len(big) || err != nil {
