@@ -192,6 +192,26 @@ func TestIndirectProbe(t *testing.T) {
 	})
 }
 
+// A node that has no descriptor left can probe nobody, and holds nobody dead for that.
+func TestOwnLackIsNoMembersFault(t *testing.T) {
+	inBubble(t, func(t *testing.T, cl *cluster) {
+		a := cl.start("a", nil)
+		b := cl.start("b", []string{"a:1"})
+		cl.within(time.Second, "linked", func() bool { return a.sees(b) && b.sees(a) })
+		cl.net.Starve("a", true)
+		cl.net.Reset("a", "b")
+		pass(2 * time.Second)
+		if s := a.state(b.id); s != membership.Suspect {
+			t.Errorf("b is %v for a, want suspect", s)
+		}
+		cl.net.Starve("a", false)
+		cl.within(3*time.Second, "back", func() bool { return a.sees(b) && b.sees(a) })
+		if slices.Contains(a.events(), "gone "+b.id.String()) {
+			t.Errorf("events: %v", a.events())
+		}
+	})
+}
+
 func TestCrashIsNoticedAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, cl *cluster) {
 		a, b, c := cl.three()

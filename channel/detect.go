@@ -119,10 +119,19 @@ func (c *Channel) probe(id membership.ID, addr string, helpers []Conn) {
 	}
 	o := membership.Failed
 	for range 1 + len(helpers) {
-		if o = <-answers; o != membership.Failed {
-			break
+		switch a := <-answers; {
+		case a == membership.Failed:
+		case a == membership.Unasked:
+			o = a // unless another member could ask
+		default:
+			c.probed(id, a)
+			return
 		}
 	}
+	c.probed(id, o)
+}
+
+func (c *Channel) probed(id membership.ID, o membership.Outcome) {
 	c.mu.Lock()
 	defer c.unlock()
 	c.apply(c.view.Probed(time.Now(), id, o))
@@ -142,6 +151,8 @@ func outcome(id membership.ID, boot uint64, err error) membership.Outcome {
 	switch {
 	case errors.Is(err, ErrRefused):
 		return membership.Refused
+	case errors.Is(err, ErrLack):
+		return membership.Unasked
 	case err != nil || boot == 0:
 		return membership.Failed
 	case boot != id.Boot:

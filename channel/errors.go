@@ -12,6 +12,9 @@ import (
 var (
 	// ErrRefused: the machine answers that nothing listens at the port.
 	ErrRefused = errors.New("connection refused")
+	// ErrLack: this machine or process has no descriptor, port or memory left for a
+	// connection. That says nothing of the address.
+	ErrLack = errors.New("this node lacks descriptors, ports or memory of its own")
 	// ErrSecret: the other side's certificate, or ours there, is not of the same
 	// cluster secret or CA.
 	ErrSecret = errors.New("the cluster secrets differ: give both nodes the same [cluster] secret_file (or CA)")

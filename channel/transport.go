@@ -20,7 +20,7 @@ type Transport interface {
 type Conn interface {
 	// Exchange opens a stream, says hello, and waits for the answer: a welcome,
 	// or an error, which is a *Refusal if the other side refused. The stream
-	// ends when ctx does. An error wraps ErrRefused, ErrSecret, ErrPlain where
+	// ends when ctx does. An error wraps ErrRefused, ErrLack, ErrSecret, ErrPlain where
 	// it is one of them.
 	Exchange(ctx context.Context, h Hello) (Outgoing, Welcome, error)
 	// Probe asks for the boot of the node at the address, or, through it, of

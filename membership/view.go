@@ -41,6 +41,7 @@ const (
 	Failed                      // nobody got an answer in time
 	Refused                     // the member's machine answers that nothing listens there
 	Replaced                    // another life answered at its address
+	Unasked                     // this node could not ask: that says nothing of the member
 )
 
 // View is what one node believes about the others. It is pure: no clock, no
@@ -144,6 +145,8 @@ func (v *View) Probed(now time.Time, id ID, o Outcome) Step {
 	switch o {
 	case Answered:
 		r.sign, r.failed = now, 0
+		r.next = now.Add(v.timing.SuspectAfter / 2)
+	case Unasked:
 		r.next = now.Add(v.timing.SuspectAfter / 2)
 	case Failed:
 		if r.failed++; r.failed >= failedProbes {

@@ -106,6 +106,15 @@ func TestViewOverTime(t *testing.T) {
 			s.to(1700)
 			s.probed(b1, Failed)
 		}, "1000 b suspect, 1000 b?, 1100 b?, 1700 b?, 1700 b?"},
+		{"what this node could not ask is no failure", func(s *script) {
+			s.to(1100)
+			s.probed(b1, Unasked)
+			s.to(1600)
+			s.probed(b1, Unasked)
+			s.to(2100)
+			s.probed(b1, Failed)
+			s.to(2900)
+		}, "1000 b suspect, 1000 b?, 1600 b?, 2100 b?, 2100 b?"},
 		{"another life at its address", func(s *script) {
 			s.closed(b1)
 			s.probed(b1, Replaced)

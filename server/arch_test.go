@@ -32,7 +32,7 @@ type arrow struct {
 var arrows = []arrow{
 	{from: "cmd/nodeserver", imports: []string{"conf", "server", "webapps"}},
 	{from: "cmd/nodeserver/internal/demo", imports: []string{"server", "membership"}, far: []string{viper}},
-	{from: "cmd/nodeserver/internal/doctor", imports: []string{"conf", "server", "membership"}},
+	{from: "cmd/nodeserver/internal/doctor", imports: []string{"conf", "server", "membership", "channel/listen"}},
 	{from: "conf", imports: []string{"server"}},
 	{from: "server", imports: []string{"webapps", "deltamanager", "channel", "membership", "proto"}, far: []string{viper}},
 	{from: "webapps", stdOnly: true},

@@ -26,26 +26,33 @@ const (
 // bound puts limits on what others can hold open at this node.
 func (s *Server) bound() {
 	most := listen.Descriptors()
-	c := s.cfg.HTTP
-	users := c.MaxConnections
-	if users == 0 {
-		users = max(1, most/4*usersShare)
-	}
-	each := c.MaxConnectionsPerAddress
-	if each == 0 {
-		each = max(1, users/2)
-	}
 	s.bounds = map[string]*listen.Listener{
-		"http": listen.New(s.httpL, listen.Limits{
-			Total: users, PerAddress: each, Stall: c.StallTimeout, Refused: refusals(s.log, "http"), Failed: Unaccepted(s.log, "http"),
-		}),
-		"admin": listen.New(s.adminL, listen.Limits{Stall: c.StallTimeout, Failed: Unaccepted(s.log, "admin")}),
+		"http":  listen.New(s.httpL, s.cfg.HTTP.ForUsers(most/4*usersShare, s.log)),
+		"admin": listen.New(s.adminL, s.cfg.HTTP.ForAdmin(s.log)),
 		"channel": listen.New(s.channelL, listen.Limits{
 			Unproven: max(1, min(maxUnproven, most/unprovenShare)), UnprovenPerAddress: perAddress,
-			Refused: refusals(s.log, "channel"), Failed: Unaccepted(s.log, "channel"),
+			Refused: refusals(s.log, "channel"), Failed: unaccepted(s.log, "channel"),
 		}),
 	}
 	WarnOfFew(s.log)
+}
+
+// ForUsers are the limits of a listener of users, share connections where the conf
+// names no number. What goes over them is logged, seldom.
+func (c HTTPConfig) ForUsers(share int, log *slog.Logger) listen.Limits {
+	all, each := c.MaxConnections, c.MaxConnectionsPerAddress
+	if all == 0 {
+		all = max(1, share)
+	}
+	if each == 0 {
+		each = max(1, all/2)
+	}
+	return listen.Limits{Total: all, PerAddress: each, Stall: c.StallTimeout, Refused: refusals(log, "http"), Failed: unaccepted(log, "http")}
+}
+
+// ForAdmin are the limits of a listener of operators.
+func (c HTTPConfig) ForAdmin(log *slog.Logger) listen.Limits {
+	return listen.Limits{Stall: c.StallTimeout, Failed: unaccepted(log, "admin")}
 }
 
 // WarnOfFew says so when the process may have few descriptors, of which each connection
@@ -85,8 +92,8 @@ func refusals(log *slog.Logger, listener string) func(limit string, addr net.Add
 	}
 }
 
-// Unaccepted returns what logs connections that could not be accepted.
-func Unaccepted(log *slog.Logger, listener string) func(error) {
+// unaccepted returns what logs connections that could not be accepted.
+func unaccepted(log *slog.Logger, listener string) func(error) {
 	var seldom Seldom
 	return func(err error) {
 		seldom.Warn(log, "connections can't be accepted", "listener", listener, "err", err, "descriptors", listen.Descriptors())

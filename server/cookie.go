@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/deltamanager"
 )
 
@@ -192,7 +193,7 @@ func (v *visit) Asker() uint64 {
 			}
 		}
 	}
-	return maphash.Comparable(askerSeed, clientOf(addr))
+	return maphash.Comparable(askerSeed, listen.Client(addr))
 }
 
 var askerSeed = maphash.MakeSeed()

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/nodeserver/nodeserver/channel/listen"
 )
 
 // maxNewcomers is how many sessions of an app a node holds whose cookie never came back: with
@@ -125,7 +127,7 @@ func (r *newRate) take(addr netip.Addr, now time.Time) (wait time.Duration) {
 	if r == nil || !addr.IsValid() || addr.IsLoopback() {
 		return 0
 	}
-	addr = clientOf(addr)
+	addr = listen.Client(addr)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if now.Sub(r.since) > time.Minute || len(r.latest) >= maxAddresses {
@@ -145,14 +147,4 @@ func (r *newRate) take(addr netip.Addr, now time.Time) (wait time.Duration) {
 	}
 	r.latest[addr] = b
 	return wait
-}
-
-// clientOf is the address that stands for all addresses of a client: of IPv6, a whole
-// network is theirs.
-func clientOf(addr netip.Addr) netip.Addr {
-	if addr = addr.Unmap().WithZone(""); addr.Is6() {
-		network, _ := addr.Prefix(64)
-		addr = network.Addr()
-	}
-	return addr
 }

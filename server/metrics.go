@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/deltamanager"
 )
 
@@ -24,7 +25,6 @@ type metrics struct {
 	repairs, repaired, repairBytes                                *prometheus.Desc
 	trouble, appUp                                                *prometheus.Desc
 	found, providerUp                                             *prometheus.Desc
-	connections, connectionsRefused                               *prometheus.Desc
 }
 
 func newMetrics(s *Server) *metrics {
@@ -33,39 +33,68 @@ func newMetrics(s *Server) *metrics {
 	}
 	m := &metrics{
 		server: s, registry: prometheus.NewRegistry(),
-		members:            d("members", "Members this node knows, itself included, by state.", "state"),
-		ready:              d("ready", "1 when this node serves requests."),
-		requests:           d("http_requests_total", "Requests taken by the HTTP listener."),
-		panics:             d("http_panics_total", "Handlers that panicked.", "app"),
-		lost:               d("session_lost_writes_total", "Requests whose writes were void because the session had ended elsewhere meanwhile.", "app"),
-		stale:              d("session_stale_total", "Requests served though a write that their user had seen could not be had: its node is gone.", "app"),
-		refused:            d("session_refused_total", "Sessions not made because the node holds as many as sessions.max_sessions allows.", "app"),
-		hasty:              d("session_rate_limited_total", "Sessions not made because their client's address began as many as sessions.new_per_address allows.", "app"),
-		sessions:           d("sessions", "Sessions on this node.", "app"),
-		newcomers:          d("sessions_new", "Sessions on this node whose cookie never came back.", "app"),
-		tombstones:         d("session_tombstones", "Invalidated sessions that are remembered.", "app"),
-		events:             d("session_events_total", "What happened to sessions.", "app", "event"),
-		deltas:             d("replication_deltas_total", "Deltas, by direction.", "app", "direction"),
-		bytes:              d("replication_bytes_total", "Bytes of live payloads, by direction.", "app", "direction"),
-		frames:             d("replication_frames_total", "Live payloads, by direction.", "app", "direction"),
-		queue:              d("replication_queue_depth", "Changes that a member has not acknowledged.", "app", "member"),
-		memberReady:        d("replication_in_sync", "1 when nothing is known to be missing here of what the member has.", "app", "member"),
-		repairs:            d("repairs_total", "Comparisons with a member that were completed.", "app"),
-		repaired:           d("repaired_sessions_total", "Sessions that a repair changed here.", "app"),
-		repairBytes:        d("repair_bytes_total", "Bytes sent for repairs.", "app"),
-		found:              d("membership_answers_total", "What a way to find members brought: addresses proposed, answers refused, rounds that went wrong.", "provider", "kind"),
-		providerUp:         d("membership_provider_up", "1 when this way to find members works.", "provider"),
-		appUp:              d("app_up", "1 when the app is served, 0 when it could not be loaded or started.", "app"),
-		connections:        d("connections", "Connections that others have made to this node.", "listener"),
-		connectionsRefused: d("connections_refused_total", "Connections closed at once, since there were too many, by limit, or not accepted at all.", "listener", "limit"),
-		trouble:            d("replication_trouble_total", "What should not happen often.", "app", "kind"),
+		members:     d("members", "Members this node knows, itself included, by state.", "state"),
+		ready:       d("ready", "1 when this node serves requests."),
+		requests:    d("http_requests_total", "Requests taken by the HTTP listener."),
+		panics:      d("http_panics_total", "Handlers that panicked.", "app"),
+		lost:        d("session_lost_writes_total", "Requests whose writes were void because the session had ended elsewhere meanwhile.", "app"),
+		stale:       d("session_stale_total", "Requests served though a write that their user had seen could not be had: its node is gone.", "app"),
+		refused:     d("session_refused_total", "Sessions not made because the node holds as many as sessions.max_sessions allows.", "app"),
+		hasty:       d("session_rate_limited_total", "Sessions not made because their client's address began as many as sessions.new_per_address allows.", "app"),
+		sessions:    d("sessions", "Sessions on this node.", "app"),
+		newcomers:   d("sessions_new", "Sessions on this node whose cookie never came back.", "app"),
+		tombstones:  d("session_tombstones", "Invalidated sessions that are remembered.", "app"),
+		events:      d("session_events_total", "What happened to sessions.", "app", "event"),
+		deltas:      d("replication_deltas_total", "Deltas, by direction.", "app", "direction"),
+		bytes:       d("replication_bytes_total", "Bytes of live payloads, by direction.", "app", "direction"),
+		frames:      d("replication_frames_total", "Live payloads, by direction.", "app", "direction"),
+		queue:       d("replication_queue_depth", "Changes that a member has not acknowledged.", "app", "member"),
+		memberReady: d("replication_in_sync", "1 when nothing is known to be missing here of what the member has.", "app", "member"),
+		repairs:     d("repairs_total", "Comparisons with a member that were completed.", "app"),
+		repaired:    d("repaired_sessions_total", "Sessions that a repair changed here.", "app"),
+		repairBytes: d("repair_bytes_total", "Bytes sent for repairs.", "app"),
+		found:       d("membership_answers_total", "What a way to find members brought: addresses proposed, answers refused, rounds that went wrong.", "provider", "kind"),
+		providerUp:  d("membership_provider_up", "1 when this way to find members works.", "provider"),
+		appUp:       d("app_up", "1 when the app is served, 0 when it could not be loaded or started.", "app"),
+		trouble:     d("replication_trouble_total", "What should not happen often.", "app", "kind"),
 	}
-	m.registry.MustRegister(m, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	m.registry.MustRegister(m, Connections("nodeserver_", func() map[string]*listen.Listener { return s.bounds }), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return m
 }
 
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// Connections is a collector of what listeners, by name, hold open and refuse. The
+// names of its metrics begin with the prefix.
+func Connections(prefix string, listeners func() map[string]*listen.Listener) prometheus.Collector {
+	return connections{
+		listeners: listeners,
+		open:      prometheus.NewDesc(prefix+"connections", "Connections that others have made.", []string{"listener"}, nil),
+		refused: prometheus.NewDesc(prefix+"connections_refused_total",
+			"Connections closed at once, since there were too many, by limit, or not accepted at all.", []string{"listener", "limit"}, nil),
+	}
+}
+
+type connections struct {
+	listeners     func() map[string]*listen.Listener
+	open, refused *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (c connections) Describe(ch chan<- *prometheus.Desc) { ch <- c.open; ch <- c.refused }
+
+// Collect implements prometheus.Collector.
+func (c connections) Collect(ch chan<- prometheus.Metric) {
+	for name, l := range c.listeners() {
+		s := l.Stats()
+		ch <- prometheus.MustNewConstMetric(c.open, prometheus.GaugeValue, float64(s.Open), name)
+		ch <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(s.Failed), name, "not_accepted")
+		for limit, n := range s.Refused {
+			ch <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(n), name, limit)
+		}
+	}
 }
 
 // Describe implements prometheus.Collector.
@@ -92,14 +121,6 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(m.providerUp, number(p.Problem == ""), p.Name)
 		for kind, n := range map[string]uint64{"proposed": p.Answers, "refused": p.Refused, "error": p.Errors} {
 			count(m.found, int64(n), p.Name, kind)
-		}
-	}
-	for name, l := range m.server.bounds {
-		s := l.Stats()
-		gauge(m.connections, float64(s.Open), name)
-		count(m.connectionsRefused, int64(s.Failed), name, "not_accepted")
-		for limit, n := range s.Refused {
-			count(m.connectionsRefused, int64(n), name, limit)
 		}
 	}
 	for name, up := range m.server.apps.states() {

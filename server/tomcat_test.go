@@ -140,12 +140,13 @@ func TestW13ReadsReplicateNothing(t *testing.T) {
 		u.want(nodes[0], "/test/raw", "n1")
 		u.want(nodes[0], "/test/get", "1 <nil>")
 	}
-	if got := out() - before; got > 1 { // that the session is in use is told once in a while
+	// That the cookie came back is told, and the use once more in the pass that follows a join.
+	if got := out() - before; got > 2 {
 		t.Errorf("200 requests that write nothing made %d deltas", got)
 	}
 	u.want(nodes[0], "/test/inc", "2")
 	u.want(nodes[1], "/test/get", "2 <nil>")
-	if got := out() - before; got < 1 || got > 3 {
+	if got := out() - before; got < 1 || got > 5 { // and that the session is in use on n2, too
 		t.Errorf("with one that writes, %d", got)
 	}
 }

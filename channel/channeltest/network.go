@@ -25,6 +25,7 @@ type Network struct {
 	dials     map[string]int
 	delays    map[way]time.Duration
 	cut       map[way]bool
+	starved   map[string]bool
 	changed   chan struct{} // closed and replaced when a way was healed
 
 	carried atomic.Int64
@@ -37,7 +38,7 @@ func (n *Network) Carried() int64 { return n.carried.Load() }
 func NewNetwork() *Network {
 	return &Network{
 		listeners: map[string]*listener{}, conns: map[*conn]bool{},
-		dials: map[string]int{}, delays: map[way]time.Duration{}, cut: map[way]bool{}, changed: make(chan struct{}),
+		dials: map[string]int{}, delays: map[way]time.Duration{}, cut: map[way]bool{}, starved: map[string]bool{}, changed: make(chan struct{}),
 	}
 }
 
@@ -62,7 +63,11 @@ func (n *Network) dial(ctx context.Context, from, addr string) (net.Conn, error)
 	to, _, _ := strings.Cut(addr, ":")
 	n.mu.Lock()
 	n.dials[addr]++
+	starved := n.starved[from]
 	n.mu.Unlock()
+	if starved {
+		return nil, &net.OpError{Op: "dial", Net: "mem", Addr: address(addr), Err: syscall.EMFILE}
+	}
 	for _, w := range []way{{from, to}, {to, from}} {
 		if err := n.pass(ctx, w); err != nil {
 			return nil, &net.OpError{Op: "dial", Net: "mem", Addr: address(addr), Err: err}
@@ -121,6 +126,13 @@ func (n *Network) Dialled(addr string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.dials[addr]
+}
+
+// Starve takes all descriptors for new connections from a host, or gives them back.
+func (n *Network) Starve(host string, starved bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.starved[host] = starved
 }
 
 // Delay sets how long bytes take between two hosts, each way.

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/nodeserver/nodeserver/channel"
+	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/membership"
 	channelv1 "github.com/nodeserver/nodeserver/proto/channel/v1"
 )
@@ -137,8 +138,11 @@ func (t *Transport) Watch(ctx context.Context, addr, cluster string, f func([]me
 
 // known turns errors of the network into those the channel asks for.
 func known(err error) error {
-	if errors.Is(err, syscall.ECONNREFUSED) {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w (%w)", channel.ErrRefused, err)
+	case listen.OwnLack(err):
+		return fmt.Errorf("%w (%w)", channel.ErrLack, err)
 	}
 	return err
 }

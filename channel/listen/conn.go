@@ -16,7 +16,7 @@ import (
 type Conn struct {
 	net.Conn
 	listener *Listener
-	from     netip.Prefix
+	from     netip.Addr
 	place    *list.Element // among the unproven; guarded by the listener's lock, as is gone
 	gone     bool
 

@@ -54,7 +54,7 @@ type Listener struct {
 
 	mu       sync.Mutex
 	open     int
-	from     map[netip.Prefix]*source
+	from     map[netip.Addr]*source
 	unproven *list.List // of *Conn, oldest first
 	refused  map[string]uint64
 	failed   uint64
@@ -65,7 +65,7 @@ type source struct{ open, unproven int }
 
 // New bounds l.
 func New(l net.Listener, limits Limits) *Listener {
-	return &Listener{Listener: l, limits: limits, from: map[netip.Prefix]*source{}, unproven: list.New(), refused: map[string]uint64{}}
+	return &Listener{Listener: l, limits: limits, from: map[netip.Addr]*source{}, unproven: list.New(), refused: map[string]uint64{}}
 }
 
 // Stats are counts of a listener.
@@ -91,7 +91,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 			l.fail(err)
 			return nil, err
 		}
-		c := &Conn{Conn: nc, listener: l, from: network(nc.RemoteAddr())}
+		c := &Conn{Conn: nc, listener: l, from: from(nc.RemoteAddr())}
 		limit, victim := l.admit(c)
 		if limit == "" {
 			return c, nil
@@ -124,7 +124,7 @@ func (l *Listener) fail(err error) {
 func (l *Listener) admit(c *Conn) (limit string, victim *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	far := !c.from.Addr().IsLoopback()
+	far := !c.from.IsLoopback()
 	s := l.from[c.from]
 	if s == nil {
 		s = &source{}
@@ -180,17 +180,19 @@ func (l *Listener) closed(c *Conn) {
 	}
 }
 
-// network is what counts as one address: for IPv6 a network of /64, since whoever has one
-// of its addresses has all.
-func network(a net.Addr) netip.Prefix {
-	at, err := netip.ParseAddrPort(a.String())
-	if err != nil {
-		return netip.Prefix{} // one for all that have no IP address
+// from is where a connection comes from; the zero value for all that have no IP address.
+func from(a net.Addr) netip.Addr {
+	at, _ := netip.ParseAddrPort(a.String())
+	return Client(at.Addr())
+}
+
+// Client is the address that stands for all addresses of a client: of IPv6 a whole network
+// of /64, since whoever has one of its addresses has all. Loopback addresses stand for
+// themselves.
+func Client(addr netip.Addr) netip.Addr {
+	if addr = addr.Unmap().WithZone(""); addr.Is6() && !addr.IsLoopback() {
+		network, _ := addr.Prefix(64) // fits
+		addr = network.Addr()
 	}
-	ip, bits := at.Addr().Unmap().WithZone(""), 64
-	if ip.Is4() {
-		bits = 32
-	}
-	p, _ := ip.Prefix(bits) // fits
-	return p
+	return addr
 }

@@ -92,6 +92,21 @@ func TestConnectionsAreBounded(t *testing.T) {
 	_, _ = self, d
 }
 
+// Connections of this machine's own have no limit of an address, whichever address it is.
+func TestOwnConnectionsAreNotCountedByAddress(t *testing.T) {
+	for _, ip := range []string{"127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"} {
+		f := far{from: make(chan net.Conn, 10)}
+		l := listen.New(f, listen.Limits{PerAddress: 1, UnprovenPerAddress: 1})
+		first, second := f.call(t, ip), f.call(t, ip)
+		accept(t, l)
+		f.call(t, "192.0.2.1") // comes through, if the second is refused
+		accept(t, l)
+		if cut(first) || cut(second) || l.Stats().Open != 2 {
+			t.Errorf("%s: a connection was closed: %+v", ip, l.Stats())
+		}
+	}
+}
+
 // However many connections say nothing, who proves to be no stranger at once gets in.
 func TestOldestUnprovenGivesWay(t *testing.T) {
 	f := far{from: make(chan net.Conn, 10)}

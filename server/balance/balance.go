@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,6 +18,10 @@ import (
 	"github.com/nodeserver/nodeserver/server"
 	"github.com/nodeserver/nodeserver/server/internal/drain"
 )
+
+// descriptorsEach is for how many descriptors there is one connection of a user: it may
+// need one to a node, and some are left for operators and members.
+const descriptorsEach = 3
 
 // Config is what a Balancer is told.
 type Config struct {
@@ -26,6 +31,11 @@ type Config struct {
 	ShutdownGrace  time.Duration // for requests in flight when Run ends; default 5 s
 	Domain         string        // whose nodes are preferred
 	Dialer         *net.Dialer   // of connections to nodes; default: to any address, within 1 s
+
+	// HTTP bounds what users can hold open, as on a node: connections, by default one for
+	// three descriptors, the size of a request's head, and times. Its other fields
+	// mean nothing here.
+	HTTP server.HTTPConfig
 }
 
 func (c Config) withDefaults() Config {
@@ -37,6 +47,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ShutdownGrace <= 0 {
 		c.ShutdownGrace = 5 * time.Second
+	}
+	if c.HTTP.ReadHeaderTimeout <= 0 {
+		c.HTTP.ReadHeaderTimeout = 10 * time.Second
+	}
+	if c.HTTP.IdleTimeout <= 0 {
+		c.HTTP.IdleTimeout = 2 * time.Minute
 	}
 	if c.Dialer == nil {
 		c.Dialer = &net.Dialer{Timeout: dialTimeout}
@@ -61,6 +77,7 @@ type Balancer struct {
 
 	metrics *metrics
 	admin   http.Handler
+	bounds  atomic.Pointer[map[string]*listen.Listener]
 }
 
 var _ http.Handler = (*Balancer)(nil)
@@ -109,10 +126,15 @@ func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	srv := &http.Server{
-		Handler: b, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: b, ReadHeaderTimeout: b.cfg.HTTP.ReadHeaderTimeout, IdleTimeout: b.cfg.HTTP.IdleTimeout, MaxHeaderBytes: b.cfg.HTTP.MaxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelDebug),
 	}
 	server.WarnOfFew(b.log)
+	bounds := map[string]*listen.Listener{"http": listen.New(ln, b.cfg.HTTP.ForUsers(listen.Descriptors()/descriptorsEach, b.log))}
+	if admin != nil {
+		bounds["admin"] = listen.New(admin, b.cfg.HTTP.ForAdmin(b.log))
+	}
+	b.bounds.Store(&bounds)
 	var parts sync.WaitGroup
 	end := func(err error) {
 		if err != nil && ctx.Err() == nil {
@@ -125,10 +147,10 @@ func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 	parts.Go(func() { end(b.source.Run(requests, b.update)) })
 	parts.Go(func() { b.watchOver(requests) })
 	parts.Go(func() { b.settleDoubts(requests) })
-	parts.Go(func() { end(srv.Serve(listen.New(ln, listen.Limits{Failed: server.Unaccepted(b.log, "balance")}))) })
+	parts.Go(func() { end(srv.Serve(bounds["http"])) })
 	ops := &http.Server{Handler: b.admin, ReadHeaderTimeout: 5 * time.Second, ErrorLog: srv.ErrorLog}
 	if admin != nil {
-		parts.Go(func() { end(ops.Serve(admin)) })
+		parts.Go(func() { end(ops.Serve(bounds["admin"])) })
 	}
 
 	<-ctx.Done()
@@ -193,13 +215,13 @@ func (b *Balancer) answerError(w http.ResponseWriter, r *http.Request, err error
 	status, text := http.StatusBadGateway, "502: the node broke off before it answered. It may have carried the request out, "+
 		"so the front door does not send it to another; look before you send it again."
 	switch {
+	case listen.OwnLack(err):
+		w.Header().Set("Retry-After", "1")
+		status, text = http.StatusServiceUnavailable, "503: the front door has too much to do, and can't reach a node at the moment."
 	case errors.Is(err, errNobody):
 		w.Header().Set("Retry-After", "1")
 		status, text = http.StatusServiceUnavailable, "503: no node of the cluster is ready to serve. The front door goes on trying; "+
 			"`nodeserver members` on a node tells its state."
-	case listen.OwnLack(err):
-		w.Header().Set("Retry-After", "1")
-		status, text = http.StatusServiceUnavailable, "503: the front door has too much to do; no node has seen the request."
 	case errors.Is(err, errBody):
 		status, text = http.StatusBadRequest, "400: the request's body broke off; no node has seen it."
 	}

@@ -32,7 +32,7 @@ func FromConfig(cfg server.Config, log *slog.Logger) (*Balancer, error) {
 	}
 	c := Config{
 		CookieName: cfg.Sessions.CookieName, HealthInterval: cfg.Balance.HealthInterval, DrainNotice: cfg.HTTP.DrainNotice, ShutdownGrace: cfg.HTTP.ShutdownGrace,
-		Domain: cfg.Cluster.Domain, Dialer: sec.Dialer(dialTimeout),
+		Domain: cfg.Cluster.Domain, Dialer: sec.Dialer(dialTimeout), HTTP: cfg.HTTP,
 	}
 	b := New(c, NewMembers(providers, watch, log), log)
 	b.admin, err = server.ForOperators(cfg.Admin, b.admin)

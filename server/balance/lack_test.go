@@ -33,7 +33,7 @@ func TestOwnLackIsNoNodesFault(t *testing.T) {
 		}
 		body, _ := io.ReadAll(res.Body)
 		_ = res.Body.Close()
-		if res.StatusCode != 503 || res.Header.Get("Retry-After") != "1" || !strings.HasPrefix(string(body), "503: the front door has too much to do; no node has seen the request") {
+		if res.StatusCode != 503 || res.Header.Get("Retry-After") != "1" || !strings.HasPrefix(string(body), "503: the front door has too much to do, and can't reach a node") {
 			t.Errorf("%d %v %q", res.StatusCode, res.Header, body)
 		}
 	}
@@ -41,10 +41,31 @@ func TestOwnLackIsNoNodesFault(t *testing.T) {
 	if status, got := d.ask(t, "POST", "x", "s.a"); status != 200 || got != "a x" {
 		t.Errorf("%d %q", status, got)
 	}
-	if s := d.Stats(); s.Downs != 0 || s.Withheld[balance.WithheldOwn] != 5 {
+	if s := d.Stats(); s.Downs != 0 || s.Retries[balance.RetryOwn] != 10 {
 		t.Errorf("%+v", s)
 	}
 	if n := d.log.count("lacks descriptors"); n != 1 {
 		t.Errorf("5 requests made %d lines", n)
+	}
+}
+
+// Where ports are left for connections to another node, that one is asked.
+func TestOwnLackTowardsOneNode(t *testing.T) {
+	a, b := newBackend(t, "a"), newBackend(t, "b")
+	dialer := &net.Dialer{Control: func(_, addr string, _ syscall.RawConn) error {
+		if addr == a.addr {
+			return syscall.EADDRNOTAVAIL
+		}
+		return nil
+	}}
+	d := openWith(t, balance.Config{Dialer: dialer}, fixed(a, b))
+	until(t, "nodes are known", func() bool { return d.log.count("node added") == 2 })
+	for range 10 {
+		if status, got := d.ask(t, "POST", "x", "s.a"); status != 200 || got != "b x" {
+			t.Errorf("%d %q", status, got)
+		}
+	}
+	if s := d.Stats(); s.Downs != 0 || s.Errors != 0 || s.Retries[balance.RetryOwn] == 0 {
+		t.Errorf("%+v", s)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server"
 )
 
 // WatchFunc asks the member at a channel address for its member list, and hands
@@ -26,7 +27,6 @@ const (
 	doubtTime    = time.Second            // for a member in doubt to answer anew
 	forgetAfter  = time.Minute            // without being proposed or named, an address that fails is dropped
 	unprovenLife = 15 * time.Second       // same, if anybody can have made it up
-	rarely       = time.Minute            // between two log lines about those
 )
 
 // Members is a Source that asks the cluster who is there: of the members that
@@ -43,10 +43,7 @@ type Members struct {
 	wg        sync.WaitGroup
 	watched   map[string]*watched // by address
 	live      []*report           // of watches that are up
-	strangers struct {
-		last time.Time // when the log heard of one
-		more int       // since
-	}
+	strangers server.Seldom
 }
 
 var _ Source = (*Members)(nil)
@@ -225,16 +222,9 @@ func (m *Members) failed(w *watched, faults int, err error) {
 	}
 }
 
-// stranger logs that an unproven address leads nowhere, once a minute. Called with
-// mu held.
+// stranger logs that an unproven address leads nowhere, once a minute.
 func (m *Members) stranger(addr string, err error) {
-	now := time.Now()
-	if now.Sub(m.strangers.last) < rarely {
-		m.strangers.more++
-		return
-	}
-	m.log.Warn("addresses found by mdns lead to no member", "addr", addr, "err", err, "more", m.strangers.more)
-	m.strangers.last, m.strangers.more = now, 0
+	m.strangers.Warn(m.log, "addresses found by mdns lead to no member", "addr", addr, "err", err)
 }
 
 // forget drops the address if nobody has spoken of it for long.

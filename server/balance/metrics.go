@@ -9,6 +9,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/nodeserver/nodeserver/channel/listen"
+	"github.com/nodeserver/nodeserver/server"
 )
 
 // metrics shows what the front door counts in Prometheus's format. Its labels
@@ -43,7 +46,13 @@ func newMetrics(b *Balancer) *metrics {
 		providers: d("membership_provider_up", "1 when this way to find members works.", "provider"),
 		downs:     d("failovers_total", "Times that a node was marked down."),
 	}
-	m.registry.MustRegister(m, m.answers, m.latency, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	listeners := func() map[string]*listen.Listener {
+		if bounds := b.bounds.Load(); bounds != nil {
+			return *bounds
+		}
+		return nil
+	}
+	m.registry.MustRegister(m, server.Connections("nodeserver_door_", listeners), m.answers, m.latency, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return m
 }
 

@@ -9,17 +9,17 @@ import (
 
 // Reasons of a retry, as Stats counts them.
 const (
-	RetryDial   = "dial"   // no connection: nothing had been sent
-	RetryBroken = "broken" // connection lost before the response began
-	RetryDoubt  = "doubt"  // no connection made: others to that node had just broken off
-	RetryNext   = "next"   // the node is not ready, and says that another may be asked
+	RetryDial   = "dial"     // no connection: nothing had been sent
+	RetryBroken = "broken"   // connection lost before the response began
+	RetryDoubt  = "doubt"    // no connection made: others to that node had just broken off
+	RetryNext   = "next"     // the node is not ready, and says that another may be asked
+	RetryOwn    = "own_lack" // no connection made: the front door itself has no descriptor, port or memory left
 )
 
 // Reasons why a request whose connection broke was not sent to another node.
 const (
 	WithheldMethod   = "method"   // it is not idempotent
 	WithheldRepeated = "repeated" // the connection to a second node broke as well
-	WithheldOwn      = "own_lack" // the front door itself has no descriptor, port or memory left
 	WithheldPath     = "path"     // requests for its path have just broken two nodes
 )
 

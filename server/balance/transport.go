@@ -258,11 +258,6 @@ func (b *Balancer) mayRetry(n *node, v *visit, out *http.Request, body *keptBody
 		return false // the user has gone
 	}
 	own := listen.OwnLack(err)
-	if own && !v.sent.Load() {
-		b.stats.withheld(WithheldOwn)
-		b.lacks.Warn(b.log, "the front door lacks descriptors, ports or memory of its own; no node is at fault", "err", err, "descriptors", listen.Descriptors())
-		return false
-	}
 	var dial *dialError
 	if errors.As(err, &dial) && !own {
 		b.markDown(n, dial)
@@ -273,6 +268,9 @@ func (b *Balancer) mayRetry(n *node, v *visit, out *http.Request, body *keptBody
 		reason = RetryNext
 	case v.sent.Load():
 		reason = RetryBroken
+	case own: // a port may be left, or a connection idle, to another node
+		b.lacks.Warn(b.log, "the front door lacks descriptors, ports or memory of its own; no node is at fault", "err", err, "descriptors", listen.Descriptors())
+		reason = RetryOwn
 	case dial != nil:
 		reason = RetryDial
 	case errors.Is(err, errDoubt):

@@ -1,6 +1,6 @@
 // Package keys is all that makes something in a file worth trusting: secrets
 // that nobody can guess (Secret), and files that nobody else can read or change
-// (Read, ReadPrivate, CheckCode).
+// (Read, ReadPrivate, Open).
 //
 // # Secrets
 //

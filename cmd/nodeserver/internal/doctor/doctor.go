@@ -17,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/conf"
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server"
@@ -106,17 +107,14 @@ func (r *report) tools(ctx context.Context) {
 	}
 }
 
-// enough is how many descriptors a node should have: some thousand users, members, files.
-const enough = 4096
-
 func (r *report) descriptors() {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		r.say(Warn, "file descriptors", "the limit is not known: %v", err)
 		return
 	}
-	if limit.Max < enough {
-		r.say(Warn, "file descriptors", "%d at most, each user's connection takes one: raise it to %d or more (ulimit -Hn, LimitNOFILE in a systemd unit)", limit.Max, enough)
+	if limit.Max < listen.Few {
+		r.say(Warn, "file descriptors", "%d at most, each user's connection takes one: raise it to %d or more (ulimit -Hn, LimitNOFILE in a systemd unit)", limit.Max, listen.Few)
 		return
 	}
 	r.say(OK, "file descriptors", "%d at most", limit.Max)
