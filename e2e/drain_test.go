@@ -168,39 +168,56 @@ func rolling(t *testing.T, c cluster, address string) {
 // The same behind HAProxy, which learns from /readyz. Its checks must have marked a
 // server as down within http.drain_notice.
 func TestStopLosesNoPostBehindHAProxy(t *testing.T) {
-	program, err := exec.LookPath("haproxy")
-	if err != nil {
-		t.Fatal("haproxy is missing: apt-get install haproxy, and have /usr/sbin in PATH")
-	}
 	c := started(t)
-	conf, address := haproxy(t, c)
-	cmd := exec.Command(program, "-db", "-f", conf)
+	rolling(t, c, balancer(t, c, "haproxy", haproxyConf, "-db", "-f"))
+}
+
+// The same behind nginx, which asks nobody and learns of a stop from refused connections:
+// so the node must lose none that it has accepted, and nginx must not keep idle ones for as
+// long as http.drain_notice.
+func TestStopLosesNoPostBehindNginx(t *testing.T) {
+	c := started(t)
+	rolling(t, c, balancer(t, c, "nginx", nginxConf, "-c"))
+}
+
+// balancer runs a program as the front door of the nodes; the conf file is its last argument.
+func balancer(t *testing.T, c cluster, name string, conf func(c cluster, dir, address string) string, args ...string) (address string) {
+	t.Helper()
+	program, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatalf("%s is missing: apt-get install %s, and have /usr/sbin in PATH", name, name)
+	}
+	address = freeAddress(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, name+".conf")
+	if err := os.WriteFile(file, []byte(conf(c, dir, address)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, append(args, file)...)
 	log := new(logBuffer)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} // nginx ends its workers then
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("haproxy:\n%s", log.tail(20))
+			t.Logf("%s:\n%s", name, log.tail(20))
 		}
 	})
-	within(t, startLimit, "haproxy ready", func() error {
+	within(t, startLimit, name+" ready", func() error {
 		if a, err := new(user).get(&node{http: address, client: c[0].client}, "inc"); err != nil || a.status != http.StatusOK {
 			return errEarly
 		}
 		return nil
 	})
-	rolling(t, c, address)
+	return address
 }
 
-// haproxy writes what its operators would for servers that drain.
-func haproxy(t *testing.T, c cluster) (file, address string) {
-	t.Helper()
-	address = freeAddress(t)
+// haproxyConf is what operators would write for servers that drain.
+func haproxyConf(c cluster, _, address string) string {
 	conf := fmt.Sprintf(`defaults
 	mode http
 	timeout connect 5s
@@ -219,9 +236,40 @@ backend nodes
 		_, port, _ := strings.Cut(n.admin, ":")
 		conf += fmt.Sprintf("\tserver %s %s port %s\n", n.name, n.http, port)
 	}
-	file = filepath.Join(t.TempDir(), "haproxy.cfg")
-	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
+	return conf
+}
+
+func nginxConf(c cluster, dir, address string) string {
+	var servers string
+	for _, n := range c {
+		servers += fmt.Sprintf("\t\tserver %s max_fails=0;\n", n.http)
 	}
-	return file, address
+	return fmt.Sprintf(`daemon off;
+worker_processes 2;
+pid %[1]s/nginx.pid;
+error_log stderr warn;
+events { worker_connections 1024; }
+http {
+	access_log off;
+	client_body_temp_path %[1]s/body;
+	proxy_temp_path %[1]s/proxy;
+	fastcgi_temp_path %[1]s/fastcgi;
+	uwsgi_temp_path %[1]s/uwsgi;
+	scgi_temp_path %[1]s/scgi;
+	upstream nodes {
+%[2]s		keepalive 32;
+		keepalive_timeout 500ms;
+	}
+	server {
+		listen %[3]s;
+		location / {
+			proxy_pass http://nodes;
+			proxy_http_version 1.1;
+			proxy_set_header Connection "";
+			proxy_connect_timeout 3s;
+			proxy_next_upstream error timeout http_503;
+		}
+	}
+}
+`, dir, servers, address)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/channel"
 	"github.com/nodeserver/nodeserver/channel/grpctransport"
+	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/membership"
 )
 
@@ -46,7 +47,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer end(nil)
 	parts, life := errgroup.WithContext(life)
 	parts.Go(func() error { return served(adminServer.Serve(s.bounds["admin"])) })
-	parts.Go(func() error { return s.serveHTTP(httpServer) })
+	parts.Go(func() error { return s.serveHTTP(life, httpServer) })
 	parts.Go(func() error { return s.channel.Run(life) })
 	parts.Go(func() error { s.channel.Watch(life, s.membersChanged); return nil })
 	for _, a := range s.apps.up {
@@ -93,7 +94,13 @@ func (s *Server) listen(ctx context.Context) error {
 		if *l.listener != nil {
 			continue
 		}
-		n, err := new(net.ListenConfig).Listen(ctx, "tcp", l.at)
+		var n net.Listener
+		var err error
+		if l.listener == &s.httpL {
+			n, s.release, err = listen.Held(ctx, l.at)
+		} else {
+			n, err = listen.TCP(ctx, l.at)
+		}
 		if err != nil {
 			s.closeListeners()
 			return fmt.Errorf("%s: %w", l.key, listenError(l.at, err))
@@ -235,6 +242,9 @@ func (s *Server) setReady(problem error) {
 	if s.ready.Swap(ready) == ready {
 		return
 	}
+	if ready {
+		s.onceReady.Do(func() { close(s.wasReady) })
+	}
 	s.channel.SetReady(ready)
 	switch {
 	case ready:
@@ -292,7 +302,20 @@ const (
 	pingTimeout = 15 * time.Second
 )
 
-func (s *Server) serveHTTP(h *http.Server) error {
+// serveHTTP serves users. Until the node is ready for the first time, connections to its
+// port are refused where the system can do that: whoever asks no /readyz before he sends a
+// request goes on to another node.
+func (s *Server) serveHTTP(life context.Context, h *http.Server) error {
+	if s.release != nil {
+		select {
+		case <-life.Done():
+			return s.httpL.Close()
+		case <-s.wasReady:
+		}
+		if err := s.release(); err != nil {
+			return fmt.Errorf("http.address: %w", listenError(s.httpL.Addr().String(), err))
+		}
+	}
 	if s.cfg.HTTP.TLSCert != "" {
 		cert, err := keyPair(s.cfg.HTTP)
 		if err != nil {
@@ -312,6 +335,7 @@ func (s *Server) leave(ctx context.Context, h *http.Server) {
 	s.channel.SetDraining(true)
 	s.channel.SetReady(false)
 	s.drain.Wait(ctx, s.cfg.HTTP.DrainNotice)
+	s.bounds["http"].Quiet(quietTime)
 	grace, cancel := context.WithTimeout(ctx, s.cfg.HTTP.ShutdownGrace)
 	defer cancel()
 	if err := h.Shutdown(grace); err != nil {
@@ -333,8 +357,9 @@ func (s *Server) leave(ctx context.Context, h *http.Server) {
 }
 
 const (
-	flushTime = 5 * time.Second // for the hand-over of the last changes, at most
-	byeTime   = time.Second     // for good-byes
+	quietTime = 50 * time.Millisecond // for connections made and not accepted yet, at most
+	flushTime = 5 * time.Second       // for the hand-over of the last changes, at most
+	byeTime   = time.Second           // for good-byes
 )
 
 // flush waits until the members have all that this node has: by repair what did

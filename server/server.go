@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"github.com/nodeserver/nodeserver/channel"
@@ -41,7 +42,10 @@ type Server struct {
 	maxSessions             int                                             // of one app; 0: no limit
 	maxSessionsFrom         string                                          // where that comes from
 	ready                   atomic.Bool
-	drain                   drain.Drain // of the listener for users
+	wasReady                chan struct{} // closed when the node is ready for the first time
+	onceReady               sync.Once
+	release                 func() error // lets the listener for users take connections; nil: it does
+	drain                   drain.Drain  // of the listener for users
 	requests                atomic.Int64
 }
 
@@ -69,7 +73,7 @@ func WithVersion(v string) Option { return func(s *Server) { s.version = v } }
 // that it hosts it; with cfg.Webapps.Strict it is an error. New waits for each app's
 // own New for 30 s at most.
 func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*Server, error) {
-	s := &Server{cfg: cfg, log: log.With("node", cfg.Node.Name), version: "(devel)", id: drawID(cfg.Node.Name)}
+	s := &Server{cfg: cfg, log: log.With("node", cfg.Node.Name), version: "(devel)", id: drawID(cfg.Node.Name), wasReady: make(chan struct{})}
 	for _, o := range options {
 		o(s)
 	}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -85,7 +87,7 @@ func (h *handshaker) ClientHandshake(ctx context.Context, authority string, raw 
 		h.note(err)
 		return c, info, err
 	}
-	return &verdict{Conn: c, first: func(b []byte, err error) {
+	return &verdict{Conn: c, secure: !h.plain, first: func(b []byte, err error) {
 		why := h.differs(err)
 		if len(b) == 0 && h.plain && why == nil {
 			why = fmt.Errorf("%w (it closed the connection without a word)", channel.ErrPlain)
@@ -109,19 +111,32 @@ const tlsHandshake = 0x16
 // verdict looks at the first thing that the other side says.
 type verdict struct {
 	net.Conn
-	said  bool
-	first func(b []byte, err error)
+	secure bool // a client's, with TLS
+	said   sync.Once
+	first  func(b []byte, err error)
 }
 
-// Read reads from the connection. gRPC reads from one goroutine.
+// Read implements net.Conn.
 func (v *verdict) Read(b []byte) (int, error) {
 	n, err := v.Conn.Read(b)
-	if !v.said {
-		v.said = true
-		v.first(b[:n], err)
+	v.said.Do(func() { v.first(b[:n], err) })
+	return n, err
+}
+
+// Write implements net.Conn. The other side may have closed the connection before gRPC,
+// which writes first, reads why.
+func (v *verdict) Write(b []byte) (int, error) {
+	n, err := v.Conn.Write(b)
+	if err != nil && v.secure {
+		_ = v.SetReadDeadline(time.Now().Add(lastWords)) // fails only where the read does
+		_, _ = v.Read(make([]byte, 1))
 	}
 	return n, err
 }
+
+// lastWords is how long a connection that takes nothing any more is listened to: what was
+// said is here already.
+const lastWords = 100 * time.Millisecond
 
 // differs tells whether a handshake failed because of the two sides' security,
 // and how; nil if it didn't fail, or for another reason, such as a connection cut.

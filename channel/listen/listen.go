@@ -9,11 +9,13 @@ package listen
 
 import (
 	"container/list"
+	"context"
 	"errors"
 	"maps"
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -62,6 +64,19 @@ type Listener struct {
 
 // source is what is open from one address.
 type source struct{ open, unproven int }
+
+// TCP listens at an address, host:port.
+func TCP(ctx context.Context, addr string) (net.Listener, error) {
+	return tcp(nil).Listen(ctx, "tcp", addr)
+}
+
+// tcp leaves Multipath TCP out, which Go would offer: Linux knows no filters for it, so
+// neither Held nor Quiet.
+func tcp(control func(network, addr string, c syscall.RawConn) error) *net.ListenConfig {
+	c := &net.ListenConfig{Control: control}
+	c.SetMultipathTCP(false)
+	return c
+}
 
 // New bounds l.
 func New(l net.Listener, limits Limits) *Listener {

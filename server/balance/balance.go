@@ -19,6 +19,9 @@ import (
 	"github.com/nodeserver/nodeserver/server/internal/drain"
 )
 
+// quietTime is for connections that are made and not accepted yet, when Run ends.
+const quietTime = 50 * time.Millisecond
+
 // descriptorsEach is for how many descriptors there is one connection of a user: it may
 // need one to a node, and some are left for operators and members.
 const descriptorsEach = 3
@@ -105,8 +108,7 @@ func New(cfg Config, source Source, log *slog.Logger) *Balancer {
 // Listen opens a listener of the front door, for which the conf has the key. The
 // error says what to do about a port that is taken.
 func Listen(ctx context.Context, key, addr string) (net.Listener, error) {
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", addr)
+	ln, err := listen.TCP(ctx, addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("%s %s: the port is taken by another process; "+
 			"stop it (ss -ltnp shows which) or choose another %s: %w", key, addr, key, err)
@@ -158,6 +160,7 @@ func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 		b.drain.Begin()
 		b.drain.Wait(requests, b.cfg.DrainNotice)
 	}
+	bounds["http"].Quiet(quietTime)
 	b.shutdown(srv)
 	over()
 	_ = ops.Close() // nobody is to be told any more

@@ -1,0 +1,130 @@
+package listen
+
+import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// noneBegin is a filter for a listening socket: the system leaves unanswered what begins a
+// connection, a segment with SYN and without ACK (RFC 9293 section 3.5). Those that have
+// begun are still made. Connections inherit the filter, which is nothing to them.
+func noneBegin() (*unix.SockFprog, error) {
+	const flags, syn, ack = 13, 0x02, 0x10 // the filter sees segments from the TCP header on
+	program, err := bpf.Assemble([]bpf.Instruction{
+		bpf.LoadAbsolute{Off: flags, Size: 1},
+		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: syn | ack},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: syn, SkipTrue: 1},
+		bpf.RetConstant{Val: 1 << 18}, // all of it
+		bpf.RetConstant{Val: 0},
+	})
+	if err != nil {
+		return nil, err
+	}
+	filter := make([]unix.SockFilter, len(program))
+	for i, in := range program {
+		filter[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
+	}
+	return &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}, nil
+}
+
+func turnAway(fd int) error {
+	filter, err := noneBegin()
+	if err != nil {
+		return err
+	}
+	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, filter)
+}
+
+// waiting is how many connections are made and not accepted yet.
+func waiting(l net.Listener) (n int) {
+	_ = control(l, func(fd int) error {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO)
+		if err == nil {
+			n = int(info.Unacked) // of a listener: the length of its queue
+		}
+		return err
+	})
+	return n
+}
+
+// Held is a listener at an address, host:port, with a port that keeps it from others but
+// refuses connections, as if nobody listened, until release is called. Accept fails
+// meanwhile. Where the system can't do that, or chooses the port, release is nil and
+// the listener takes connections at once.
+func Held(ctx context.Context, addr string) (l net.Listener, release func() error, err error) {
+	if _, port, _ := net.SplitHostPort(addr); port == "0" || port == "" {
+		l, err = TCP(ctx, addr)
+		return l, nil, err
+	}
+	filtered := false
+	l, err = tcp(func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) { filtered = turnAway(int(fd)) == nil })
+	}).Listen(ctx, "tcp", addr)
+	if err != nil || !filtered {
+		return l, nil, err
+	}
+	// A shutdown makes a listening socket one that is merely bound.
+	err = control(l, func(fd int) error {
+		return errors.Join(
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0), // another process could bind the port with it
+			unix.Shutdown(fd, unix.SHUT_RDWR),
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0),
+		)
+	})
+	if err != nil {
+		_ = l.Close() // never used
+		return nil, nil, err
+	}
+	return l, func() error {
+		return control(l, func(fd int) error {
+			// Connections of a process before this one may still be about to end.
+			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+				return err
+			}
+			return unix.Listen(fd, most)
+		})
+	}, nil
+}
+
+// most connections may wait to be accepted: as many as the system allows, which is less
+// (net.core.somaxconn).
+const most = 1<<16 - 1
+
+// control has f do something to the socket of the listener.
+func control(l net.Listener, f func(fd int) error) error {
+	sc, ok := l.(syscall.Conn)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) { failed = f(int(fd)) })
+	return errors.Join(err, failed)
+}
+
+// Quiet ends the listener's work without a loss: no new connection is made, and all that
+// were are accepted by whoever calls Accept, before it returns, at most after the limit.
+// To close a listener resets the connections that wait to be accepted, and with
+// them requests that their clients may not send again.
+func (l *Listener) Quiet(limit time.Duration) {
+	if control(l.Listener, turnAway) != nil {
+		return
+	}
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	begun := time.Now()
+	for empty := 0; empty < 3 && time.Since(begun) < limit; <-look.C {
+		if empty++; waiting(l.Listener) > 0 {
+			empty = 0
+		}
+	}
+}
