@@ -203,7 +203,7 @@ func (c *Channel) isLeaving() bool {
 }
 
 // wake is Topic.Wake. Nobody by that name: nothing to do, Connected will come first.
-func (c *Channel) wake(_ string, to membership.ID, class Class, urgent bool) {
+func (c *Channel) wake(to membership.ID, class Class, urgent bool) {
 	lives := c.wakers.Load()
 	if lives == nil {
 		return

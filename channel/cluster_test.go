@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,6 +41,7 @@ type node struct {
 	id    membership.ID
 	topic *channel.Topic
 	host  string
+	tr    *counted
 	log   *lines
 	stop  context.CancelFunc
 	err   chan error // what Run returned
@@ -67,9 +69,12 @@ func (cl *cluster) startWith(name, host string, providers []membership.Provider,
 	for _, o := range options {
 		o(&cfg)
 	}
-	tr := grpctransport.New(grpctransport.Insecure(), cl.net.Listen(addr), cl.net.Dialer(host))
+	n.tr = &counted{
+		Transport: grpctransport.New(grpctransport.Insecure(), cl.net.Listen(addr), cl.net.Dialer(host)),
+		frames:    map[string]*[2]atomic.Int64{},
+	}
 	log := slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	n.Channel = channel.New(cfg, tr, providers, log)
+	n.Channel = channel.New(cfg, n.tr, providers, log)
 	n.topic = n.Topic("t", n.box, nil)
 	ctx, cancel := context.WithCancel(cl.t.Context())
 	n.stop = cancel
@@ -180,7 +185,7 @@ func (static) Stats() membership.Stats { return membership.Stats{Queries: 1} }
 
 func (s static) Run(ctx context.Context, found func(membership.Candidate)) error {
 	for _, addr := range s {
-		found(membership.Candidate{Address: addr, From: "static"})
+		found(membership.Candidate{Address: addr})
 	}
 	<-ctx.Done()
 	return nil
@@ -301,6 +306,69 @@ func (b *box) received(from *node, c channel.Class) []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.of(b.got, from.id)[c])
+}
+
+// links is how many links to another node there have been.
+func (n *node) links(to *node) (links int) {
+	for _, e := range n.events() {
+		if e == "up "+to.id.String() {
+			links++
+		}
+	}
+	return links
+}
+
+// frames is how many frames were sent to another node.
+func (n *node) frames(to *node, c channel.Class) int64 {
+	n.tr.mu.Lock()
+	defer n.tr.mu.Unlock()
+	return n.tr.frames[to.host+":1"][c].Load()
+}
+
+// counted is a transport that counts the frames it sends to each address.
+type counted struct {
+	channel.Transport
+	mu     sync.Mutex
+	frames map[string]*[2]atomic.Int64 // by channel.Class
+}
+
+func (c *counted) Dial(addr string) (channel.Conn, error) {
+	conn, err := c.Transport.Dial(addr)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.frames[addr] == nil {
+		c.frames[addr] = &[2]atomic.Int64{}
+	}
+	return countedConn{conn, c.frames[addr]}, err
+}
+
+type countedConn struct {
+	channel.Conn
+	frames *[2]atomic.Int64
+}
+
+func (c countedConn) Exchange(ctx context.Context, h channel.Hello) (channel.Outgoing, channel.Welcome, error) {
+	out, w, err := c.Conn.Exchange(ctx, h)
+	if err != nil {
+		return nil, w, err
+	}
+	return &countedOut{Outgoing: out, frames: c.frames}, w, nil
+}
+
+type countedOut struct {
+	channel.Outgoing
+	frames *[2]atomic.Int64
+	class  channel.Class
+}
+
+func (o *countedOut) Send(m channel.Message) error {
+	switch {
+	case m.Start != nil:
+		o.class = m.Start.Class
+	case m.Frame != nil:
+		o.frames[o.class].Add(1)
+	}
+	return o.Outgoing.Send(m)
 }
 
 // sound fails the test if a rule of Handler was broken.

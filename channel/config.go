@@ -10,6 +10,7 @@ import (
 const (
 	MaxPayload = 32 << 20       // bytes; what is longer is dropped
 	maxPiece   = 4<<20 - 64<<10 // bytes of a payload in one message, which is at most 4 MiB, its envelope included
+	maxFrame   = 256 << 10      // bytes of payload after which a frame is full
 	WireMin    = 1              // lowest wire version spoken
 	WireMax    = 1              // highest
 
@@ -31,11 +32,10 @@ const (
 	unprovenLife = 15 * time.Second       // without being proposed again, three rounds of mdns, such an address that fails is dropped
 	unprovenSlow = 10 * time.Second       // and at most this is between two dials of one
 	rarely       = time.Minute            // between two log lines of one kind that others can cause
-	defaultFrame = 256 << 10
 )
 
 // Config tells a Channel who it is and how patient it shall be. Zero durations
-// and sizes stand for their defaults.
+// stand for their defaults.
 type Config struct {
 	Self         membership.Member // name, boot, addresses and apps as told to others
 	Cluster      string            // must be equal among members
@@ -43,7 +43,6 @@ type Config struct {
 	SuspectAfter time.Duration     // silence until a member is probed; 1 s
 	DownAfter    time.Duration     // from the last sign of life to gone, at most; 3 s
 	Gather       time.Duration     // how long payloads that aren't urgent wait for company; 1 ms, negative: not at all
-	MaxFrame     int               // bytes of payload after which a frame is full; 256 KiB
 
 	// What Settled waits for, besides.
 	Expect   int           // members of this domain there, this one included; 0: however many there are
@@ -56,9 +55,6 @@ func (c Config) withDefaults() Config {
 	setDuration(&c.SuspectAfter, time.Second)
 	setDuration(&c.DownAfter, 3*time.Second)
 	setDuration(&c.Gather, time.Millisecond)
-	if c.MaxFrame == 0 {
-		c.MaxFrame = defaultFrame
-	}
 	return c
 }
 

@@ -31,7 +31,7 @@
 // but Connected; what it lacks is its topics' business.
 //
 // Nothing is queued here: a sender pulls payloads from handlers when its stream
-// can take them, up to MaxFrame bytes at a time, and the stream's flow control
+// can take them, up to 256 KiB at a time, and the stream's flow control
 // holds it back while the receiver is busy. A payload that is longer than a
 // message goes in pieces. A slow member costs a window of one megabyte per
 // stream, and slows nobody else. Wakes that aren't urgent wait

@@ -20,13 +20,10 @@ type life struct {
 	told   bool              // handlers know it: Connected was called, Gone not yet
 	ready  bool              // as its heartbeats say
 	drains bool
-	links  uint64
 
 	heard atomic.Int64 // unix ns of the latest message
 	wakes [2]bell2
 	tell  bell // heartbeat wanted now
-	sent  [2]counters
-	got   [2]counters
 }
 
 // holder is a member's name, and who has it.

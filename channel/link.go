@@ -257,7 +257,6 @@ func (c *Channel) linked(k *link) bool {
 	}
 	c.joined = true
 	k.life.told = true
-	k.life.links++
 	k.life.hear()
 	delete(c.notes, "half/"+k.life.id.Name)
 	s := membership.Status{Member: k.info, State: membership.Alive, Ready: k.life.ready, Draining: k.life.drains}
@@ -312,21 +311,17 @@ func (c *Channel) deliver(k *link, class Class, frame []Payload) bool {
 	case <-k.broken:
 		return false
 	}
-	n := &k.life.got[class]
-	n.frames.Add(1)
 	for _, p := range frame {
-		n.bytes.Add(uint64(len(p.Data)))
 		if !k.whole(class, &p) {
 			continue
 		}
-		n.payloads.Add(1)
 		if len(p.Data) > MaxPayload {
 			c.fail(k, errProtocol)
 			return false
 		}
 		t := k.topic(p.Topic)
 		if t == nil {
-			n.strange.Add(1)
+			c.warn("topic", "payload of an unknown topic dropped", "member", k.life.id, "topic", p.Topic)
 			continue
 		}
 		t.h.Receive(k.life.id, class, p.Data)

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/nodeserver/nodeserver/membership"
 )
@@ -82,51 +81,4 @@ func (c *Channel) problem(d *candidate, err error) {
 		c.notify()
 	}
 	d.err = err
-}
-
-// Traffic counts what went one way in one class since the member's life began.
-type Traffic struct {
-	Frames, Payloads, Bytes uint64
-	TooLarge                uint64 // payloads that no message can hold, dropped
-	Unknown                 uint64 // payloads of topics nobody has here, dropped
-}
-
-// MemberStats are the counts about one life of a member.
-type MemberStats struct {
-	ID        membership.ID
-	State     membership.State // 0: not linked yet
-	Linked    bool
-	Links     uint64     // so far; all but the first are reconnects
-	Sent, Got [2]Traffic // by Class
-}
-
-// Stats is a snapshot of the counts, sorted by name.
-func (c *Channel) Stats() []MemberStats {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	list := make([]MemberStats, 0, len(c.lives))
-	for id, l := range c.lives {
-		m := MemberStats{ID: id, State: c.view.State(id), Linked: l.link != nil, Links: l.links}
-		for class := range m.Sent {
-			m.Sent[class], m.Got[class] = l.sent[class].traffic(), l.got[class].traffic()
-		}
-		list = append(list, m)
-	}
-	slices.SortFunc(list, func(a, b MemberStats) int { return strings.Compare(a.ID.Name, b.ID.Name) })
-	return list
-}
-
-type counters struct{ frames, payloads, bytes, tooLarge, strange atomic.Uint64 }
-
-func (n *counters) add(payloads, bytes int) {
-	n.frames.Add(1)
-	n.payloads.Add(uint64(payloads))
-	n.bytes.Add(uint64(bytes))
-}
-
-func (n *counters) traffic() Traffic {
-	return Traffic{
-		Frames: n.frames.Load(), Payloads: n.payloads.Load(), Bytes: n.bytes.Load(),
-		TooLarge: n.tooLarge.Load(), Unknown: n.strange.Load(),
-	}
 }

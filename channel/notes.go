@@ -104,6 +104,13 @@ func (c *Channel) seldom(kind, text string, args ...any) {
 	c.later(note{warn: true, text: text, args: args})
 }
 
+// warn is seldom for callers that don't hold mu.
+func (c *Channel) warn(kind, text string, args ...any) {
+	c.mu.Lock()
+	defer c.unlock()
+	c.seldom(kind, text, args...)
+}
+
 // leftOut is what was not logged of a kind.
 type leftOut struct {
 	last  time.Time // when a line was

@@ -60,7 +60,7 @@ func (s *sender) drain() error {
 		if err := s.heartbeat(); err != nil {
 			return err
 		}
-		bytes, more := s.fill()
+		more := s.fill()
 		if len(s.frame) == 0 {
 			return nil
 		}
@@ -68,11 +68,6 @@ func (s *sender) drain() error {
 			return err
 		}
 		s.sent = time.Now()
-		payloads := len(s.frame)
-		if s.frame[payloads-1].More {
-			payloads--
-		}
-		s.k.life.sent[s.class].add(payloads, bytes)
 		clear(s.frame)
 		if !more || s.stopped() {
 			return nil
@@ -91,42 +86,42 @@ func (s *sender) stopped() bool {
 
 // fill pulls payloads into the frame until it is full (more) or nobody has
 // any. The topic after the one that filled it comes first the next time.
-func (s *sender) fill() (bytes int, more bool) {
+func (s *sender) fill() (more bool) {
 	s.frame = s.frame[:0]
+	bytes := 0
 	if s.held != nil {
 		if bytes = s.take(s.holder, s.held); s.held != nil {
-			return bytes, true
+			return true
 		}
 	}
 	for i := range s.k.topics {
 		at := (s.first + i) % len(s.k.topics)
 		t := s.k.topics[at]
-		for bytes < s.c.cfg.MaxFrame {
+		for bytes < maxFrame {
 			p := t.h.Pull(s.k.life.id, s.class)
 			if p == nil {
 				break
 			}
 			if len(p) > MaxPayload {
-				s.k.life.sent[s.class].tooLarge.Add(1)
-				s.c.log.Error("payload too large, dropped", "member", s.k.life.id, "topic", t.name, "bytes", len(p))
+				s.c.warn("large", "payload too large, dropped", "member", s.k.life.id, "topic", t.name, "bytes", len(p))
 				continue
 			}
-			if len(s.frame) > 0 && bytes+len(p) > s.c.cfg.MaxFrame {
+			if len(s.frame) > 0 && bytes+len(p) > maxFrame {
 				s.held, s.holder, s.first = p, t.name, at
-				return bytes, true
+				return true
 			}
 			bytes += s.take(t.name, p)
 			if s.held != nil {
 				s.first = at
-				return bytes, true
+				return true
 			}
 		}
-		if bytes >= s.c.cfg.MaxFrame {
+		if bytes >= maxFrame {
 			s.first = (at + 1) % len(s.k.topics)
-			return bytes, true
+			return true
 		}
 	}
-	return bytes, false
+	return false
 }
 
 // take puts a payload into the frame; what no message can hold at once is held,

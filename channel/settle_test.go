@@ -24,10 +24,10 @@ func (f flood) Run(ctx context.Context, found func(membership.Candidate)) error 
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for n := 0; ; n++ {
-		found(membership.Candidate{Address: fmt.Sprintf("void:%d", 1+n), From: "mdns", Unproven: true})
+		found(membership.Candidate{Address: fmt.Sprintf("void:%d", 1+n), Unproven: true})
 		if n%50 == 25 {
 			for _, addr := range f.real {
-				found(membership.Candidate{Address: addr, From: "mdns", Unproven: true})
+				found(membership.Candidate{Address: addr, Unproven: true})
 			}
 		}
 		select {
@@ -116,7 +116,7 @@ func (once) Name() string { return "mdns" }
 func (once) Stats() membership.Stats { return membership.Stats{Queries: 1} }
 
 func (o once) Run(ctx context.Context, found func(membership.Candidate)) error {
-	found(membership.Candidate{Address: string(o), From: "mdns", Unproven: true})
+	found(membership.Candidate{Address: string(o), Unproven: true})
 	<-ctx.Done()
 	return nil
 }

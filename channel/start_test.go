@@ -121,7 +121,7 @@ func TestShortCut(t *testing.T) {
 		if b.came("held up").IsZero() {
 			t.Error("what was sent during the cut is lost")
 		}
-		if n := a.Stats()[0].Links; n != 1 {
+		if n := a.links(b); n != 1 {
 			t.Errorf("%d links, want 1", n)
 		}
 	})

@@ -47,5 +47,5 @@ type Topic struct {
 // Wake says that Pull has something for the member. It never blocks. An urgent
 // wake is served at once, any other within the gathering time.
 func (t *Topic) Wake(to membership.ID, class Class, urgent bool) {
-	t.ch.wake(t.name, to, class, urgent)
+	t.ch.wake(to, class, urgent)
 }

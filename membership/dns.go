@@ -61,7 +61,7 @@ func (d *DNS) Run(ctx context.Context, found func(Candidate)) error {
 		if ctx.Err() != nil {
 			return
 		}
-		propose(list, d.Name(), &d.count, found)
+		propose(list, &d.count, found)
 		d.count.report(unknownName(err), d.log, d.Name())
 	})
 	return nil

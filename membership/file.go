@@ -47,7 +47,7 @@ func (f *File) Run(ctx context.Context, found func(Candidate)) error {
 	}
 	every(ctx, fileLook, func() {
 		err := f.look()
-		propose(f.list, f.Name(), &f.count, found)
+		propose(f.list, &f.count, found)
 		f.count.report(err, f.log, f.Name())
 	})
 	return nil

@@ -92,9 +92,6 @@ func (m *Multicast) announce(ifi netInterface, address string) error {
 // Name is "mdns".
 func (m *Multicast) Name() string { return "mdns" }
 
-// Interface is the name of the interface that is used.
-func (m *Multicast) Interface() string { return m.iface }
-
 // Stats is safe for concurrent use.
 func (m *Multicast) Stats() Stats { return m.count.stats() }
 
@@ -200,7 +197,7 @@ func (m *Multicast) answer(txt []string, found func(Candidate)) {
 		m.log.Debug("mdns answer from elsewhere names a loopback address", "member", a.id.String(), "addr", a.address)
 	default:
 		m.count.answers.Add(1)
-		found(Candidate{Address: a.address, From: m.Name(), Unproven: true})
+		found(Candidate{Address: a.address, Unproven: true})
 	}
 }
 

@@ -79,7 +79,6 @@ func CheckName(s string) error {
 // nothing: only a Hello over the channel makes a member.
 type Candidate struct {
 	Address  string // host:port of a channel
-	From     string // provider that proposes it
 	Unproven bool   // anybody on the network can have said so: nobody is to wait for it
 }
 

@@ -48,15 +48,15 @@ func (s *Static) Run(ctx context.Context, found func(Candidate)) error {
 		return err
 	}
 	every(ctx, proposeAgain, func() {
-		propose(s.addresses, s.Name(), &s.count, found)
+		propose(s.addresses, &s.count, found)
 		s.count.queries.Add(1)
 	})
 	return nil
 }
 
-func propose(addresses []string, from string, count *counters, found func(Candidate)) {
+func propose(addresses []string, count *counters, found func(Candidate)) {
 	for _, a := range addresses {
 		count.answers.Add(1)
-		found(Candidate{Address: a, From: from})
+		found(Candidate{Address: a})
 	}
 }

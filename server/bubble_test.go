@@ -274,21 +274,20 @@ func TestBubbleReset(t *testing.T) {
 			b.net.Delay(n.host, nodes[(i+1)%3].host, 3*time.Millisecond)
 		}
 		users := b.users(12)
+		broken := 0
 		for round := range 20 {
 			each(len(users), 4, func(i int) {
 				users[i].want(nodes[i%3].node, "/test/inc", strconv.Itoa(round+1))
 			})
-			b.net.Reset(nodes[round%3].host, nodes[(round+1)%3].host)
+			if b.net.Reset(nodes[round%3].host, nodes[(round+1)%3].host) > 0 { // or it was not back yet
+				broken++
+			}
 			pass(time.Duration(round*7) * time.Millisecond)
 		}
 		t.Logf("whole %v after the last break", b.whole(3*time.Second, nodes...))
 		everywhere(users, nodes, "/test/get", "20 <nil>")
-		for _, n := range nodes {
-			for _, m := range n.server.channel.Stats() {
-				if m.Links < 2 {
-					t.Errorf("%s has had %d link to %v: nothing was broken", n.host, m.Links, m.ID)
-				}
-			}
+		if broken < 15 {
+			t.Errorf("connections were broken in %d of 20 rounds only", broken)
 		}
 	})
 }

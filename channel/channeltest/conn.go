@@ -95,7 +95,7 @@ func (c *conn) carry(w way, from, to net.Conn) {
 		defer close(onWay)
 		for buf := make([]byte, piece); ; {
 			n, err := from.Read(buf)
-			c.net.carried.Add(int64(n))
+			c.net.count(w, n)
 			if n > 0 && !c.put(onWay, chunk{append([]byte(nil), buf[:n]...), time.Now()}) {
 				return
 			}

@@ -6,7 +6,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -26,19 +25,39 @@ type Network struct {
 	delays    map[way]time.Duration
 	cut       map[way]bool
 	starved   map[string]bool
+	carried   map[way]int64 // bytes
 	changed   chan struct{} // closed and replaced when a way was healed
-
-	carried atomic.Int64
 }
 
 // Carried is how many bytes hosts have sent each other so far.
-func (n *Network) Carried() int64 { return n.carried.Load() }
+func (n *Network) Carried() (bytes int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, b := range n.carried {
+		bytes += b
+	}
+	return bytes
+}
+
+// Sent is how many bytes one host has sent to another so far.
+func (n *Network) Sent(from, to string) int64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.carried[way{from, to}]
+}
+
+func (n *Network) count(w way, bytes int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.carried[w] += int64(bytes)
+}
 
 // NewNetwork returns a network without hosts or faults.
 func NewNetwork() *Network {
 	return &Network{
 		listeners: map[string]*listener{}, conns: map[*conn]bool{},
-		dials: map[string]int{}, delays: map[way]time.Duration{}, cut: map[way]bool{}, starved: map[string]bool{}, changed: make(chan struct{}),
+		dials: map[string]int{}, delays: map[way]time.Duration{}, cut: map[way]bool{}, starved: map[string]bool{},
+		carried: map[way]int64{}, changed: make(chan struct{}),
 	}
 }
 
@@ -165,9 +184,10 @@ func (n *Network) Heal(a, b string) {
 	n.changed = make(chan struct{})
 }
 
-// Reset breaks all connections between two hosts, at both ends at once.
-func (n *Network) Reset(a, b string) {
-	n.breakAll(func(c *conn) bool {
+// Reset breaks all connections between two hosts, at both ends at once, and
+// returns how many there were.
+func (n *Network) Reset(a, b string) int {
+	return n.breakAll(func(c *conn) bool {
 		return c.from == a && c.to == b || c.from == b && c.to == a
 	})
 }
@@ -185,14 +205,16 @@ func (n *Network) Kill(host string) {
 	n.breakAll(func(c *conn) bool { return c.from == host || c.to == host })
 }
 
-func (n *Network) breakAll(which func(*conn) bool) {
+func (n *Network) breakAll(which func(*conn) bool) (broken int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for c := range n.conns {
 		if which(c) {
 			c.kill()
+			broken++
 		}
 	}
+	return broken
 }
 
 // listener hands out what was dialled.

@@ -77,7 +77,7 @@ func (at) Stats() membership.Stats { return membership.Stats{Queries: 1} }
 
 func (a at) Run(ctx context.Context, found func(membership.Candidate)) error {
 	for _, addr := range a {
-		found(membership.Candidate{Address: addr, From: "static"})
+		found(membership.Candidate{Address: addr})
 	}
 	<-ctx.Done()
 	return nil

@@ -4,17 +4,14 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/nodeserver/nodeserver/membership"
 )
 
 // nameMark is where the name of a node stands in a pattern.
 const nameMark = "{name}"
-
-// nodeName is what may stand there: what the conf takes as a node's name. So a
-// certificate for "*.example.com" names nobody.
-var nodeName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
 
 // Allowed says which certificates of the operator's own CA belong to members,
 // and whose names they prove.
@@ -126,7 +123,7 @@ func (p pattern) match(san pattern) (name string, ok bool) {
 			return "", false
 		}
 	}
-	return name, nodeName.MatchString(name)
+	return name, membership.CheckName(name) == nil
 }
 
 func (p pattern) same(a, b string) bool {
