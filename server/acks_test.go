@@ -82,7 +82,7 @@ func TestMaxInactiveOfOneSession(t *testing.T) {
 	long.want(n, "/test/inc", "1")
 	short.want(n, "/test/short", "")
 	short.want(n, "/test/get", "1 <nil>")
-	eventually(t, "one session has expired", func() bool { return n.server.apps.up[0].manager.Stats().Sessions == 1 })
+	eventually(t, "one session has expired", func() bool { return n.server.manager().Stats().Sessions == 1 })
 	short.want(n, "/test/get", "none")
 	long.want(n, "/test/get", "1 <nil>")
 }

@@ -165,8 +165,8 @@ func (b *bubble) whole(limit time.Duration, nodes ...*bubbleNode) time.Duration 
 	})
 }
 
-func (n *bubbleNode) digest() uint64 { return n.server.apps.up[0].manager.Digest() }
-func (n *bubbleNode) sessions() int  { return int(n.server.apps.up[0].manager.Stats().Sessions) }
+func (n *bubbleNode) digest() uint64 { return n.server.manager().Digest() }
+func (n *bubbleNode) sessions() int  { return int(n.server.manager().Stats().Sessions) }
 
 // user is a browser on its way through the cluster.
 func (b *bubble) user() *user {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/server/internal/headers"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
@@ -85,6 +86,10 @@ func TestLateWritesAreKept(t *testing.T) {
 // An answer that takes the place of the app's has nothing of the app's body.
 func TestPanicAnswerIsClean(t *testing.T) {
 	t.Parallel()
+	ofBody := []string{
+		"Content-Length", "Content-Encoding", "Content-Range", "Content-Language", "Content-Disposition", "Content-Location",
+		"Accept-Ranges", "Etag", "Expires", "Last-Modified", "Location", "Trailer", "Transfer-Encoding",
+	}
 	n := steps{"panic": func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		for _, name := range ofBody {
@@ -113,7 +118,7 @@ func TestPanicAnswerIsClean(t *testing.T) {
 	if h.Get("Cache-Control") != "no-store" || h.Get("Access-Control-Allow-Origin") != "*" || h["Set-Cookie"] != nil || h.Get("Content-Type") != "text/plain; charset=utf-8" {
 		t.Errorf("headers %v", h)
 	}
-	if got := n.server.apps.up[0].manager.Stats().Sessions; got != 0 {
+	if got := n.server.manager().Stats().Sessions; got != 0 {
 		t.Errorf("%d sessions", got)
 	}
 }
@@ -158,11 +163,11 @@ func TestRefusedCommitIsFinal(t *testing.T) {
 	}
 	for path := range n {
 		node := n.alone(t) // its clock is spoilt afterwards
-		a = node.server.apps.up[0]
+		a = node.server.first()
 		u := newUser(t)
 		u.want(node, "/test/inc", "1")
 		status, body, h := u.get(node, "/test/"+path)
-		if status != http.StatusServiceUnavailable || body != "this node is not ready: it still gets the sessions from the others\n" || h.Get("Retry-After") != "1" || h["Set-Cookie"] != nil || h.Get(HeaderRetry) != "" {
+		if status != http.StatusServiceUnavailable || body != "this node is not ready: it still gets the sessions from the others\n" || h.Get("Retry-After") != "1" || h["Set-Cookie"] != nil || h.Get(headers.Retry) != "" {
 			t.Errorf("%s: %d %q %v", path, status, body, h)
 		}
 		eventually(t, "ready again", func() bool { a.manager.Tick(10*time.Minute + time.Second); return a.manager.Core.Ready() })
@@ -244,11 +249,11 @@ func TestUserWhoIsGone(t *testing.T) {
 func TestRetryElsewhereIsSaidBeforeTheHandler(t *testing.T) {
 	s := unstarted(t, testConf("n1"), steps{"post": func(http.ResponseWriter, *http.Request) { t.Error("the handler of a node that is not ready runs") }}.app())
 	w := httptest.NewRecorder()
-	s.apps.up[0].ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/test/post", strings.NewReader("x")))
-	if w.Code != http.StatusServiceUnavailable || w.Header().Get(HeaderRetry) != "next" {
+	s.first().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/test/post", strings.NewReader("x")))
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get(headers.Retry) != "next" {
 		t.Errorf("%d %v", w.Code, w.Header())
 	}
-	if r := s.ask(t, "/test/panic"); r.StatusCode != http.StatusInternalServerError || r.Header.Get(HeaderRetry) != "" {
+	if r := s.ask(t, "/test/panic"); r.StatusCode != http.StatusInternalServerError || r.Header.Get(headers.Retry) != "" {
 		t.Errorf("a handler's failure: %d %v", r.StatusCode, r.Header)
 	}
 }
@@ -292,7 +297,7 @@ func TestPanicDuringAFlush(t *testing.T) {
 		s.httpServer().Handler.ServeHTTP(under, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/test/panic", http.NoBody))
 	}()
 	stacks := make([]byte, 1<<20)
-	waits := regexp.MustCompile(`\[sync\.Mutex\.Lock[^\n]*\n(?:[^\n]+\n)*?[^\n]*server\.\(\*\w+\)\.discard\(`)
+	waits := regexp.MustCompile(`\[sync\.Mutex\.Lock[^\n]*\n(?:[^\n]+\n)*?[^\n]*session\.\(\*\w+\)\.discard\(`)
 	eventually(t, "the panic waits for a lock", func() bool { return waits.Match(stacks[:runtime.Stack(stacks, true)]) })
 	close(under.free)
 	over := flushed

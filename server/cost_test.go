@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nodeserver/nodeserver/server/session"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
@@ -19,7 +20,7 @@ func pipeline(tb testing.TB, change func(*Config), app webapps.App) (bare, *http
 	}
 	s := unstarted(tb, cfg, app)
 	s.tick()
-	return s, httptest.NewRequestWithContext(s.connContext(tb.Context(), nil), http.MethodGet, "/test/", http.NoBody)
+	return s, httptest.NewRequestWithContext(session.ConnContext(s.log)(tb.Context(), nil), http.MethodGet, "/test/", http.NoBody)
 }
 
 // A request that asks for no session costs no allocation: of the responses, 16
@@ -31,7 +32,7 @@ func TestNoSessionCostsNothing(t *testing.T) {
 	got := testing.AllocsPerRun(1000, func() {
 		r.URL.Path = "/test/"
 		clear(w.h)
-		s.apps.up[0].ServeHTTP(w, r)
+		s.first().ServeHTTP(w, r)
 	})
 	if got != 0 || len(w.h) != 1 {
 		t.Errorf("%v allocations, header %v", got, w.h)
@@ -46,11 +47,11 @@ func BenchmarkPipelineWithoutSession(b *testing.B) {
 	})
 	b.Run("pipeline", func(b *testing.B) {
 		s, r := pipeline(b, nil, writesN(h))
-		benchmarkHandler(b, s, s.apps.up[0], r, "/test/")
+		benchmarkHandler(b, s, s.first(), r, "/test/")
 	})
 	b.Run("foreign_server", func(b *testing.B) { // or HTTP/2
 		s, _ := pipeline(b, nil, writesN(h))
-		benchmarkHandler(b, s, s.apps.up[0], httptest.NewRequest(http.MethodGet, "/test/", http.NoBody), "/test/")
+		benchmarkHandler(b, s, s.first(), httptest.NewRequest(http.MethodGet, "/test/", http.NoBody), "/test/")
 	})
 }
 
@@ -60,11 +61,11 @@ func BenchmarkPipelineWithSession(b *testing.B) {
 		s, r := pipeline(b, func(c *Config) { c.Sessions.Freshness = freshness }, testApp())
 		w := &nullWriter{h: http.Header{}}
 		r.URL.Path = "/test/inc"
-		s.apps.up[0].ServeHTTP(w, r)
+		s.first().ServeHTTP(w, r)
 		cookie, _, _ := strings.Cut(w.h["Set-Cookie"][0], ";")
 		r.Header.Set("Cookie", "other=1; "+cookie)
-		b.Run("read/freshness="+freshness, func(b *testing.B) { benchmarkHandler(b, s, s.apps.up[0], r, "/test/get") })
-		b.Run("write/freshness="+freshness, func(b *testing.B) { benchmarkHandler(b, s, s.apps.up[0], r, "/test/inc") })
+		b.Run("read/freshness="+freshness, func(b *testing.B) { benchmarkHandler(b, s, s.first(), r, "/test/get") })
+		b.Run("write/freshness="+freshness, func(b *testing.B) { benchmarkHandler(b, s, s.first(), r, "/test/inc") })
 	}
 }
 

@@ -16,47 +16,29 @@ import (
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/plugins"
+	"github.com/nodeserver/nodeserver/server/session"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
 // app is one deployed webapp: its handler, its sessions, and its place.
 type app struct {
-	name    string
-	version string
-	path    string // with a slash at its end
-	node    string
-	origin  string // file of the plugin, or "compiled in"
-	handler http.Handler
-	manager *deltamanager.Manager
-	group   *group
-	log     *slog.Logger
-	config  map[string]any
-	done    context.Context //nolint:containedctx // the app's life, handed to it as Context.Done
-	end     context.CancelFunc
-
-	cookie  string
-	secure  bool
-	expose  bool
-	exposed []string // value of Nodeserver-Node
-	fresh   bool     // users carry what they have seen from node to node
-	// What headers need, made once.
-	cookieTail, tokenTail string            // attributes of session cookies, and of freshness cookies
-	private, varies       []string          // values of Cache-Control and Vary
-	serves                func(string) bool // whether the node with this route serves users
-
-	maxBody int64 // bytes; 0: no limit
-
-	responses responses
-	bodies    bodies
-	listeners listeners
-	newRate   *newRate // nil: no limit
-
-	panics  atomic.Int64 // handlers that panicked
-	lost    atomic.Int64 // requests whose session had ended meanwhile
-	refused atomic.Int64 // sessions not made because of sessions.max_sessions
-	hasty   atomic.Int64 // sessions not made because of sessions.new_per_address
-	stale   atomic.Int64 // requests served though something their user had seen could not be had
+	name     string
+	version  string
+	path     string // with a slash at its end
+	node     string
+	origin   string // file of the plugin, or "compiled in"
+	handler  http.Handler
+	sessions *session.App
+	manager  *deltamanager.Manager
+	group    *group
+	log      *slog.Logger
+	config   map[string]any
+	done     context.Context //nolint:containedctx // the app's life, handed to it as Context.Done
+	end      context.CancelFunc
 }
+
+// ServeHTTP leads the request through the pipeline to the app's handler.
+func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.sessions.Serve(a.handler, w, r) }
 
 var appName = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
 
@@ -106,21 +88,16 @@ func (s *Server) place(w webapps.App, origin string) *app {
 	settings := s.settings(w.Name)
 	a := &app{
 		name: w.Name, version: w.Version, origin: origin, node: s.cfg.Node.Name, config: settings.Config,
-		path: settings.Path, cookie: cookieName(s.cfg, settings.Path), secure: s.cfg.HTTP.TLSCert != "",
-		expose: s.cfg.HTTP.ExposeNode, exposed: []string{s.cfg.Node.Name}, serves: s.serves,
-		log: s.log.With("app", w.Name),
+		path: settings.Path, log: s.log.With("app", w.Name),
 	}
 	a.done, a.end = context.WithCancel(s.appLife)
-	a.maxBody = int64(s.cfg.HTTP.MaxBodyBytes)
-	a.newRate = newNewRate(s.cfg.Sessions.NewPerAddress)
-	a.fresh = s.cfg.Sessions.Freshness != "off"
-	a.private, a.varies = []string{"private"}, []string{"Cookie"}
-	a.cookieTail, a.tokenTail = a.tail(0), a.tail(int(deltamanager.TokenLife.Seconds()))
 	a.group = new(group)
-	cfg := s.managerConfig(settings)
-	cfg.Observe = a.observed
-	a.manager = deltamanager.New(cfg, a.group, a.log.With("part", "deltamanager"))
-	a.manager.SetObserving(false) // until the app listens
+	a.sessions = session.New(session.Config{
+		App: a.name, Path: a.path, Node: a.node, Cookie: s.cfg.Sessions.CookieName, Secure: s.cfg.HTTP.TLSCert != "",
+		Expose: s.cfg.HTTP.ExposeNode, Fresh: s.cfg.Sessions.Freshness != "off", MaxBody: int64(s.cfg.HTTP.MaxBodyBytes),
+		NewPerAddress: s.cfg.Sessions.NewPerAddress, Sessions: s.managerConfig(settings),
+	}, members{s}, a.group, a.log)
+	a.manager = a.sessions.Manager()
 	a.group.manager = a.manager
 	return a
 }
@@ -185,6 +162,7 @@ type appContext struct{ a *app }
 var (
 	_ webapps.Context  = (*appContext)(nil)
 	_ webapps.Sessions = (*appContext)(nil)
+	_ webapps.Events   = (*appContext)(nil)
 )
 
 func (c *appContext) Name() string          { return c.a.name }
@@ -214,12 +192,7 @@ func (c *appContext) Config(into any) error {
 }
 
 // NewSession implements webapps.Sessions.
-func (c *appContext) NewSession() (webapps.Session, error) {
-	view, err := c.a.manager.Create(tagOf(newID()))
-	if err != nil {
-		return nil, public(fmt.Errorf("app %s: new session: %w", c.a.name, err))
-	}
-	view.SetAcks(deltamanager.Async)
-	view.Unowned()
-	return &session{app: c.a.name, view: view, ctx: context.Background()}, nil
-}
+func (c *appContext) NewSession() (webapps.Session, error) { return c.a.sessions.NewSession() }
+
+// Listen implements webapps.Events.
+func (c *appContext) Listen(l webapps.Listener) { c.a.sessions.Listen(l) }

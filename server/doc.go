@@ -1,11 +1,8 @@
 // Package server is a node: the only place where the parts meet.
 //
-// A request comes in at an app's pipeline (pipeline.go), which hands it to the
-// webapp with a way to its session; the session (session.go) reads the delta
-// manager's copy and records writes; when the handler returns they are
-// committed, the cookie is settled (cookie.go), and only then the first byte of
-// the answer goes out (response.go). The delta manager's changes go to the
-// channel by way of deploy.go's group, and come back from other members the same way.
+// A request comes in at its app (deploy.go), and goes through the app's pipeline to the
+// webapp and its session (package session). The delta manager's changes go to the channel
+// by way of deploy.go's group, and come back from other members the same way.
 //
 // # Start and stop
 //
@@ -18,6 +15,6 @@
 //
 // # Not here
 //
-// Configuration files (package conf), replication (deltamanager), moving bytes
+// A request's way to its session (package session), configuration files (package conf), replication (deltamanager), moving bytes
 // (channel), finding and watching members (membership), and the front door (balance).
 package server

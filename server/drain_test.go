@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/channel/channeltest"
+	"github.com/nodeserver/nodeserver/server/internal/headers"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
@@ -124,7 +125,7 @@ func TestLifeIsToldWhileStopping(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = res.Body.Close()
-	if res.Close || !strings.HasPrefix(res.Header.Get(HeaderLife), LifeToken(n.server.id)) {
+	if res.Close || !strings.HasPrefix(res.Header.Get(headers.Life), headers.LifeToken(n.server.id)) {
 		t.Errorf("%s, close %v, %v", res.Status, res.Close, res.Header)
 	}
 }

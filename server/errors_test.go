@@ -2,12 +2,10 @@ package server
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"testing"
 	"time"
 
-	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
@@ -47,16 +45,4 @@ func TestErrorsAreToldApart(t *testing.T) {
 	u.get(n, "/test/slow")
 	toN2.open()
 	u.want(n, "/test/get", "7 <nil>") // the write stays
-	for here, there := range map[error]error{
-		deltamanager.ErrGone: webapps.ErrGone, deltamanager.ErrTooLarge: webapps.ErrTooLarge, deltamanager.ErrFull: webapps.ErrTooManySessions,
-		deltamanager.ErrNotReady: webapps.ErrNotReady, deltamanager.ErrUnacked: webapps.ErrUnacknowledged,
-	} {
-		err := fmt.Errorf("tried: %w", here)
-		if got := public(err); got.Error() != err.Error() || !errors.Is(got, there) || !errors.Is(got, here) {
-			t.Errorf("%v became %v", err, got)
-		}
-	}
-	if err := errors.New("other"); fmt.Sprintf("%T", public(err)) != fmt.Sprintf("%T", err) {
-		t.Error("an error of no kind has become one")
-	}
 }

@@ -132,7 +132,7 @@ func TestCookieFloods(t *testing.T) {
 			t.Errorf("a cookie of %d bytes: %.60q", size, answer)
 		}
 	}
-	if got := n.server.apps.up[0].manager.Stats().Sessions; got != 0 {
+	if got := n.server.manager().Stats().Sessions; got != 0 {
 		t.Errorf("%d sessions made", got)
 	}
 }
@@ -142,7 +142,7 @@ func TestForgedIDsMakeNothing(t *testing.T) {
 	n, _, _ := pair(t, writesN(func(_ http.ResponseWriter, r *http.Request) { webapps.ExistingSession(r) }), func(c *Config) {
 		c.Sessions.Freshness, c.Sessions.FreshnessWait = "on", 50*time.Millisecond
 	})
-	a := n.server.apps.up[0]
+	a := n.server.first()
 	before := a.manager.Stats()
 	var all sync.WaitGroup
 	const workers = 4

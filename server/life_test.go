@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/internal/headers"
 )
 
 // The listener for users says whose it is, the one for operators does not: by
@@ -18,11 +19,11 @@ func TestOnlyTheListenerForUsersNamesItsLife(t *testing.T) {
 	n.waitReady()
 	id := n.server.id
 	for _, other := range []membership.ID{{Name: "n1", Boot: id.Boot + 1}, {Name: "n2", Boot: id.Boot}} {
-		if LifeToken(id) == LifeToken(other) {
+		if headers.LifeToken(id) == headers.LifeToken(other) {
 			t.Errorf("%s and %s have one token", id, other)
 		}
 	}
-	for at, want := range map[net.Addr]string{n.server.httpL.Addr(): LifeToken(id), n.server.adminL.Addr(): ""} {
+	for at, want := range map[net.Addr]string{n.server.httpL.Addr(): headers.LifeToken(id), n.server.adminL.Addr(): ""} {
 		c, err := net.Dial("tcp", at.String())
 		if err != nil {
 			t.Fatal(err)
@@ -36,7 +37,7 @@ func TestOnlyTheListenerForUsersNamesItsLife(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := res.Header.Get(HeaderLife); got != want || res.StatusCode != http.StatusOK || res.ContentLength != 0 {
+		if got := res.Header.Get(headers.Life); got != want || res.StatusCode != http.StatusOK || res.ContentLength != 0 {
 			t.Errorf("%s answers %d, life %q, %d bytes; want life %q", at, res.StatusCode, got, res.ContentLength, want)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -15,12 +15,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/nodeserver/nodeserver/server/session"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
@@ -122,7 +122,7 @@ func TestMaxSessionsInAGoroutine(t *testing.T) {
 // Clients that never send a cookie back take so much memory, and no more; users stay.
 func TestFloodWithoutCookies(t *testing.T) {
 	s, r := pipeline(t, nil, testApp())
-	a := s.apps.up[0]
+	a := s.first()
 	pair := "NSESSIONID=" + cookieOf(t, s.ask(t, "/test/inc").Header)
 	if got := text(t, s.ask(t, "/test/inc", pair)); got != "2" {
 		t.Fatal(got)
@@ -135,7 +135,7 @@ func TestFloodWithoutCookies(t *testing.T) {
 	}
 	before := heap()
 	w := &nullWriter{h: http.Header{}}
-	for i := range 2 * maxNewcomers {
+	for i := range 2 * session.MaxNewcomers {
 		if i%4096 == 0 {
 			s.tick()
 		}
@@ -144,7 +144,7 @@ func TestFloodWithoutCookies(t *testing.T) {
 		a.ServeHTTP(w, r)
 	}
 	stats := a.manager.Stats()
-	if grown := heap() - before; stats.Sessions != maxNewcomers+1 || stats.Newcomers != maxNewcomers || grown > 64<<20 {
+	if grown := heap() - before; stats.Sessions != session.MaxNewcomers+1 || stats.Newcomers != session.MaxNewcomers || grown > 64<<20 {
 		t.Errorf("%d sessions, %d of newcomers, the heap is %d MiB larger", stats.Sessions, stats.Newcomers, grown>>20)
 	}
 	if got := text(t, s.ask(t, "/test/inc", pair)); got != "3" {
@@ -175,7 +175,7 @@ func TestNoSessionForAClientThatIsGone(t *testing.T) {
 	h2.Config.ConnContext, h2.EnableHTTP2 = own.ConnContext, true
 	h2.StartTLS()
 	defer h2.Close()
-	a := n.server.apps.up[0]
+	a := n.server.first()
 	for url, c := range map[string]*http.Client{n.url: http.DefaultClient, h2.URL: h2.Client()} {
 		for _, path := range []string{"/test/?wait=1", "/test/?wait=1&commit=1"} {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -252,53 +252,26 @@ func TestRapidResetMakesNoSessions(t *testing.T) {
 	h2.StartTLS()
 	rapidReset(t, h2.Listener.Addr().String(), "/test/inc", 20_000)
 	h2.Close() // waits for the handlers
-	if made, asked := n.server.apps.up[0].manager.Stats().Created, n.server.requests.Load(); asked < 1000 || made > asked/2 {
+	if made, asked := n.server.manager().Stats().Created, n.server.requests.Load(); asked < 1000 || made > asked/2 {
 		t.Errorf("%d requests that were reset made %d sessions", asked, made)
 	}
 }
 
-func TestSessionLimitComesFromMemory(t *testing.T) {
-	const mib = int64(1 << 20)
-	machine := "MemTotal:       16777216 kB\nMemFree: 1 kB\n"
-	for what, c := range map[string]struct {
-		conf    int
-		files   map[string]string
-		goLimit int64
-		want    int
-		from    string
-	}{
-		"conf":          {conf: 7, files: map[string]string{"proc/meminfo": machine}, want: 7, from: "sessions.max_sessions"},
-		"none":          {conf: -1, files: map[string]string{"proc/meminfo": machine}, want: 0, from: "sessions.max_sessions"},
-		"nothing known": {want: 1 << 20, from: "default, the memory is not known"},
-		"machine":       {files: map[string]string{"proc/meminfo": machine}, want: 4 << 20, from: "a quarter of the machine's memory"},
-		"GOMEMLIMIT":    {files: map[string]string{"proc/meminfo": machine}, goLimit: 512 * mib, want: 128 << 10, from: "a quarter of GOMEMLIMIT"},
-		"cgroup v2, the parent's": {files: map[string]string{
-			"proc/meminfo": machine, "proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/memory.max": "max\n", "sys/fs/cgroup/a/memory.max": "1073741824\n",
-		}, want: 256 << 10, from: "a quarter of the cgroup's memory.max"},
-		"cgroup v1": {files: map[string]string{
-			"proc/meminfo": machine, "proc/self/cgroup": "5:cpu:/x\n4:memory:/x\n", "sys/fs/cgroup/memory/x/memory.limit_in_bytes": "536870912\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
-		}, want: 128 << 10, from: "a quarter of the cgroup's memory.limit_in_bytes"},
-	} {
-		root := fstest.MapFS{}
-		for name, text := range c.files {
-			root[name] = &fstest.MapFile{Data: []byte(text)}
-		}
-		if c.goLimit == 0 {
-			c.goLimit = math.MaxInt64
-		}
-		if n, from := sessionLimit(c.conf, root, c.goLimit); n != c.want || from != c.from {
-			t.Errorf("%s: %d from %s, want %d from %s", what, n, from, c.want, c.from)
-		}
-	}
+// connFrom is a connection of which nothing but the other end's address is looked at.
+type connFrom struct {
+	net.Conn
+	remote net.Addr
 }
+
+func (c connFrom) RemoteAddr() net.Addr { return c.remote }
 
 // One address begins so many sessions a minute; others, users with a session, and requests
 // without one are not concerned.
 func TestNewSessionsPerAddress(t *testing.T) {
 	s, _ := pipeline(t, func(c *Config) { c.Sessions.NewPerAddress = 3 }, testApp())
 	ask := func(addr, path string, cookies ...string) *http.Response {
-		c := &connection{log: discard(), remote: netip.MustParseAddr(addr)}
-		r := httptest.NewRequestWithContext(context.WithValue(webapps.WithSources(t.Context(), c), connectionKey{}, c), http.MethodGet, path, http.NoBody)
+		from := net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(addr), 1))
+		r := httptest.NewRequestWithContext(session.ConnContext(discard())(t.Context(), connFrom{remote: from}), http.MethodGet, path, http.NoBody)
 		for _, line := range cookies {
 			r.Header.Add("Cookie", line)
 		}
@@ -334,39 +307,8 @@ func TestNewSessionsPerAddress(t *testing.T) {
 			t.Errorf("loopback: %d", r.StatusCode)
 		}
 	}
-	if got := s.apps.up[0].hasty.Load(); got != 2 {
+	if got := s.first().sessions.Counts().Hasty; got != 2 {
 		t.Errorf("%d counted", got)
-	}
-}
-
-func TestNewRateRefillsAndIsBounded(t *testing.T) {
-	r, now := newNewRate(6), time.Now()
-	addr := netip.MustParseAddr("192.0.2.1")
-	take := func(want int) {
-		t.Helper()
-		got := 0
-		for r.take(addr, now) == 0 {
-			got++
-		}
-		if got != want {
-			t.Errorf("%d taken, want %d", got, want)
-		}
-	}
-	take(6)
-	now = now.Add(10*time.Second + time.Millisecond)
-	take(1)
-	if wait := r.take(addr, now); wait <= 9*time.Second || wait > 10*time.Second {
-		t.Errorf("wait %v", wait)
-	}
-	now = now.Add(61 * time.Second)
-	take(6)
-	next := netip.MustParseAddr("198.18.0.0")
-	for range 10 * maxAddresses {
-		r.take(next, now)
-		next = next.Next()
-	}
-	if n := len(r.latest) + len(r.older); n > 2*maxAddresses {
-		t.Errorf("%d addresses remembered", n)
 	}
 }
 
@@ -391,7 +333,7 @@ func TestFirstInactiveOnThreeNodes(t *testing.T) {
 		reader.want(n3, "/test/get", "1 <nil>")
 		reader.want(n1, "/test/get", "1 <nil>")
 		for _, n := range []*node{n1, n3} {
-			if s := n.server.apps.up[0].manager.Stats(); s.Sessions != 2 || s.Newcomers != 0 {
+			if s := n.server.manager().Stats(); s.Sessions != 2 || s.Newcomers != 0 {
 				t.Errorf("%s: %d sessions, %d of newcomers", n.server.cfg.Node.Name, s.Sessions, s.Newcomers)
 			}
 		}

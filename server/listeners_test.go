@@ -78,6 +78,6 @@ func testListeners(t *testing.T, everywhere bool, want []string) {
 	})
 	u.want(n1, "/test/login", "")
 	u.want(n2, "/test/logout", "")
-	eventually(t, "the session has ended at n1", func() bool { return n1.server.apps.up[0].manager.Stats().Sessions == 0 })
+	eventually(t, "the session has ended at n1", func() bool { return n1.server.manager().Stats().Sessions == 0 })
 	eventually(t, fmt.Sprintf("events %q, want %q", r.sorted(), want), func() bool { return slices.Equal(r.sorted(), want) })
 }

@@ -135,11 +135,12 @@ func (m *metrics) collectApp(a *app, s deltamanager.Stats, gauge func(*prometheu
 	gauge(m.sessions, float64(s.Sessions), a.name)
 	gauge(m.newcomers, float64(s.Newcomers), a.name)
 	gauge(m.tombstones, float64(s.Tombstones), a.name)
-	count(m.panics, a.panics.Load(), a.name)
-	count(m.lost, a.lost.Load(), a.name)
-	count(m.refused, a.refused.Load(), a.name)
-	count(m.hasty, a.hasty.Load(), a.name)
-	count(m.stale, a.stale.Load(), a.name)
+	requests := a.sessions.Counts()
+	count(m.panics, requests.Panics, a.name)
+	count(m.lost, requests.Lost, a.name)
+	count(m.refused, requests.Refused, a.name)
+	count(m.hasty, requests.Hasty, a.name)
+	count(m.stale, requests.Stale, a.name)
 	for event, n := range map[string]int64{"created": s.Created, "committed": s.Commits, "invalidated": s.Invalidated, "expired": s.Expired, "evicted": s.Evicted, "tombstone_evicted": s.TombstonesEvicted} {
 		count(m.events, n, a.name, event)
 	}

@@ -104,7 +104,7 @@ func TestW01NothingIsLostWithoutFaults(t *testing.T) {
 		everywhere(created, nodes, "/test/get", "1 <nil>")
 		everywhere(steady, nodes, "/test/get", "30 <nil>")
 		for _, n := range nodes {
-			if s := n.server.apps.up[0].manager.Stats(); s.Repaired != 0 || s.Resends != 0 {
+			if s := n.server.manager().Stats(); s.Repaired != 0 || s.Resends != 0 {
 				t.Errorf("%s needed repair of %d sessions, and %d frames again", n.host, s.Repaired, s.Resends)
 			}
 		}
@@ -358,12 +358,12 @@ func TestW12QuickRestartLeavesNoGhost(t *testing.T) {
 				}
 			}
 		}
-		before := nodes[2].server.apps.up[0].manager.Stats().DeltasIn
+		before := nodes[2].server.manager().Stats().DeltasIn
 		for i := range 100 {
 			u.want(nodes[0].node, "/test/inc", strconv.Itoa(i+2))
 			pass(20 * time.Millisecond)
 		}
-		if got := nodes[2].server.apps.up[0].manager.Stats().DeltasIn - before; got < 100 || got > 105 { // that the session is in use is told, too
+		if got := nodes[2].server.manager().Stats().DeltasIn - before; got < 100 || got > 105 { // that the session is in use is told, too
 			t.Errorf("100 changes came %d times", got)
 		}
 		pass(30 * time.Second)
@@ -413,7 +413,7 @@ func TestW15ParallelWritesEndTheSame(t *testing.T) {
 					everywhere([]*user{u}, nodes, "/test/all", v)
 				}
 				for _, n := range nodes {
-					if s := n.server.apps.up[0].manager.Stats(); s.Repaired != 0 {
+					if s := n.server.manager().Stats(); s.Repaired != 0 {
 						t.Errorf("%s: only repair made them the same, %d times", n.host, s.Repaired)
 					}
 				}

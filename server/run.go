@@ -19,6 +19,7 @@ import (
 	"github.com/nodeserver/nodeserver/channel/grpctransport"
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/session"
 )
 
 // Run opens the node's addresses, joins the cluster and serves until ctx ends;
@@ -290,7 +291,7 @@ func (s *Server) httpServer() *http.Server {
 		}))),
 		HTTP2:                        &http.HTTP2Config{WriteByteTimeout: c.StallTimeout, SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		DisableGeneralOptionsHandler: true, // which would answer OPTIONS * in place of the node
-		ConnContext:                  s.connContext, ReadHeaderTimeout: c.ReadHeaderTimeout, IdleTimeout: c.IdleTimeout, MaxHeaderBytes: c.MaxHeaderBytes, ErrorLog: s.httpLog(),
+		ConnContext:                  session.ConnContext(s.log), ReadHeaderTimeout: c.ReadHeaderTimeout, IdleTimeout: c.IdleTimeout, MaxHeaderBytes: c.MaxHeaderBytes, ErrorLog: s.httpLog(),
 	}
 	s.drain.Of(h)
 	return h

@@ -7,7 +7,6 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/internal/drain"
+	"github.com/nodeserver/nodeserver/server/session"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
@@ -77,7 +77,7 @@ func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*
 	for _, o := range options {
 		o(s)
 	}
-	s.maxSessions, s.maxSessionsFrom = sessionLimit(cfg.Sessions.MaxSessions, os.DirFS("/"), goMemoryLimit())
+	s.maxSessions, s.maxSessionsFrom = session.Limit(cfg.Sessions.MaxSessions)
 	var err error
 	if s.tokenKeys, err = tokenKeys(cfg); err != nil {
 		return nil, err
@@ -100,7 +100,7 @@ func (s *Server) managerConfig(a AppConfig) deltamanager.Config {
 	}
 	return deltamanager.Config{
 		Self: s.id, MaxInactive: a.MaxInactive, AbsoluteLifetime: n.AbsoluteLifetime,
-		FirstInactive: n.FirstInactive, MaxSessions: s.maxSessions, MaxNewcomers: maxNewcomers, MaxSessionBytes: n.MaxSessionBytes, FreshnessWait: n.FreshnessWait,
+		FirstInactive: n.FirstInactive, MaxSessions: s.maxSessions, MaxNewcomers: session.MaxNewcomers, MaxSessionBytes: n.MaxSessionBytes, FreshnessWait: n.FreshnessWait,
 		Acks: acks, AckTimeout: r.AckTimeout, FailUnacked: r.OnAckTimeout == "fail", QueueEntries: s.cfg.Channel.QueueEntries,
 		Heartbeat: s.cfg.Channel.Heartbeat, RepairInterval: r.RepairInterval, JoinTimeout: r.JoinTimeout,
 		ServeAnyway: r.JoinPolicy == "serve", Seed: s.seed(a.Name), Rand: rand.Reader, TokenKeys: s.tokenKeys,
@@ -121,8 +121,12 @@ func drawID(name string) membership.ID {
 	return membership.ID{Name: name, Boot: binary.LittleEndian.Uint64(b[:]) | 1}
 }
 
-// serves tells whether the node with this route serves this node's users, as far
-// as is known here.
+// members is the server as its requests see it.
+type members struct{ server *Server }
+
+// Serves implements session.Members: the node with this route serves this node's users.
+func (m members) Serves(route string) bool { return m.server.serves(route) }
+
 func (s *Server) serves(route string) bool {
 	for _, m := range s.status() {
 		if m.Name == route && m.Domain == s.cfg.Cluster.Domain && m.State != membership.Gone && m.Ready && !m.Draining {

@@ -288,7 +288,7 @@ func TestGoroutinesOfARequest(t *testing.T) {
 		}
 		u.want(n, "/test/get", "0 <nil>")
 	}
-	if got := n.server.apps.up[0].manager.Stats().Sessions; got != 1 {
+	if got := n.server.manager().Stats().Sessions; got != 1 {
 		t.Errorf("%d sessions", got)
 	}
 }
@@ -417,7 +417,7 @@ func TestEndsInOneRequest(t *testing.T) {
 	if h["Set-Cookie"] != nil {
 		t.Errorf("cookies: %q", h["Set-Cookie"])
 	}
-	if got := n.server.apps.up[0].manager.Stats(); got.Sessions != 2 || got.Tombstones != 3 { // of those of the table, and what they left
+	if got := n.server.manager().Stats(); got.Sessions != 2 || got.Tombstones != 3 { // of those of the table, and what they left
 		t.Errorf("%d sessions, %d tombstones", got.Sessions, got.Tombstones)
 	}
 }

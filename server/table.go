@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/nodeserver/nodeserver/server/plugins"
+	"github.com/nodeserver/nodeserver/server/session"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
@@ -223,6 +224,5 @@ func (t *table) mux() *http.ServeMux {
 
 // ServeHTTP answers in the app's place; a front door may ask another node.
 func (d downApp) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	w.Header()[HeaderRetry] = retryNext
-	answer(w, fmt.Sprintf("the app %s is not served by this node: %s", d.name, d.public), http.StatusServiceUnavailable)
+	session.Decline(w, fmt.Sprintf("the app %s is not served by this node: %s", d.name, d.public))
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/channel/channeltest"
+	"github.com/nodeserver/nodeserver/server/internal/headers"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
@@ -113,7 +114,7 @@ func TestBadAppsAreNotServed(t *testing.T) {
 			"/goexit/": notStarted, "/hang/": notStarted, "/nonew/": notLoaded, "/junk/": notLoaded, "/twice/": ambiguous, "/shop/": ambiguous,
 		} {
 			status, body, header := get("http://n1:80" + path)
-			if status != http.StatusServiceUnavailable || !strings.HasSuffix(body, "is not served by this node: "+reason+"\n") || header.Get(HeaderRetry) != "next" {
+			if status != http.StatusServiceUnavailable || !strings.HasSuffix(body, "is not served by this node: "+reason+"\n") || header.Get(headers.Retry) != "next" {
 				t.Errorf("%s: %d %s %v", path, status, body, header)
 			}
 			if strings.Contains(body, dir) || strings.Contains(body, "secret") || strings.Contains(body, "luck") {

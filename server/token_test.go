@@ -160,7 +160,7 @@ func TestMadeUpIDsCostOthersNothing(t *testing.T) {
 			u.want(nodes[0].node, "/test/inc", "1")
 		}
 		token := bend(t, users[0].cookie("NSV-"), func(c uint64) uint64 { return c + 1<<32 }, 0)
-		asks := nodes[1].server.apps.up[0].manager.Stats().Asks
+		asks := nodes[1].server.manager().Stats().Asks
 		b.net.Delay("n1", "n2", 300*time.Millisecond) // longer than a new session waits for another node
 		pass(2 * time.Second)
 		flood := make(chan bool)
@@ -185,7 +185,7 @@ func TestMadeUpIDsCostOthersNothing(t *testing.T) {
 			t.Errorf("%d of 20 users lost their session", n)
 		}
 		<-flood
-		if n := nodes[1].server.apps.up[0].manager.Stats().Asks - asks; n > 40 {
+		if n := nodes[1].server.manager().Stats().Asks - asks; n > 40 {
 			t.Errorf("%d questions were asked", n)
 		}
 	})

@@ -131,7 +131,7 @@ func TestW13ReadsReplicateNothing(t *testing.T) {
 	u.want(nodes[0], "/test/inc", "1")
 	out := func() (n int64) {
 		for _, n1 := range nodes {
-			n += n1.server.apps.up[0].manager.Stats().DeltasOut
+			n += n1.server.manager().Stats().DeltasOut
 		}
 		return n
 	}

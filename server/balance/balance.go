@@ -17,6 +17,7 @@ import (
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/server"
 	"github.com/nodeserver/nodeserver/server/internal/drain"
+	"github.com/nodeserver/nodeserver/server/internal/headers"
 )
 
 // quietTime is for connections that are made and not accepted yet, when Run ends.
@@ -95,7 +96,7 @@ func New(cfg Config, source Source, log *slog.Logger) *Balancer {
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetXForwarded() }, // Host stays the user's
 		Transport: chooser{b},
 		ModifyResponse: func(r *http.Response) error {
-			r.Header.Del(server.HeaderRetry) // it was meant for us
+			r.Header.Del(headers.Retry) // it was meant for us
 			return nil
 		},
 		ErrorHandler: b.answerError,

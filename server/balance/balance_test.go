@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/membership"
-	"github.com/nodeserver/nodeserver/server"
 	"github.com/nodeserver/nodeserver/server/balance"
+	"github.com/nodeserver/nodeserver/server/internal/headers"
 )
 
 // backend is a node that can be killed and revived on its port.
@@ -64,7 +64,7 @@ func (b *backend) start(t *testing.T) {
 func (b *backend) serve(w http.ResponseWriter, r *http.Request) {
 	if r.RequestURI == "*" {
 		if b.boot != 0 {
-			w.Header().Set(server.HeaderLife, server.LifeToken(membership.ID{Name: b.name, Boot: b.boot}))
+			w.Header().Set(headers.Life, headers.LifeToken(membership.ID{Name: b.name, Boot: b.boot}))
 		}
 		return
 	}

@@ -35,7 +35,7 @@
 // marks a node: a slow node is not a dead one.
 //
 // Each new connection to a node begins with that question, and the answer names
-// the node's life (server.HeaderLife). So whatever address a member announces, no
+// the node's life (headers.Life). So whatever address a member announces, no
 // request goes to something that is not that member's HTTP listener. Without a
 // cluster secret, only loopback addresses are dialled (Config.Dialer).
 //
@@ -45,7 +45,7 @@
 // next is asked
 //
 //	always              if there was no connection, or the node says that no app
-//	                    has seen the request (503 with server.HeaderRetry)
+//	                    has seen the request (503 with headers.Retry)
 //	once, if idempotent if the connection broke before the response began: nobody
 //	                    can know whether the node has carried the request out
 //

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nodeserver/nodeserver/server"
 	"github.com/nodeserver/nodeserver/server/balance"
+	"github.com/nodeserver/nodeserver/server/internal/headers"
 )
 
 // dying is a node like the kernel leaves it for some milliseconds when it kills
@@ -125,7 +125,7 @@ func TestTheOnlyNodeInDoubt(t *testing.T) {
 
 func TestANodeThatIsNotReady(t *testing.T) {
 	notReady := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set(server.HeaderRetry, "next")
+		w.Header().Set(headers.Retry, "next")
 		http.Error(w, "not ready", http.StatusServiceUnavailable)
 	})
 	a, b := newBackend(t, "a"), newBackend(t, "b")
@@ -162,7 +162,7 @@ func TestANodeThatIsNotReady(t *testing.T) {
 func TestHeaderRetryIsNotPassedOn(t *testing.T) {
 	a, b := newBackend(t, "a"), newBackend(t, "b")
 	a.handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set(server.HeaderRetry, "next")
+		w.Header().Set(headers.Retry, "next")
 		_, _ = io.WriteString(w, "a")
 	})
 	d := open(t, fixed(a, b))
@@ -174,7 +174,7 @@ func TestHeaderRetryIsNotPassedOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	if body, _ := io.ReadAll(res.Body); string(body) != "a" || res.Header.Get(server.HeaderRetry) != "" {
+	if body, _ := io.ReadAll(res.Body); string(body) != "a" || res.Header.Get(headers.Retry) != "" {
 		t.Errorf("%q, header %v", body, res.Header)
 	}
 }

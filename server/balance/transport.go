@@ -15,7 +15,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/membership"
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/internal/headers"
 )
 
 // dialTimeout bounds the wait for a machine that doesn't answer at all.
@@ -110,7 +110,7 @@ func (n *node) greet(ctx context.Context, c net.Conn, patience time.Duration) er
 		return err
 	}
 	_ = res.Body.Close()
-	if n.Boot != 0 && (res.Header.Get(server.HeaderLife) != server.LifeToken(membership.ID{Name: n.Name, Boot: n.Boot}) || in.Buffered() > 0) {
+	if n.Boot != 0 && (res.Header.Get(headers.Life) != headers.LifeToken(membership.ID{Name: n.Name, Boot: n.Boot}) || in.Buffered() > 0) {
 		return errStranger
 	}
 	if res.Close {
@@ -213,7 +213,7 @@ func (c chooser) RoundTrip(out *http.Request) (*http.Response, error) {
 // mayAskNext tells whether the answer is the node's own, given before any app
 // has seen the request.
 func mayAskNext(res *http.Response) bool {
-	return res.StatusCode == http.StatusServiceUnavailable && res.Header.Get(server.HeaderRetry) == "next"
+	return res.StatusCode == http.StatusServiceUnavailable && res.Header.Get(headers.Retry) == "next"
 }
 
 // drop lets an answer go, and if it is short keeps its connection.

@@ -1,4 +1,4 @@
-package server
+package session
 
 import (
 	"crypto/rand"
@@ -75,15 +75,15 @@ func eachCookie(h http.Header, each func(name, value string)) {
 // cookieName is the configured name; where browsers accept the prefix (over
 // TLS, with path "/") it says __Host-, so that no other host of the domain can
 // plant one (RFC 6265bis, part 4.1.3).
-func cookieName(c Config, path string) string {
-	if c.HTTP.TLSCert != "" && path == "/" {
-		return "__Host-" + c.Sessions.CookieName
+func cookieName(c Config) string {
+	if c.Secure && c.Path == "/" {
+		return "__Host-" + c.Cookie
 	}
-	return c.Sessions.CookieName
+	return c.Cookie
 }
 
 // setCookie gives the user an id; an empty one takes it away.
-func (a *app) setCookie(h http.Header, id string) {
+func (a *App) setCookie(h http.Header, id string) {
 	if id == "" {
 		a.addCookie(h, a.cookie+"="+a.tail(-1))
 	} else {
@@ -93,7 +93,7 @@ func (a *app) setCookie(h http.Header, id string) {
 
 const notCookies = `no-cache="Set-Cookie, Set-Cookie2"`
 
-func (a *app) addCookie(h http.Header, line string) {
+func (a *App) addCookie(h http.Header, line string) {
 	h["Set-Cookie"] = append(h["Set-Cookie"], line)
 	for _, v := range h["Cache-Control"] {
 		v = strings.ToLower(v)
@@ -108,7 +108,7 @@ func (a *app) addCookie(h http.Header, line string) {
 // keepPrivate tells caches about an answer that may depend on its user's session: it
 // is for who sends the same cookie (RFC 9110, part 12.5.5), and for no shared
 // cache unless the app says otherwise (RFC 9111, part 5.2.2.7).
-func (a *app) keepPrivate(h http.Header) {
+func (a *App) keepPrivate(h http.Header) {
 	if len(h["Cache-Control"]) == 0 {
 		h["Cache-Control"] = a.private
 	}
@@ -164,7 +164,7 @@ func parseToken(name, value string) (t deltamanager.Token, ok bool) {
 }
 
 // setTokens gives the user the tokens, as cookies that live as long as they matter.
-func (a *app) setTokens(h http.Header, tokens []deltamanager.Token) {
+func (a *App) setTokens(h http.Header, tokens []deltamanager.Token) {
 	for _, t := range tokens {
 		var b [tokenBytes]byte
 		binary.BigEndian.PutUint64(b[:], t.Stamp.Clock)
@@ -200,7 +200,7 @@ var askerSeed = maphash.MakeSeed()
 
 // tail are the attributes of an app's cookies, "; Path=…". Age is in seconds; 0:
 // until the browser ends, less: delete it.
-func (a *app) tail(age int) string {
+func (a *App) tail(age int) string {
 	c := http.Cookie{Name: "n", Value: "v", Path: a.path, MaxAge: age, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: a.secure}
 	return strings.TrimPrefix(c.String(), "n=v")
 }

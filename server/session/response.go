@@ -1,4 +1,4 @@
-package server
+package session
 
 import (
 	"bufio"
@@ -26,7 +26,7 @@ const holdBytes = 64 << 10
 // never used for another: a goroutine that writes after its handler has returned
 // gets an error, and no other user gets what it wrote.
 type response struct {
-	app   *app
+	app   *App
 	visit atomic.Pointer[visit] // nil: the request has not asked for its session
 
 	mu        sync.Mutex

@@ -1,4 +1,4 @@
-package server
+package session
 
 import (
 	"context"
@@ -17,24 +17,20 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager"
+	"github.com/nodeserver/nodeserver/server/internal/headers"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
-// HeaderRetry is the header by which a node marks an answer in place of which a
-// front door may ask another node, whatever the request's method and body: the
-// value is "next", and no handler of an app has seen the request.
-const HeaderRetry = "Nodeserver-Retry"
-
-var retryNext = []string{"next"}
-
-// ServeHTTP is the way of every request: find the session when the handler asks
-// for it, commit once the handler has returned, then let the answer go.
-func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// Serve is the way of every request to the app's handler h: find the session when h
+// asks for it, commit once h has returned, then let the answer go. The request's path
+// begins with the app's; h sees it without. While the node still gets the sessions from
+// the others, the answer is 503.
+func (a *App) Serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
 	if a.expose {
 		w.Header()["Nodeserver-Node"] = a.exposed
 	}
 	if !a.manager.Ready() {
-		w.Header()[HeaderRetry] = retryNext
+		w.Header()[headers.Retry] = headers.RetryNext
 		refuse(w, deltamanager.ErrNotReady)
 		return
 	}
@@ -54,11 +50,11 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	if ok {
-		a.handler.ServeHTTP(x, r)
+		h.ServeHTTP(x, r)
 	} else {
 		v := x.source(r.Context(), r.Header)
 		v.shared = r.ProtoMajor != 1
-		a.handler.ServeHTTP(x, r.WithContext(webapps.WithSource(r.Context(), v)))
+		h.ServeHTTP(x, r.WithContext(webapps.WithSource(r.Context(), v)))
 	}
 	x.finish()
 	c.end() // from here on nobody gets to a session by way of the request
@@ -68,11 +64,11 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // within is a path as the app sees it: below its own.
-func (a *app) within(path string) string { return path[min(len(a.path)-1, len(path)):] }
+func (a *App) within(path string) string { return path[min(len(a.path)-1, len(path)):] }
 
 // admits tells whether the request's body is as short as it must be, as far as
 // that can be known; where it can't, whoever reads the body is told.
-func (a *app) admits(w http.ResponseWriter, r *http.Request) bool {
+func (a *App) admits(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case r.ContentLength > a.maxBody:
 		a.tooLong(w, r)
@@ -86,7 +82,7 @@ func (a *app) admits(w http.ResponseWriter, r *http.Request) bool {
 // tooLong answers instead of reading the body. Clients that are still sending
 // may lose an answer whose connection is closed meanwhile (RFC 9112, part 9.6), so we
 // look away for a moment.
-func (a *app) tooLong(w http.ResponseWriter, r *http.Request) {
+func (a *App) tooLong(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Connection", "close")
 	answer(w, fmt.Sprintf("the body is %d bytes long: this node takes %d (http.max_body_bytes)", r.ContentLength, a.maxBody), http.StatusRequestEntityTooLarge)
 	c := http.NewResponseController(w)
@@ -108,7 +104,7 @@ func (w *response) source(ctx context.Context, header http.Header) *visit {
 }
 
 // recovered answers for a handler that panicked; its writes are discarded.
-func (a *app) recovered(w *response, r *http.Request, p any) {
+func (a *App) recovered(w *response, r *http.Request, p any) {
 	if p == http.ErrAbortHandler { //nolint:errorlint // a sentinel to be passed on as it is
 		panic(p)
 	}
@@ -161,6 +157,13 @@ func whyRefused(err error) string {
 	return "the session could not be saved: " + err.Error()
 }
 
+// Decline answers 503 with the text for a request that no handler has seen: a front door
+// may send it to another node.
+func Decline(w http.ResponseWriter, text string) {
+	w.Header()[headers.Retry] = headers.RetryNext
+	answer(w, text, http.StatusServiceUnavailable)
+}
+
 // answer takes the place of the app's answer, of which only headers that are
 // not about its body stay.
 func answer(w http.ResponseWriter, text string, status int) {
@@ -184,7 +187,7 @@ var ofBody = []string{
 // only when asked to, so a request that touches none costs nothing. Its lock is taken
 // after its response's, never before.
 type visit struct {
-	app    *app
+	app    *App
 	ctx    context.Context //nolint:containedctx // the request's, as is the header
 	header http.Header
 
@@ -363,7 +366,7 @@ func yield() {
 // cookie from here could replace theirs.
 func (v *visit) settleCookie(h http.Header) {
 	if s := v.current; s != nil && !s.view.Invalidated() {
-		moved := s.sent != "" && v.route != v.app.node && !v.app.serves(v.route) // its node is gone, or about to go: stay here from now on
+		moved := s.sent != "" && v.route != v.app.node && !v.app.members.Serves(v.route) // its node is gone, or about to go: stay here from now on
 		if s.gone || s.newest() == s.sent && !moved {
 			return
 		}

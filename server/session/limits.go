@@ -1,30 +1,31 @@
-package server
+package session
 
 import (
 	"io/fs"
 	"math"
-	"net/netip"
+	"os"
 	"path"
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
-
-	"github.com/nodeserver/nodeserver/channel/listen"
 )
 
-// maxNewcomers is how many sessions of an app a node holds whose cookie never came back: with
+// MaxNewcomers is how many sessions of an app a node holds whose cookie never came back: with
 // more, the oldest end. At 400 bytes each, a flood of them takes 25 MiB; one of 10,000 a second
 // leaves an honest newcomer 6 s to come back, who else begins again.
-const maxNewcomers = 64 << 10
+const MaxNewcomers = 64 << 10
 
 // sessionBytes is what a session is reckoned with where its limit comes from memory: an empty one
 // takes some 400 bytes.
 const sessionBytes = 1 << 10
 
-// sessionLimit is how many sessions of an app the node takes, 0: no limit, and where
-// that comes from: the conf, or a quarter of the memory that the node may have.
+// Limit is how many sessions of an app the node takes, 0: no limit, and where that comes
+// from: the conf's sessions.max_sessions, or a quarter of the memory that the node may have.
+func Limit(configured int) (limit int, from string) {
+	return sessionLimit(configured, os.DirFS("/"), goMemoryLimit())
+}
+
+// sessionLimit is Limit on this file system, with this GOMEMLIMIT in bytes.
 func sessionLimit(configured int, root fs.FS, goLimit int64) (limit int, from string) {
 	switch {
 	case configured > 0:
@@ -91,60 +92,3 @@ func bytesIn(root fs.FS, name string) int64 {
 
 // goMemoryLimit is GOMEMLIMIT in bytes.
 func goMemoryLimit() int64 { return debug.SetMemoryLimit(-1) }
-
-// newRate bounds the new sessions that one client address may begin: as many a minute as
-// the limit says, and as many at once. A nil one has no limit. Safe for concurrent use.
-//
-// It forgets an address after one to two minutes, when its budget is whole again, or
-// when it has seen many thousand others since.
-type newRate struct {
-	perMinute float64
-
-	mu            sync.Mutex
-	since         time.Time
-	latest, older map[netip.Addr]budget
-}
-
-// budget is what an address has left.
-type budget struct {
-	left float64
-	at   time.Time
-}
-
-// maxAddresses is how many addresses each half of a newRate remembers: 2 MiB.
-const maxAddresses = 16 << 10
-
-func newNewRate(perMinute int) *newRate {
-	if perMinute <= 0 {
-		return nil
-	}
-	return &newRate{perMinute: float64(perMinute)}
-}
-
-// take takes one new session from the address's budget. Where there is none left, wait is after
-// what time there will be.
-func (r *newRate) take(addr netip.Addr, now time.Time) (wait time.Duration) {
-	if r == nil || !addr.IsValid() || addr.IsLoopback() {
-		return 0
-	}
-	addr = listen.Client(addr)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if now.Sub(r.since) > time.Minute || len(r.latest) >= maxAddresses {
-		r.since, r.older, r.latest = now, r.latest, map[netip.Addr]budget{}
-	}
-	b, ok := r.latest[addr]
-	if !ok {
-		if b, ok = r.older[addr]; !ok {
-			b = budget{r.perMinute, now}
-		}
-	}
-	b.left, b.at = min(b.left+now.Sub(b.at).Minutes()*r.perMinute, r.perMinute), now
-	if b.left < 1 {
-		wait = time.Duration((1 - b.left) / r.perMinute * float64(time.Minute))
-	} else {
-		b.left--
-	}
-	r.latest[addr] = b
-	return wait
-}

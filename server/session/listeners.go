@@ -1,4 +1,4 @@
-package server
+package session
 
 import (
 	"fmt"
@@ -14,19 +14,17 @@ type listeners struct {
 	list []webapps.Listener
 }
 
-var _ webapps.Events = (*appContext)(nil)
-
-// Listen implements webapps.Events.
-func (c *appContext) Listen(l webapps.Listener) {
-	c.a.listeners.mu.Lock()
-	defer c.a.listeners.mu.Unlock()
-	c.a.listeners.list = append(c.a.listeners.list, l)
-	c.a.manager.SetObserving(true)
+// Listen makes the listener hear of the app's sessions from now on. Safe for concurrent use.
+func (a *App) Listen(l webapps.Listener) {
+	a.listeners.mu.Lock()
+	defer a.listeners.mu.Unlock()
+	a.listeners.list = append(a.listeners.list, l)
+	a.manager.SetObserving(true)
 }
 
 // observed tells the app's listeners what its delta manager reports. A listener
 // that panics is logged: it must not take the request, or the node, with it.
-func (a *app) observed(e deltamanager.Event) {
+func (a *App) observed(e deltamanager.Event) {
 	a.listeners.mu.RLock()
 	list := a.listeners.list
 	a.listeners.mu.RUnlock()
@@ -37,7 +35,7 @@ func (a *app) observed(e deltamanager.Event) {
 	}
 }
 
-func (a *app) tell(l webapps.Listener, e deltamanager.Event) {
+func (a *App) tell(l webapps.Listener, e deltamanager.Event) {
 	defer func() {
 		if p := recover(); p != nil {
 			a.panics.Add(1)

@@ -1,4 +1,4 @@
-package server
+package session
 
 import (
 	"context"
@@ -35,15 +35,18 @@ type connection struct {
 
 type connectionKey struct{}
 
-// connContext is http.Server.ConnContext.
-func (s *Server) connContext(ctx context.Context, conn net.Conn) context.Context {
-	c := &connection{log: s.log}
-	if conn != nil {
-		if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-			c.remote = addr.AddrPort().Addr()
+// ConnContext is the http.Server.ConnContext of a listener for users. Its requests find
+// their sessions without it, too, and cost more then. conn may be nil.
+func ConnContext(log *slog.Logger) func(ctx context.Context, conn net.Conn) context.Context {
+	return func(ctx context.Context, conn net.Conn) context.Context {
+		c := &connection{log: log}
+		if conn != nil {
+			if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+				c.remote = addr.AddrPort().Addr()
+			}
 		}
+		return context.WithValue(webapps.WithSources(ctx, c), connectionKey{}, c)
 	}
-	return context.WithValue(webapps.WithSources(ctx, c), connectionKey{}, c)
 }
 
 // begin makes r the request that is being served. It reports false where there

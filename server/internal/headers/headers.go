@@ -1,0 +1,30 @@
+// Package headers holds the headers by which a node and a front door talk to each other.
+package headers
+
+import (
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/nodeserver/nodeserver/membership"
+)
+
+// Retry is the header by which a node marks an answer in place of which a front door may
+// ask another node, whatever the request's method and body: the value is "next", and no
+// handler of an app has seen the request.
+const Retry = "Nodeserver-Retry"
+
+// RetryNext is the value of Retry. Nobody writes to it.
+var RetryNext = []string{"next"}
+
+// Life is the header in which a node's HTTP listener says which life of which node it is,
+// when it is asked with OPTIONS *. A balancer asks each new connection, so that no address
+// which a member announces leads it to something that is not that member's HTTP listener,
+// such as an admin address.
+const Life = "Nodeserver-Life"
+
+// LifeToken is the value of Life: a hash of the name and the boot, from which a stranger
+// learns neither.
+func LifeToken(id membership.ID) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "nodeserver life %s/%x", id.Name, id.Boot))
+	return fmt.Sprintf("%x", sum[:12])
+}

@@ -1,0 +1,110 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/nodeserver/nodeserver/deltamanager"
+	"github.com/nodeserver/nodeserver/webapps"
+)
+
+// Config is what the pipeline of an app's requests is told.
+type Config struct {
+	App           string // its name
+	Path          string // where it is, with a slash at its end
+	Node          string // this node's name, the route in cookies
+	Cookie        string // the session cookie's name, as it is configured
+	Secure        bool   // users come by HTTPS
+	Expose        bool   // header Nodeserver-Node on each answer
+	Fresh         bool   // users carry what they have seen from node to node
+	MaxBody       int64  // of a request, in bytes; 0: no limit
+	NewPerAddress int    // new sessions of one client address a minute; 0: no limit
+
+	Sessions deltamanager.Config // Observe is the App's own
+}
+
+// Members is what requests want to know of the cluster. Safe for concurrent use.
+type Members interface {
+	// Serves tells whether the node with this route serves users, as far as is known here.
+	Serves(route string) bool
+}
+
+// App holds the sessions of one app on this node, and is the way of its requests to them.
+// It lives as long as the app is deployed, whatever handler serves it. Safe for concurrent
+// use.
+type App struct {
+	name    string
+	path    string // with a slash at its end
+	node    string
+	manager *deltamanager.Manager
+	members Members
+	log     *slog.Logger
+
+	cookie  string
+	secure  bool
+	expose  bool
+	exposed []string // value of Nodeserver-Node
+	fresh   bool     // users carry what they have seen from node to node
+	// What headers need, made once.
+	cookieTail, tokenTail string   // attributes of session cookies, and of freshness cookies
+	private, varies       []string // values of Cache-Control and Vary
+
+	maxBody int64 // bytes; 0: no limit
+
+	responses responses
+	bodies    bodies
+	listeners listeners
+	newRate   *newRate // nil: no limit
+
+	panics  atomic.Int64
+	lost    atomic.Int64
+	refused atomic.Int64
+	hasty   atomic.Int64
+	stale   atomic.Int64
+}
+
+// New makes an app's sessions and its pipeline. The group wakes the way to other members.
+// The manager serves no request before its Settle, and does nothing on its own before its Run.
+func New(c Config, members Members, group deltamanager.Group, log *slog.Logger) *App {
+	a := &App{
+		name: c.App, path: c.Path, node: c.Node, members: members, log: log,
+		cookie: cookieName(c), secure: c.Secure, expose: c.Expose, exposed: []string{c.Node}, fresh: c.Fresh,
+		private: []string{"private"}, varies: []string{"Cookie"},
+		maxBody: c.MaxBody, newRate: newNewRate(c.NewPerAddress),
+	}
+	a.cookieTail, a.tokenTail = a.tail(0), a.tail(int(deltamanager.TokenLife.Seconds()))
+	c.Sessions.Observe = a.observed
+	a.manager = deltamanager.New(c.Sessions, group, log.With("part", "deltamanager"))
+	a.manager.SetObserving(false) // until the app listens
+	return a
+}
+
+// Manager replicates the app's sessions.
+func (a *App) Manager() *deltamanager.Manager { return a.manager }
+
+// NewSession makes a session that belongs to no request.
+func (a *App) NewSession() (webapps.Session, error) {
+	view, err := a.manager.Create(tagOf(newID()))
+	if err != nil {
+		return nil, public(fmt.Errorf("app %s: new session: %w", a.name, err))
+	}
+	view.SetAcks(deltamanager.Async)
+	view.Unowned()
+	return &session{app: a.name, view: view, ctx: context.Background()}, nil
+}
+
+// Counts are of an app's requests since the node's start.
+type Counts struct {
+	Panics  int64 // handlers and listeners that panicked
+	Lost    int64 // requests whose session had ended meanwhile
+	Refused int64 // sessions not made because of sessions.max_sessions
+	Hasty   int64 // sessions not made because of sessions.new_per_address
+	Stale   int64 // requests served though something their user had seen could not be had
+}
+
+// Counts returns what has been counted so far.
+func (a *App) Counts() Counts {
+	return Counts{Panics: a.panics.Load(), Lost: a.lost.Load(), Refused: a.refused.Load(), Hasty: a.hasty.Load(), Stale: a.stale.Load()}
+}
