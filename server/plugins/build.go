@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"golang.org/x/mod/modfile"
@@ -68,7 +69,7 @@ func build(ctx context.Context, o BuildOptions) (Built, error) {
 	}
 	hostSrc := ""
 	if !host.fromCache() {
-		if hostSrc, err = findHostSource(o.HostSrc, src); err != nil {
+		if hostSrc, err = findHostSource(o.HostSrc, src, host); err != nil {
 			return Built{}, err
 		}
 	}
@@ -77,14 +78,33 @@ func build(ctx context.Context, o BuildOptions) (Built, error) {
 		return Built{}, err
 	}
 	defer func() { _ = os.RemoveAll(work) }()
-	st, err := src.stage(filepath.Join(work, "app"), host)
+	packages, err := src.list(ctx, host, tools, work)
 	if err != nil {
 		return Built{}, err
 	}
-	if err := writeWorkspace(work, st, hostSrc, host); err != nil {
+	st, app, err := src.read()
+	if err != nil {
 		return Built{}, err
 	}
-	c := compiler{host: host, tools: tools, work: work, src: src, app: st, workspace: hostSrc != ""}
+	cache, err := cacheFolder()
+	if err != nil {
+		return Built{}, err
+	}
+	w, err := newWorld(src, host, packages, app, cache)
+	if err != nil {
+		return Built{}, err
+	}
+	libs, err := w.copyLibraries(cache)
+	if err != nil {
+		return Built{}, err
+	}
+	if err := src.stage(&st, filepath.Join(work, "app"), app, w, host); err != nil {
+		return Built{}, err
+	}
+	if err := writeWorkspace(work, host, append(libs, st.dir, hostSrc)); err != nil {
+		return Built{}, err
+	}
+	c := compiler{host: host, tools: tools, work: work, src: src, app: st, cache: cache}
 	return c.compile(ctx, o.Out)
 }
 
@@ -168,7 +188,7 @@ func fits(mod *modfile.File, host binary) error {
 
 // findHostSource looks for the folder of apiModule, and compares it with what
 // the running binary was built from.
-func findHostSource(given string, src source) (string, error) {
+func findHostSource(given string, src source, host binary) (string, error) {
 	candidates := []string{given}
 	if given == "" {
 		exe, err := os.Executable()
@@ -184,7 +204,7 @@ func findHostSource(given string, src source) (string, error) {
 		}
 		root, mod, err := findModule(c)
 		if err == nil && mod.Module.Mod.Path == apiModule {
-			return root, sameSources(root)
+			return root, sameSources(root, host)
 		}
 	}
 	if given != "" {
@@ -193,24 +213,26 @@ func findHostSource(given string, src source) (string, error) {
 	return "", fmt.Errorf("no sources of %s around the webapp, the working directory or the binary, nor a replace in the webapp's go.mod: give their folder with --host-src", apiModule)
 }
 
-func sameSources(root string) error {
+func sameSources(root string, host binary) error {
 	h, err := webapps.HashSources(os.DirFS(filepath.Join(root, "webapps")))
 	if err != nil {
 		return fmt.Errorf("read the host's sources: %w", err)
 	}
-	if h != apiHash() {
+	if h != host.api {
 		return fmt.Errorf("package webapps in %s has changed since this binary was built: run make build there first", root)
 	}
 	return nil
 }
 
-// writeWorkspace joins the staged module and the host's sources, so that the
-// plugin is compiled against those very packages under their very names.
-func writeWorkspace(work string, st staged, hostSrc string, host binary) error {
-	if hostSrc == "" {
-		return nil
+// writeWorkspace joins the staged module, its libraries and the host's sources, so that
+// the plugin is compiled against those very packages under their very names.
+func writeWorkspace(work string, host binary, modules []string) error {
+	text := fmt.Sprintf("go %s\n", goLanguage(host))
+	for _, m := range modules {
+		if m != "" {
+			text += fmt.Sprintf("use %q\n", m)
+		}
 	}
-	text := fmt.Sprintf("go %s\n\nuse (\n\t%q\n\t%q\n)\n", goLanguage(host), st.dir, hostSrc)
 	return writeFile(filepath.Join(work, "go.work"), []byte(text))
 }
 
@@ -222,12 +244,12 @@ func goLanguage(host binary) string {
 
 // compiler runs the go command on a staged source.
 type compiler struct {
-	host      binary
-	tools     tools
-	work      string
-	src       source
-	app       staged
-	workspace bool
+	host  binary
+	tools tools
+	work  string
+	src   source
+	app   staged
+	cache string
 }
 
 func (c compiler) compile(ctx context.Context, out string) (Built, error) {
@@ -261,30 +283,36 @@ func (c compiler) compile(ctx context.Context, out string) (Built, error) {
 
 func (c compiler) command(ctx context.Context, out string) *exec.Cmd {
 	args, env := c.host.flags()
-	work := "off"
-	if c.workspace {
-		work = filepath.Join(c.work, "go.work")
-	} else {
-		args = append(args, "-mod=mod") // go.sum may lack the host's modules
-	}
 	args = append([]string{"build", "-buildmode=plugin", "-buildvcs=false", "-ldflags=-s -w", "-o", out}, args...)
-	cmd := exec.CommandContext(ctx, c.tools.goCmd, append(args, "./"+mainPackage)...)
+	cmd := c.tools.command(ctx, append(args, "./"+mainPackage)...)
 	cmd.Dir = c.app.dir
-	cmd.Env = append(os.Environ(), env...)
-	cmd.Env = append(cmd.Env, "CGO_ENABLED=1", "GOTOOLCHAIN="+c.tools.toolchain, "GOWORK="+work, "GOFLAGS=-buildvcs=false", "GO111MODULE=on")
+	cmd.Env = append(cmd.Env, append(env, "GOWORK="+filepath.Join(c.work, "go.work"))...)
+	return cmd
+}
+
+// command is the go command with the host's toolchain, whatever the author's shell says.
+func (t tools) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, t.goCmd, args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=1", "GOTOOLCHAIN="+t.toolchain, "GOFLAGS=-buildvcs=false", "GO111MODULE=on")
 	return cmd
 }
 
 // explain gives the compiler's words with the author's paths in the place of
 // the staged ones.
 func (c compiler) explain(said string, err error) error {
-	if strings.TrimSpace(said) == "" {
-		return err
-	}
-	said = strings.NewReplacer(
+	said = privatePath.ReplaceAllString(strings.ReplaceAll(said, c.cache+string(filepath.Separator), libraries+"/"), "")
+	return explain(said, err, strings.NewReplacer(
 		c.app.dir, c.src.root,
 		c.app.modPath+"/"+mainPackage, c.src.modPath,
 		c.app.modPath, c.src.modPath,
-	).Replace(said)
-	return errors.New(strings.TrimSpace(said))
+	))
+}
+
+var privatePath = regexp.MustCompile(libraries + `/go[0-9.]+/[0-9a-f]{12}/`)
+
+func explain(said string, err error, paths *strings.Replacer) error {
+	if strings.TrimSpace(said) == "" {
+		return err
+	}
+	return errors.New(strings.TrimSpace(paths.Replace(said)))
 }

@@ -127,8 +127,8 @@ func differences(host, p binary, api string) []string {
 			}
 		}
 	}
-	if api != apiHash() {
-		say("built against other sources of package webapps (%s) than this node (%s): %s", api, apiHash(), rebuild)
+	if api != host.api {
+		say("built against other sources of package webapps (%s) than this node (%s): %s", api, host.api, rebuild)
 	}
 	return all
 }

@@ -6,8 +6,8 @@
 // once, and never unloads. So both ends are owned here:
 //
 //	Build   stages a copy of the webapp's module under a path that names its
-//	        revision, beside the host's own sources in a workspace, and builds it
-//	        with the host's settings and module versions
+//	        revision, and copies of its libraries under private paths, beside the
+//	        host's own sources in a workspace, and builds it with the host's settings
 //	Check   compares what Go recorded in the plugin with what it recorded in the
 //	        running binary, and names each difference with its cure
 //	Loader  copies, checks, opens, and remembers what can't be tried again
@@ -21,9 +21,21 @@
 // one process. The path can be read without opening the file, even from a
 // stripped one.
 //
-// Requirements of the webapp's go.mod that the host has, too, are dropped in
-// the staged copy, so that the host's versions decide. Where something else
-// the webapp needs asks for a newer one, Check refuses the result.
+// # Libraries
+//
+// A path can have one content in a process. So each package that is neither the standard
+// library's nor package webapps is copied to a folder of the user's cache, and imported
+// by a path that holds a hash of its files and of those of all that it imports:
+//
+//	webapplib/go1.22/0123456789ab/github.com/go-chi/chi/v5
+//
+// Two versions have two paths. Apps with the same version share it, and the go command
+// finds its code in its own cache. The versions are those of the webapp's go.mod. Package
+// database/sql is copied, too, since a driver's name can be registered in it once.
+//
+// Some packages can't have a second copy in a process, see (*world).pin. They keep their
+// path, in the host's version if it has one; if two plugins or the node have another one,
+// Check and Loader refuse the plugin.
 //
 // # Where the host's sources come from
 //

@@ -21,6 +21,7 @@ type binary struct {
 	modules   map[string]module // by path; the main module, too
 	cgo       bool
 	mode      string // -buildmode
+	api       string // of a host: hash of the sources of its package webapps
 }
 
 type module struct {
@@ -48,7 +49,9 @@ func self() (binary, error) {
 	if !ok {
 		return binary{}, errors.New("this binary carries no build info: build it in module mode, with go build")
 	}
-	return newBinary(info), nil
+	b := newBinary(info)
+	b.api = webapps.SourceHash()
+	return b, nil
 }
 
 func newBinary(info *debug.BuildInfo) binary {

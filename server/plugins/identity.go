@@ -1,10 +1,6 @@
 package plugins
 
-import (
-	"regexp"
-
-	"github.com/nodeserver/nodeserver/webapps"
-)
+import "regexp"
 
 // identity is what a plugin built by Build says of itself. It is spelt into
 // the module path of the staged source, since a path is the one thing that Go
@@ -33,5 +29,3 @@ func parseIdentity(path string) (identity, bool) {
 	}
 	return identity{m[1], m[2], m[3]}, true
 }
-
-func apiHash() string { return webapps.SourceHash() }

@@ -3,10 +3,7 @@ package plugins_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime/debug"
-	"slices"
 	"strings"
 	"testing"
 
@@ -83,28 +80,6 @@ func TestRedeploy(t *testing.T) {
 	for p, want := range map[*plugins.Plugin]string{&first: "one", &second: "two"} {
 		if got := webappstest.New(t, p.App).Get("/").Body; got != want {
 			t.Errorf("revision %s answers %q, want %q", p.Revision, got, want)
-		}
-	}
-}
-
-// A webapp that asks for another version of a module than the host has gets
-// the host's.
-func TestHostPinsModules(t *testing.T) {
-	host := filepath.Join(t.TempDir(), "host")
-	args := []string{"build", "-o", host}
-	if info, _ := debug.ReadBuildInfo(); slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
-		args = append(args, "-race") // what this test's own build has compiled already
-	}
-	if out, err := exec.CommandContext(t.Context(), "go", append(args, "./testdata/host")...).CombinedOutput(); err != nil {
-		t.Fatalf("build the host: %v\n%s", err, out)
-	}
-	dir := writeApp(t, "pinned", "hello")
-	write(t, filepath.Join(dir, "words", "mod.go"), "package words\n\nimport _ \"golang.org/x/mod/semver\"\n")
-	for _, version := range []string{"v0.1.0", "v0.999.0"} {
-		write(t, filepath.Join(dir, "go.mod"), "module example.org/pinned\n\ngo 1.26\n\nrequire golang.org/x/mod "+version+"\n")
-		out, err := exec.CommandContext(t.Context(), host, dir, filepath.Join(t.TempDir(), "pinned.so")).CombinedOutput()
-		if err != nil || string(out) != "pinned \n" {
-			t.Errorf("x/mod %s: %v\n%s", version, err, out)
 		}
 	}
 }

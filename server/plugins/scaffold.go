@@ -71,7 +71,7 @@ func newApp(ctx context.Context, o NewOptions) ([]string, error) {
 	}
 	app := newModule{Name: o.Name, Package: packageName(o.Name), Base: filepath.Base(dir), API: apiModule}
 	if !host.fromCache() {
-		if app.HostSrc, err = findHostSource(o.HostSrc, source{dir: o.Dir, modFile: new(modfile.File)}); err != nil {
+		if app.HostSrc, err = findHostSource(o.HostSrc, source{dir: o.Dir, modFile: new(modfile.File)}, host); err != nil {
 			return nil, err
 		}
 	}

@@ -2,7 +2,6 @@ package plugins
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -24,6 +23,7 @@ type source struct {
 	modFile *modfile.File
 	goSum   string // file, may not exist
 	name    string // base name of dir, fit for an import path
+	inHost  bool   // a sample: the module is the host's
 }
 
 var notName = regexp.MustCompile(`[^a-z0-9]+`)
@@ -57,6 +57,7 @@ func findSource(dir string) (source, error) {
 		if err != nil {
 			return source{}, err
 		}
+		s.inHost = true
 		s.root, s.modPath = dir, path.Join(s.modPath, filepath.ToSlash(rel))
 		s.modFile, s.goSum = ownModule(mod), ""
 	}
@@ -149,39 +150,65 @@ type staged struct {
 	dir      string // of the module
 	modPath  string
 	revision string
+	names    []string // of the files
+	texts    [][]byte
 }
 
-// stage copies the source to dir and renames its module. Packages of another
-// revision so have other paths, and both fit into one process.
-func (s source) stage(dir string, host binary) (staged, error) {
+// read reads the source, and returns a hash of it.
+func (s source) read() (staged, string, error) {
 	names, err := s.files()
 	if err != nil {
-		return staged{}, err
+		return staged{}, "", err
 	}
+	st := staged{names: names, texts: make([][]byte, len(names))}
 	h := sha256.New()
-	texts := make([][]byte, len(names))
 	for i, name := range names {
-		if texts[i], err = os.ReadFile(filepath.Join(s.root, filepath.FromSlash(name))); err != nil {
-			return staged{}, err
+		if st.texts[i], err = os.ReadFile(filepath.Join(s.root, filepath.FromSlash(name))); err != nil {
+			return staged{}, "", err
 		}
-		note(h, name, texts[i])
+		note(h, name, st.texts[i])
 	}
-	st := staged{dir: dir, revision: hex.EncodeToString(h.Sum(nil)[:6])}
-	st.modPath = identity{s.name, st.revision, apiHash()}.modulePath()
-	for i, name := range names {
-		text := texts[i]
-		if strings.HasSuffix(name, ".go") {
-			inApp := filepath.Join(s.root, filepath.FromSlash(path.Dir(name))) == s.dir
-			text = rewrite(text, s.modPath, st.modPath, inApp)
+	return st, sum(h), nil
+}
+
+// stage writes the source to dir and renames its module, and the libraries that it
+// imports. Packages of another revision so have other paths, and both fit into one process.
+func (s source) stage(st *staged, dir, app string, w *world, host binary) error {
+	st.dir, st.revision = dir, w.revision(app)
+	st.modPath = identity{s.name, st.revision, host.api}.modulePath()
+	rename := func(path string) string {
+		if rest, own := below(path, s.modPath); own {
+			return st.modPath + rest
 		}
+		return w.rename(path)
+	}
+	for i, name := range st.names {
+		inApp := filepath.Join(s.root, filepath.FromSlash(path.Dir(name))) == s.dir
+		text := rewritten(name, st.texts[i], rename, inApp)
 		if err := writeFile(filepath.Join(dir, filepath.FromSlash(name)), text); err != nil {
-			return staged{}, err
+			return err
 		}
 	}
-	if err := s.stageModule(st, host); err != nil {
-		return staged{}, err
+	for _, l := range w.ownPkgs {
+		if len(l.CgoFiles) == 0 {
+			continue
+		}
+		rel, err := filepath.Rel(s.root, l.Dir)
+		if err != nil {
+			return err
+		}
+		pkg := l.Name
+		if l.Dir == s.dir && pkg == "main" {
+			pkg = "webapp"
+		}
+		if err := writeFile(filepath.Join(dir, rel, hiddenFile), hidden(pkg)); err != nil {
+			return err
+		}
 	}
-	return st, s.stageMain(st)
+	if err := s.stageModule(*st, w, host); err != nil {
+		return err
+	}
+	return s.stageMain(*st)
 }
 
 // note adds a file to a hash, whose Write never fails.
@@ -189,36 +216,31 @@ func note(h hash.Hash, name string, text []byte) {
 	_, _ = fmt.Fprintf(h, "%s %d\n%s", name, len(text), text)
 }
 
-// stageModule writes go.mod and go.sum: requirements the host has, too, are
-// left to the host, which pins them to its versions.
-func (s source) stageModule(st staged, host binary) error {
-	f := s.modFile
-	if err := f.AddModuleStmt(st.modPath); err != nil {
-		return err
-	}
-	for _, r := range f.Require {
-		if _, has := host.modules[r.Mod.Path]; has {
-			_ = f.DropRequire(r.Mod.Path) // never fails
+// stageModule writes go.mod and go.sum. Only modules of packages that keep their path
+// are required, and of those only the ones that the host lacks: it brings the others, in
+// its versions.
+func (s source) stageModule(st staged, w *world, host binary) error {
+	f := new(modfile.File)
+	err := errors.Join(f.AddModuleStmt(st.modPath), f.AddGoStmt(s.language(host)))
+	for _, l := range w.all {
+		if l.pinned == "" || l.Module == nil {
+			continue
 		}
-	}
-	for _, r := range f.Replace {
-		_, has := host.modules[r.Old.Path]
-		switch {
-		case has:
-			_ = f.DropReplace(r.Old.Path, r.Old.Version) // never fails
-		case r.New.Version == "": // a folder, which must be found from the copy
-			if err := f.AddReplace(r.Old.Path, r.Old.Version, absolute(s.root, r.New.Path), ""); err != nil {
-				return err
-			}
+		if _, has := host.modules[l.Module.Path]; has {
+			continue
 		}
-	}
-	for _, t := range f.Tool {
-		_ = f.DropTool(t.Path) // never fails
+		err = errors.Join(err, f.AddRequire(l.Module.Path, l.Module.Version))
+		if r := l.Module.Replace; r != nil && r.Version == "" {
+			err = errors.Join(err, f.AddReplace(l.Module.Path, "", absolute(s.root, r.Path), ""))
+		} else if r != nil {
+			err = errors.Join(err, f.AddReplace(l.Module.Path, "", r.Path, r.Version))
+		}
 	}
 	if host.fromCache() {
-		if err := f.AddRequire(apiModule, host.modules[apiModule].version); err != nil {
-			return err
-		}
+		err = errors.Join(err, f.AddRequire(apiModule, host.modules[apiModule].version))
+	}
+	if err != nil {
+		return err
 	}
 	f.Cleanup()
 	text, err := f.Format()
@@ -228,14 +250,15 @@ func (s source) stageModule(st staged, host binary) error {
 	if err := writeFile(filepath.Join(st.dir, "go.mod"), text); err != nil {
 		return err
 	}
-	sum, err := os.ReadFile(s.goSum)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	return copySums(s.goSum, filepath.Join(st.dir, "go.sum"))
+}
+
+// language is the Go version that the webapp is compiled as.
+func (s source) language(host binary) string {
+	if s.modFile.Go != nil {
+		return s.modFile.Go.Version
 	}
-	if err != nil {
-		return err
-	}
-	return writeFile(filepath.Join(st.dir, "go.sum"), sum)
+	return "1.16" // what a go.mod that doesn't say it means
 }
 
 // stageMain writes the plugin's main package. It also proves, at compile time,
