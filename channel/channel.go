@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,60 +14,38 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// Channel is one node's end of the group. Its methods are safe for concurrent
-// use, except that Topic comes before Run.
+// Channel is one node's end of the group. Its methods are safe for concurrent use, except that
+// Topic must be called before Run.
 type Channel struct {
 	cfg       Config
 	tr        Transport
 	providers []membership.Provider
-	log       *slog.Logger
 	topics    map[string]*Topic
 	dials     chan struct{} // a place for each dial under way
 	settled   chan struct{} // closed once
+	wg        sync.WaitGroup
 
-	wakers atomic.Pointer[map[membership.ID]*life] // copy of lives, for wake
+	wakers atomic.Pointer[map[membership.ID]*peer] // copy of state.peers, for wake
 
-	mu       sync.Mutex
-	running  context.Context //nolint:containedctx // of Run: dials and links start from calls of the transport, too
-	stop     context.CancelCauseFunc
-	stopped  bool
-	leaving  bool
-	started  time.Time
-	ready    bool
-	draining bool
-	joined   bool // was linked once, or found nobody to ask
-	view     *membership.View
-	lives    map[membership.ID]*life
-	names    map[string]*holder
-	cands    map[string]*candidate
-	notes    map[string]string
-	kinds    map[string]*leftOut
-	news     []note        // to be logged after mu is free
-	changed  chan struct{} // closed and replaced at each change of the member list
-	version  uint64        // of the member list
-	wg       sync.WaitGroup
+	mu guard
+	st state // guarded by mu
 }
 
 // New returns a channel that has opened nothing yet.
 func New(cfg Config, tr Transport, providers []membership.Provider, log *slog.Logger) *Channel {
-	cfg = cfg.withDefaults()
-	return &Channel{
-		cfg: cfg, tr: tr, providers: providers, log: log,
+	c := &Channel{
+		cfg: cfg.withDefaults(), tr: tr, providers: providers,
 		topics:  map[string]*Topic{},
 		dials:   make(chan struct{}, maxDials),
 		settled: make(chan struct{}),
-		view:    membership.NewView(membership.Timing{SuspectAfter: cfg.SuspectAfter, DownAfter: cfg.DownAfter}),
-		lives:   map[membership.ID]*life{},
-		names:   map[string]*holder{},
-		cands:   map[string]*candidate{},
-		notes:   map[string]string{},
-		kinds:   map[string]*leftOut{},
-		changed: make(chan struct{}),
+		mu:      guard{log: log},
 	}
+	c.st = newState(c, c.cfg)
+	return c
 }
 
-// Topic adds a topic with its handler, for the members that serve tells to
-// have it too; nil stands for all. To be called before Run.
+// Topic adds a topic with its handler, for the members of which serves says that they have the
+// topic, too; a nil serves stands for all members. To be called before Run.
 func (c *Channel) Topic(name string, h Handler, serves func(membership.Member) bool) *Topic {
 	if c.topics[name] != nil {
 		panic(fmt.Sprintf("channel: topic %s added twice", name))
@@ -75,21 +55,29 @@ func (c *Channel) Topic(name string, h Handler, serves func(membership.Member) b
 	return t
 }
 
-// Run serves others, finds them, links to them and watches them until ctx
-// ends; it then returns nil, after everything it started has returned. It ends
-// early with the error of the transport, with that of a provider that could
-// not even begin, or with a *DuplicateNameError. To be called once.
+// topicsOf lists the topics that the member serves, in a fixed order.
+func (c *Channel) topicsOf(m membership.Member) []*Topic {
+	var list []*Topic
+	for _, name := range slices.Sorted(maps.Keys(c.topics)) {
+		if t := c.topics[name]; t.serves == nil || t.serves(m) {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// Run serves other nodes, finds them, links to them and watches them until ctx ends; it then
+// returns nil, after everything it started has returned. It ends early with the error of the
+// transport, with that of a provider that could not even begin, or with a *DuplicateNameError or
+// *StrayError. To be called once.
 func (c *Channel) Run(ctx context.Context) error {
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	c.mu.Lock()
-	c.running, c.stop, c.started = running, stop, time.Now()
-	c.mu.Unlock()
-
+	c.begin(running, stop)
 	var parts sync.WaitGroup
-	parts.Go(func() { c.serve(running) })
+	parts.Go(func() { c.serve(running, stop) })
 	for _, p := range c.providers {
-		parts.Go(func() { c.discover(running, p) })
+		parts.Go(func() { c.discover(running, stop, p) })
 	}
 	parts.Go(func() { c.tick(running) })
 	<-running.Done()
@@ -102,113 +90,115 @@ func (c *Channel) Run(ctx context.Context) error {
 	return nil
 }
 
-func (c *Channel) serve(ctx context.Context) {
-	err := c.tr.Serve(ctx, (*service)(c))
+func (c *Channel) begin(running context.Context, stop context.CancelCauseFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.st.running, c.st.stop, c.st.dialing.begun = running, stop, time.Now()
+}
+
+func (c *Channel) halt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.st.halt()
+}
+
+func (c *Channel) serve(ctx context.Context, stop context.CancelCauseFunc) {
+	err := c.tr.Serve(ctx, service{c})
 	if ctx.Err() == nil {
-		c.stop(fmt.Errorf("serve the channel: %w", err))
+		stop(fmt.Errorf("serve the channel: %w", err))
 	}
 }
 
-// discover runs a provider. One that fails at once is a wrong configuration
-// and ends the channel; one that fails later is only told of: the members that
-// are known find each other without it.
-func (c *Channel) discover(ctx context.Context, p membership.Provider) {
+// discover runs a provider. A provider that fails before the node has settled has a wrong
+// configuration and ends the channel. A later failure is only logged: the members that are known
+// find each other without the provider.
+func (c *Channel) discover(ctx context.Context, stop context.CancelCauseFunc, p membership.Provider) {
 	err := p.Run(ctx, func(m membership.Candidate) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		rank := listed
 		if m.Unproven {
 			rank = unproven
 		}
-		c.found(m.Address, rank)
+		c.st.found(m.Address, rank)
 	})
 	switch {
 	case ctx.Err() != nil || err == nil:
-	case c.isSettled():
-		c.log.Error("membership provider failed", "provider", p.Name(), "err", err)
+	case closed(c.settled):
+		c.mu.log.Error("membership provider failed", "provider", p.Name(), "err", err)
 	default:
-		c.stop(fmt.Errorf("membership provider %s: %w", p.Name(), err))
+		stop(fmt.Errorf("membership provider %s: %w", p.Name(), err))
 	}
 }
 
-// halt breaks what goes on; nothing new starts afterwards.
-func (c *Channel) halt() {
+// SetReady announces to the members whether this node serves requests.
+func (c *Channel) SetReady(ready bool) {
+	c.announce(func(s *state) { s.ready = ready })
+}
+
+// SetDraining announces to the members whether this node is about to leave.
+func (c *Channel) SetDraining(draining bool) {
+	c.announce(func(s *state) { s.draining = draining })
+}
+
+func (c *Channel) announce(change func(*state)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stopped = true
-	for _, l := range c.lives {
-		if l.link != nil {
-			l.link.fail(errStopped)
-		}
-	}
-}
-
-// spawn starts a goroutine that Run waits for. Called with mu held, so that it
-// can't come after halt.
-func (c *Channel) spawn(f func()) {
-	if !c.stopped && c.running != nil {
-		c.wg.Go(f)
-	}
-}
-
-// SetReady tells the others whether this node serves requests.
-func (c *Channel) SetReady(ready bool) { c.tell(func() { c.ready = ready }) }
-
-// SetDraining tells the others whether this node is about to leave.
-func (c *Channel) SetDraining(draining bool) { c.tell(func() { c.draining = draining }) }
-
-func (c *Channel) tell(change func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	ready, draining := c.ready, c.draining
-	change()
-	if ready == c.ready && draining == c.draining {
+	ready, draining := c.st.ready, c.st.draining
+	change(&c.st)
+	if ready == c.st.ready && draining == c.st.draining {
 		return
 	}
-	c.notify()
-	for _, l := range c.lives {
-		l.tell.ring()
+	c.st.notify()
+	for _, p := range c.st.peers {
+		p.announce.ring()
 	}
 }
 
-// Leave takes the node out of the group in order: what handlers still give is
-// flushed, and everybody is told. It returns when all others have confirmed, or
-// when ctx ends; the links are closed then. Run goes on, but makes no new links.
+// Leave takes the node out of the group in order: the node sends what handlers still have, and
+// announces its leave. Leave returns when all members have confirmed, or when ctx ends; the links
+// are closed then. Run goes on, but makes no new links.
 func (c *Channel) Leave(ctx context.Context) {
+	for _, k := range c.beginLeave() {
+		select {
+		case <-k.done:
+		case <-ctx.Done():
+			k.abort(errLeaving)
+		}
+	}
+}
+
+func (c *Channel) beginLeave() (links []*link) {
 	c.mu.Lock()
-	var links []*link
-	first := !c.leaving
-	c.leaving = true
-	for _, l := range c.lives {
-		if l.link == nil {
+	defer c.mu.Unlock()
+	first := !c.st.leaving
+	c.st.leaving = true
+	for _, p := range c.st.peers {
+		if p.link == nil {
 			continue
 		}
-		links = append(links, l.link)
+		links = append(links, p.link)
 		if first {
-			close(l.link.leave)
+			close(p.link.leave)
 		}
 	}
-	c.mu.Unlock()
-	for _, l := range links {
-		select {
-		case <-l.done:
-		case <-ctx.Done():
-			c.fail(l, errLeaving)
-		}
-	}
+	return links
 }
 
 func (c *Channel) isLeaving() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.leaving
+	return c.st.leaving
 }
 
-// wake is Topic.Wake. Nobody by that name: nothing to do, Connected will come first.
+// wake is Topic.Wake. For a member that is not known there is nothing to do: its Connected comes
+// first.
 func (c *Channel) wake(to membership.ID, class Class, urgent bool) {
-	lives := c.wakers.Load()
-	if lives == nil {
+	peers := c.wakers.Load()
+	if peers == nil {
 		return
 	}
-	if l := (*lives)[to]; l != nil {
-		l.wakes[class].ring(urgent)
+	if p := (*peers)[to]; p != nil {
+		p.wakes[class].ring(urgent)
 	}
 }

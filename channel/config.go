@@ -21,17 +21,18 @@ const (
 
 // Times that nobody needs to set.
 const (
-	dialTimeout  = 2 * time.Second // from dial to welcome
-	firstRetry   = 50 * time.Millisecond
-	retryLately  = 800 * time.Millisecond // for addresses where a member was lately
-	retryAtMost  = 2 * time.Second        // for others
-	lately       = 10 * time.Minute       // also how long a hint from a member is pursued in vain
-	busyBeat     = time.Second            // heartbeats between frames, so that readiness gets through
-	settleAfter  = 800 * time.Millisecond // for providers to propose their first addresses: three questions by mdns
-	unprovenTime = 2 * time.Second        // from the start, for addresses that anybody may have made up
-	unprovenLife = 15 * time.Second       // without being proposed again, three rounds of mdns, such an address that fails is dropped
-	unprovenSlow = 10 * time.Second       // and at most this is between two dials of one
-	rarely       = time.Minute            // between two log lines of one kind that others can cause
+	dialTimeout   = 2 * time.Second // from dial to welcome
+	firstRetry    = 50 * time.Millisecond
+	retryLately   = 800 * time.Millisecond // for addresses where a member was lately
+	retryAtMost   = 2 * time.Second        // for others
+	lately        = 10 * time.Minute       // also how long a hint from a member is pursued in vain
+	busyHeartbeat = time.Second            // heartbeats between frames, so that readiness gets through
+	settleAfter   = 800 * time.Millisecond // for providers to propose their first addresses: three questions by mdns
+	unprovenTime  = 2 * time.Second        // from the start, for addresses that anybody may have made up
+	unprovenLife  = 15 * time.Second       // without being proposed again, three rounds of mdns, such an address that fails is dropped
+	unprovenSlow  = 10 * time.Second       // and at most this is between two dials of one
+	silent        = 10 * time.Second       // after which an address that does not answer is worth a warning
+	rarely        = time.Minute            // between two log lines of one kind that others can cause
 )
 
 // Config tells a Channel who it is and how patient it shall be. Zero durations

@@ -102,6 +102,7 @@ var (
 	errStopped  = errors.New("channel stopped")
 	errHalf     = errors.New("it did not dial back in time: can it reach this node's advertised address?")
 	errEnded    = errors.New("it ended the stream")
+	errEnding   = errors.New("the link is ending")
 	errAlias    = errors.New("linked already under another address")
 	errProtocol = errors.New("not the message expected")
 )

@@ -3,20 +3,19 @@ package channel
 import (
 	"context"
 	"errors"
-	"io"
 	"sync"
 	"time"
 
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// link joins this node to one life of a member: two streams out, which this
-// node dialled, and two in, which the other dialled. It is up when all four
-// are, and when one breaks, all are ended, here and by that there: so both
-// sides agree on what belongs to a link, and nothing sent over an older one is
-// ever received in a newer one.
+// link joins this node to one peer: two streams out, which this node dialled, and two in, which
+// the peer dialled. The link is up when all four are there. When one of them breaks, all are
+// ended, here and by that on the peer: so both sides agree on which streams belong to a link, and
+// a payload that was sent over an older link never arrives over a newer one.
 type link struct {
-	life   *life
+	ch     *Channel
+	peer   *peer
 	info   membership.Member
 	topics []*Topic
 
@@ -24,37 +23,33 @@ type link struct {
 	up       chan struct{} // closed after Connected has returned
 	broken   chan struct{} // closed by fail
 	leave    chan struct{} // closed by Channel.Leave
-	bulkEnd  chan struct{} // closed when the other has read all bulk, after leave
+	bulkEnd  chan struct{} // closed when the peer has read all bulk, after leave
 	before   <-chan struct{}
 	done     chan struct{} // closed when everything of the link has returned
 	wg       sync.WaitGroup
 
-	begun [2][]byte // a payload that has come in part; of each class's reader alone
-
 	// Guarded by Channel.mu.
-	err    error  // why it broke
-	number uint64 // the other's, from its Start; 0: none yet
+	err    error  // why the link broke
+	number uint64 // the peer's, from its Start; 0: none yet
 	in     [2]bool
-	taken  bool // somebody is opening the streams out
+	taken  bool // a dialer is opening the streams out
 	conn   Conn
 	out    [2]Outgoing
 	hangUp func()
 }
 
-// newLink begins a link to a life that has none. Called with mu held.
-func (c *Channel) newLink(l *life) *link {
+func newLink(ch *Channel, p *peer) *link {
 	k := &link{
-		life: l, info: l.info, topics: c.topicsOf(l.info),
+		ch: ch, peer: p, info: p.info, topics: ch.topicsOf(p.info),
 		complete: make(chan struct{}), up: make(chan struct{}), broken: make(chan struct{}),
 		leave: make(chan struct{}), bulkEnd: make(chan struct{}),
 	}
-	k.before, k.done = c.names[l.id.Name].turn()
-	l.link, l.topics = k, k.topics
-	c.spawn(func() { c.runLink(k) })
+	p.link, p.topics = k, k.topics
 	return k
 }
 
-// fail breaks the link; the first reason counts. Called with Channel.mu held.
+// fail breaks the link; the first reason counts. Like check, takeIn and takeOut it is called with
+// Channel.mu held.
 func (k *link) fail(why error) {
 	if k.err == nil {
 		k.err = why
@@ -62,140 +57,121 @@ func (k *link) fail(why error) {
 	}
 }
 
-func (c *Channel) fail(k *link, why error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// abort is fail for callers that don't hold the lock.
+func (k *link) abort(why error) {
+	k.ch.mu.Lock()
+	defer k.ch.mu.Unlock()
 	k.fail(why)
 }
 
-func (c *Channel) cause(k *link) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// cause is why the link broke.
+func (k *link) cause() error {
+	k.ch.mu.Lock()
+	defer k.ch.mu.Unlock()
 	return k.err
 }
 
-// current is the life's link to add streams to, made if there is none. It
-// waits for one that is ending. Called with mu held, which it gives up while it
-// waits; refusal may then have changed, so it is asked again.
-func (c *Channel) current(ctx context.Context, m membership.Member) (*link, error) {
+// onLink adds streams to the member's link. It waits for a link that is ending, and then begins a
+// new one. With an error of add it returns the link, too.
+func (c *Channel) onLink(ctx context.Context, m membership.Member, add func(*link) error) (*link, error) {
 	for {
-		if c.stopped || c.leaving {
-			return nil, errLeaving
+		k, err := c.tryLink(m, add)
+		if !errors.Is(err, errEnding) {
+			return k, err
 		}
-		if r := c.admit(m); r != nil {
-			return nil, r
-		}
-		l := c.know(m)
-		switch {
-		case l.link == nil:
-			return c.newLink(l), nil
-		case l.link.err == nil:
-			return l.link, nil
-		}
-		ending := l.link
-		c.mu.Unlock()
 		select {
-		case <-ending.done:
+		case <-k.done:
 		case <-ctx.Done():
-		}
-		c.mu.Lock()
-		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 	}
 }
 
-// attachIn makes an incoming stream part of the link to its sender. A start
-// with another number than the link's says that the sender has begun anew: the
-// link we have is a dead one then.
-func (c *Channel) attachIn(ctx context.Context, h *Hello, s *Start) (*link, error) {
-	c.mu.Lock()
-	defer c.unlock()
-	for {
-		k, err := c.current(ctx, h.Self)
-		if err != nil {
-			return nil, err
-		}
-		if k.number != 0 && k.number != s.Link || k.in[s.Class] {
-			k.fail(errAnew)
-			continue
-		}
-		k.number, k.in[s.Class] = s.Link, true
-		k.wg.Add(1)
-		k.check()
-		return k, nil
-	}
-}
-
-// takeOut reserves the link's streams out for the caller, who must then call
-// setOut or fail. errAlias comes with the link that has them already.
-func (c *Channel) takeOut(ctx context.Context, w Welcome) (*link, error) {
-	c.mu.Lock()
-	defer c.unlock()
-	k, err := c.current(ctx, w.Self)
-	switch {
-	case err != nil:
-		return nil, err
-	case k.taken:
-		return k, errAlias
-	}
-	k.taken = true
-	return k, nil
-}
-
-func (c *Channel) setOut(k *link, conn Conn, out [2]Outgoing, hangUp func()) error {
+func (c *Channel) tryLink(m membership.Member, add func(*link) error) (*link, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	k, err := c.st.link(m)
+	if err != nil {
+		return k, err
+	}
+	return k, add(k)
+}
+
+// takeIn makes an incoming stream part of the link. A start with another number than the link's
+// says that the peer has begun anew: this link is dead then.
+func (k *link) takeIn(s *Start) error {
+	if k.number != 0 && k.number != s.Link || k.in[s.Class] {
+		k.fail(errAnew)
+		return errEnding
+	}
+	k.number, k.in[s.Class] = s.Link, true
+	k.wg.Add(1)
+	k.check()
+	return nil
+}
+
+// takeOut reserves the streams out for the caller, which must then call setOut or abort.
+func (k *link) takeOut() error {
+	if k.taken {
+		return errAlias
+	}
+	k.taken = true
+	return nil
+}
+
+func (k *link) setOut(conn Conn, out [2]Outgoing, hangUp func()) error {
+	k.ch.mu.Lock()
+	defer k.ch.mu.Unlock()
 	if k.err != nil {
 		return k.err
 	}
 	k.conn, k.out, k.hangUp = conn, out, hangUp
 	for class := range out {
-		k.wg.Go(func() { c.await(k, Class(class)) })
+		k.wg.Go(func() { k.await(Class(class)) })
 	}
 	k.check()
 	return nil
 }
 
-// check sees whether the link is complete. Called with Channel.mu held.
+// check sees whether the link is complete.
 func (k *link) check() {
 	if k.err == nil && k.in[Live] && k.in[Bulk] && k.out[Live] != nil {
 		close(k.complete)
 	}
 }
 
-// await breaks the link when the other side ends one of the streams out.
-func (c *Channel) await(k *link, class Class) {
+// await breaks the link when the peer ends one of the streams out.
+func (k *link) await(class Class) {
 	err := k.out[class].Wait()
-	if err == nil && class == Bulk && k.leaves() {
+	if err == nil && class == Bulk && closed(k.leave) {
 		close(k.bulkEnd)
 		return
 	}
 	if err == nil {
 		err = errEnded
 	}
-	c.fail(k, err)
+	k.abort(err)
 }
 
-func (k *link) leaves() bool {
+func closed(c <-chan struct{}) bool {
 	select {
-	case <-k.leave:
+	case <-c:
 		return true
 	default:
 		return false
 	}
 }
 
-// runLink sees a link through, from its first stream to the end of its last.
-func (c *Channel) runLink(k *link) {
-	up := c.bringUp(k)
+// run sees the link through, from its first stream to the end of its last.
+func (k *link) run() {
+	up := k.bringUp()
 	<-k.broken
 	if up {
-		c.lost(k)
+		k.goDown()
 	}
-	c.mu.Lock()
+	k.ch.mu.Lock()
 	hangUp := k.hangUp
-	c.mu.Unlock()
+	k.ch.mu.Unlock()
 	if hangUp != nil {
 		hangUp()
 	}
@@ -203,31 +179,31 @@ func (c *Channel) runLink(k *link) {
 	<-k.before
 	if up {
 		for _, t := range k.topics {
-			t.h.Disconnected(k.life.id)
+			t.h.Disconnected(k.peer.id)
 		}
 	}
-	c.mu.Lock()
-	k.life.link = nil
-	c.unlock()
+	k.ch.mu.Lock()
+	k.peer.link = nil
+	k.ch.mu.Unlock()
 	close(k.done)
 }
 
-// bringUp waits for the link to be complete and for its turn, tells the
-// handlers, and lets payloads flow.
-func (c *Channel) bringUp(k *link) bool {
-	half := time.NewTimer(c.cfg.DownAfter)
+// bringUp waits for the link to be complete and for its turn, calls the handlers, and lets
+// payloads flow.
+func (k *link) bringUp() bool {
+	half := time.NewTimer(k.ch.cfg.DownAfter)
 	defer half.Stop()
 	select {
 	case <-k.complete:
 	case <-k.broken:
 		return false
 	case <-k.leave:
-		c.fail(k, errLeaving)
+		k.abort(errLeaving)
 		return false
 	case <-half.C:
-		c.fail(k, errHalf)
-		c.note("half/"+k.life.id.Name, errHalf.Error(), "link stays incomplete",
-			"member", k.life.id, "addr", k.info.ChannelAddress)
+		k.abort(errHalf)
+		k.ch.mu.say(warn("link stays incomplete", "member", k.peer.id, "addr", k.info.ChannelAddress, "err", errHalf).
+			once(halfSubject(k.info), errHalf.Error()))
 		return false
 	}
 	select {
@@ -235,7 +211,7 @@ func (c *Channel) bringUp(k *link) bool {
 	case <-k.broken:
 		return false
 	}
-	if !c.linked(k) {
+	if !k.goUp() {
 		return false
 	}
 	for _, t := range k.topics {
@@ -243,103 +219,41 @@ func (c *Channel) bringUp(k *link) bool {
 	}
 	close(k.up)
 	for class := range k.out {
-		k.wg.Go(func() { c.send(k, Class(class)) })
+		k.wg.Go(func() { k.send(Class(class)) })
 	}
 	return true
 }
 
-// linked notes that the link is up, before the handlers hear of it.
-func (c *Channel) linked(k *link) bool {
-	c.mu.Lock()
-	defer c.unlock()
+// halfSubject is the subject of log lines about links to the member that stay incomplete.
+func halfSubject(m membership.Member) string { return "half/" + m.Name }
+
+// goUp notes that the link is up, before the handlers are called.
+func (k *link) goUp() bool {
+	k.ch.mu.Lock()
+	defer k.ch.mu.Unlock()
 	if k.err != nil {
 		return false
 	}
-	c.joined = true
-	k.life.told = true
-	k.life.hear()
-	delete(c.notes, "half/"+k.life.id.Name)
-	s := membership.Status{Member: k.info, State: membership.Alive, Ready: k.life.ready, Draining: k.life.drains}
-	c.apply(c.view.Connected(time.Now(), s))
+	st := &k.ch.st
+	st.dialing.joined = true
+	k.peer.connected = true
+	k.peer.hear()
+	k.ch.mu.clear(halfSubject(k.info))
+	st.apply(st.view.Connected(time.Now(), membership.Status{
+		Member: k.info, State: membership.Alive, Ready: k.peer.ready, Draining: k.peer.draining,
+	}))
 	return true
 }
 
-// lost notes that a link which was up has broken.
-func (c *Channel) lost(k *link) {
-	c.mu.Lock()
-	defer c.unlock()
-	if !c.stopped && !c.leaving {
-		c.later(note{text: "disconnected", args: []any{"member", k.life.id, "err", k.err}})
-		c.apply(c.view.Closed(time.Now(), k.life.id))
+// goDown notes that a link which was up has broken.
+func (k *link) goDown() {
+	k.ch.mu.Lock()
+	defer k.ch.mu.Unlock()
+	st := &k.ch.st
+	if !st.stopped && !st.leaving {
+		st.say(info("disconnected", "member", k.peer.id, "err", k.err))
+		st.apply(st.view.Closed(time.Now(), k.peer.id))
 	}
-}
-
-// read takes what comes in over one stream of the link, until it ends.
-func (c *Channel) read(k *link, class Class, in Incoming) {
-	for {
-		m, err := in.Recv()
-		switch {
-		case errors.Is(err, io.EOF) && class == Bulk:
-			return // the sender leaves; the rest comes on the live stream
-		case errors.Is(err, io.EOF):
-			c.fail(k, errEnded)
-			return
-		case err != nil:
-			c.fail(k, err)
-			return
-		}
-		k.life.hear()
-		switch {
-		case m.Frame != nil:
-			if !c.deliver(k, class, m.Frame) {
-				return
-			}
-		case m.Heartbeat != nil:
-			c.told(k.life, *m.Heartbeat)
-		case m.Leave != nil:
-			c.left(k, *m.Leave)
-			return
-		}
-	}
-}
-
-// deliver hands payloads to their topics' handlers. Those that come before the
-// handlers know of the link wait for that.
-func (c *Channel) deliver(k *link, class Class, frame []Payload) bool {
-	select {
-	case <-k.up:
-	case <-k.broken:
-		return false
-	}
-	for _, p := range frame {
-		if !k.whole(class, &p) {
-			continue
-		}
-		if len(p.Data) > MaxPayload {
-			c.fail(k, errProtocol)
-			return false
-		}
-		t := k.topic(p.Topic)
-		if t == nil {
-			c.warn("topic", "payload of an unknown topic dropped", "member", k.life.id, "topic", p.Topic)
-			continue
-		}
-		t.h.Receive(k.life.id, class, p.Data)
-	}
-	return true
-}
-
-// whole joins the pieces of a payload; false: there is more to come. What is too
-// long is not kept.
-func (k *link) whole(class Class, p *Payload) bool {
-	if begun := k.begun[class]; begun != nil {
-		p.Data, k.begun[class] = append(begun, p.Data...), nil
-	}
-	if !p.More || len(p.Data) > MaxPayload {
-		return true
-	}
-	k.begun[class] = p.Data
-	return false
 }
 
 func (k *link) topic(name string) *Topic {

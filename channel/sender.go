@@ -4,15 +4,13 @@ import (
 	"errors"
 	"io"
 	"time"
-
-	"github.com/nodeserver/nodeserver/membership"
 )
 
 // sender sends what the handlers give for one member and class, while one link
 // lasts. Everything is pulled when the stream can take it; the stream's flow
 // control is the only queue limit needed.
 type sender struct {
-	c      *Channel
+	ch     *Channel
 	k      *link
 	class  Class
 	out    Outgoing
@@ -21,20 +19,23 @@ type sender struct {
 	holder string
 	first  int // topic to ask first
 
-	sent  time.Time // anything
-	beat  time.Time // a heartbeat
-	known uint64    // version of the member list told last
-	timer *time.Timer
-	wait  *time.Timer // of gathering
+	sent          time.Time // anything
+	heartbeatSent time.Time
+	known         uint64 // version of the member list told last
+	timer         *time.Timer
+	wait          *time.Timer // of gathering
 }
 
-func (c *Channel) send(k *link, class Class) {
-	s := &sender{c: c, k: k, class: class, out: k.out[class], timer: time.NewTimer(c.cfg.Heartbeat), wait: time.NewTimer(0)}
+func (k *link) send(class Class) {
+	s := &sender{
+		ch: k.ch, k: k, class: class, out: k.out[class],
+		timer: time.NewTimer(k.ch.cfg.Heartbeat), wait: time.NewTimer(0),
+	}
 	defer s.timer.Stop()
 	defer s.wait.Stop()
 	err := s.run()
 	if err != nil && !errors.Is(err, io.EOF) { // for EOF the link's await knows why
-		c.fail(k, err)
+		k.abort(err)
 	}
 }
 
@@ -69,18 +70,9 @@ func (s *sender) drain() error {
 		}
 		s.sent = time.Now()
 		clear(s.frame)
-		if !more || s.stopped() {
+		if !more || closed(s.k.broken) {
 			return nil
 		}
-	}
-}
-
-func (s *sender) stopped() bool {
-	select {
-	case <-s.k.broken:
-		return true
-	default:
-		return false
 	}
 }
 
@@ -98,12 +90,13 @@ func (s *sender) fill() (more bool) {
 		at := (s.first + i) % len(s.k.topics)
 		t := s.k.topics[at]
 		for bytes < maxFrame {
-			p := t.h.Pull(s.k.life.id, s.class)
+			p := t.h.Pull(s.k.peer.id, s.class)
 			if p == nil {
 				break
 			}
 			if len(p) > MaxPayload {
-				s.c.warn("large", "payload too large, dropped", "member", s.k.life.id, "topic", t.name, "bytes", len(p))
+				s.ch.mu.say(warn("payload too large, dropped", "member", s.k.peer.id, "topic", t.name, "bytes", len(p)).
+					seldom("large"))
 				continue
 			}
 			if len(s.frame) > 0 && bytes+len(p) > maxFrame {
@@ -140,20 +133,20 @@ func (s *sender) take(topic string, p []byte) (bytes int) {
 // others to join it; a heartbeat that is due; or the end.
 func (s *sender) rest() {
 	var due <-chan time.Time
-	tell := s.k.life.tell
+	announce := s.k.peer.announce
 	if s.class == Live {
 		s.timer.Reset(time.Until(s.due()))
 		due = s.timer.C
 	} else {
-		tell = nil
+		announce = nil
 	}
-	wake := s.k.life.wakes[s.class]
+	wake := s.k.peer.wakes[s.class]
 	select {
 	case <-s.k.broken:
 	case <-s.k.leave:
 	case <-due:
-	case <-tell:
-		s.beat = time.Time{}
+	case <-announce:
+		s.heartbeatSent = time.Time{}
 	case <-wake.now:
 	case <-wake.soon:
 		s.gather(wake.now)
@@ -161,10 +154,10 @@ func (s *sender) rest() {
 }
 
 func (s *sender) gather(now bell) {
-	if s.class == Bulk || s.c.cfg.Gather <= 0 {
+	if s.class == Bulk || s.ch.cfg.Gather <= 0 {
 		return
 	}
-	s.wait.Reset(s.c.cfg.Gather)
+	s.wait.Reset(s.ch.cfg.Gather)
 	select {
 	case <-s.wait.C:
 	case <-now:
@@ -176,7 +169,7 @@ func (s *sender) gather(now bell) {
 // and now and then on a busy one. Handlers that beat as often get a moment more,
 // for then theirs is enough.
 func (s *sender) due() time.Time {
-	idle, busy := s.sent.Add(s.c.cfg.Heartbeat*9/8), s.beat.Add(busyBeat)
+	idle, busy := s.sent.Add(s.ch.cfg.Heartbeat*9/8), s.heartbeatSent.Add(busyHeartbeat)
 	if busy.Before(idle) {
 		return busy
 	}
@@ -187,19 +180,25 @@ func (s *sender) heartbeat() error {
 	if s.class != Live || time.Now().Before(s.due()) {
 		return nil
 	}
-	h := Heartbeat{}
-	s.c.mu.Lock()
-	h.Ready, h.Draining = s.c.ready, s.c.draining
-	if s.known != s.c.version || s.beat.IsZero() {
-		h.Known, s.known = s.c.known(), s.c.version
-	}
-	s.c.mu.Unlock()
-	if err := s.out.Send(Message{Heartbeat: &h}); err != nil {
+	if err := s.out.Send(Message{Heartbeat: s.announcement()}); err != nil {
 		return err
 	}
 	s.sent = time.Now()
-	s.beat = s.sent
+	s.heartbeatSent = s.sent
 	return nil
+}
+
+// announcement is what the next heartbeat carries. The known members are part of the first one and
+// of those after a change of the list.
+func (s *sender) announcement() *Heartbeat {
+	s.ch.mu.Lock()
+	defer s.ch.mu.Unlock()
+	st := &s.ch.st
+	h := &Heartbeat{Ready: st.ready, Draining: st.draining}
+	if s.known != st.version || s.heartbeatSent.IsZero() {
+		h.Known, s.known = st.known(), st.version
+	}
+	return h
 }
 
 // leave ends the stream in order: bulk first, so that whoever has read the
@@ -223,15 +222,4 @@ func (s *sender) leave() error {
 		return err
 	}
 	return s.out.CloseSend()
-}
-
-// known lists the members to tell others of. Called with mu held.
-func (c *Channel) known() []membership.Member {
-	var list []membership.Member
-	for _, s := range c.view.Members() {
-		if s.State != membership.Gone && len(list) < maxKnown {
-			list = append(list, s.Member)
-		}
-	}
-	return list
 }

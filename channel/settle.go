@@ -9,110 +9,108 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// settle sees whether discovery had its first chance. Called with mu held.
-func (c *Channel) settle(now time.Time) {
-	if c.isSettled() || c.finding(now) {
-		return
-	}
-	if err := c.isStray(); err != nil {
-		c.stop(err)
-		return
-	}
-	switch why, firm := c.lacks(); {
-	case why == "":
-	case now.Sub(c.started) < c.cfg.Patience || firm && c.cfg.Insist:
-		if now.Sub(c.started) > unprovenTime {
-			c.seldom("settle", "not ready yet", "why", why)
-		}
-		return
-	case c.cfg.Patience > 0:
-		c.later(note{warn: true, text: "going on all the same", args: []any{"why", why, "dur", c.cfg.Patience}})
-	}
-	c.joined = true // nobody is there to say that the name is taken
-	close(c.settled)
+// finder is a provider as the settling sees it.
+type finder struct {
+	name  string
+	stats membership.Stats
 }
 
-// finding tells whether members may still be found in a moment: providers take
-// their time, and addresses their dials. If somebody was found already, it has
-// told of all others. Addresses that nobody vouches for are waited for a short
-// time, however many come. Called with mu held.
-func (c *Channel) finding(now time.Time) bool {
-	took := now.Sub(c.started)
-	if !c.joined {
+// settle sees whether discovery has had its first chance. It is called several times a second
+// until it was settled or the channel stopped.
+func (t *dialing) settle(now time.Time, members []membership.Status, finders []finder) (s dialStep) {
+	if t.settled || t.finding(now, finders) {
+		return s
+	}
+	if s.stop = t.strayed(); s.stop != nil {
+		return s
+	}
+	took := now.Sub(t.begun)
+	switch why, firm := t.lacks(members, finders); {
+	case why == "":
+	case took < t.cfg.Patience || firm && t.cfg.Insist:
+		if took > unprovenTime {
+			s.lines = append(s.lines, warn("not ready yet", "why", why).seldom("settle"))
+		}
+		return s
+	case t.cfg.Patience > 0:
+		s.lines = append(s.lines, warn("going on all the same", "why", why, "dur", t.cfg.Patience))
+	}
+	t.joined = true // no member is there that could say that the name is taken
+	t.settled, s.settled = true, true
+	return s
+}
+
+// finding tells whether members may still be found within a moment: providers and dials take
+// their time. A member that was found has announced all others. The node waits a short time only
+// for unproven addresses, however many come.
+func (t *dialing) finding(now time.Time, finders []finder) bool {
+	took := now.Sub(t.begun)
+	if !t.joined {
 		if took < settleAfter {
 			return true
 		}
-		for _, p := range c.providers {
-			if p.Stats().Queries == 0 {
+		for _, f := range finders {
+			if f.stats.Queries == 0 {
 				return true
 			}
 		}
 	}
-	for _, d := range c.cands {
-		waits := d.rank != unproven || !c.joined && took < unprovenTime
-		if !d.tried && waits || !d.taken.IsZero() && !c.joined {
+	for _, d := range t.rows {
+		waits := d.rank != unproven || !t.joined && took < unprovenTime
+		if !d.tried && waits || !d.taken.IsZero() && !t.joined {
 			return true
 		}
 	}
 	return false
 }
 
-// lacks says what speaks against a start with those that are here; firm if
-// nothing but its coming can prove it wrong. A node that has found nobody must know
-// that nobody is there, as when machines answer that nothing listens: one that is
-// merely cut off from the others would start with an empty memory. Called with mu
-// held.
-func (c *Channel) lacks() (why string, firm bool) {
-	here := 1
-	for _, m := range c.view.Members() {
-		if m.State == membership.Alive && m.Domain == c.cfg.Self.Domain {
-			here++
-		}
+// lacks says what speaks against a start with the members that are here; firm means that nothing
+// but the missing thing itself can prove it wrong. A node that has found nobody must know that
+// nobody is there, as it does when machines answer that nothing listens: a node that is merely cut
+// off from the others would start with an empty memory.
+func (t *dialing) lacks(members []membership.Status, finders []finder) (why string, firm bool) {
+	if here := t.here(members); here < t.cfg.Expect {
+		return fmt.Sprintf("%d members are expected (membership.expect), here are %d", t.cfg.Expect, here), true
 	}
-	if here < c.cfg.Expect {
-		return fmt.Sprintf("%d members are expected (membership.expect), here are %d", c.cfg.Expect, here), true
-	}
-	if c.joined {
+	if t.joined {
 		return "", false
 	}
-	for _, p := range c.providers {
-		// Where multicast doesn't work the operator's own list is enough.
-		counts := p.Name() != "mdns" || len(c.providers) == 1
-		if s := p.Stats(); s.Problem != "" && counts && (why == "" || !s.Empty) {
-			why, firm = fmt.Sprintf("members can't be found by %s: %s", p.Name(), s.Problem), firm || !s.Empty
+	for _, f := range finders {
+		// Where multicast does not work, the operator's own list is enough.
+		counts := f.name != "mdns" || len(finders) == 1
+		if p := f.stats; p.Problem != "" && counts && (why == "" || !p.Empty) {
+			why, firm = fmt.Sprintf("members can't be found by %s: %s", f.name, p.Problem), firm || !p.Empty
 		}
 	}
-	for _, addr := range slices.Sorted(maps.Keys(c.cands)) {
-		if d := c.cands[addr]; why == "" && d.rank == listed && !d.self && !d.absent {
+	for _, addr := range slices.Sorted(maps.Keys(t.rows)) {
+		if d := t.rows[addr]; why == "" && d.rank == listed && !d.self && !d.absent {
 			why = "no member is found, and nobody answers at " + addr
 		}
 	}
 	return why, firm
 }
 
-// Waiting says why Settled is not closed yet, for people; empty if it is.
-func (c *Channel) Waiting() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.isSettled() {
+// waiting says why the node has not settled, for people; it is empty if it has.
+func (t *dialing) waiting(members []membership.Status, finders []finder) string {
+	if t.settled {
 		return ""
 	}
-	if why, _ := c.lacks(); why != "" {
+	if why, _ := t.lacks(members, finders); why != "" {
 		return why
 	}
 	return "looking for other members"
 }
 
-// isStray is the error of a node that was refused wherever its operator sent it,
-// because its secret, cluster name or version is another one: alone it would be a
-// cluster of its own, unnoticed. What was merely heard by mdns keeps nobody from
-// starting; the log has it. Called with mu held.
-func (c *Channel) isStray() error {
-	if c.joined {
+// strayed is the error of a node that was refused at an address which its operator has listed,
+// because its secret, cluster name or wire version differs: the node would go on as a cluster of
+// its own, unnoticed. An address that was merely found by mdns does not keep a node from starting;
+// the log has it.
+func (t *dialing) strayed() error {
+	if t.joined {
 		return nil
 	}
-	for _, addr := range slices.Sorted(maps.Keys(c.cands)) {
-		if d := c.cands[addr]; d.stray != nil && d.rank == listed {
+	for _, addr := range slices.Sorted(maps.Keys(t.rows)) {
+		if d := t.rows[addr]; d.stray != nil && d.rank == listed {
 			return &StrayError{Address: addr, Err: d.stray}
 		}
 	}
