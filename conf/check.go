@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/forward"
 )
 
 type between[T any] struct{ least, most T }
@@ -71,6 +72,9 @@ func (l *loader) check(cfg server.Config) {
 	l.checkAddresses(cfg)
 	l.checkDetector(cfg)
 	l.checkTLS(cfg)
+	if _, err := forward.Parse(cfg.HTTP.TrustedProxies); err != nil {
+		l.wrong("http.trusted_proxies", err.Error())
+	}
 	l.checkMembership(cfg)
 	l.checkSessions(cfg)
 	l.checkApps(cfg)

@@ -48,9 +48,9 @@ var wrong = []struct {
 		`FILE:3:1: "http.address": unknown key (did you mean http.address?)`,
 		`FILE:5:2: chanel: unknown section (did you mean channel?)`,
 		`FILE:9:1: http.heartbeat: unknown key (did you mean channel.heartbeat?)`,
-		`FILE:10:1: http.colour: unknown key (known are address, drain_notice, expose_node, idle_timeout, max_body_bytes, max_connections, max_connections_per_address, max_header_bytes, read_header_timeout, shutdown_grace, stall_timeout, tls_cert, tls_key)`,
+		`FILE:10:1: http.colour: unknown key (known are address, drain_notice, expose_node, idle_timeout, max_body_bytes, max_connections, max_connections_per_address, max_header_bytes, read_header_timeout, shutdown_grace, stall_timeout, tls_cert, tls_key, trusted_proxies)`,
 		`FILE:12:2: http.address: is a key, not a section: write address = … under [http]`,
-		`FILE:14:2: http.tls: unknown key (known are address, drain_notice, expose_node, idle_timeout, max_body_bytes, max_connections, max_connections_per_address, max_header_bytes, read_header_timeout, shutdown_grace, stall_timeout, tls_cert, tls_key)`,
+		`FILE:14:2: http.tls: unknown key (known are address, drain_notice, expose_node, idle_timeout, max_body_bytes, max_connections, max_connections_per_address, max_header_bytes, read_header_timeout, shutdown_grace, stall_timeout, tls_cert, tls_key, trusted_proxies)`,
 	}},
 	{"brackets", []string{
 		`FILE:1:1: http: is a section: write [http] and its keys below`,

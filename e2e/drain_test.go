@@ -5,8 +5,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -165,111 +163,14 @@ func rolling(t *testing.T, c cluster, address string) {
 	t.Logf("the longest of %d stops took %v", stops(t), longest)
 }
 
-// The same behind HAProxy, which learns from /readyz. Its checks must have marked a
-// server as down within http.drain_notice.
+// The same behind the balancers that users have, as lb-config sets them up. nginx asks nobody and
+// learns of a stop from refused connections.
 func TestStopLosesNoPostBehindHAProxy(t *testing.T) {
 	c := started(t)
-	rolling(t, c, balancer(t, c, "haproxy", haproxyConf, "-db", "-f"))
+	rolling(t, c, balancer(t, c, "haproxy"))
 }
 
-// The same behind nginx, which asks nobody and learns of a stop from refused connections:
-// so the node must lose none that it has accepted, and nginx must not keep idle ones for as
-// long as http.drain_notice.
 func TestStopLosesNoPostBehindNginx(t *testing.T) {
 	c := started(t)
-	rolling(t, c, balancer(t, c, "nginx", nginxConf, "-c"))
-}
-
-// balancer runs a program as the front door of the nodes; the conf file is its last argument.
-func balancer(t *testing.T, c cluster, name string, conf func(c cluster, dir, address string) string, args ...string) (address string) {
-	t.Helper()
-	program, err := exec.LookPath(name)
-	if err != nil {
-		t.Fatalf("%s is missing: apt-get install %s, and have /usr/sbin in PATH", name, name)
-	}
-	address = freeAddress(t)
-	dir := t.TempDir()
-	file := filepath.Join(dir, name+".conf")
-	if err := os.WriteFile(file, []byte(conf(c, dir, address)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, append(args, file)...)
-	log := new(logBuffer)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} // nginx ends its workers then
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("%s:\n%s", name, log.tail(20))
-		}
-	})
-	within(t, startLimit, name+" ready", func() error {
-		if a, err := new(user).get(&node{http: address, client: c[0].client}, "inc"); err != nil || a.status != http.StatusOK {
-			return errEarly
-		}
-		return nil
-	})
-	return address
-}
-
-// haproxyConf is what operators would write for servers that drain.
-func haproxyConf(c cluster, _, address string) string {
-	conf := fmt.Sprintf(`defaults
-	mode http
-	timeout connect 5s
-	timeout client 30s
-	timeout server 30s
-	option redispatch 1
-	retries 3
-frontend users
-	bind %s
-	default_backend nodes
-backend nodes
-	option httpchk GET /readyz
-	default-server check inter 100ms fall 2 rise 1
-`, address)
-	for _, n := range c {
-		_, port, _ := strings.Cut(n.admin, ":")
-		conf += fmt.Sprintf("\tserver %s %s port %s\n", n.name, n.http, port)
-	}
-	return conf
-}
-
-func nginxConf(c cluster, dir, address string) string {
-	var servers string
-	for _, n := range c {
-		servers += fmt.Sprintf("\t\tserver %s max_fails=0;\n", n.http)
-	}
-	return fmt.Sprintf(`daemon off;
-worker_processes 2;
-pid %[1]s/nginx.pid;
-error_log stderr warn;
-events { worker_connections 1024; }
-http {
-	access_log off;
-	client_body_temp_path %[1]s/body;
-	proxy_temp_path %[1]s/proxy;
-	fastcgi_temp_path %[1]s/fastcgi;
-	uwsgi_temp_path %[1]s/uwsgi;
-	scgi_temp_path %[1]s/scgi;
-	upstream nodes {
-%[2]s		keepalive 32;
-		keepalive_timeout 500ms;
-	}
-	server {
-		listen %[3]s;
-		location / {
-			proxy_pass http://nodes;
-			proxy_http_version 1.1;
-			proxy_set_header Connection "";
-			proxy_connect_timeout 3s;
-			proxy_next_upstream error timeout http_503;
-		}
-	}
-}
-`, dir, servers, address)
+	rolling(t, c, balancer(t, c, "nginx"))
 }

@@ -32,11 +32,7 @@ func (u *user) get(n *node, path string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	u.mu.Lock()
-	for name, value := range u.jar {
-		r.AddCookie(&http.Cookie{Name: name, Value: value})
-	}
-	u.mu.Unlock()
+	u.send(r)
 	begin := time.Now()
 	w, err := n.client.Do(r)
 	if err != nil {
@@ -49,6 +45,22 @@ func (u *user) get(n *node, path string) (answer, error) {
 	}
 	u.keep(w.Cookies())
 	return answer{w.StatusCode, w.Header, string(body), time.Since(begin)}, nil
+}
+
+// send adds the user's cookies to a request.
+func (u *user) send(r *http.Request) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for name, value := range u.jar {
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+}
+
+// id is the value of the session cookie.
+func (u *user) id() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.jar["NSESSIONID"]
 }
 
 func (u *user) keep(cookies []*http.Cookie) {

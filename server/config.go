@@ -41,6 +41,8 @@ type HTTPConfig struct {
 	MaxConnections           int           `conf:"max_connections"`             // 0: three quarters of the descriptors
 	MaxConnectionsPerAddress int           `conf:"max_connections_per_address"` // 0: half of MaxConnections
 
+	TrustedProxies []string `conf:"trusted_proxies"` // networks whose word on their users counts, see package forward
+
 	ExposeNode bool `conf:"expose_node"` // header Nodeserver-Node on each response
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"io"
 	"net/http"
 
 	"github.com/nodeserver/nodeserver/membership"
@@ -8,8 +9,8 @@ import (
 )
 
 // answersForItself answers OPTIONS *, the question about the server itself (RFC
-// 9110 section 9.3.7), and hands all other requests on.
-func answersForItself(id membership.ID, next http.Handler) http.Handler {
+// 9110 section 9.3.7), and headers.ReadyPath, and hands all other requests on.
+func answersForItself(id membership.ID, ready func() bool, next http.Handler) http.Handler {
 	token := []string{headers.LifeToken(id)}
 	none := []string{"0"}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -17,6 +18,17 @@ func answersForItself(id membership.ID, next http.Handler) http.Handler {
 			w.Header()[headers.Life], w.Header()["Content-Length"] = token, none
 			return
 		}
+		if r.URL.Path == headers.ReadyPath {
+			w.Header()["Cache-Control"] = noStore
+			if !ready() {
+				http.Error(w, "not ready", http.StatusServiceUnavailable)
+				return
+			}
+			_, _ = io.WriteString(w, "ready\n") // a prober that hung up needs no answer
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }
+
+var noStore = []string{"no-store"}

@@ -285,7 +285,7 @@ func (s *Server) httpServer() *http.Server {
 	mux := s.apps.mux()
 	c := s.cfg.HTTP
 	h := &http.Server{
-		Handler: answersForItself(s.id, s.lively(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		Handler: answersForItself(s.id, s.probed, s.lively(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s.requests.Add(1)
 			mux.ServeHTTP(w, r)
 		}))),
@@ -295,6 +295,12 @@ func (s *Server) httpServer() *http.Server {
 	}
 	s.drain.Of(h)
 	return h
+}
+
+// probed tells a balancer whether to send requests, and notes that one asks.
+func (s *Server) probed() bool {
+	s.drain.Probed()
+	return s.ready.Load() && !s.drain.Begun()
 }
 
 // Connections of HTTP/2 on which nothing comes for so long are asked for a sign of life.

@@ -8,6 +8,7 @@ func commands(e env) []*cobra.Command {
 		newRunCommand(e),
 		newCheckCommand(e),
 		newMembersCommand(e),
+		newLBConfigCommand(e),
 		newDemoCommand(e),
 		newBalanceCommand(e),
 		newNewCommand(e),

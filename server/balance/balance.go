@@ -16,6 +16,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/forward"
 	"github.com/nodeserver/nodeserver/server/internal/drain"
 	"github.com/nodeserver/nodeserver/server/internal/headers"
 )
@@ -40,6 +41,9 @@ type Config struct {
 	// three descriptors, the size of a request's head, and times. Its other fields
 	// mean nothing here.
 	HTTP server.HTTPConfig
+
+	// Trust says which proxies in front of it are believed; default: none.
+	Trust forward.Trust
 }
 
 func (c Config) withDefaults() Config {
@@ -93,7 +97,7 @@ func New(cfg Config, source Source, log *slog.Logger) *Balancer {
 	b.metrics = newMetrics(b)
 	b.admin = b.adminHandler()
 	b.proxy = &httputil.ReverseProxy{
-		Rewrite:   func(r *httputil.ProxyRequest) { r.SetXForwarded() }, // Host stays the user's
+		Rewrite:   rewrite,
 		Transport: chooser{b},
 		ModifyResponse: func(r *http.Response) error {
 			r.Header.Del(headers.Retry) // it was meant for us
@@ -184,6 +188,7 @@ func (b *Balancer) shutdown(srv *http.Server) {
 // ServeHTTP sends the request to a node.
 func (b *Balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.stats.request()
+	b.cfg.Trust.Apply(r)
 	v := &visit{routes: routes(r, b.cfg.CookieName)}
 	defer func() { // also when the proxy panics because a response broke off
 		if v.node != nil {
@@ -192,6 +197,12 @@ func (b *Balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	b.proxy.ServeHTTP(w, v.watched(r))
+}
+
+// rewrite tells the node what the user's request was like. Host stays the user's.
+func rewrite(r *httputil.ProxyRequest) {
+	r.SetXForwarded()
+	r.Out.Header.Set("X-Forwarded-Proto", r.In.Header.Get("X-Forwarded-Proto")) // of forward.Trust, as is the rest
 }
 
 // routes are the nodes that session cookies name, in their order: there is one

@@ -17,6 +17,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/balance"
+	"github.com/nodeserver/nodeserver/server/forward"
 	"github.com/nodeserver/nodeserver/server/internal/headers"
 )
 
@@ -522,5 +523,44 @@ func TestSourceThatFailsEndsRun(t *testing.T) {
 	err = balance.New(balance.Config{}, source, slog.New(slog.DiscardHandler)).Run(t.Context(), ln, nil)
 	if err == nil || err.Error() != "no providers left" {
 		t.Errorf("%v", err)
+	}
+}
+
+// A balancer in front of the front door ends TLS: nodes hear what its users see, and nothing that
+// a stranger says.
+func TestProxiesInFront(t *testing.T) {
+	a := newBackend(t, "a")
+	a.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "X-Real-Ip"} {
+			fmt.Fprintf(w, "%s ", strings.Join(r.Header[name], "+"))
+		}
+		fmt.Fprint(w, r.Host)
+	})
+	for trusted, want := range map[string]string{
+		"127.0.0.0/8":  "203.0.113.1 https shop.example   shop.example",
+		"192.0.2.0/24": "127.0.0.1 http inner.example   inner.example",
+	} {
+		trust, err := forward.Parse([]string{trusted})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := openWith(t, balance.Config{Trust: trust}, fixed(a))
+		until(t, "nodes are known", func() bool { return d.log.count("node added") == 1 })
+		r, _ := http.NewRequestWithContext(t.Context(), "GET", d.url, nil)
+		r.Host = "inner.example"
+		r.Header.Set("X-Forwarded-For", "6.6.6.6, 203.0.113.1")
+		r.Header.Set("X-Forwarded-Proto", "https")
+		r.Header.Set("X-Forwarded-Host", "shop.example")
+		r.Header.Set("Forwarded", "for=6.6.6.6")
+		r.Header.Set("X-Real-Ip", "6.6.6.6")
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if string(got) != want || err != nil {
+			t.Errorf("%s trusted: %q %v, want %q", trusted, got, err, want)
+		}
 	}
 }

@@ -2,11 +2,13 @@ package balance
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 
 	"github.com/nodeserver/nodeserver/channel/grpctransport"
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/forward"
 )
 
 // FromConfig makes the front door that a conf file describes: [balance] says
@@ -23,6 +25,10 @@ func FromConfig(cfg server.Config, log *slog.Logger) (*Balancer, error) {
 	if err != nil {
 		return nil, err
 	}
+	trust, err := forward.Parse(cfg.HTTP.TrustedProxies)
+	if err != nil {
+		return nil, fmt.Errorf("http.trusted_proxies: %w", err)
+	}
 	transport := grpctransport.New(sec, nil, nil)
 	watch := func(ctx context.Context, addr string, told func([]membership.Status)) error {
 		return transport.Watch(ctx, addr, cfg.Cluster.Name, told)
@@ -32,7 +38,7 @@ func FromConfig(cfg server.Config, log *slog.Logger) (*Balancer, error) {
 	}
 	c := Config{
 		CookieName: cfg.Sessions.CookieName, HealthInterval: cfg.Balance.HealthInterval, DrainNotice: cfg.HTTP.DrainNotice, ShutdownGrace: cfg.HTTP.ShutdownGrace,
-		Domain: cfg.Cluster.Domain, Dialer: sec.Dialer(dialTimeout), HTTP: cfg.HTTP,
+		Domain: cfg.Cluster.Domain, Dialer: sec.Dialer(dialTimeout), HTTP: cfg.HTTP, Trust: trust,
 	}
 	b := New(c, NewMembers(providers, watch, log), log)
 	b.admin, err = server.ForOperators(cfg.Admin, b.admin)

@@ -28,3 +28,8 @@ func LifeToken(id membership.ID) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "nodeserver life %s/%x", id.Name, id.Boot))
 	return fmt.Sprintf("%x", sum[:12])
 }
+
+// ReadyPath is the path on a node's listener for users where balancers ask whether to send
+// requests: 200 if so, else 503. No app gets a request for it. The admin address, which
+// tells why, need not be open to balancers.
+const ReadyPath = "/-/readyz"

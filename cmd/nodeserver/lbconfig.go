@@ -1,0 +1,60 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nodeserver/nodeserver/conf"
+	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/balance/recipes"
+)
+
+func newLBConfigCommand(e env) *cobra.Command {
+	var to node
+	var listen, cert string
+	c := &cobra.Command{
+		Use:   "lb-config haproxy|nginx|apache|caddy [--listen ADDR] [--cert FILE] [--conf FILE | --admin ADDR]",
+		Short: "Print a balancer's configuration for the nodes of a running cluster",
+		Long: `Print a complete configuration file with which a balancer is the front door of
+the cluster: the nodes that a running node sees, sticky by the session cookie,
+with probes and retries as they were measured (docs/LOAD-BALANCING.md).`,
+		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: recipes.Programs(),
+		RunE: func(c *cobra.Command, args []string) error {
+			body, err := to.get(c.Context(), e, "/api/v1/members")
+			if err != nil {
+				return err
+			}
+			var reply server.MembersReply
+			if err := json.Unmarshal(body, &reply); err != nil || reply.Schema != "nodeserver.members/1" {
+				return fmt.Errorf("what answers at %s is no nodeserver of this version: %.60q", to.admin, body)
+			}
+			cfg, _, err := conf.Load(to.file, nil, e.environ)
+			if err != nil {
+				return err
+			}
+			cluster := recipes.Cluster{Name: cfg.Cluster.Name, Cookie: cfg.Sessions.CookieName, Listen: listen, Cert: cert}
+			domain := ""
+			for _, m := range reply.Members {
+				if m.Self {
+					domain = m.Domain
+				}
+			}
+			for _, m := range reply.Members {
+				if m.State != "gone" && m.Domain == domain && m.HTTPAddress != "" {
+					cluster.Nodes = append(cluster.Nodes, recipes.Node{Name: m.Name, Address: m.HTTPAddress})
+				}
+			}
+			slices.SortFunc(cluster.Nodes, func(a, b recipes.Node) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
+			return recipes.Write(e.stdout, args[0], cluster)
+		},
+	}
+	to.flags(c)
+	c.Flags().StringVar(&listen, "listen", ":8080", "`ADDR`ess for users, host:port or :port")
+	c.Flags().StringVar(&cert, "cert", "", "PEM `FILE` with certificate and key, for TLS to users")
+	return c
+}

@@ -1,0 +1,264 @@
+// Package forward finds out for whom a proxy sends a request, and believes it of proxies
+// that the operator trusts only.
+//
+// A proxy says what it has seen in X-Forwarded-For, -Proto and -Host, or in Forwarded
+// (RFC 7239). Anybody can write these fields, so those of others are removed before a
+// request goes on.
+package forward
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// Trust is the networks of proxies that are believed. The zero value believes nobody.
+// Immutable, so safe for concurrent use.
+type Trust struct{ networks []netip.Prefix }
+
+// Parse reads networks in CIDR notation, or single addresses. The error names the entry.
+func Parse(list []string) (Trust, error) {
+	var t Trust
+	for _, s := range list {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			a, errAddr := netip.ParseAddr(s)
+			if errAddr != nil {
+				return Trust{}, fmt.Errorf("%q is no network: write it as 192.0.2.0/24, 2001:db8::/32, or as one address", s)
+			}
+			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		t.networks = append(t.networks, p.Masked())
+	}
+	return t, nil
+}
+
+// Has tells whether the address is one of a trusted proxy.
+func (t Trust) Has(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	for _, p := range t.networks {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// fields are what proxies write, each in the form that http.Header has it.
+const (
+	forwardedFor   = "X-Forwarded-For"
+	forwardedProto = "X-Forwarded-Proto"
+	forwardedHost  = "X-Forwarded-Host"
+	forwarded      = "Forwarded"
+)
+
+// others are fields with which some proxies say what those above do. Nothing is read
+// from them, and nobody's are passed on.
+var others = []string{"X-Real-Ip", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Ssl", "X-Forwarded-Scheme", "X-Url-Scheme", "Front-End-Https", "True-Client-Ip"}
+
+// Handler has next see requests as their users sent them: r.RemoteAddr is the user's
+// address (its port is 0 where a proxy tells it), r.Host the host that the user asked for, and
+// r.TLS is not nil if the user's connection was secure. X-Forwarded-For and -Proto
+// always say the same as these. It changes the request that it is given.
+func (t Trust) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t.Apply(r)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Apply is what Handler does to a request.
+func (t Trust) Apply(r *http.Request) {
+	h := r.Header
+	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil && t.Has(at.Addr()) {
+		t.believe(r, at.Addr())
+	}
+	for _, name := range others {
+		delete(h, name)
+	}
+	delete(h, forwarded)
+	delete(h, forwardedHost)
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		h[forwardedFor] = []string{host}
+	} else {
+		delete(h, forwardedFor)
+	}
+	h[forwardedProto] = plain
+	if r.TLS != nil {
+		h[forwardedProto] = secure
+	}
+}
+
+var plain, secure = []string{"http"}, []string{"https"}
+
+// seen is what the proxies say of one step of the request's way.
+type seen struct{ addr, proto, host string }
+
+// believe takes over what the proxies say, from the nearest to the first that is not
+// trusted.
+func (t Trust) believe(r *http.Request, from netip.Addr) {
+	steps := stepsOf(r.Header)
+	client := from
+	var last seen // of the step at which the user's own address was seen
+	for i := len(steps) - 1; i >= 0; i-- {
+		a, ok := address(steps[i].addr)
+		if !ok {
+			if steps[i].addr == "" { // an address is not told, the rest may be
+				last = merge(steps[i], last)
+			}
+			break
+		}
+		client, last = a, merge(steps[i], last)
+		if !t.Has(a) {
+			break
+		}
+	}
+	if client != from {
+		r.RemoteAddr = net.JoinHostPort(client.String(), "0")
+	}
+	if validHost(last.host) {
+		r.Host = last.host
+	}
+	switch strings.ToLower(last.proto) {
+	case "https", "wss":
+		if r.TLS == nil {
+			r.TLS = overTLS
+		}
+	case "http", "ws":
+		r.TLS = nil
+	}
+}
+
+// overTLS stands for a connection that a proxy has ended.
+var overTLS = &tls.ConnectionState{HandshakeComplete: true}
+
+// merge prefers what a step says itself to what the nearer ones do.
+func merge(s, nearer seen) seen {
+	if s.proto == "" {
+		s.proto = nearer.proto
+	}
+	if s.host == "" {
+		s.host = nearer.host
+	}
+	return s
+}
+
+// stepsOf are the steps of the way, the nearest last. Where there are fields of both kinds,
+// X-Forwarded-* count: proxies that write these pass a user's Forwarded on, the other way
+// is rare.
+func stepsOf(h http.Header) []seen {
+	fors, protos, hosts := items(h[forwardedFor]), items(h[forwardedProto]), items(h[forwardedHost])
+	if len(fors)+len(protos)+len(hosts) == 0 {
+		return rfc7239(h[forwarded])
+	}
+	steps := make([]seen, max(len(fors), 1))
+	for i := range fors {
+		steps[i].addr = fors[i]
+	}
+	// Most proxies replace these two, so one stands for the whole way; lists that are as long
+	// as that of addresses go with it.
+	put := func(list []string, at func(*seen) *string) {
+		if len(list) == len(steps) {
+			for i := range list {
+				*at(&steps[i]) = list[i]
+			}
+		} else if len(list) > 0 {
+			*at(&steps[len(steps)-1]) = list[len(list)-1]
+		}
+	}
+	put(protos, func(s *seen) *string { return &s.proto })
+	put(hosts, func(s *seen) *string { return &s.host })
+	return steps
+}
+
+// items are the members of a list that may have several lines.
+func items(lines []string) (list []string) {
+	for _, line := range lines {
+		for item := range strings.SplitSeq(line, ",") {
+			list = append(list, strings.TrimSpace(item))
+		}
+	}
+	return list
+}
+
+// rfc7239 reads the field Forwarded: elements by comma, their parts by semicolon, values
+// that may be quoted (section 4).
+func rfc7239(lines []string) (steps []seen) {
+	for _, line := range lines {
+		for _, element := range split(line, ',') {
+			var s seen
+			for _, part := range split(element, ';') {
+				name, value, _ := strings.Cut(part, "=")
+				value = unquote(strings.TrimSpace(value))
+				switch strings.ToLower(strings.TrimSpace(name)) {
+				case "for":
+					s.addr = value
+				case "proto":
+					s.proto = value
+				case "host":
+					s.host = value
+				}
+			}
+			steps = append(steps, s)
+		}
+	}
+	return steps
+}
+
+// split cuts at the separator where it is not within quotes.
+func split(s string, sep byte) (list []string) {
+	quoted, from := false, 0
+	for i := 0; i < len(s); i++ {
+		switch {
+		case quoted && s[i] == '\\':
+			i++
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == sep && !quoted:
+			list, from = append(list, s[from:i]), i+1
+		}
+	}
+	return append(list, s[from:])
+}
+
+func unquote(s string) string {
+	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' {
+		return s
+	}
+	var b strings.Builder
+	for i := 1; i < len(s)-1; i++ {
+		if s[i] == '\\' && i+1 < len(s)-1 {
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// address reads an address with or without a port, IPv6 with or without brackets.
+func address(s string) (netip.Addr, bool) {
+	if at, err := netip.ParseAddrPort(s); err == nil {
+		return at.Addr().Unmap().WithZone(""), true
+	}
+	a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
+	return a.Unmap().WithZone(""), err == nil
+}
+
+// validHost tells whether the text can be a request's host: a name or an address,
+// maybe with a port (RFC 9110 section 7.2).
+func validHost(s string) bool {
+	if s == "" || len(s) > 255+6 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._:[]", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return true
+}
