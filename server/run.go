@@ -364,7 +364,7 @@ func (s *Server) leave(ctx context.Context, h *http.Server) {
 }
 
 const (
-	quietTime = 50 * time.Millisecond // for connections made and not accepted yet, at most
+	quietTime = time.Second // for connections made and not accepted yet, at most
 	flushTime = 5 * time.Second       // for the hand-over of the last changes, at most
 	byeTime   = time.Second           // for good-byes
 )

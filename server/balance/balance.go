@@ -22,7 +22,7 @@ import (
 )
 
 // quietTime is for connections that are made and not accepted yet, when Run ends.
-const quietTime = 50 * time.Millisecond
+const quietTime = time.Second
 
 // descriptorsEach is for how many descriptors there is one connection of a user: it may
 // need one to a node, and some are left for operators and members.
