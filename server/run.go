@@ -364,9 +364,9 @@ func (s *Server) leave(ctx context.Context, h *http.Server) {
 }
 
 const (
-	quietTime = time.Second // for connections made and not accepted yet, at most
-	flushTime = 5 * time.Second       // for the hand-over of the last changes, at most
-	byeTime   = time.Second           // for good-byes
+	quietTime = time.Second     // for connections made and not accepted yet, at most
+	flushTime = 5 * time.Second // for the hand-over of the last changes, at most
+	byeTime   = time.Second     // for good-byes
 )
 
 // flush waits until the members have all that this node has: by repair what did
