@@ -136,11 +136,11 @@ func (s service) Probe(ctx context.Context, cluster, target string) (uint64, err
 	case !c.isMember(target):
 		return 0, nil
 	}
-	boot, err := c.ask(ctx, target)
+	incarnation, err := c.ask(ctx, target)
 	if err != nil {
 		return 0, nil //nolint:nilerr // no answer is the answer
 	}
-	return boot, nil
+	return incarnation, nil
 }
 
 func (c *Channel) isMember(addr string) bool {

@@ -126,7 +126,7 @@ func TestResetConnectionIsAnewLink(t *testing.T) {
 }
 
 // A cut cable is noticed within DownAfter by both sides, and when it is
-// plugged in again the same lives are linked again.
+// plugged in again the same incarnations are linked again.
 func TestCutAndHealed(t *testing.T) {
 	inBubble(t, func(t *testing.T, cl *cluster) {
 		a, b, c := cl.three()
@@ -218,24 +218,24 @@ func TestCrashIsNoticedAtOnce(t *testing.T) {
 		took := cl.within(50*time.Millisecond, "gone", func() bool { return a.sees(c) && c.sees(a) })
 		t.Logf("gone after %v", took)
 		again := cl.start("b", []string{"c:1"})
-		cl.within(time.Second, "new life", func() bool { return a.sees(again, c) && again.sees(a, c) })
+		cl.within(time.Second, "new incarnation", func() bool { return a.sees(again, c) && again.sees(a, c) })
 		a.sound(t)
 		for _, s := range a.Members() {
 			if s.ID == b.id {
-				t.Error("the old life is still in the list")
+				t.Error("the old incarnation is still in the list")
 			}
 		}
 	})
 }
 
-// A killed process that is back before anybody has looked: the new life
+// A killed process that is back before anybody has looked: the new incarnation
 // takes over, and handlers hear of the old one's end first.
 func TestRestartAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, cl *cluster) {
 		a, b, c := cl.three()
 		cl.crash(b)
 		again := cl.start("b", []string{"c:1"})
-		cl.within(time.Second, "new life", func() bool { return a.sees(again, c) && c.sees(again, a) && again.sees(a, c) })
+		cl.within(time.Second, "new incarnation", func() bool { return a.sees(again, c) && c.sees(again, a) && again.sees(a, c) })
 		events := a.events()
 		if gone, up := slices.Index(events, "gone "+b.id.String()), slices.Index(events, "up "+again.id.String()); gone < 0 || up < gone {
 			t.Errorf("order of events: %v", events)
@@ -339,7 +339,7 @@ func TestDuplicateNameRefusesToStart(t *testing.T) {
 	})
 }
 
-// Two of one name that start at once, as from a copied conf: the one with the lower boot stays.
+// Two of one name that start at once, as from a copied conf: the one with the lower incarnation stays.
 func TestDuplicateNameAtOnce(t *testing.T) {
 	for _, apart := range []time.Duration{0, 10 * time.Millisecond, 700 * time.Millisecond} {
 		t.Run(apart.String(), func(t *testing.T) {

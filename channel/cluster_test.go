@@ -21,9 +21,9 @@ import (
 // cluster is a set of nodes, in a bubble, over a network in memory with the
 // real gRPC transport.
 type cluster struct {
-	t    *testing.T
-	net  *channeltest.Network
-	boot uint64
+	t           *testing.T
+	net         *channeltest.Network
+	incarnation uint64
 }
 
 // inBubble runs a test with a cluster in virtual time. That the bubble ends
@@ -59,10 +59,10 @@ func (cl *cluster) startAt(name, host string, known []string, options ...func(*c
 
 func (cl *cluster) startWith(name, host string, providers []membership.Provider, options ...func(*channel.Config)) *node {
 	cl.t.Helper()
-	cl.boot++
+	cl.incarnation++
 	addr := host + ":1"
 	n := &node{
-		id: membership.ID{Name: name, Boot: cl.boot}, host: host, log: &lines{}, err: make(chan error, 1),
+		id: membership.ID{Name: name, Boot: cl.incarnation}, host: host, log: &lines{}, err: make(chan error, 1),
 		box: newBox(),
 	}
 	cfg := channel.Config{Self: membership.Member{ID: n.id, ChannelAddress: addr, HTTPAddress: host + ":2"}, Cluster: "test"}

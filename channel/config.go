@@ -38,7 +38,7 @@ const (
 // Config tells a Channel who it is and how patient it shall be. Zero durations
 // stand for their defaults.
 type Config struct {
-	Self         membership.Member // name, boot, addresses and apps as told to others
+	Self         membership.Member // name, incarnation, addresses and apps as told to others
 	Cluster      string            // must be equal among members
 	Heartbeat    time.Duration     // between signs of life on an idle stream; 250 ms
 	SuspectAfter time.Duration     // silence until a member is probed; 1 s

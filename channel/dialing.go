@@ -208,7 +208,7 @@ func (t *dialing) failed(now time.Time, addr string, err error) (s dialStep, aga
 }
 
 // judge sees whether the refusal is a problem of this node. Of two nodes of one name that start
-// at the same time, the one with the lower boot stays.
+// at the same time, the one with the lower incarnation stays.
 func (t *dialing) judge(s *dialStep, d *candidate, now time.Time, r *Refusal) {
 	switch {
 	case r.Reason == RefusedDuplicate && (!r.Newcomer || t.cfg.Self.Boot >= r.Holder.Boot):
@@ -222,10 +222,10 @@ func (t *dialing) judge(s *dialStep, d *candidate, now time.Time, r *Refusal) {
 	}
 }
 
-// nameTaken notes that a live node has this node's name. An earlier life of this node that was
+// nameTaken notes that a live node has this node's name. An earlier incarnation of this node that was
 // just killed may look alive for a moment, so a newcomer gives up only after that time. A node
 // that is a member already has a problem only if other members hold another node for the owner of
-// the name: the other node's own claim may be that of a superseded life.
+// the name: the other node's own claim may be that of a superseded incarnation.
 func (t *dialing) nameTaken(s *dialStep, d *candidate, now time.Time, r *Refusal) {
 	problem := &DuplicateNameError{Name: t.cfg.Self.Name, Address: r.Holder.ChannelAddress}
 	if d.taken.IsZero() {

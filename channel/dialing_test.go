@@ -104,10 +104,10 @@ var (
 	foreign    = &Refusal{Reason: RefusedCluster, Text: "cluster names differ"}
 )
 
-func newcomer(boot uint64) *Refusal {
+func newcomer(incarnation uint64) *Refusal {
 	return &Refusal{
 		Reason: RefusedDuplicate, Own: true, Newcomer: true,
-		Holder: membership.Member{ID: membership.ID{Name: "n", Boot: boot}},
+		Holder: membership.Member{ID: membership.ID{Name: "n", Boot: incarnation}},
 	}
 }
 

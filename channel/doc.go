@@ -39,7 +39,7 @@
 //
 // Calls of a handler about one name come in the order in which things happened:
 // Connected, then Pull and Receive, then Disconnected, perhaps Gone; for a new
-// life of a name only after the end of the old one. No lock is held meanwhile.
+// incarnation of a name only after the end of the old one. No lock is held meanwhile.
 //
 // # Failure
 //
@@ -47,10 +47,10 @@
 // and through two others; package membership's View decides who is gone. A
 // killed process is gone in the time of one connection attempt, a frozen or
 // cut-off one within DownAfter. A suspect that others reach stays suspect: its
-// link is down, but it isn't dead. Dialling goes on, so the same life comes
+// link is down, but it isn't dead. Dialling goes on, so the same incarnation comes
 // back from Gone as soon as the network is whole: a split needs no other cure
-// here. A name has one life at a time: a new one takes over from one that is
-// dead, suspect or disconnected, and is refused while that is alive; a life
+// here. A name has one incarnation at a time: a new one takes over from one that is
+// dead, suspect or disconnected, and is refused while that is alive; an incarnation
 // that was taken over from stays out (Problem tells it so).
 //
 // Differences that only an operator can settle (cluster name, secret, wire

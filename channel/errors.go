@@ -33,7 +33,7 @@ const (
 	RefusedCluster                      // another cluster name
 	RefusedWire                         // no common wire version
 	RefusedDuplicate                    // a live node has the sender's name
-	RefusedSuperseded                   // a newer life of the name has taken its place
+	RefusedSuperseded                   // a newer incarnation of the name has taken its place
 	RefusedInvalid                      // the hello itself is wrong
 	RefusedLeaving                      // who was asked is leaving
 )
@@ -81,11 +81,11 @@ func (e *StrayError) Error() string {
 // Unwrap is what differs.
 func (e *StrayError) Unwrap() error { return e.Err }
 
-// SupersededError says that a newer life of this node's name has taken its
+// SupersededError says that a newer incarnation of this node's name has taken its
 // place in the cluster: this process was held dead, or it was started twice.
 type SupersededError struct {
 	Name    string
-	Address string // channel address of the newer life
+	Address string // channel address of the newer incarnation
 }
 
 // Error says who took the place, and the cure.

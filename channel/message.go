@@ -60,7 +60,7 @@ func checkMember(m membership.Member) error {
 	}
 	switch {
 	case m.Boot == 0:
-		return fmt.Errorf("member %s has no boot", m.Name)
+		return fmt.Errorf("member %s has no incarnation", m.Name)
 	case m.ChannelAddress == "":
 		return fmt.Errorf("member %s has no channel address", m.Name)
 	}

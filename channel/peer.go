@@ -40,7 +40,7 @@ const maxOver = 16
 // holder is who has a member's name.
 type holder struct {
 	peer *peer
-	over []uint64      // the latest boots that were superseded
+	over []uint64      // the latest incarnations that were superseded
 	tail chan struct{} // closed when all handler calls about the name that were ordered so far are done
 }
 

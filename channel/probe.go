@@ -25,13 +25,13 @@ func (p *probe) run(ctx context.Context) {
 	defer cancel()
 	answers := make(chan membership.Outcome, 1+len(p.helpers))
 	p.ch.wg.Go(func() {
-		boot, err := p.ch.ask(ctx, p.addr)
-		answers <- p.outcome(boot, err)
+		incarnation, err := p.ch.ask(ctx, p.addr)
+		answers <- p.outcome(incarnation, err)
 	})
 	for _, h := range p.helpers {
 		p.ch.wg.Go(func() {
-			boot, err := h.Probe(ctx, cfg.Cluster, p.addr)
-			answers <- p.outcome(boot, noRefusal(err))
+			incarnation, err := h.Probe(ctx, cfg.Cluster, p.addr)
+			answers <- p.outcome(incarnation, noRefusal(err))
 		})
 	}
 	p.ch.probed(p.id, best(answers))
@@ -52,15 +52,15 @@ func best(answers <-chan membership.Outcome) membership.Outcome {
 	return o
 }
 
-func (p *probe) outcome(boot uint64, err error) membership.Outcome {
+func (p *probe) outcome(incarnation uint64, err error) membership.Outcome {
 	switch {
 	case errors.Is(err, ErrRefused):
 		return membership.Refused
 	case errors.Is(err, ErrLack):
 		return membership.Unasked
-	case err != nil || boot == 0:
+	case err != nil || incarnation == 0:
 		return membership.Failed
-	case boot != p.id.Boot:
+	case incarnation != p.id.Boot:
 		return membership.Replaced
 	}
 	return membership.Answered
@@ -74,7 +74,7 @@ func noRefusal(err error) error {
 	return err
 }
 
-// ask probes an address over a connection of its own. It returns the boot of the node there.
+// ask probes an address over a connection of its own. It returns the incarnation of the node there.
 func (c *Channel) ask(ctx context.Context, addr string) (uint64, error) {
 	conn, err := c.tr.Dial(addr)
 	if err != nil {

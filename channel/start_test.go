@@ -84,10 +84,10 @@ func TestFormerLifeStillLooksAlive(t *testing.T) {
 		again := cl.startAt("b", "elsewhere", []string{"a:1"})
 		took := cl.within(3*time.Second, "taken over", func() bool { return a.sees(again, c) && c.sees(again, a) && again.sees(a, c) })
 		if took < 500*time.Millisecond {
-			t.Errorf("took over after %v from a life that was heard a moment ago", took)
+			t.Errorf("took over after %v from an incarnation that was heard a moment ago", took)
 		}
 		if events := a.events(); !slices.Contains(events, "gone "+b.id.String()) {
-			t.Errorf("nobody told that the former life is over: %v", events)
+			t.Errorf("nobody told that the former incarnation is over: %v", events)
 		}
 		a.sound(t)
 	})

@@ -200,7 +200,7 @@ func (s *state) peer(m membership.Member) *peer {
 		return h.peer
 	}
 	if old := h.peer; old != nil {
-		s.apply(s.view.Ended(time.Now(), old.id, "a new life of it is here"))
+		s.apply(s.view.Ended(time.Now(), old.id, "a new incarnation of it is here"))
 		s.drop(old, errAnew)
 		h.over = append(h.over, old.id.Boot)
 		h.over = h.over[max(0, len(h.over)-maxOver):]

@@ -18,19 +18,19 @@ const (
 type Handler interface {
 	// Connected says that payloads can be sent to the member, and that whatever
 	// was sent over earlier streams may have been lost. Called again after each
-	// reconnect of the same life, and for each new life.
+	// reconnect of the same incarnation, and for each new incarnation.
 	Connected(m membership.Member)
-	// Disconnected says that the streams to this life are broken; the channel
+	// Disconnected says that the streams to this incarnation are broken; the channel
 	// goes on trying to dial.
 	Disconnected(id membership.ID)
-	// Gone says that this life of the member has left or disappeared for good.
+	// Gone says that this incarnation of the member has left or disappeared for good.
 	Gone(id membership.ID)
 	// Pull returns the next payload for the member, or nil if there is none
 	// now. It is called when the stream can take a payload, and again until it
 	// returns nil. The returned slice belongs to the channel.
 	Pull(to membership.ID, class Class) []byte
 	// Receive takes one payload, which it may keep. It has been applied when
-	// Receive returns. Payloads of one life, class and connection arrive in
+	// Receive returns. Payloads of one incarnation, class and connection arrive in
 	// order, without gaps or doubles.
 	Receive(from membership.ID, class Class, payload []byte)
 }

@@ -23,9 +23,9 @@ type Conn interface {
 	// ends when ctx does. An error wraps ErrRefused, ErrLack, ErrSecret, ErrPlain where
 	// it is one of them.
 	Exchange(ctx context.Context, h Hello) (Outgoing, Welcome, error)
-	// Probe asks for the boot of the node at the address, or, through it, of
+	// Probe asks for the incarnation of the node at the address, or, through it, of
 	// the one at target; 0 means that the target gave no answer.
-	Probe(ctx context.Context, cluster, target string) (boot uint64, err error)
+	Probe(ctx context.Context, cluster, target string) (incarnation uint64, err error)
 	// Close ends the connection and its streams.
 	Close() error
 }
@@ -60,7 +60,7 @@ type Peer struct {
 // Service is what a Transport calls. Calls run in goroutines of the transport.
 type Service interface {
 	Exchange(ctx context.Context, in Incoming) error
-	Probe(ctx context.Context, cluster, target string) (boot uint64, err error)
+	Probe(ctx context.Context, cluster, target string) (incarnation uint64, err error)
 	// Watch sends the member list, now and after each change.
 	Watch(ctx context.Context, cluster string, send func([]membership.Status) error) error
 	// Failed says that someone at addr could not even connect: ErrSecret, ErrPlain.

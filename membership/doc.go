@@ -34,7 +34,7 @@
 //     member suspect: still listed, but probed directly and through two others.
 //   - An answered probe keeps a suspect, a refused connection ends it, so do two
 //     probes without answer, or DownAfter without any sign of life. It is gone.
-//   - A leave that was announced, or a later life of the same name, ends a life
+//   - A leave that was announced, or a later incarnation of the same name, ends an incarnation
 //     without any doubt.
 //
 // So a killed process is gone in tens of milliseconds, a frozen or cut off one
@@ -46,7 +46,7 @@
 // When the network parts, each side sees the other become suspect and then gone,
 // and goes on serving alone with the sessions it has: there is no quorum, so no
 // side stops. Addresses stay known, dialling goes on, and when the network is
-// whole again the same lives return from gone to alive; making their sessions
+// whole again the same incarnations return from gone to alive; making their sessions
 // one again is the business of package deltamanager, which has no trouble with
 // writes on both sides. A split that lets each of two nodes reach a third, but
 // not one another, leaves the two suspecting each other as long as the third

@@ -208,7 +208,7 @@ func TestListeningJoinsASuccessor(t *testing.T) {
 	h := netns.Lo(t, "lo")
 	l := listening{m: &Multicast{}}
 	t.Cleanup(l.close)
-	for life := range 2 {
+	for incarnation := range 2 {
 		h.IP("link", "add", "e0", "type", "veth", "peer", "name", "e1")
 		h.IP("addr", "add", "10.77.9.1/24", "dev", "e0")
 		h.IP("link", "set", "e0", "up")
@@ -224,7 +224,7 @@ func TestListeningJoinsASuccessor(t *testing.T) {
 				t.Fatal(err)
 			}
 			if groups := h.IP("maddr", "show", "dev", "e0"); strings.Count(groups, "224.0.0.251") != 1 {
-				t.Errorf("interface %d of this name is not in the group:\n%s", life, groups)
+				t.Errorf("interface %d of this name is not in the group:\n%s", incarnation, groups)
 			}
 		}
 		h.IP("link", "del", "e0")
@@ -406,14 +406,14 @@ func TestMulticastAnswerIsJudged(t *testing.T) {
 		{"two in one packet", append(entry("x"+suffix, told(other)...), entry("y"+suffix, told(announcement{"shop", ID{"n3", 3}, "10.0.0.3:4001"})...)...), Stats{Answers: 1}},
 		{"a suffix in capitals", entry("X._NodeServer._TCP.local.", told(other)...), Stats{Answers: 1}},
 		{"an unknown field", entry("x"+suffix, append(told(other), "new=1")...), Stats{Answers: 1}},
-		{"a later life of this name", entry("x"+suffix, told(announcement{"shop", ID{"n1", 2}, "10.0.0.1:4001"})...), Stats{Answers: 1}},
+		{"a later incarnation of this name", entry("x"+suffix, told(announcement{"shop", ID{"n1", 2}, "10.0.0.1:4001"})...), Stats{Answers: 1}},
 		{"this node itself", entry("x"+suffix, told(self)...), Stats{}},
 		{"another service", entry("x._printer._tcp.local.", told(other)...), Stats{}},
 		{"a short name", entry("local.", told(other)...), Stats{}},
 		{"another cluster", entry("x"+suffix, told(announcement{"Shop", ID{"n2", 2}, "10.0.0.2:4001"})...), Stats{Foreign: 1}},
 		{"a loopback address", entry("x"+suffix, told(announcement{"shop", ID{"n2", 2}, "127.0.0.1:4001"})...), Stats{Refused: 1}},
 		{"all of a machine", entry("x"+suffix, "c=shop", "id=n2", "inc=2", "a=0.0.0.0:4001"), Stats{Refused: 1}},
-		{"no boot", entry("x"+suffix, "c=shop", "id=n2", "a=10.0.0.2:4001"), Stats{Refused: 1}},
+		{"no incarnation", entry("x"+suffix, "c=shop", "id=n2", "a=10.0.0.2:4001"), Stats{Refused: 1}},
 		{"a bad name", entry("x"+suffix, "c=shop", "id=n 2", "inc=2", "a=10.0.0.2:4001"), Stats{Refused: 1}},
 		{"nothing", entry("x"+suffix, ""), Stats{Refused: 1}},
 	} {

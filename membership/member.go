@@ -7,17 +7,17 @@ import (
 	"slices"
 )
 
-// ID names one life of one member: its name and the boot it drew at start.
-// Comparable; the zero ID is nobody.
+// ID names one incarnation of one member: the time from one start of the node to its end. It is
+// comparable; the zero ID is no member's.
 type ID struct {
 	Name string
-	Boot uint64 // incarnation, never 0 in a live member
+	Boot uint64 // number of the incarnation, drawn at random when the node starts, never 0
 }
 
-// String is the name with the last four hex digits of the boot, for logs.
+// String is the name with the last four hex digits of the incarnation, for logs.
 func (id ID) String() string { return fmt.Sprintf("%s#%04x", id.Name, id.Boot&0xffff) }
 
-// Member is the record of one life of one node. It is a value: nobody changes
+// Member is the record of one incarnation of one node. It is a value: nobody changes
 // a Member that was handed out.
 type Member struct {
 	ID

@@ -37,10 +37,10 @@ type Outcome int
 
 // Outcomes of a probe.
 const (
-	Answered Outcome = iota + 1 // this life answered, directly or to another member
+	Answered Outcome = iota + 1 // this incarnation answered, directly or to another member
 	Failed                      // nobody got an answer in time
 	Refused                     // the member's machine answers that nothing listens there
-	Replaced                    // another life answered at its address
+	Replaced                    // another incarnation answered at its address
 	Unasked                     // this node could not ask: that says nothing of the member
 )
 
@@ -52,7 +52,7 @@ const (
 // or at once the loss of its link, makes it Suspect: it is probed. It is Gone
 // when the probe is refused, when two probes in a row fail, or when DownAfter
 // has passed since its last sign of life. A suspect that answers probes stays a
-// suspect until its link speaks again. The same life may return from Gone.
+// suspect until its link speaks again. The same incarnation may return from Gone.
 type View struct {
 	timing Timing
 	rows   map[ID]*row
@@ -73,7 +73,7 @@ type row struct {
 // NewView returns a view that knows nobody.
 func NewView(t Timing) *View { return &View{timing: t, rows: map[ID]*row{}} }
 
-// Connected says that the link to this life of the member is up.
+// Connected says that the link to this incarnation of the member is up.
 func (v *View) Connected(now time.Time, s Status) Step {
 	r := v.rows[s.ID]
 	if r == nil {
@@ -123,7 +123,7 @@ func (v *View) Closed(now time.Time, id ID) Step {
 	return v.suspect(now, r, "its connection closed")
 }
 
-// Ended says that this life is over for certain: it left or was superseded.
+// Ended says that this incarnation is over for certain: it left or was superseded.
 func (v *View) Ended(now time.Time, id ID, why string) Step {
 	r := v.rows[id]
 	if r == nil {
@@ -156,7 +156,7 @@ func (v *View) Probed(now time.Time, id ID, o Outcome) Step {
 	case Refused:
 		return r.turn(now, Gone, "nothing listens at its address")
 	case Replaced:
-		return r.turn(now, Gone, "another life answers at its address")
+		return r.turn(now, Gone, "another incarnation answers at its address")
 	}
 	return Step{}
 }
@@ -196,10 +196,10 @@ func (v *View) tick(now time.Time, r *row) Step {
 	return Step{}
 }
 
-// Forget drops what is known of a life, for one that another has replaced.
+// Forget drops what is known of an incarnation, for one that another has replaced.
 func (v *View) Forget(id ID) { delete(v.rows, id) }
 
-// State is what is believed of this life; 0 if it isn't known.
+// State is what is believed of this incarnation; 0 if it isn't known.
 func (v *View) State(id ID) State {
 	if r := v.rows[id]; r != nil {
 		return r.State
@@ -216,7 +216,7 @@ func (v *View) Members() []Status {
 	return list
 }
 
-// ids are all known lives in a fixed order, so that a view's answers depend on
+// ids are all known incarnations in a fixed order, so that a view's answers depend on
 // nothing but its events.
 func (v *View) ids() []ID {
 	ids := make([]ID, 0, len(v.rows))

@@ -115,7 +115,7 @@ func TestViewOverTime(t *testing.T) {
 			s.probed(b1, Failed)
 			s.to(2900)
 		}, "1000 b suspect, 1000 b?, 1600 b?, 2100 b?, 2100 b?"},
-		{"another life at its address", func(s *script) {
+		{"another incarnation at its address", func(s *script) {
 			s.closed(b1)
 			s.probed(b1, Replaced)
 		}, "0 b suspect, 0 b?, 0 b gone"},
@@ -125,7 +125,7 @@ func TestViewOverTime(t *testing.T) {
 			s.closed(b1)
 			s.to(5000)
 		}, "100 b gone"},
-		{"the same life comes back from gone", func(s *script) {
+		{"the same incarnation comes back from gone", func(s *script) {
 			s.closed(b1)
 			s.probed(b1, Refused)
 			s.to(700)

@@ -21,7 +21,7 @@ const (
 	maxLabel    = 40  // bytes of an instance name; beyond 63 nothing would answer
 )
 
-// announcement is what one life of a node says of itself by mDNS, and what is
+// announcement is what one incarnation of a node says of itself by mDNS, and what is
 // read from others. Anybody on the network can say anything: it is a hint.
 type announcement struct {
 	cluster string
@@ -75,8 +75,8 @@ func parseTXT(list []string) (announcement, error) {
 	return a, nil
 }
 
-// instance names this life within the service: readable, and different for
-// lives that differ in anything, since equal ones would hide each other in one
+// instance names this incarnation within the service: readable, and different for
+// incarnations that differ in anything, since equal ones would hide each other in one
 // answer. DNS names know no case and libraries escape most signs, hence the hash.
 func (a announcement) instance() string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%x", a.cluster, a.id.Name, a.id.Boot))

@@ -81,10 +81,10 @@ func (c *conn) Exchange(ctx context.Context, h channel.Hello) (channel.Outgoing,
 	return out, w, nil
 }
 
-// Probe asks for a boot.
+// Probe asks for an incarnation.
 func (c *conn) Probe(ctx context.Context, cluster, target string) (uint64, error) {
 	r, err := c.client.Probe(ctx, &channelv1.ProbeRequest{Cluster: cluster, TargetAddress: target})
-	return r.GetBoot(), c.explain(err)
+	return r.GetIncarnation(), c.explain(err)
 }
 
 // Close ends the connection. Its good-bye must not wait for a member that takes

@@ -36,11 +36,11 @@ func (s *server) Exchange(stream exchange) error {
 
 // Probe gives a sign of life.
 func (s *server) Probe(ctx context.Context, r *channelv1.ProbeRequest) (*channelv1.ProbeResponse, error) {
-	boot, err := s.service.Probe(ctx, r.GetCluster(), r.GetTargetAddress())
+	incarnation, err := s.service.Probe(ctx, r.GetCluster(), r.GetTargetAddress())
 	if err != nil {
 		return nil, ended(err)
 	}
-	return &channelv1.ProbeResponse{Boot: boot}, nil
+	return &channelv1.ProbeResponse{Incarnation: incarnation}, nil
 }
 
 // Watch sends the member list and its changes.

@@ -38,7 +38,7 @@ const (
 	Reason_REASON_WIRE Reason = 3
 	// Another live node has the sender's name.
 	Reason_REASON_DUPLICATE_NAME Reason = 4
-	// A newer life of the sender's name has taken its place.
+	// A newer incarnation of the sender's name has taken its place.
 	Reason_REASON_SUPERSEDED Reason = 5
 	// The hello itself is wrong: a name that is none, a certificate of another name.
 	Reason_REASON_INVALID Reason = 6
@@ -920,8 +920,8 @@ func (x *ProbeRequest) GetCluster() string {
 // ProbeResponse says who was found.
 type ProbeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Boot of the member that answered; 0: nobody answered.
-	Boot          uint64 `protobuf:"fixed64,1,opt,name=boot,proto3" json:"boot,omitempty"`
+	// Incarnation of the member that answered; 0: nobody answered.
+	Incarnation   uint64 `protobuf:"fixed64,1,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -956,9 +956,9 @@ func (*ProbeResponse) Descriptor() ([]byte, []int) {
 	return file_channel_v1_channel_proto_rawDescGZIP(), []int{11}
 }
 
-func (x *ProbeResponse) GetBoot() uint64 {
+func (x *ProbeResponse) GetIncarnation() uint64 {
 	if x != nil {
-		return x.Boot
+		return x.Incarnation
 	}
 	return 0
 }
@@ -1174,9 +1174,9 @@ const file_channel_v1_channel_proto_rawDesc = "" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\"O\n" +
 	"\fProbeRequest\x12%\n" +
 	"\x0etarget_address\x18\x01 \x01(\tR\rtargetAddress\x12\x18\n" +
-	"\acluster\x18\x02 \x01(\tR\acluster\"#\n" +
-	"\rProbeResponse\x12\x12\n" +
-	"\x04boot\x18\x01 \x01(\x06R\x04boot\"(\n" +
+	"\acluster\x18\x02 \x01(\tR\acluster\"1\n" +
+	"\rProbeResponse\x12 \n" +
+	"\vincarnation\x18\x01 \x01(\x06R\vincarnation\"(\n" +
 	"\fWatchRequest\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\tR\acluster\"C\n" +
 	"\rWatchResponse\x122\n" +

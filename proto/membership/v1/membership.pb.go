@@ -80,13 +80,13 @@ func (State) EnumDescriptor() ([]byte, []int) {
 	return file_membership_v1_membership_proto_rawDescGZIP(), []int{0}
 }
 
-// Member is one life of one node.
+// Member is one incarnation of one node.
 type Member struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Unique in the cluster, [A-Za-z0-9_-]{1,32}; also the route in session cookies.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Incarnation: drawn at start, different in every life of the name. Never 0.
-	Boot uint64 `protobuf:"fixed64,2,opt,name=boot,proto3" json:"boot,omitempty"`
+	// Number of the incarnation, drawn when the node starts. Never 0.
+	Incarnation uint64 `protobuf:"fixed64,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// host:port of the channel, as others shall dial it.
 	ChannelAddress string `protobuf:"bytes,3,opt,name=channel_address,json=channelAddress,proto3" json:"channel_address,omitempty"`
 	// host:port of the HTTP listener, as a front door shall dial it.
@@ -138,9 +138,9 @@ func (x *Member) GetName() string {
 	return ""
 }
 
-func (x *Member) GetBoot() uint64 {
+func (x *Member) GetIncarnation() uint64 {
 	if x != nil {
-		return x.Boot
+		return x.Incarnation
 	}
 	return 0
 }
@@ -184,10 +184,10 @@ var File_membership_v1_membership_proto protoreflect.FileDescriptor
 
 const file_membership_v1_membership_proto_rawDesc = "" +
 	"\n" +
-	"\x1emembership/v1/membership.proto\x12\rmembership.v1\"\xc2\x01\n" +
+	"\x1emembership/v1/membership.proto\x12\rmembership.v1\"\xd0\x01\n" +
 	"\x06Member\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04boot\x18\x02 \x01(\x06R\x04boot\x12'\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\x12'\n" +
 	"\x0fchannel_address\x18\x03 \x01(\tR\x0echannelAddress\x12!\n" +
 	"\fhttp_address\x18\x04 \x01(\tR\vhttpAddress\x12\x12\n" +
 	"\x04apps\x18\x05 \x03(\tR\x04apps\x12\x16\n" +
