@@ -154,7 +154,7 @@ func TestCutAndHealed(t *testing.T) {
 			}
 		}
 		if !slices.Equal(got, want) {
-			t.Errorf("a's handler was told %v, want %v", got, want)
+			t.Errorf("a's handler was called for %v, want %v", got, want)
 		}
 		b.sound(t)
 	})
@@ -388,7 +388,7 @@ func TestSuperseded(t *testing.T) {
 		cl.within(2*time.Second, "taken over", func() bool { return a.sees(second, c) && c.sees(second, a) })
 		cl.net.Heal("b", "a")
 		cl.net.Heal("b", "c")
-		cl.within(3*time.Second, "told", func() bool { return b.Problem() != nil })
+		cl.within(3*time.Second, "noticed", func() bool { return b.Problem() != nil })
 		var sup *channel.SupersededError
 		if err := b.Problem(); !errors.As(err, &sup) || sup.Address != "elsewhere:1" {
 			t.Errorf("problem of the old one = %v", err)
@@ -407,11 +407,11 @@ func TestOtherClusterIsToldOnBothSidesOnce(t *testing.T) {
 		pass(20 * time.Second)
 		var stray *channel.StrayError
 		if err := <-b.err; !errors.As(err, &stray) || stray.Address != "a:1" {
-			t.Errorf("b ended with %v, want to be told that it is a stray", err)
+			t.Errorf("b ended with %v, want a *StrayError", err)
 		}
 		const text = `cluster names differ: b is of cluster \"prod\", a of \"test\"`
 		if a.log.count(text) != 1 || b.log.count(text) != 1 {
-			t.Errorf("told %d and %d times, want once each", a.log.count(text), b.log.count(text))
+			t.Errorf("logged %d and %d times, want once each", a.log.count(text), b.log.count(text))
 		}
 		if !a.sees() || !b.sees() {
 			t.Error("they became members")
@@ -435,7 +435,7 @@ func TestStrayIsToldOnceThoughDialling(t *testing.T) {
 			t.Fatalf("%d dials: none was under way at the end", tr.dials)
 		}
 		if n := log.count("connection refused"); n != 1 {
-			t.Errorf("told %d times, want once:\n%s", n, log)
+			t.Errorf("logged %d times, want once:\n%s", n, log)
 		}
 	})
 }

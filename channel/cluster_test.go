@@ -96,7 +96,7 @@ func (cl *cluster) startWith(name, host string, providers []membership.Provider,
 	return n
 }
 
-// crash ends a node as kill -9 does: nobody is told anything.
+// crash ends a node as kill -9 does: it announces nothing.
 func (cl *cluster) crash(n *node) {
 	cl.net.Kill(n.host)
 	n.stop()

@@ -16,7 +16,7 @@ const (
 
 	maxCandidates = 64 // addresses dialled at a time, of each standing
 	maxDials      = 8  // in parallel, of those that are not unproven
-	maxKnown      = 64 // members told to another
+	maxKnown      = 64 // members announced to another
 )
 
 // Times that nobody needs to set.
@@ -38,7 +38,7 @@ const (
 // Config tells a Channel who it is and how patient it shall be. Zero durations
 // stand for their defaults.
 type Config struct {
-	Self         membership.Member // name, incarnation, addresses and apps as told to others
+	Self         membership.Member // name, incarnation, addresses and apps as announced to others
 	Cluster      string            // must be equal among members
 	Heartbeat    time.Duration     // between signs of life on an idle stream; 250 ms
 	SuspectAfter time.Duration     // silence until a member is probed; 1 s

@@ -17,8 +17,8 @@ type event struct {
 	want string // what it answers; text of log lines after their level
 }
 
-// told is a step in words, in a fixed order.
-func (s dialStep) told() string {
+// words is a step in words, in a fixed order.
+func (s dialStep) words() string {
 	var words []string
 	if s.dial {
 		words = append(words, "dial")
@@ -42,16 +42,16 @@ func (s dialStep) told() string {
 }
 
 func proposed(addr string, rank standing) func(*dialing, time.Time) string {
-	return func(t *dialing, now time.Time) string { return t.propose(now, addr, rank).told() }
+	return func(t *dialing, now time.Time) string { return t.propose(now, addr, rank).words() }
 }
 
 func dialFailed(addr string, err error) func(*dialing, time.Time) string {
 	return func(t *dialing, now time.Time) string {
 		s, again := t.failed(now, addr, err)
 		if !again {
-			return strings.TrimPrefix(s.told()+", end", ", ")
+			return strings.TrimPrefix(s.words()+", end", ", ")
 		}
-		return s.told()
+		return s.words()
 	}
 }
 
@@ -59,7 +59,7 @@ func linkUp(addr string) func(*dialing, time.Time) string {
 	return func(t *dialing, now time.Time) string {
 		t.linking(addr)
 		t.joined = true
-		return t.up(now, addr).told()
+		return t.up(now, addr).words()
 	}
 }
 
@@ -88,7 +88,7 @@ func settles(members int, finders ...finder) func(*dialing, time.Time) string {
 		for i := range list {
 			list[i].State = membership.Alive
 		}
-		return t.settle(now, list, append([]finder{asked}, finders...)).told()
+		return t.settle(now, list, append([]finder{asked}, finders...)).words()
 	}
 }
 
@@ -296,16 +296,16 @@ func TestDialingQuota(t *testing.T) {
 		if rank == unproven {
 			want = "dial, forget a00:1, " + someIgnore
 		}
-		if got := d.propose(now, "x:1", rank).told(); got != want {
+		if got := d.propose(now, "x:1", rank).words(); got != want {
 			t.Errorf("standing %d: %q, want %q", rank, got, want)
 		}
 		d.linking("a02:1")
 		d.up(now, "a02:1")
 		if d.rows["a02:1"].rank == rank { // else it has left the quota
 			if s, again := d.failed(now, "a07:1", ErrRefused); s.forget != nil || !again {
-				t.Errorf("standing %d: a dial failed: %q", rank, s.told())
+				t.Errorf("standing %d: a dial failed: %q", rank, s.words())
 			}
-			if got, want := d.propose(now, "y:1", rank).told(), "dial, forget a07:1"; got != want {
+			if got, want := d.propose(now, "y:1", rank).words(), "dial, forget a07:1"; got != want {
 				t.Errorf("standing %d: %q, want %q", rank, got, want)
 			}
 		}

@@ -66,11 +66,11 @@ func checkMember(m membership.Member) error {
 	}
 	for _, s := range append([]string{m.ChannelAddress, m.HTTPAddress, m.Domain, m.Version}, m.Apps...) {
 		if len(s) > 256 {
-			return fmt.Errorf("member %s tells a text of %d bytes, more than 256", m.Name, len(s))
+			return fmt.Errorf("member %s announces a text of %d bytes, more than 256", m.Name, len(s))
 		}
 	}
 	if len(m.Apps) > 1024 {
-		return fmt.Errorf("member %s tells %d apps, more than 1024", m.Name, len(m.Apps))
+		return fmt.Errorf("member %s announces %d apps, more than 1024", m.Name, len(m.Apps))
 	}
 	return nil
 }

@@ -89,7 +89,7 @@ func (r *receiver) heartbeat(h *Heartbeat) {
 	defer r.ch.mu.Unlock()
 	st, p := &r.ch.st, r.k.peer
 	p.ready, p.draining = h.Ready, h.Draining
-	st.apply(st.view.Told(p.id, h.Ready, h.Draining))
+	st.apply(st.view.Announced(p.id, h.Ready, h.Draining))
 	st.hints(h.Known)
 }
 

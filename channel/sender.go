@@ -21,7 +21,7 @@ type sender struct {
 
 	sent          time.Time // anything
 	heartbeatSent time.Time
-	known         uint64 // version of the member list told last
+	known         uint64 // version of the member list announced last
 	timer         *time.Timer
 	wait          *time.Timer // of gathering
 }
@@ -166,7 +166,7 @@ func (s *sender) gather(now bell) {
 }
 
 // due is when the next heartbeat is wanted: soon after the stream fell silent,
-// and now and then on a busy one. Handlers that beat as often get a moment more,
+// and now and then on a busy one. Handlers that send heartbeats as often get a moment more,
 // for then theirs is enough.
 func (s *sender) due() time.Time {
 	idle, busy := s.sent.Add(s.ch.cfg.Heartbeat*9/8), s.heartbeatSent.Add(busyHeartbeat)

@@ -13,7 +13,7 @@ import (
 )
 
 // flood is mDNS on a network where somebody makes up members, 50 a second, at
-// addresses that answer nobody; real ones are told of once a second.
+// addresses that answer nobody; real ones are announced once a second.
 type flood struct{ real []string }
 
 func (flood) Name() string { return "mdns" }
@@ -59,7 +59,7 @@ func (n *node) settled() bool {
 func TestAFloodOfMadeUpMembers(t *testing.T) {
 	for name, tc := range map[string]struct {
 		list    []string
-		real    []string // told by mdns, too
+		real    []string // announced by mdns, too
 		members int
 		within  time.Duration
 	}{

@@ -87,7 +87,7 @@ func TestFormerLifeStillLooksAlive(t *testing.T) {
 			t.Errorf("took over after %v from an incarnation that was heard a moment ago", took)
 		}
 		if events := a.events(); !slices.Contains(events, "gone "+b.id.String()) {
-			t.Errorf("nobody told that the former incarnation is over: %v", events)
+			t.Errorf("no handler was called for the end of the former incarnation: %v", events)
 		}
 		a.sound(t)
 	})

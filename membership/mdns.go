@@ -22,10 +22,10 @@ const (
 	maxClusters  = 16 // other clusters that are logged
 )
 
-// MulticastConfig says what a node tells of itself by mDNS, and where.
+// MulticastConfig says what a node announces by mDNS, and where.
 type MulticastConfig struct {
 	Cluster   string        // nodes of other clusters are ignored
-	Self      Member        // its ID and ChannelAddress are told; without a name, nothing is: who is no member only asks
+	Self      Member        // announced by ID and ChannelAddress; with an empty Name the provider only queries
 	Interface string        // like "eth0"; empty: the one that holds Self.ChannelAddress
 	Interval  time.Duration // between questions once all is quiet; 0: 5 s
 }
@@ -79,7 +79,7 @@ func NewMulticast(cfg MulticastConfig, log *slog.Logger) (*Multicast, error) {
 func (m *Multicast) announce(ifi netInterface, address string) error {
 	at, err := advertised(ifi, address)
 	if err != nil {
-		return fmt.Errorf("address to tell by mdns: %w", err)
+		return fmt.Errorf("address to announce by mdns: %w", err)
 	}
 	if loopback(at) && !m.lo {
 		return fmt.Errorf("channel address %s over interface %s: other machines can't reach a loopback address; set channel.address (or channel.advertise) to an address of %s (%s), or membership.interface = \"lo\" if all nodes run on this machine", at, ifi.Name, ifi.Name, ifi.ipv4())

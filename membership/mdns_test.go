@@ -107,7 +107,7 @@ func TestMulticastFindsMembersOnABridge(t *testing.T) {
 	began := time.Now()
 	stranger := start(t, b, "other", ID{"n1", 9}, "10.77.1.2:5001")
 	n1 := start(t, a, "shop", ID{"n1", 1}, "10.77.1.1:4001")
-	n2 := start(t, b, "shop", ID{"n2", 2}, "0.0.0.0:4001") // told as the interface's address
+	n2 := start(t, b, "shop", ID{"n2", 2}, "0.0.0.0:4001") // announced as the interface's address
 	n3 := start(t, c, "shop", ID{"n3", 3}, ":4001")
 	n1.sees(t, 2*time.Second, "10.77.1.2:4001", "10.77.1.3:4001")
 	n2.sees(t, 2*time.Second, "10.77.1.1:4001", "10.77.1.3:4001")
@@ -121,7 +121,7 @@ func TestMulticastFindsMembersOnABridge(t *testing.T) {
 	}
 	n1.end()
 	if s := n1.log.String(); strings.Count(s, "another cluster") != 1 || !strings.Contains(s, "cluster=other") {
-		t.Errorf("another cluster is to be told of once, got\n%s", s)
+		t.Errorf("another cluster is to be logged once, got\n%s", s)
 	}
 }
 
@@ -149,7 +149,7 @@ func TestMulticastOnLoopback(t *testing.T) {
 	h.IP("route", "add", "224.0.0.0/4", "dev", "lo")
 	n1 := start(t, h, "shop", ID{"n1", 1}, "127.0.0.1:4001")
 	n2 := start(t, h, "shop", ID{"n2", 2}, "127.0.0.1:4002")
-	twin := start(t, h, "shop", ID{"n1", 7}, "127.0.0.1:4003") // a name taken twice is found, so that it can be told
+	twin := start(t, h, "shop", ID{"n1", 7}, "127.0.0.1:4003") // a name taken twice is found, so that the channel can refuse it
 	n1.sees(t, 2*time.Second, "127.0.0.1:4002", "127.0.0.1:4003")
 	n2.sees(t, 2*time.Second, "127.0.0.1:4001", "127.0.0.1:4003")
 	twin.sees(t, 2*time.Second, "127.0.0.1:4001", "127.0.0.1:4002")
@@ -197,7 +197,7 @@ func TestMulticastSurvivesItsNetwork(t *testing.T) {
 	n2.sees(t, 3*time.Second, "10.77.1.1:4001")
 	n2.end()
 	if s := n2.log.String(); strings.Count(s, "can't be found this way") != 1 || strings.Count(s, "again") != 1 {
-		t.Errorf("a failure and its end are to be told once each, got\n%s", s)
+		t.Errorf("a failure and its end are to be logged once each, got\n%s", s)
 	}
 }
 
@@ -266,7 +266,7 @@ func say(t *testing.T, p *ipv4.PacketConn, to *net.UDPAddr, b []byte) {
 	}
 }
 
-func told(t *testing.T, a announcement) []byte {
+func announced(t *testing.T, a announcement) []byte {
 	t.Helper()
 	z, err := newZone(a, netip.MustParseAddr("10.77.1.2"))
 	if err != nil {
@@ -285,7 +285,7 @@ func TestMulticastBearsRubbish(t *testing.T) {
 
 	// Somebody claims to be a member at this machine's loopback, and talks nonsense.
 	liar := mouth(t, b, "10.77.1.2:5353", mdnsHops)
-	say(t, liar, group(), told(t, announcement{"shop", ID{"n9", 9}, "127.0.0.1:4001"}))
+	say(t, liar, group(), announced(t, announcement{"shop", ID{"n9", 9}, "127.0.0.1:4001"}))
 	for _, junk := range []string{"", "x", strings.Repeat("\xff", 100), "\x00\x00\x02\x00" + strings.Repeat("\x00", 8)} {
 		say(t, liar, group(), []byte(junk))
 	}
@@ -309,7 +309,7 @@ func TestPacketsFromElsewhereDontCount(t *testing.T) {
 	within(t, 2*time.Second, func() bool { return n1.Stats().Queries > 0 && other.Stats().Queries > 0 }, func() any { return n1.Stats() })
 
 	lie := func(n byte) []byte {
-		return told(t, announcement{"shop", ID{"liar", uint64(n)}, fmt.Sprintf("10.77.1.66:%d", n)})
+		return announced(t, announcement{"shop", ID{"liar", uint64(n)}, fmt.Sprintf("10.77.1.66:%d", n)})
 	}
 	unicast := &net.UDPAddr{IP: net.IPv4(10, 77, 1, 1), Port: mdnsPort}
 	say(t, mouth(t, b, "10.77.1.2:5353", mdnsHops), unicast, lie(1))
@@ -390,7 +390,7 @@ func TestMulticastAnswerIsJudged(t *testing.T) {
 	entry := func(name string, txt ...string) []dns.RR {
 		return []dns.RR{&dns.TXT{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeTXT, Class: dns.ClassINET}, Txt: txt}}
 	}
-	told := func(a announcement) []string {
+	announce := func(a announcement) []string {
 		txt, err := a.txt()
 		if err != nil {
 			t.Fatal(err)
@@ -402,16 +402,16 @@ func TestMulticastAnswerIsJudged(t *testing.T) {
 		records []dns.RR
 		want    Stats
 	}{
-		{"a member", entry("x"+suffix, told(other)...), Stats{Answers: 1}},
-		{"two in one packet", append(entry("x"+suffix, told(other)...), entry("y"+suffix, told(announcement{"shop", ID{"n3", 3}, "10.0.0.3:4001"})...)...), Stats{Answers: 1}},
-		{"a suffix in capitals", entry("X._NodeServer._TCP.local.", told(other)...), Stats{Answers: 1}},
-		{"an unknown field", entry("x"+suffix, append(told(other), "new=1")...), Stats{Answers: 1}},
-		{"a later incarnation of this name", entry("x"+suffix, told(announcement{"shop", ID{"n1", 2}, "10.0.0.1:4001"})...), Stats{Answers: 1}},
-		{"this node itself", entry("x"+suffix, told(self)...), Stats{}},
-		{"another service", entry("x._printer._tcp.local.", told(other)...), Stats{}},
-		{"a short name", entry("local.", told(other)...), Stats{}},
-		{"another cluster", entry("x"+suffix, told(announcement{"Shop", ID{"n2", 2}, "10.0.0.2:4001"})...), Stats{Foreign: 1}},
-		{"a loopback address", entry("x"+suffix, told(announcement{"shop", ID{"n2", 2}, "127.0.0.1:4001"})...), Stats{Refused: 1}},
+		{"a member", entry("x"+suffix, announce(other)...), Stats{Answers: 1}},
+		{"two in one packet", append(entry("x"+suffix, announce(other)...), entry("y"+suffix, announce(announcement{"shop", ID{"n3", 3}, "10.0.0.3:4001"})...)...), Stats{Answers: 1}},
+		{"a suffix in capitals", entry("X._NodeServer._TCP.local.", announce(other)...), Stats{Answers: 1}},
+		{"an unknown field", entry("x"+suffix, append(announce(other), "new=1")...), Stats{Answers: 1}},
+		{"a later incarnation of this name", entry("x"+suffix, announce(announcement{"shop", ID{"n1", 2}, "10.0.0.1:4001"})...), Stats{Answers: 1}},
+		{"this node itself", entry("x"+suffix, announce(self)...), Stats{}},
+		{"another service", entry("x._printer._tcp.local.", announce(other)...), Stats{}},
+		{"a short name", entry("local.", announce(other)...), Stats{}},
+		{"another cluster", entry("x"+suffix, announce(announcement{"Shop", ID{"n2", 2}, "10.0.0.2:4001"})...), Stats{Foreign: 1}},
+		{"a loopback address", entry("x"+suffix, announce(announcement{"shop", ID{"n2", 2}, "127.0.0.1:4001"})...), Stats{Refused: 1}},
 		{"all of a machine", entry("x"+suffix, "c=shop", "id=n2", "inc=2", "a=0.0.0.0:4001"), Stats{Refused: 1}},
 		{"no incarnation", entry("x"+suffix, "c=shop", "id=n2", "a=10.0.0.2:4001"), Stats{Refused: 1}},
 		{"a bad name", entry("x"+suffix, "c=shop", "id=n 2", "inc=2", "a=10.0.0.2:4001"), Stats{Refused: 1}},

@@ -101,7 +101,7 @@ func TestFileIsWatched(t *testing.T) {
 				write("10.0.0.4:4001\nnonsense\n")
 				<-time.After(fileLook)
 			},
-			func(got []string) { // as it was, and told
+			func(got []string) { // as it was, and logged
 				expect(t, got, "10.0.0.3:4001")
 				if p := f.Stats().Problem; p != path+`:2: "nonsense" is not host:port (like 10.0.0.1:4001)` {
 					t.Errorf("problem %q", p)
@@ -130,7 +130,7 @@ func TestFileIsWatched(t *testing.T) {
 			t.Error(err)
 		}
 		if s := log.String(); strings.Count(s, "level=WARN") != 2 || strings.Count(s, "level=INFO") != 1 {
-			t.Errorf("each change is to be told once, got\n%s", s)
+			t.Errorf("each change is to be logged once, got\n%s", s)
 		}
 	})
 }

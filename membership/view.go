@@ -100,14 +100,14 @@ func (v *View) Heard(at time.Time, id ID) Step {
 	return r.turn(at, Alive, "heard again")
 }
 
-// Told notes what the member says about itself.
-func (v *View) Told(id ID, ready, draining bool) Step {
+// Announced notes what the member announces of itself.
+func (v *View) Announced(id ID, ready, draining bool) Step {
 	r := v.rows[id]
 	if r == nil || r.Ready == ready && r.Draining == draining {
 		return Step{}
 	}
 	r.Ready, r.Draining = ready, draining
-	return Step{Changes: []Change{{Status: r.Status, Was: r.State, Why: "told"}}}
+	return Step{Changes: []Change{{Status: r.Status, Was: r.State, Why: "announced"}}}
 }
 
 // Closed says that the member's link broke.

@@ -156,7 +156,7 @@ func TestViewOverTime(t *testing.T) {
 			s.closed(c1)
 			s.ended(c1)
 			s.probed(c1, Refused)
-			s.keep(0, s.view.Told(c1, true, true))
+			s.keep(0, s.view.Announced(c1, true, true))
 		}, ""},
 		{"a pause of this process is held against nobody", func(s *script) {
 			s.to(500)
@@ -190,11 +190,11 @@ func TestViewTold(t *testing.T) {
 	t.Parallel()
 	s := newScript()
 	s.connected(b1)
-	if st := s.view.Told(b1, true, false); len(st.Changes) != 1 || !st.Changes[0].Ready {
-		t.Errorf("first time told: %+v", st)
+	if st := s.view.Announced(b1, true, false); len(st.Changes) != 1 || !st.Changes[0].Ready {
+		t.Errorf("first time announced: %+v", st)
 	}
-	if st := s.view.Told(b1, true, false); len(st.Changes) != 0 {
-		t.Errorf("told the same again: %+v", st)
+	if st := s.view.Announced(b1, true, false); len(st.Changes) != 0 {
+		t.Errorf("announced the same again: %+v", st)
 	}
 	s.ended(b1)
 	if m := s.view.Members(); m[0].Ready || m[0].State != Gone {

@@ -21,7 +21,7 @@ var awkward = []announcement{
 	{strings.Repeat("x", 60), ID{strings.Repeat("n", 32), 1 << 63}, "[2001:db8:1111:2222:3333:4444:5555:6666]:65535"},
 }
 
-// What one node tells must arrive as it is at another, over the library's wire form.
+// What one node announces must arrive as it is at another, over the library's wire form.
 func TestAnnouncementOverTheWire(t *testing.T) {
 	for _, a := range awkward {
 		z, err := newZone(a, netip.MustParseAddr("10.0.0.1"))
@@ -41,7 +41,7 @@ func TestAnnouncementOverTheWire(t *testing.T) {
 				continue
 			}
 			if got, err := parseTXT(txt.Txt); err != nil || !reflect.DeepEqual(got, a) {
-				t.Errorf("told %+v, heard %+v, %v", a, got, err)
+				t.Errorf("announced %+v, received %+v, %v", a, got, err)
 			}
 		}
 	}

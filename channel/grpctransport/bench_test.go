@@ -14,7 +14,7 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// source is a handler that gives as many payloads as it is told to.
+// source is a handler that gives as many payloads as the benchmark asks for.
 type source struct {
 	payload []byte
 	left    sync.Map // by member: *atomic.Int64

@@ -16,7 +16,7 @@ import (
 	"github.com/nodeserver/nodeserver/channel"
 )
 
-// server are the credentials for serving. failed is told of handshakes that
+// server are the credentials for serving. failed is called for handshakes that
 // fail because the two sides' security differs.
 func (s Security) server(failed func(addr string, err error)) credentials.TransportCredentials {
 	h := &handshaker{failed: failed, plain: !s.TLS(), stranger: s.stranger}
@@ -27,7 +27,7 @@ func (s Security) server(failed func(addr string, err error)) credentials.Transp
 	return h
 }
 
-// client are the credentials for dialling. note is told why a connection fails.
+// client are the credentials for dialling. note receives the reason why a connection fails.
 func (s Security) client(note func(error)) credentials.TransportCredentials {
 	h := &handshaker{note: note, plain: !s.TLS(), stranger: s.stranger}
 	h.TransportCredentials = insecure.NewCredentials()

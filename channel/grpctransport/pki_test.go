@@ -106,8 +106,8 @@ func TestPKIWatch(t *testing.T) {
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		err := grpctransport.New(p.credentials(c.cert, "", c.allowed...), nil, nil).Watch(ctx, c.addr, "c", func([]membership.Status) { cancel() })
-		if told := errors.Is(ctx.Err(), context.Canceled); told != errors.Is(c.want, context.Canceled) || !told && !errors.Is(err, c.want) {
-			t.Errorf("%s: told %v, %v", c.name, told, err)
+		if canceled := errors.Is(ctx.Err(), context.Canceled); canceled != errors.Is(c.want, context.Canceled) || !canceled && !errors.Is(err, c.want) {
+			t.Errorf("%s: canceled %v, %v", c.name, canceled, err)
 		}
 		cancel()
 	}

@@ -32,16 +32,16 @@ type Limits struct {
 	// so long.
 	Stall time.Duration
 
-	// Failed, optional, is told why a connection could not be accepted, as when the process
+	// Failed, optional, receives the reason why a connection could not be accepted, as when the process
 	// has as many descriptors open as it may. It must not block.
 	Failed func(err error)
 
-	// Refused, optional, is told of each connection that is closed for a limit. It must
+	// Refused, optional, is called for each connection that is closed for a limit. It must
 	// not block. It is called from Accept.
 	Refused func(limit string, addr net.Addr)
 }
 
-// Words for limits, as Refused is told and Stats counts.
+// Words for limits, as Refused receives them and Stats counts them.
 const (
 	OverTotal              = "connections"
 	OverPerAddress         = "connections_per_address"

@@ -134,7 +134,7 @@ func TestOldestUnprovenGivesWay(t *testing.T) {
 	}
 	s := l.Stats()
 	if s.Unproven != 3 || s.Open != 4 || s.Refused[listen.OverUnproven] != 3 || s.Refused[listen.OverUnprovenPerAddress] != 1 || refused != 4 {
-		t.Errorf("%+v, told of %d", s, refused)
+		t.Errorf("%+v, called for %d", s, refused)
 	}
 }
 
