@@ -35,8 +35,9 @@ func CheckAddress(s string) error {
 	return nil
 }
 
-// loopback tells whether the host of host:port is this machine only.
-func loopback(address string) bool {
+// Loopback tells whether an address, host:port, leads to this machine only: its host is localhost
+// or a loopback IP address. Nothing is looked up.
+func Loopback(address string) bool {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return false

@@ -47,9 +47,10 @@ func TestLoopbackAndWildcard(t *testing.T) {
 		{"0.0.0.0:1", false, true},
 		{"[::]:1", false, true},
 		{":1", false, true},
+		{"127.0.0.1", false, false},
 		{"nonsense", false, false},
 	} {
-		if l, w := loopback(tc.address), wildcard(tc.address); l != tc.loopback || w != tc.wildcard {
+		if l, w := Loopback(tc.address), wildcard(tc.address); l != tc.loopback || w != tc.wildcard {
 			t.Errorf("%s: loopback %v, wildcard %v", tc.address, l, w)
 		}
 	}

@@ -81,7 +81,7 @@ func (m *Multicast) announce(ifi netInterface, address string) error {
 	if err != nil {
 		return fmt.Errorf("address to announce by mdns: %w", err)
 	}
-	if loopback(at) && !m.lo {
+	if Loopback(at) && !m.lo {
 		return fmt.Errorf("channel address %s over interface %s: other machines can't reach a loopback address; set channel.address (or channel.advertise) to an address of %s (%s), or membership.interface = \"lo\" if all nodes run on this machine", at, ifi.Name, ifi.Name, ifi.ipv4())
 	}
 	m.self.address = at
@@ -192,7 +192,7 @@ func (m *Multicast) answer(txt []string, found func(Candidate)) {
 		m.count.foreign.Add(1)
 		m.stranger(a)
 	case a.id == m.self.id:
-	case loopback(a.address) && !m.lo:
+	case Loopback(a.address) && !m.lo:
 		m.count.refused.Add(1)
 		m.log.Debug("mdns answer from elsewhere names a loopback address", "member", a.id.String(), "addr", a.address)
 	default:

@@ -449,7 +449,7 @@ func FuzzMDNSPacket(f *testing.F) {
 		n := 0
 		p := packet{data, netip.AddrPortFrom(netip.MustParseAddr("10.0.0.2"), port), hops}
 		asked := m.packet(p, func(c Candidate) {
-			if n++; CheckAddress(c.Address) != nil || loopback(c.Address) {
+			if n++; CheckAddress(c.Address) != nil || Loopback(c.Address) {
 				t.Errorf("proposed %+v", c)
 			}
 		})

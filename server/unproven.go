@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/nodeserver/nodeserver/channel/grpctransport"
+	"github.com/nodeserver/nodeserver/membership"
 )
 
 // Problem is what is wrong with the value of a key.
@@ -27,7 +28,7 @@ func Unproven(c Config) []Problem {
 	}
 	var list []Problem
 	wrong := func(key, text string) { list = append(list, Problem{key, text + proofCure}) }
-	if !grpctransport.Loopback(c.Channel.Address) {
+	if !membership.Loopback(c.Channel.Address) {
 		wrong("channel.address", `"`+c.Channel.Address+`" is open to others, but nothing proves who they are`)
 	}
 	if a := c.Channel.Advertise; a != "" && otherMachine(a) {

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -178,17 +177,6 @@ func shownNames(c *x509.Certificate) string {
 	}
 	text := strings.Join(list[:min(len(list), 3)], ", ")
 	return fmt.Sprintf("%.200q", text)
-}
-
-// Loopback tells whether a listener at addr (host:port) is reached from this
-// machine only. A name counts if it is localhost.
-func Loopback(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // authority is the CA that a secret stands for.

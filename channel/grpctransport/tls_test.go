@@ -124,18 +124,6 @@ func TestSecretCredentialsRefuse(t *testing.T) {
 	}
 }
 
-func TestLoopback(t *testing.T) {
-	t.Parallel()
-	for addr, want := range map[string]bool{
-		"127.0.0.1:4001": true, "127.3.2.1:1": true, "[::1]:4001": true, "localhost:4001": true,
-		"0.0.0.0:4001": false, ":4001": false, "10.0.0.1:1": false, "[::]:1": false, "node1:4001": false, "127.0.0.1": false,
-	} {
-		if got := grpctransport.Loopback(addr); got != want {
-			t.Errorf("Loopback(%q) = %v", addr, got)
-		}
-	}
-}
-
 // makeCert writes NAME.pem and NAME.key: a CA, or a leaf for 127.0.0.1 and the DNS
 // names and URIs, of the one given.
 func makeCert(t *testing.T, dir, name string, parent *x509.Certificate, parentKey *ecdsa.PrivateKey, sans ...string) (*x509.Certificate, *ecdsa.PrivateKey) {
