@@ -122,22 +122,22 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "not ready: the sessions of the other members are still on their way", http.StatusServiceUnavailable)
 	default:
 		fmt.Fprintln(w, "ready")
-		for _, d := range s.apps.down { // the reasons are not for everybody
-			fmt.Fprintf(w, "not served: app %q, see the log\n", d.name)
+		for _, d := range s.apps.Down() { // the reasons are not for everybody
+			fmt.Fprintf(w, "not served: app %q, see the log\n", d.Name)
 		}
 	}
 }
 
 func (s *Server) serveMembers(w http.ResponseWriter, _ *http.Request) {
-	reply := MembersReply{Schema: "nodeserver.members/1", Node: s.cfg.Node.Name, Members: s.memberRows(), Down: s.apps.downRows(), Providers: s.providerRows(), Waiting: s.channel.Waiting()}
+	reply := MembersReply{Schema: "nodeserver.members/1", Node: s.cfg.Node.Name, Members: s.memberRows(), Down: s.downRows(), Providers: s.providerRows(), Waiting: s.channel.Waiting()}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(reply) // an operator who hung up needs no answer
 }
 
-func (t *table) downRows() []DownRow {
+func (s *Server) downRows() []DownRow {
 	rows := []DownRow{}
-	for _, d := range t.down {
-		rows = append(rows, DownRow{Name: d.name, Path: d.path, Origin: d.origin, Reason: d.err.Error()})
+	for _, d := range s.apps.Down() {
+		rows = append(rows, DownRow{Name: d.Name, Path: d.Path, Origin: d.Origin, Reason: d.Err.Error()})
 	}
 	return rows
 }
@@ -160,8 +160,8 @@ func (s *Server) memberRows() []MemberRow {
 	}
 	sums := map[membership.ID]*sum{}
 	own := sum{}
-	for _, a := range s.apps.up {
-		stats := a.manager.Stats()
+	for p := range s.apps.Each() {
+		stats := p.Manager().Stats()
 		own.sessions += stats.Sessions
 		for _, l := range stats.Links {
 			x := sums[l.ID]

@@ -36,6 +36,7 @@ var arrows = []arrow{
 	{from: "conf", imports: []string{"server"}},
 	{from: "server", imports: []string{"webapps", "deltamanager", "channel", "membership", "proto"}, far: []string{viper}},
 	{from: "server/session", imports: []string{"webapps", "deltamanager", "channel/listen", "server/internal/headers"}, far: []string{viper, grpc}},
+	{from: "server/deploy", imports: []string{"server/session", "server/plugins", "webapps", "deltamanager", "channel", "membership"}, far: []string{viper, grpc}},
 	{from: "webapps", stdOnly: true},
 	{from: "webapps/codec", far: []string{viper, grpc, "net/http"}}, // not for webapps: for those that store values
 	{from: "webapps/webappstest", imports: []string{"webapps"}, far: []string{viper, grpc}},
@@ -203,6 +204,8 @@ func TestArchArrowsFindsPlanted(t *testing.T) {
 		{"a folder of server, too", "m/server/plugins", "m/conf", "server/plugins imports conf"},
 		{"session knows the node", "m/server/session", "m/server", "server/session imports server"},
 		{"session speaks gRPC", "m/server/session", "m/channel/grpctransport", "server/session reaches google.golang.org/grpc"},
+		{"deploy knows the node", "m/server/deploy", "m/server", "server/deploy imports server"},
+		{"session knows who deploys", "m/server/session", "m/server/deploy", "server/session imports server/deploy"},
 		{"conf knows parts", "m/conf", "m/channel", "conf imports channel"},
 		{"command knows parts", "m/cmd/nodeserver", "m/deltamanager", "cmd/nodeserver imports deltamanager"},
 		{"nobody knows e2e", "m/server", "m/e2e", "server imports e2e"},
@@ -230,8 +233,9 @@ func faultless() graph {
 	for path, imports := range map[string]string{
 		"m/cmd/nodeserver":             "m/conf m/server m/webapps/counter",
 		"m/conf":                       "m/server " + viper,
-		"m/server":                     "m/webapps m/deltamanager m/channel/grpctransport m/server/plugins m/server/session net/http",
+		"m/server":                     "m/webapps m/deltamanager m/channel/grpctransport m/server/plugins m/server/deploy net/http",
 		"m/server/plugins":             "m/webapps",
+		"m/server/deploy":              "m/server/session m/server/plugins m/channel",
 		"m/server/session":             "m/webapps m/deltamanager",
 		"m/webapps":                    "net/http",
 		"m/webapps/counter":            "m/webapps fmt",

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/server/deploy"
 	"github.com/nodeserver/nodeserver/server/internal/headers"
 	"github.com/nodeserver/nodeserver/webapps"
 )
@@ -128,8 +129,8 @@ func TestPanicAnswerIsClean(t *testing.T) {
 // is told once.
 func TestRefusedCommitIsFinal(t *testing.T) {
 	t.Parallel()
-	var a *app
-	pause := func() { a.manager.Core.Tick(10 * time.Minute) }
+	var a *deploy.Place
+	pause := func() { a.Manager().Core.Tick(10 * time.Minute) }
 	n := steps{
 		"end": func(w http.ResponseWriter, r *http.Request) {
 			report(t, webapps.SessionOf(r).Set("n", 7))
@@ -170,7 +171,7 @@ func TestRefusedCommitIsFinal(t *testing.T) {
 		if status != http.StatusServiceUnavailable || body != "this node is not ready: it still gets the sessions from the others\n" || h.Get("Retry-After") != "1" || h["Set-Cookie"] != nil || h.Get(headers.Retry) != "" {
 			t.Errorf("%s: %d %q %v", path, status, body, h)
 		}
-		eventually(t, "ready again", func() bool { a.manager.Tick(10*time.Minute + time.Second); return a.manager.Core.Ready() })
+		eventually(t, "ready again", func() bool { a.Manager().Tick(10*time.Minute + time.Second); return a.Manager().Core.Ready() })
 		_, got, _ := u.get(node, "/test/get")
 		if got != "1 <nil>" {
 			t.Errorf("%s: afterwards %q", path, got)

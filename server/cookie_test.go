@@ -13,6 +13,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/deploy"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
@@ -23,17 +24,22 @@ type bare struct {
 }
 
 // first is the first app that is served.
-func (s *Server) first() *app { return s.apps.up[0] }
+func (s *Server) first() *deploy.Place {
+	for p := range s.apps.Each() {
+		return p
+	}
+	return nil
+}
 
 // manager is that of the first app.
-func (s *Server) manager() *deltamanager.Manager { return s.first().manager }
+func (s *Server) manager() *deltamanager.Manager { return s.first().Manager() }
 
 // tick lets the apps' time pass, so that they don't take this machine's being
 // slow for a pause of the node.
 func (s bare) tick() {
-	for _, a := range s.apps.up {
-		a.manager.Settle()
-		a.manager.Core.Tick(time.Since(s.start))
+	for a := range s.apps.Each() {
+		a.Manager().Settle()
+		a.Manager().Core.Tick(time.Since(s.start))
 	}
 }
 
@@ -178,13 +184,13 @@ func TestAppsOnOneHostAreApart(t *testing.T) {
 	u.want(n, "/test/get", "none")
 	u.want(n, "/get", "4 <nil>")
 	u.want(n, "/test/below/get", "6 <nil>")
-	for _, a := range n.server.apps.up {
+	for a := range n.server.apps.Each() {
 		want := int64(1)
-		if a.name == "test" {
+		if a.Name() == "test" {
 			want = 0
 		}
-		if got := a.manager.Stats().Sessions; got != want {
-			t.Errorf("%s has %d sessions", a.name, got)
+		if got := a.Manager().Stats().Sessions; got != want {
+			t.Errorf("%s has %d sessions", a.Name(), got)
 		}
 	}
 }

@@ -1,8 +1,8 @@
 // Package server is a node: the only place where the parts meet.
 //
-// A request comes in at its app (deploy.go), and goes through the app's pipeline to the
-// webapp and its session (package session). The delta manager's changes go to the channel
-// by way of deploy.go's group, and come back from other members the same way.
+// A request comes in at its app's place (package deploy), and goes through the app's pipeline
+// to the webapp and its session (package session). The delta manager's changes go to the
+// channel by way of deploy's group, and come back from other members the same way.
 //
 // # Start and stop
 //
@@ -15,6 +15,7 @@
 //
 // # Not here
 //
-// A request's way to its session (package session), configuration files (package conf), replication (deltamanager), moving bytes
+// A request's way to its session (package session), which apps there are
+// (package deploy), configuration files (package conf), replication (deltamanager), moving bytes
 // (channel), finding and watching members (membership), and the front door (balance).
 package server

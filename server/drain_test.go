@@ -107,6 +107,59 @@ func TestStopIsToldBeforeConnectionsEnd(t *testing.T) {
 	}
 }
 
+// An answer that goes on until the app's Done closes ends with the stop, which does not wait
+// for it for the whole grace; what the answer writes at the end arrives.
+func TestStopEndsAnswersThatWatchDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		app := webapps.App{Name: "test", New: func(c webapps.Context) (http.Handler, error) {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_ = http.NewResponseController(w).Flush()
+				select {
+				case <-c.Done():
+					_, _ = io.WriteString(w, "the end")
+				case <-r.Context().Done():
+				}
+			}), nil
+		}}
+		cfg := testConf("n1")
+		cfg.Channel.Insecure = true
+		cfg.HTTP.DrainNotice, cfg.HTTP.ShutdownGrace = time.Second, 20*time.Second
+		network := channeltest.NewNetwork()
+		s, err := New(cfg, []webapps.App{app}, discard(), WithListeners(network.Listen("n1:80"), network.Listen("n1:81"), network.Listen("n1:1")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		pass(time.Second)
+		conn, err := network.Dialer("user")(t.Context(), "n1:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "GET /test/ HTTP/1.1\r\nHost: n1\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		told := time.Now()
+		stop()
+		if body, err := io.ReadAll(res.Body); err != nil || string(body) != "the end" {
+			t.Errorf("the answer: %q, %v", body, err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(told); took < cfg.HTTP.DrainNotice || took > 2*time.Second {
+			t.Errorf("stopped after %v", took)
+		}
+	})
+}
+
 // The question about the node itself stays the first of many on its connection.
 func TestLifeIsToldWhileStopping(t *testing.T) {
 	cfg := testConf("n1")

@@ -143,7 +143,7 @@ func TestForgedIDsMakeNothing(t *testing.T) {
 		c.Sessions.Freshness, c.Sessions.FreshnessWait = "on", 50*time.Millisecond
 	})
 	a := n.server.first()
-	before := a.manager.Stats()
+	before := a.Manager().Stats()
 	var all sync.WaitGroup
 	const workers = 4
 	for worker := range workers {
@@ -161,7 +161,7 @@ func TestForgedIDsMakeNothing(t *testing.T) {
 		})
 	}
 	all.Wait()
-	after := a.manager.Stats()
+	after := a.Manager().Stats()
 	if after.Sessions != 0 || after.DeltasOut != before.DeltasOut || after.Asks != before.Asks {
 		t.Errorf("%d sessions, %d deltas, %d questions", after.Sessions, after.DeltasOut-before.DeltasOut, after.Asks-before.Asks)
 	}

@@ -143,7 +143,7 @@ func TestFloodWithoutCookies(t *testing.T) {
 		clear(w.h)
 		a.ServeHTTP(w, r)
 	}
-	stats := a.manager.Stats()
+	stats := a.Manager().Stats()
 	if grown := heap() - before; stats.Sessions != session.MaxNewcomers+1 || stats.Newcomers != session.MaxNewcomers || grown > 64<<20 {
 		t.Errorf("%d sessions, %d of newcomers, the heap is %d MiB larger", stats.Sessions, stats.Newcomers, grown>>20)
 	}
@@ -197,8 +197,8 @@ func TestNoSessionForAClientThatIsGone(t *testing.T) {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		_ = resp.Body.Close()
 	}
-	eventually(t, "the two who stayed", func() bool { return a.manager.Stats().Created >= 2 })
-	if s := a.manager.Stats(); s.Created != 2 || s.Sessions != 2 {
+	eventually(t, "the two who stayed", func() bool { return a.Manager().Stats().Created >= 2 })
+	if s := a.Manager().Stats(); s.Created != 2 || s.Sessions != 2 {
 		t.Errorf("%d sessions made, 2 clients stayed", s.Created)
 	}
 }
@@ -307,7 +307,7 @@ func TestNewSessionsPerAddress(t *testing.T) {
 			t.Errorf("loopback: %d", r.StatusCode)
 		}
 	}
-	if got := s.first().sessions.Counts().Hasty; got != 2 {
+	if got := s.first().Counts().Hasty; got != 2 {
 		t.Errorf("%d counted", got)
 	}
 }

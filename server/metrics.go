@@ -9,6 +9,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/deltamanager"
+	"github.com/nodeserver/nodeserver/server/deploy"
 )
 
 // metrics shows the parts' Stats in Prometheus's format: they count on their
@@ -123,45 +124,46 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			count(m.found, int64(n), p.Name, kind)
 		}
 	}
-	for name, up := range m.server.apps.states() {
+	for name, up := range m.server.apps.States() {
 		gauge(m.appUp, number(up), name)
 	}
-	for _, a := range m.server.apps.up {
-		m.collectApp(a, a.manager.Stats(), gauge, count)
+	for p := range m.server.apps.Each() {
+		m.collectApp(p, p.Manager().Stats(), gauge, count)
 	}
 }
 
-func (m *metrics) collectApp(a *app, s deltamanager.Stats, gauge func(*prometheus.Desc, float64, ...string), count func(*prometheus.Desc, int64, ...string)) {
-	gauge(m.sessions, float64(s.Sessions), a.name)
-	gauge(m.newcomers, float64(s.Newcomers), a.name)
-	gauge(m.tombstones, float64(s.Tombstones), a.name)
-	requests := a.sessions.Counts()
-	count(m.panics, requests.Panics, a.name)
-	count(m.lost, requests.Lost, a.name)
-	count(m.refused, requests.Refused, a.name)
-	count(m.hasty, requests.Hasty, a.name)
-	count(m.stale, requests.Stale, a.name)
+func (m *metrics) collectApp(p *deploy.Place, s deltamanager.Stats, gauge func(*prometheus.Desc, float64, ...string), count func(*prometheus.Desc, int64, ...string)) {
+	app := p.Name()
+	gauge(m.sessions, float64(s.Sessions), app)
+	gauge(m.newcomers, float64(s.Newcomers), app)
+	gauge(m.tombstones, float64(s.Tombstones), app)
+	requests := p.Counts()
+	count(m.panics, requests.Panics, app)
+	count(m.lost, requests.Lost, app)
+	count(m.refused, requests.Refused, app)
+	count(m.hasty, requests.Hasty, app)
+	count(m.stale, requests.Stale, app)
 	for event, n := range map[string]int64{"created": s.Created, "committed": s.Commits, "invalidated": s.Invalidated, "expired": s.Expired, "evicted": s.Evicted, "tombstone_evicted": s.TombstonesEvicted} {
-		count(m.events, n, a.name, event)
+		count(m.events, n, app, event)
 	}
-	count(m.deltas, s.DeltasIn, a.name, "in")
-	count(m.deltas, s.DeltasOut, a.name, "out")
-	count(m.bytes, s.BytesIn, a.name, "in")
-	count(m.bytes, s.BytesOut, a.name, "out")
-	count(m.frames, s.FramesIn, a.name, "in")
-	count(m.frames, s.FramesOut, a.name, "out")
-	count(m.repairs, s.Repairs, a.name)
-	count(m.repaired, s.Repaired, a.name)
-	count(m.repairBytes, s.RepairBytesOut, a.name)
+	count(m.deltas, s.DeltasIn, app, "in")
+	count(m.deltas, s.DeltasOut, app, "out")
+	count(m.bytes, s.BytesIn, app, "in")
+	count(m.bytes, s.BytesOut, app, "out")
+	count(m.frames, s.FramesIn, app, "in")
+	count(m.frames, s.FramesOut, app, "out")
+	count(m.repairs, s.Repairs, app)
+	count(m.repaired, s.Repaired, app)
+	count(m.repairBytes, s.RepairBytesOut, app)
 	for kind, n := range map[string]int64{"overflow": s.Overflows, "resend": s.Resends, "malformed": s.Malformed, "far_ahead": s.FarAhead, "pause": s.Pauses, "unacked": s.Unacked, "token_refused": s.TokensRefused, "question_refused": s.AsksRefused} {
-		count(m.trouble, n, a.name, kind)
+		count(m.trouble, n, app, kind)
 	}
 	seen := map[string]bool{}
 	for _, l := range s.Links {
 		if !seen[l.ID.Name] { // two lives of one name may be known for a moment
 			seen[l.ID.Name] = true
-			gauge(m.queue, float64(l.Queue), a.name, l.ID.Name)
-			gauge(m.memberReady, number(l.Repaired), a.name, l.ID.Name)
+			gauge(m.queue, float64(l.Queue), app, l.ID.Name)
+			gauge(m.memberReady, number(l.Repaired), app, l.ID.Name)
 		}
 	}
 }

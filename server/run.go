@@ -28,7 +28,7 @@ import (
 // after everything it started has returned: nil if it was told to stop, else what
 // went wrong. To be called once.
 func (s *Server) Run(ctx context.Context) error {
-	defer s.endApps()
+	defer s.apps.Stop()
 	if err := s.listen(ctx); err != nil {
 		return err
 	}
@@ -51,9 +51,7 @@ func (s *Server) Run(ctx context.Context) error {
 	parts.Go(func() error { return s.serveHTTP(life, httpServer) })
 	parts.Go(func() error { return s.channel.Run(life) })
 	parts.Go(func() error { s.channel.Watch(life, s.membersChanged); return nil })
-	for _, a := range s.apps.up {
-		parts.Go(func() error { _ = a.manager.Run(life); return nil })
-	}
+	parts.Go(func() error { s.apps.Run(life); return nil })
 	parts.Go(func() error { return s.watchReadiness(life) })
 	s.banner()
 
@@ -154,10 +152,7 @@ func (s *Server) makeChannel() error {
 	}
 	s.providers = providers
 	s.channel = channel.New(cfg, grpctransport.New(security, s.bounds["channel"], s.dial), providers, s.log.With("part", "channel"))
-	for _, a := range s.apps.up {
-		shares := func(m membership.Member) bool { return m.Domain == self.Domain && m.Hosts(a.name) }
-		a.group.topic.Store(s.channel.Topic("session/"+a.name, a.group, shares))
-	}
+	s.apps.Join(s.channel, self.Domain)
 	return nil
 }
 
@@ -187,9 +182,7 @@ func (s *Server) self() (membership.Member, error) {
 		host, _, _ = net.SplitHostPort(m.ChannelAddress)
 		m.HTTPAddress = net.JoinHostPort(host, port)
 	}
-	for _, a := range s.apps.up {
-		m.Apps = append(m.Apps, a.name)
-	}
+	m.Apps = s.apps.Names()
 	return m, nil
 }
 
@@ -218,9 +211,7 @@ func (s *Server) watchReadiness(ctx context.Context) error {
 		return nil
 	case <-s.channel.Settled():
 	}
-	for _, a := range s.apps.up {
-		a.manager.Settle()
-	}
+	s.apps.Settle()
 	for {
 		s.setReady(s.channel.Problem())
 		again := time.Second / 200
@@ -236,10 +227,7 @@ func (s *Server) watchReadiness(ctx context.Context) error {
 }
 
 func (s *Server) setReady(problem error) {
-	ready := !s.drain.Begun() && problem == nil
-	for _, a := range s.apps.up {
-		ready = ready && a.manager.Ready()
-	}
+	ready := !s.drain.Begun() && problem == nil && s.apps.Ready()
 	if s.ready.Swap(ready) == ready {
 		return
 	}
@@ -270,24 +258,23 @@ func (s *Server) names() string {
 // banner says who this is and where.
 func (s *Server) banner() {
 	var apps []string
-	for _, a := range s.apps.up {
-		apps = append(apps, a.name+" "+a.path)
+	for p := range s.apps.Each() {
+		apps = append(apps, p.Name()+" "+p.Path())
 	}
 	s.log.Info("node started", "version", s.version, "cluster", s.cfg.Cluster.Name,
 		"http", s.httpL.Addr().String(), "channel", s.channelL.Addr().String(), "admin", s.adminL.Addr().String(),
 		"apps", strings.Join(apps, ", "), "max_sessions", s.maxSessions, "max_sessions_from", s.maxSessionsFrom, "tls", s.cfg.Cluster.SecretFile != "" || s.cfg.Channel.TLSCA != "")
-	if len(s.apps.up)+len(s.apps.down) == 0 {
+	if len(apps)+len(s.apps.Down()) == 0 {
 		s.log.Warn("no webapps: put plugins into webapps.dir", "dir", s.cfg.Webapps.Dir)
 	}
 }
 
 func (s *Server) httpServer() *http.Server {
-	mux := s.apps.mux()
 	c := s.cfg.HTTP
 	h := &http.Server{
 		Handler: answersForItself(s.id, s.probed, s.lively(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s.requests.Add(1)
-			mux.ServeHTTP(w, r)
+			s.apps.ServeHTTP(w, r)
 		}))),
 		HTTP2:                        &http.HTTP2Config{WriteByteTimeout: c.StallTimeout, SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		DisableGeneralOptionsHandler: true, // which would answer OPTIONS * in place of the node
@@ -343,16 +330,14 @@ func (s *Server) leave(ctx context.Context, h *http.Server) {
 	s.channel.SetReady(false)
 	s.drain.Wait(ctx, s.cfg.HTTP.DrainNotice)
 	s.bounds["http"].Quiet(quietTime)
+	s.apps.Stop() // answers that go on until the end can end now
 	grace, cancel := context.WithTimeout(ctx, s.cfg.HTTP.ShutdownGrace)
 	defer cancel()
 	if err := h.Shutdown(grace); err != nil {
 		s.log.Warn("requests did not end within the grace; breaking them off", "err", err)
 		_ = h.Close() // same
 	}
-	s.endApps()
-	for _, a := range s.apps.up {
-		a.manager.HandOver()
-	}
+	s.apps.HandOver()
 	flush, cancel := context.WithTimeout(ctx, flushTime)
 	defer cancel()
 	if !s.flush(flush) {
@@ -375,20 +360,11 @@ const (
 func (s *Server) flush(ctx context.Context) bool {
 	t := time.NewTicker(5 * time.Millisecond)
 	defer t.Stop()
-	for !s.flushed() {
+	for !s.apps.Flushed() {
 		select {
 		case <-ctx.Done():
 			return false
 		case <-t.C:
-		}
-	}
-	return true
-}
-
-func (s *Server) flushed() bool {
-	for _, a := range s.apps.up {
-		if !a.manager.Flushed() {
-			return false
 		}
 	}
 	return true

@@ -14,6 +14,7 @@ import (
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/deploy"
 	"github.com/nodeserver/nodeserver/server/internal/drain"
 	"github.com/nodeserver/nodeserver/server/session"
 	"github.com/nodeserver/nodeserver/webapps"
@@ -27,9 +28,7 @@ type Server struct {
 
 	id membership.ID
 
-	appLife   context.Context //nolint:containedctx // ends when apps are to stop
-	endApps   context.CancelFunc
-	apps      table
+	apps      *deploy.Table
 	channel   *channel.Channel
 	providers []membership.Provider // of the channel
 	members   atomic.Pointer[[]membership.Status]
@@ -82,13 +81,55 @@ func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*
 	if s.tokenKeys, err = tokenKeys(cfg); err != nil {
 		return nil, err
 	}
-	s.appLife, s.endApps = context.WithCancel(context.Background())
-	if err := s.deployAll(apps); err != nil {
-		s.endApps()
+	s.apps = deploy.New(s.deployConfig(), s.log)
+	if err := s.apps.Deploy(apps); err != nil {
+		s.apps.Stop()
 		return nil, err
 	}
 	s.metrics = newMetrics(s)
 	return s, nil
+}
+
+// deployConfig says where the apps come from and what they are given.
+func (s *Server) deployConfig() deploy.Config {
+	c := deploy.Config{Dir: s.cfg.Webapps.Dir, Strict: s.cfg.Webapps.Strict, Settings: s.appSettings, Members: members{s}}
+	for _, a := range s.cfg.Apps {
+		c.Named = append(c.Named, a.Name)
+	}
+	return c
+}
+
+// appSettings are what an app of this name is given.
+func (s *Server) appSettings(name string) deploy.Settings {
+	a := s.settings(name)
+	return deploy.Settings{Config: a.Config, Session: session.Config{
+		App: name, Path: a.Path, Node: s.cfg.Node.Name, Cookie: s.cfg.Sessions.CookieName, Secure: s.cfg.HTTP.TLSCert != "",
+		Expose: s.cfg.HTTP.ExposeNode, Fresh: s.cfg.Sessions.Freshness != "off", MaxBody: int64(s.cfg.HTTP.MaxBodyBytes),
+		NewPerAddress: s.cfg.Sessions.NewPerAddress, Sessions: s.managerConfig(a),
+	}}
+}
+
+// settings are an app's own, with everything else filled in.
+func (s *Server) settings(name string) AppConfig {
+	c := AppConfig{Name: name}
+	for _, o := range s.cfg.Apps {
+		if o.Name == name {
+			c = o
+		}
+	}
+	if c.Path == "" {
+		c.Path = "/" + name + "/"
+		if name == "root" {
+			c.Path = "/"
+		}
+	}
+	if c.Acks == "" {
+		c.Acks = s.cfg.Replication.Acks
+	}
+	if c.MaxInactive == 0 {
+		c.MaxInactive = s.cfg.Sessions.MaxInactive
+	}
+	return c
 }
 
 // managerConfig is what an app's delta manager is told.

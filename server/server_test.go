@@ -247,7 +247,7 @@ func TestUserSeesHisOwnWrites(t *testing.T) {
 		}
 	}
 	for _, n := range nodes {
-		if got := n.server.first().sessions.Counts().Stale; got != 0 {
+		if got := n.server.first().Counts().Stale; got != 0 {
 			t.Errorf("%s served %d requests stale", n.server.cfg.Node.Name, got)
 		}
 	}

@@ -28,6 +28,13 @@ func hello(name string) webapps.App {
 	}}
 }
 
+// What users are told of an app that is not served.
+const (
+	notLoaded  = "it could not be loaded"
+	notStarted = "it could not be started"
+	ambiguous  = "two apps want its place"
+)
+
 type newFunc = func(webapps.Context) (http.Handler, error)
 
 // badApps are the ways in which an app can't be started, with the end of the reason.
@@ -69,13 +76,14 @@ func TestBadAppsAreNotServed(t *testing.T) {
 		cfg.Apps = []AppConfig{{Name: "a-path", Path: "/shop/"}, {Name: "b-path", Path: "/shop/"}}
 		network := channeltest.NewNetwork()
 		var log strings.Builder
+		const limit = 30 * time.Second
 		began := time.Now()
 		s, err := New(cfg, apps, slog.New(slog.NewTextHandler(&log, nil)), WithListeners(network.Listen("n1:80"), network.Listen("n1:81"), network.Listen("n1:1")))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(began); took != newLimit {
-			t.Errorf("New took %v: one that hangs takes %v", took, newLimit)
+		if took := time.Since(began); took != limit {
+			t.Errorf("New took %v: one that hangs takes %v", took, limit)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)

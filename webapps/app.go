@@ -30,6 +30,8 @@ type Context interface {
 	// Config decodes the app's settings (conf: [[app]] config = {…}) into a
 	// pointer to a struct with json tags. Unknown keys are errors.
 	Config(into any) error
-	// Done is closed when the app is about to be undeployed or the node stops.
+	// Done is closed when the app is about to be undeployed or the node stops: no
+	// request is to come then, and those in flight can end, of which the node waits for
+	// some time. Answers that go on for long shall end when it closes.
 	Done() <-chan struct{}
 }

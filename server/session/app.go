@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"github.com/nodeserver/nodeserver/deltamanager"
@@ -55,8 +56,9 @@ type App struct {
 
 	responses responses
 	bodies    bodies
-	listeners listeners
-	newRate   *newRate // nil: no limit
+	listeners atomic.Pointer[Listeners] // those that hear of the sessions
+	observing sync.Mutex                // held while the manager is told whether there are any
+	newRate   *newRate                  // nil: no limit
 
 	panics  atomic.Int64
 	lost    atomic.Int64
@@ -77,7 +79,7 @@ func New(c Config, members Members, group deltamanager.Group, log *slog.Logger) 
 	a.cookieTail, a.tokenTail = a.tail(0), a.tail(int(deltamanager.TokenLife.Seconds()))
 	c.Sessions.Observe = a.observed
 	a.manager = deltamanager.New(c.Sessions, group, log.With("part", "deltamanager"))
-	a.manager.SetObserving(false) // until the app listens
+	a.Hear(a.NewListeners()) // nobody, until the app listens
 	return a
 }
 

@@ -8,27 +8,48 @@ import (
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
-// listeners are an app's, as it asked for them.
-type listeners struct {
+// Listeners are those of one revision of an app, as it asked for them. They hear of the app's
+// sessions from App.Hear on. Safe for concurrent use.
+type Listeners struct {
+	app  *App
 	mu   sync.RWMutex
 	list []webapps.Listener
 }
 
-// Listen makes the listener hear of the app's sessions from now on. Safe for concurrent use.
-func (a *App) Listen(l webapps.Listener) {
-	a.listeners.mu.Lock()
-	defer a.listeners.mu.Unlock()
-	a.listeners.list = append(a.listeners.list, l)
-	a.manager.SetObserving(true)
+// NewListeners makes an empty list for the app.
+func (a *App) NewListeners() *Listeners { return &Listeners{app: a} }
+
+// Listen adds a listener.
+func (l *Listeners) Listen(one webapps.Listener) {
+	l.mu.Lock()
+	l.list = append(l.list, one)
+	l.mu.Unlock()
+	l.app.observe()
+}
+
+func (l *Listeners) all() []webapps.Listener {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.list
+}
+
+// Hear makes these listeners, and no others, hear of the app's sessions from now on.
+func (a *App) Hear(l *Listeners) {
+	a.listeners.Store(l)
+	a.observe()
+}
+
+// observe has the manager report only while somebody listens, since reports cost.
+func (a *App) observe() {
+	a.observing.Lock()
+	defer a.observing.Unlock()
+	a.manager.SetObserving(len(a.listeners.Load().all()) > 0)
 }
 
 // observed tells the app's listeners what its delta manager reports. A listener
 // that panics is logged: it must not take the request, or the node, with it.
 func (a *App) observed(e deltamanager.Event) {
-	a.listeners.mu.RLock()
-	list := a.listeners.list
-	a.listeners.mu.RUnlock()
-	for _, l := range list {
+	for _, l := range a.listeners.Load().all() {
 		if !e.Remote || l.Everywhere {
 			a.tell(l, e)
 		}

@@ -1,0 +1,179 @@
+package deploy
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+
+	"github.com/nodeserver/nodeserver/server/plugins"
+	"github.com/nodeserver/nodeserver/server/session"
+	"github.com/nodeserver/nodeserver/webapps"
+)
+
+var appName = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+
+// What users are told: nothing of this node's files, and nothing an author wrote.
+const (
+	notLoaded  = "it could not be loaded"
+	notStarted = "it could not be started"
+	ambiguous  = "two apps want its place"
+)
+
+// candidate is an app on its way into the table.
+type candidate struct {
+	Down // Err is nil as long as nothing is wrong
+
+	app      webapps.App
+	source   string // like a Revision's
+	settings Settings
+	place    *Place
+}
+
+// fail notes the first reason why the candidate is not served.
+func (c *candidate) fail(public string, err error) {
+	if c.Err == nil {
+		c.public, c.Err = public, err
+	}
+}
+
+// Deploy deploys the apps compiled in and those found as plugins. It waits for each app's New
+// for 30 s at most. An app that can't be loaded or started, or whose name or path two have, is
+// not served, but Down. The error is of the folder of the plugins or, with Config.Strict, of
+// the apps that can't be served. To be called once, before anything else.
+func (t *Table) Deploy(compiled []webapps.App) error {
+	all, err := t.candidates(compiled)
+	if err != nil {
+		return err
+	}
+	apart(all, func(c *candidate) string { return c.Name }, "app %s is there twice: %s and %s: remove one")
+	apart(all, func(c *candidate) string { return c.Path }, "the path %s is wanted by two apps: %s and %s: give one another in its [[app]] path")
+	t.startAll(all)
+	var up []*Place
+	var down []Down
+	var problems []error
+	for _, c := range all {
+		if c.Err == nil {
+			up = append(up, c.place)
+			continue
+		}
+		problems = append(problems, c.Err)
+		down = append(down, c.Down)
+	}
+	if t.cfg.Strict && len(problems) > 0 {
+		return errors.Join(problems...)
+	}
+	t.now.Store(newState(up, down))
+	t.tellDown()
+	return nil
+}
+
+// candidates are all apps that the node was given, with their names and paths.
+func (t *Table) candidates(compiled []webapps.App) ([]*candidate, error) {
+	var all []*candidate
+	add := func(w webapps.App, origin string) *candidate {
+		c := &candidate{Down: Down{Name: w.Name, Origin: origin}, app: w}
+		all = append(all, c)
+		return c
+	}
+	for _, w := range compiled {
+		add(w, "compiled in")
+	}
+	if t.cfg.Dir != "" {
+		opened, err := plugins.NewLoader().OpenDir(t.cfg.Dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range opened {
+			c := add(o.Plugin.App, o.File)
+			c.source = o.Plugin.Revision
+			if o.Err != nil {
+				c.Name = strings.TrimSuffix(filepath.Base(o.File), ".so")
+				c.fail(notLoaded, o.Err)
+			}
+		}
+	}
+	for _, c := range all {
+		c.Name = strings.ToValidUTF8(c.Name, "?") // for logs and metrics, where it may be anything
+		switch {
+		case !appName.MatchString(c.Name):
+			c.fail(notLoaded, fmt.Errorf("%s: the app calls itself %q: a name has 1 to 64 of a-z 0-9 -", c.Origin, c.Name))
+			continue // no name, no path
+		case c.Err == nil && c.app.New == nil:
+			c.fail(notLoaded, fmt.Errorf("%s: app %s has no New function", c.Origin, c.Name))
+		}
+		c.settings = t.cfg.Settings(c.Name)
+		c.Path = c.settings.Session.Path
+	}
+	return all, nil
+}
+
+// apart fails those that could be served but for having the same key: which of them
+// was meant can't be known.
+func apart(all []*candidate, key func(*candidate) string, problem string) {
+	first := map[string]*candidate{}
+	for _, c := range all {
+		if c.Err != nil {
+			continue
+		}
+		k := key(c)
+		if f := first[k]; f == nil {
+			first[k] = c
+		} else {
+			err := fmt.Errorf(problem, k, f.Origin, c.Origin)
+			defer f.fail(ambiguous, err) // once the others are compared with it
+			c.fail(ambiguous, err)
+		}
+	}
+}
+
+// startAll calls the New of all at once, so that those that hang take no longer than one.
+func (t *Table) startAll(all []*candidate) {
+	var starting sync.WaitGroup
+	for _, c := range all {
+		if c.Err != nil {
+			continue
+		}
+		starting.Go(func() {
+			c.place = t.newPlace(c.settings)
+			v := newRevision(t.life)
+			v.Version, v.Origin, v.Source, v.listeners = c.app.Version, c.Origin, c.source, c.place.sessions.NewListeners()
+			if err := c.place.start(v, c.app.New); err != nil {
+				c.fail(notStarted, err)
+				return
+			}
+			c.place.swap(v)
+		})
+	}
+	starting.Wait()
+}
+
+// tellDown logs which apps are not served, and settings that nobody uses.
+func (t *Table) tellDown() {
+	for _, d := range t.Down() {
+		args := []any{"app", d.Name, "path", d.Path, "origin", d.Origin, "err", d.Err}
+		if p, ok := errors.AsType[*plugins.PanicError](d.Err); ok {
+			args = append(args, "stack", string(p.Stack))
+		}
+		t.log.Error("app is not served", args...)
+	}
+	states := t.States()
+	for _, name := range t.cfg.Named {
+		if _, ok := states[name]; !ok {
+			t.log.Warn("settings for an app that is not deployed", "app", name)
+		}
+	}
+}
+
+// newPlace makes an app's place: its sessions and what carries their changes.
+func (t *Table) newPlace(c Settings) *Place {
+	p := &Place{
+		name: c.Session.App, path: c.Session.Path, node: c.Session.Node, config: c.Config,
+		log: t.log.With("app", c.Session.App), group: new(group),
+	}
+	p.sessions = session.New(c.Session, t.cfg.Members, p.group, p.log)
+	p.group.manager = p.sessions.Manager()
+	return p
+}

@@ -1,0 +1,153 @@
+package deploy
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager"
+	"github.com/nodeserver/nodeserver/server/plugins"
+	"github.com/nodeserver/nodeserver/server/session"
+	"github.com/nodeserver/nodeserver/webapps"
+)
+
+// Place is what an app has on this node: name, path, sessions. It lives as long as the app
+// is deployed, whichever revision of the app's code serves it. Safe for concurrent use.
+type Place struct {
+	name     string
+	path     string // with a slash at its end
+	node     string
+	config   map[string]any
+	log      *slog.Logger
+	sessions *session.App
+	group    *group
+	current  atomic.Pointer[Revision] // nil until the first one has started
+}
+
+// Name is the app's.
+func (p *Place) Name() string { return p.name }
+
+// Path is where the app is served, with a slash at its end.
+func (p *Place) Path() string { return p.path }
+
+// Manager replicates the app's sessions.
+func (p *Place) Manager() *deltamanager.Manager { return p.sessions.Manager() }
+
+// Counts are of the app's requests since the node's start, whichever revision served them.
+func (p *Place) Counts() session.Counts { return p.sessions.Counts() }
+
+// ServeHTTP leads the request through the session pipeline to the handler of the current
+// revision, which serves it to its end.
+func (p *Place) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	v := p.take()
+	defer v.give()
+	p.sessions.Serve(v.handler, w, r)
+}
+
+// take begins a request at the current revision.
+func (p *Place) take() *Revision {
+	for {
+		v := p.current.Load()
+		v.inFlight.Add(1)
+		if v == p.current.Load() { // else it may have been found idle before the request was counted
+			return v
+		}
+		v.give()
+	}
+}
+
+// swap makes the revision, which has started, the one that serves from now on: its handler
+// gets the requests that begin, its listeners hear of the sessions. The channel closes when
+// the revision before has no request any more; nil: there was none.
+func (p *Place) swap(v *Revision) (idle <-chan struct{}) {
+	old := p.current.Swap(v)
+	p.sessions.Hear(v.listeners)
+	if old == nil {
+		return nil
+	}
+	return old.retire()
+}
+
+// newLimit is how long an app's New may take.
+const newLimit = 30 * time.Second
+
+// start calls the New function of an app and makes what it returns the revision's handler. It
+// does not serve yet. After an error the revision's Done is closed.
+func (p *Place) start(v *Revision, create func(webapps.Context) (http.Handler, error)) error {
+	if p.current.Load() == nil {
+		p.sessions.Hear(v.listeners) // its New may make sessions
+	}
+	h, err := plugins.Guard(newLimit, "its New function", func() (http.Handler, error) { return create(&appContext{p, v}) })
+	if err == nil && noHandler(h) {
+		err = errors.New("its New function returned no handler, and no error")
+	}
+	if err != nil {
+		v.end() // for what New has begun, or still does
+		return fmt.Errorf("%s: start app %s: %w", v.Origin, p.name, err)
+	}
+	v.handler = h
+	return nil
+}
+
+// noHandler tells whether nothing can be served by h: nil, also in the types of
+// handlers that net/http has.
+func noHandler(h http.Handler) bool {
+	switch h := h.(type) {
+	case nil:
+		return true
+	case http.HandlerFunc:
+		return h == nil
+	case *http.ServeMux:
+		return h == nil
+	}
+	return false
+}
+
+// appContext is a webapps.Context of one revision.
+type appContext struct {
+	p *Place
+	v *Revision
+}
+
+var (
+	_ webapps.Context  = (*appContext)(nil)
+	_ webapps.Sessions = (*appContext)(nil)
+	_ webapps.Events   = (*appContext)(nil)
+)
+
+func (c *appContext) Name() string          { return c.p.name }
+func (c *appContext) Path() string          { return c.p.path }
+func (c *appContext) Node() string          { return c.p.node }
+func (c *appContext) Logger() *slog.Logger  { return c.p.log }
+func (c *appContext) Done() <-chan struct{} { return c.v.life.Done() }
+func (c *appContext) SessionCount() int     { return int(c.p.Manager().Stats().Sessions) }
+
+// NewSession implements webapps.Sessions.
+func (c *appContext) NewSession() (webapps.Session, error) { return c.p.sessions.NewSession() }
+
+// Listen implements webapps.Events.
+func (c *appContext) Listen(l webapps.Listener) { c.v.listeners.Listen(l) }
+
+// Config implements webapps.Context by way of JSON, which keeps package webapps
+// free of TOML.
+func (c *appContext) Config(into any) error {
+	settings := c.p.config
+	if settings == nil {
+		settings = map[string]any{}
+	}
+	b, err := json.Marshal(settings)
+	if err == nil {
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.DisallowUnknownFields()
+		err = d.Decode(into)
+	}
+	if err != nil {
+		return fmt.Errorf("settings of app %s ([[app]] config): %w", c.p.name, err)
+	}
+	return nil
+}

@@ -1,0 +1,192 @@
+package deploy
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nodeserver/nodeserver/channel"
+	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/session"
+)
+
+// Config says where the apps come from and what they are given.
+type Config struct {
+	Dir    string   // folder of plugins, NAME.so; empty: none
+	Strict bool     // an app that can't be served is an error of Deploy
+	Named  []string // the apps that have settings of their own
+	// Settings are what an app of this name is given here, whether or not it is there.
+	Settings func(app string) Settings
+	Members  session.Members
+}
+
+// Settings are what an app is given.
+type Settings struct {
+	Config  map[string]any // for its Context.Config
+	Session session.Config // App is its name, Path is where it is served
+}
+
+// Table holds the node's apps, and whether each is served. Safe for concurrent use.
+type Table struct {
+	cfg  Config
+	log  *slog.Logger
+	life context.Context //nolint:containedctx // ends when apps are to stop
+	stop context.CancelFunc
+	now  atomic.Pointer[state]
+}
+
+// state is what the table holds at one time. It is replaced as a whole and never changed.
+type state struct {
+	up   []*Place // served, sorted by name
+	down []Down   // not served, sorted by name and origin
+	mux  *http.ServeMux
+}
+
+// Down is an app that this node was given and does not serve.
+type Down struct {
+	Name   string // as far as it is known: of the app, else of the plugin's file
+	Path   string // answers 503; empty: there is none, or an app that is served has it
+	Origin string // file of the plugin, or "compiled in"
+	Err    error  // the reason, for operators
+
+	public string // the reason, for users
+}
+
+// New makes an empty table. It is to be stopped, so that the apps hear of it.
+func New(c Config, log *slog.Logger) *Table {
+	t := &Table{cfg: c, log: log}
+	t.life, t.stop = context.WithCancel(context.Background())
+	t.now.Store(newState(nil, nil))
+	return t
+}
+
+// newState puts apps in order, and takes from those that are not served the paths of those
+// that are.
+func newState(up []*Place, down []Down) *state {
+	s := &state{up: up, down: down, mux: http.NewServeMux()}
+	slices.SortFunc(s.up, func(a, b *Place) int { return cmp.Compare(a.name, b.name) })
+	slices.SortFunc(s.down, func(a, b Down) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Origin, b.Origin))
+	})
+	taken := map[string]bool{}
+	for _, p := range s.up {
+		taken[p.path] = true
+		s.mux.Handle(p.path, p)
+	}
+	for i := range s.down {
+		d := &s.down[i]
+		if taken[d.Path] {
+			d.Path = ""
+		}
+		taken[d.Path] = true
+		if d.Path != "" {
+			s.mux.Handle(d.Path, *d)
+		}
+	}
+	return s
+}
+
+// ServeHTTP leads a request to the app whose path is the longest that fits.
+func (t *Table) ServeHTTP(w http.ResponseWriter, r *http.Request) { t.now.Load().mux.ServeHTTP(w, r) }
+
+// ServeHTTP answers in the app's place; a front door may ask another node.
+func (d Down) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	session.Decline(w, fmt.Sprintf("the app %s is not served by this node: %s", d.Name, d.public))
+}
+
+// Each goes through the apps that are served now, by name.
+func (t *Table) Each() iter.Seq[*Place] { return slices.Values(t.now.Load().up) }
+
+// Find is the app of this name that is served now; nil: there is none.
+func (t *Table) Find(name string) *Place {
+	up := t.now.Load().up
+	if i := slices.IndexFunc(up, func(p *Place) bool { return p.name == name }); i >= 0 {
+		return up[i]
+	}
+	return nil
+}
+
+// Down are the apps that are not served, by name. To be read only.
+func (t *Table) Down() []Down { return t.now.Load().down }
+
+// States are the names of all apps, and whether each is served.
+func (t *Table) States() map[string]bool {
+	now, states := t.now.Load(), map[string]bool{}
+	for _, d := range now.down {
+		states[d.Name] = false
+	}
+	for _, p := range now.up {
+		states[p.name] = true
+	}
+	return states
+}
+
+// Names are those of the apps that are served: what the node says that it hosts.
+func (t *Table) Names() []string {
+	var names []string
+	for p := range t.Each() {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+// Join gives each app's sessions their topic on the channel, with the members of the domain
+// that host the app. To be called before the channel runs.
+func (t *Table) Join(ch *channel.Channel, domain string) {
+	for p := range t.Each() {
+		shares := func(m membership.Member) bool { return m.Domain == domain && m.Hosts(p.name) }
+		p.group.topic.Store(ch.Topic("session/"+p.name, p.group, shares))
+	}
+}
+
+// Run does what the apps' sessions do on their own, until ctx ends.
+func (t *Table) Run(ctx context.Context) {
+	var managers sync.WaitGroup
+	for p := range t.Each() {
+		managers.Go(func() { _ = p.Manager().Run(ctx) })
+	}
+	managers.Wait()
+}
+
+// Settle tells the apps' sessions that discovery has had its first chance.
+func (t *Table) Settle() {
+	for p := range t.Each() {
+		p.Manager().Settle()
+	}
+}
+
+// Ready tells whether all apps that are served have their sessions.
+func (t *Table) Ready() bool {
+	return t.all(func(p *Place) bool { return p.Manager().Ready() })
+}
+
+// HandOver makes the other members the ones that expire this node's sessions.
+func (t *Table) HandOver() {
+	for p := range t.Each() {
+		p.Manager().HandOver()
+	}
+}
+
+// Flushed tells whether the other members have all that this node has.
+func (t *Table) Flushed() bool {
+	return t.all(func(p *Place) bool { return p.Manager().Flushed() })
+}
+
+func (t *Table) all(is func(*Place) bool) bool {
+	for p := range t.Each() {
+		if !is(p) {
+			return false
+		}
+	}
+	return true
+}
+
+// Stop tells all apps that the node stops: their Context.Done closes. Requests are still
+// served.
+func (t *Table) Stop() { t.stop() }
