@@ -1,12 +1,10 @@
 package deltamanager
 
 import (
-	"encoding/binary"
-	"hash/fnv"
-	"io"
 	"math"
-	"slices"
 	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
 // Answers to questions for single sessions. An answer says what is new to the asker,
@@ -78,7 +76,7 @@ func (c *Core) answerLarge(now time.Duration, l *link) *repairMessage {
 // spend takes bytes from what may be answered of the session. False: nothing is left. What
 // is hardly longer than the question is always answered.
 func (c *Core) spend(now time.Duration, q *askMessage, size int) bool {
-	if size <= smallAnswer || c.answered.take(now, q.key.hash(c.cfg.Seed), float64(size), sessionRate, sessionBurst) {
+	if size <= smallAnswer || c.answered.take(now, q.key.Hash(c.cfg.Seed), float64(size), sessionRate, sessionBurst) {
 		return true
 	}
 	c.stats.asksRefused.Add(1)
@@ -90,88 +88,25 @@ func (c *Core) spend(now time.Duration, q *askMessage, size int) bool {
 // question gets to know the session's key.
 func (c *Core) answer(body []byte, now time.Duration, q *askMessage, most int) (encoded []byte, size int) {
 	if q.key == (Key{}) {
-		s := c.table.byTag(q.tag)
+		s := c.table.ByTag(q.tag)
 		if s == nil {
 			return body, 0
 		}
-		q.key = s.key
+		q.key = s.Key
 	}
-	b := c.table.of(q.key)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	d, ok := c.deadDelta(now, b, q.key)
-	if s := b.session(q.key); s != nil {
-		d, ok = s.news(now, q, c.cfg.Self.Boot), true
+	b := c.table.Lock(q.key)
+	defer b.Unlock()
+	d, ok := b.DeadDelta(now, q.key)
+	if s := b.Session(q.key); s != nil {
+		d, ok = s.News(now, q.state, q.since, q.held, c.cfg.Self.Boot), true
 	}
 	if !ok {
 		return body, 0
 	}
-	if size = d.size(c.cfg.Self.Boot); size > most {
+	if size = deltaSize(&d, c.cfg.Self.Boot); size > most {
 		return body, size
 	}
 	return appendDelta(body, 2, &d, c.cfg.Self.Boot), size
-}
-
-// news is what the session holds that the asker lacks: nothing but its use if the copies are
-// equal, this node's own writes if the asker has all of them up to some stamp, what is newer than
-// what the asker lists, else everything. Called with the bucket's lock held; the delta is to be
-// encoded before that is given up.
-func (s *session) news(now time.Duration, q *askMessage, self uint64) delta {
-	d := s.full(now)
-	var old func(r register) bool
-	switch {
-	case q.state != 0 && q.state == s.state():
-		d.regs, d.full = nil, false
-		return d
-	case q.since != 0:
-		old = func(r register) bool { return r.stamp.Boot != self || r.stamp.Clock <= q.since }
-	case q.held != "":
-		held := parseHeld(q.held)
-		old = func(r register) bool { return !held[nameHash(r.name())].Less(r.stamp) }
-	default:
-		return d
-	}
-	d.regs, d.full = slices.DeleteFunc(slices.Clone(s.regs), old), false
-	return d
-}
-
-// heldEntry is the size of an entry in what heldBy lists: the hash of a name, and the
-// stamp of its register. maxHeld bounds the entries: sessions with more names are sent whole.
-const (
-	heldEntry = 24
-	maxHeld   = 100
-)
-
-// heldBy lists what is here of a session; empty if that is too much to be told.
-func (c *Core) heldBy(k Key) string {
-	b := c.table.of(k)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s := b.session(k)
-	if s == nil || len(s.regs) > maxHeld {
-		return ""
-	}
-	list := make([]byte, 0, heldEntry*len(s.regs))
-	for i := range s.regs {
-		list = binary.LittleEndian.AppendUint64(list, nameHash(s.regs[i].name()))
-		list = binary.LittleEndian.AppendUint64(list, s.regs[i].stamp.Clock)
-		list = binary.LittleEndian.AppendUint64(list, s.regs[i].stamp.Boot)
-	}
-	return string(list)
-}
-
-func parseHeld(list string) map[uint64]Stamp {
-	held := make(map[uint64]Stamp, len(list)/heldEntry)
-	for b := []byte(list); len(b) >= heldEntry; b = b[heldEntry:] {
-		held[binary.LittleEndian.Uint64(b)] = Stamp{binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])}
-	}
-	return held
-}
-
-func nameHash(name string) uint64 {
-	h := fnv.New64a()
-	_, _ = io.WriteString(h, name) // never fails
-	return h.Sum64()
 }
 
 // questions takes the questions and answers of a frame. It reports whether
@@ -179,7 +114,7 @@ func nameHash(name string) uint64 {
 func (c *Core) questions(now time.Duration, l *link, f *frame, late time.Duration) bool {
 	for _, r := range f.replies {
 		if r.delta != nil {
-			c.applyRaw(now, l, r.delta, late, asked)
+			c.applyRaw(now, l, r.delta, late, table.Asked)
 		}
 		l.mu.Lock()
 		l.settleAsks(r.request, r.refused)

@@ -3,7 +3,6 @@ package deltamanager
 import (
 	"bytes"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +10,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/nodeserver/nodeserver/deltamanager/internal/hostile"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	sessionv1 "github.com/nodeserver/nodeserver/proto/session/v1"
 )
 
@@ -19,30 +20,30 @@ import (
 
 const testBoot = 77
 
-func randomDelta(r *rand.Rand) delta {
-	d := delta{key: randomKey(r), idle: time.Duration(r.IntN(1e6)) * time.Millisecond, age: time.Duration(r.IntN(1e6)) * time.Millisecond}
+func randomDelta(r *rand.Rand) table.Delta {
+	d := table.Delta{Key: randomKey(r), Idle: time.Duration(r.IntN(1e6)) * time.Millisecond, Age: time.Duration(r.IntN(1e6)) * time.Millisecond}
 	switch r.IntN(5) {
 	case 0:
-		d.dead = true
+		d.Dead = true
 		return d
 	case 1:
-		d.expired = true
+		d.Expired = true
 		return d
 	case 2:
-		d.full = true
+		d.Full = true
 	}
 	for i := range r.IntN(4) {
-		reg := register{id: nameOf([]string{"", "n", "name", "föö"}[i]), stamp: Stamp{uint64(1 + r.IntN(3)), testBoot}}
+		reg := table.Register{ID: nameOf([]string{"", "n", "name", "föö"}[i]), Stamp: Stamp{Clock: uint64(1 + r.IntN(3)), Boot: testBoot}}
 		if r.IntN(3) == 0 {
-			reg.stamp.Boot = 1 + r.Uint64N(9)
+			reg.Stamp.Boot = 1 + r.Uint64N(9)
 		}
 		if r.IntN(4) > 0 {
-			reg.value = make([]byte, r.IntN(20))
-			for j := range reg.value {
-				reg.value[j] = byte(r.Uint32())
+			reg.Value = make([]byte, r.IntN(20))
+			for j := range reg.Value {
+				reg.Value[j] = byte(r.Uint32())
 			}
 		}
-		d.regs = append(d.regs, reg)
+		d.Regs = append(d.Regs, reg)
 	}
 	return d
 }
@@ -55,27 +56,27 @@ func randomKey(r *rand.Rand) (k Key) {
 }
 
 // generated is the delta as the generated code has it.
-func (d *delta) generated() *sessionv1.Delta {
+func generated(d *table.Delta) *sessionv1.Delta {
 	m := &sessionv1.Delta{
-		Key: d.key[:], Clock: d.clock(), IdleMs: millis(d.idle), AgeMs: millis(d.age), Full: d.full, Dead: d.dead, Expired: d.expired,
+		Key: d.Key[:], Clock: deltaClock(d), IdleMs: millis(d.Idle), AgeMs: millis(d.Age), Full: d.Full, Dead: d.Dead, Expired: d.Expired,
 	}
-	for _, r := range d.regs {
-		g := &sessionv1.Register{Name: r.name(), Value: r.value}
-		if r.stamp.Clock != d.clock() {
-			g.Clock = r.stamp.Clock
+	for _, r := range d.Regs {
+		g := &sessionv1.Register{Name: r.Name(), Value: r.Value}
+		if r.Stamp.Clock != deltaClock(d) {
+			g.Clock = r.Stamp.Clock
 		}
-		if r.stamp.Boot != testBoot {
-			g.Boot = r.stamp.Boot
+		if r.Stamp.Boot != testBoot {
+			g.Boot = r.Stamp.Boot
 		}
 		m.Registers = append(m.Registers, g)
 	}
 	return m
 }
 
-func sameDelta(a, b delta) bool {
-	return a.key == b.key && a.idle == b.idle && a.age == b.age && a.full == b.full && a.dead == b.dead && a.expired == b.expired &&
-		slices.EqualFunc(a.regs, b.regs, func(x, y register) bool {
-			return x.name() == y.name() && x.stamp == y.stamp && bytes.Equal(x.value, y.value) && (x.value == nil) == (y.value == nil)
+func sameDelta(a, b table.Delta) bool {
+	return a.Key == b.Key && a.Idle == b.Idle && a.Age == b.Age && a.Full == b.Full && a.Dead == b.Dead && a.Expired == b.Expired &&
+		slices.EqualFunc(a.Regs, b.Regs, func(x, y table.Register) bool {
+			return x.Name() == y.Name() && x.Stamp == y.Stamp && bytes.Equal(x.Value, y.Value) && (x.Value == nil) == (y.Value == nil)
 		})
 }
 
@@ -108,23 +109,23 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 			}
 		}
 		wire := f.appendHeader(nil)
-		deltas := make([]delta, r.IntN(3))
+		deltas := make([]table.Delta, r.IntN(3))
 		for i := range deltas {
 			deltas[i] = randomDelta(r)
 			before := len(wire)
 			wire = appendDelta(wire, 10, &deltas[i], testBoot)
-			if got := len(wire) - before; got > 3+deltas[i].size(testBoot)+4 {
-				t.Fatalf("size says %d, encoded %d", deltas[i].size(testBoot), got)
+			if got := len(wire) - before; got > 3+deltaSize(&deltas[i], testBoot)+4 {
+				t.Fatalf("size says %d, encoded %d", deltaSize(&deltas[i], testBoot), got)
 			}
-			want.Deltas = append(want.Deltas, deltas[i].generated())
+			want.Deltas = append(want.Deltas, generated(&deltas[i]))
 		}
-		ask := askMessage{request: 1 + r.Uint64N(9), key: randomKey(r), state: r.Uint64N(2), since: r.Uint64N(2), held: strings.Repeat("x", heldEntry*r.IntN(3))}
+		ask := askMessage{request: 1 + r.Uint64N(9), key: randomKey(r), state: r.Uint64N(2), since: r.Uint64N(2), held: strings.Repeat("x", table.HeldEntry*r.IntN(3))}
 		wire = ask.append(wire)
 		want.Asks = append(want.Asks, &sessionv1.Ask{Request: ask.request, Key: ask.key[:], State: ask.state, Since: ask.since, Held: []byte(ask.held)})
 		answer := randomDelta(r)
 		reply := replyMessage{request: 3, encoded: appendDelta(nil, 2, &answer, testBoot), refused: r.IntN(2) == 0}
 		wire = reply.append(wire)
-		want.Replies = append(want.Replies, &sessionv1.Reply{Request: 3, Delta: answer.generated(), Refused: reply.refused})
+		want.Replies = append(want.Replies, &sessionv1.Reply{Request: 3, Delta: generated(&answer), Refused: reply.refused})
 
 		var got sessionv1.Frame
 		if err := proto.Unmarshal(wire, &got); err != nil {
@@ -145,7 +146,7 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 	}
 }
 
-func checkFrame(t *testing.T, read, f frame, deltas []delta, ask askMessage) {
+func checkFrame(t *testing.T, read, f frame, deltas []table.Delta, ask askMessage) {
 	t.Helper()
 	if read.seq != f.seq || read.floor != f.floor || read.ack != f.ack || read.epoch != f.epoch || read.clock != f.clock ||
 		read.covers != f.covers || read.sentMS != f.sentMS || read.ackNow != f.ackNow || (read.beat == nil) != (f.beat == nil) || f.beat != nil && *read.beat != *f.beat {
@@ -153,7 +154,7 @@ func checkFrame(t *testing.T, read, f frame, deltas []delta, ask askMessage) {
 	}
 	raws := append(slices.Clone(read.deltas), read.replies[0].delta)
 	for i, raw := range raws {
-		d, err := parseDelta(raw, testBoot, new(names), nil)
+		d, err := parseDelta(raw, testBoot, new(table.Names), nil)
 		if err != nil || !sameDelta(d, deltas[i]) {
 			t.Fatalf("read %+v, %v, want %+v", d, err, deltas[i])
 		}
@@ -164,9 +165,9 @@ func checkFrame(t *testing.T, read, f frame, deltas []delta, ask askMessage) {
 }
 
 func TestRepairMessagesAreWhatTheSchemaSays(t *testing.T) {
-	set := bucketSet{}
-	set.add(3)
-	set.add(4095)
+	set := table.Set{}
+	set.Add(3)
+	set.Add(4095)
 	sums := make([]byte, 16)
 	listing := appendListing(nil, Key{1}, 9)
 	d := randomDelta(rand.New(rand.NewPCG(3, 4)))
@@ -175,12 +176,12 @@ func TestRepairMessagesAreWhatTheSchemaSays(t *testing.T) {
 		want *sessionv1.Repair
 	}{
 		{
-			repairMessage{compare: &compareRequest{7, sums, set.bytes()}},
-			&sessionv1.Repair{Message: &sessionv1.Repair_Compare{Compare: &sessionv1.Compare{Request: 7, Sums: sums, Buckets: set.bytes()}}},
+			repairMessage{compare: &compareRequest{7, sums, set.Bytes()}},
+			&sessionv1.Repair{Message: &sessionv1.Repair_Compare{Compare: &sessionv1.Compare{Request: 7, Sums: sums, Buckets: set.Bytes()}}},
 		},
 		{
-			repairMessage{differ: &differReply{7, set.bytes(), 5}},
-			&sessionv1.Repair{Message: &sessionv1.Repair_Differ{Differ: &sessionv1.Differ{Request: 7, Buckets: set.bytes(), Epoch: 5}}},
+			repairMessage{differ: &differReply{7, set.Bytes(), 5}},
+			&sessionv1.Repair{Message: &sessionv1.Repair_Differ{Differ: &sessionv1.Differ{Request: 7, Buckets: set.Bytes(), Epoch: 5}}},
 		},
 		{
 			repairMessage{fetch: &fetchRequest{7, []int{1, 4000}, listing, make([]byte, 32)}},
@@ -188,7 +189,7 @@ func TestRepairMessagesAreWhatTheSchemaSays(t *testing.T) {
 		},
 		{
 			repairMessage{sessions: &sessionsReply{request: 7, encoded: appendDelta(nil, 2, &d, testBoot), wants: make([]byte, 16), done: 3, asks: []uint64{7, 1 << 40}, refused: true}},
-			&sessionv1.Repair{Message: &sessionv1.Repair_Sessions{Sessions: &sessionv1.Sessions{Request: 7, Deltas: []*sessionv1.Delta{d.generated()}, Wants: make([]byte, 16), Done: 3, Asks: []uint64{7, 1 << 40}, Refused: true}}},
+			&sessionv1.Repair{Message: &sessionv1.Repair_Sessions{Sessions: &sessionv1.Sessions{Request: 7, Deltas: []*sessionv1.Delta{generated(&d)}, Wants: make([]byte, 16), Done: 3, Asks: []uint64{7, 1 << 40}, Refused: true}}},
 		},
 	} {
 		c.ours.clock, c.want.Clock = 1<<40, 1<<40
@@ -217,52 +218,6 @@ func TestRepairMessagesAreWhatTheSchemaSays(t *testing.T) {
 	}
 }
 
-func TestAuthIsWhatTheSchemaSays(t *testing.T) {
-	for _, a := range []Auth{
-		{Tag: Tag{1, 2}},
-		{Tag: Tag{9}, Principal: "ann"},
-		{Tag: Tag{9}, Parent: Key{3, 15: 4}},
-	} {
-		var got sessionv1.Auth
-		if err := proto.Unmarshal(a.encode(), &got); err != nil {
-			t.Fatal(err)
-		}
-		parent := make([]byte, 0, len(a.Parent))
-		if a.Parent != (Key{}) {
-			parent = a.Parent[:]
-		}
-		if !bytes.Equal(got.GetTag(), a.Tag[:]) || got.GetPrincipal() != a.Principal || !bytes.Equal(got.GetParent(), parent) {
-			t.Errorf("the generated code reads %v from %+v", &got, a)
-		}
-		wire, err := proto.Marshal(&got)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if read, ok := parseAuth(wire); !ok || read.Tag != a.Tag || read.Principal != a.Principal || read.Parent != a.Parent {
-			t.Errorf("read %+v %v, want %+v", read, ok, a)
-		}
-	}
-	newer := append(Auth{Tag: Tag{1}}.encode(), 0xa2, 0x06, 1, 'x') // field 100: "x"
-	a, ok := parseAuth(newer)
-	if !ok || !bytes.Equal(a.encode(), newer) {
-		t.Errorf("a newer version's field is not passed on: %x, want %x", a.encode(), newer)
-	}
-}
-
-// survives runs a decoder on what anybody might send: it must not panic, nor
-// allocate more than a fixed amount beside a few times the input.
-func survives(t *testing.T, input []byte, decode func()) {
-	t.Helper()
-	const per, fixed = 8, 64 << 10
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	decode()
-	runtime.ReadMemStats(&after)
-	if got := after.TotalAlloc - before.TotalAlloc; got > uint64(per*len(input)+fixed) {
-		t.Errorf("%d bytes of input took %d bytes of memory", len(input), got)
-	}
-}
-
 func wireSeeds(f *testing.F) {
 	f.Helper()
 	r := rand.New(rand.NewPCG(5, 6))
@@ -279,30 +234,24 @@ func wireSeeds(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{0x62, 2, 8, 1}, 3000))
 	q := repairMessage{fetch: &fetchRequest{1, []int{1}, appendListing(nil, Key{}, 1), make([]byte, 16)}}
 	f.Add(q.encode())
-	f.Add(Auth{Tag: Tag{1}, Principal: "a"}.encode())
 	f.Add(bytes.Repeat([]byte{0x20, 0}, 5000))
 }
 
 func FuzzFrame(f *testing.F) {
 	wireSeeds(f)
-	f.Fuzz(func(t *testing.T, b []byte) { survives(t, b, func() { _, _ = parseFrame(b) }) })
+	f.Fuzz(func(t *testing.T, b []byte) { hostile.Survives(t, b, func() { _, _ = parseFrame(b) }) })
 }
 
 func FuzzDelta(f *testing.F) {
 	wireSeeds(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		survives(t, b, func() { _, _ = parseDelta(b, testBoot, new(names), nil) })
+		hostile.Survives(t, b, func() { _, _ = parseDelta(b, testBoot, new(table.Names), nil) })
 	})
 }
 
 func FuzzRepair(f *testing.F) {
 	wireSeeds(f)
-	f.Fuzz(func(t *testing.T, b []byte) { survives(t, b, func() { _, _ = parseRepair(b) }) })
-}
-
-func FuzzAuth(f *testing.F) {
-	wireSeeds(f)
-	f.Fuzz(func(t *testing.T, b []byte) { survives(t, b, func() { _, _ = parseAuth(b) }) })
+	f.Fuzz(func(t *testing.T, b []byte) { hostile.Survives(t, b, func() { _, _ = parseRepair(b) }) })
 }
 
 // FuzzReceive gives a whole core what an authenticated member may send.
@@ -322,17 +271,3 @@ func FuzzReceive(f *testing.F) {
 		}
 	})
 }
-
-func FuzzKey(f *testing.F) {
-	f.Add(Key{1, 2, 255}.String())
-	f.Add("zz")
-	f.Fuzz(func(t *testing.T, value string) {
-		survives(t, []byte(value), func() {
-			if k, err := ParseKey(value); err == nil && k.String() != lower(value) {
-				t.Errorf("%q reads as %v", value, k)
-			}
-		})
-	})
-}
-
-func lower(s string) string { return string(bytes.ToLower([]byte(s))) }

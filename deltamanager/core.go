@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/membership"
 )
 
@@ -25,19 +26,19 @@ type Group interface {
 //
 // All methods are safe for concurrent use. A commit locks the session's bucket
 // and nothing else; what concerns a member lies behind that member's lock.
-// Locks are taken in the order Core.mu, link.mu, encoder.mu, newcomers.mu, bucket.mu, tagShard.mu; deal.mu,
-// shares.mu, graves.mu and names.mu are leaves.
+// Locks are taken in the order Core.mu, link.mu, encoder.mu, then those of the table; deal.mu
+// and shares.mu are leaves.
 type Core struct {
 	cfg     Config
 	group   Group
-	clock   clock
-	table   table
+	clock   table.Clock
+	table   *table.Table
 	log     *changeLog
 	enc     encoder
 	stats   counters
 	deal    deal
 	touches touches
-	names   names
+	names   table.Names
 	keys    keyring
 
 	askers   shares // questions for ids that nothing proves, by who asks
@@ -75,15 +76,13 @@ func NewCore(cfg Config, group Group) *Core {
 	}
 	c := &Core{cfg: cfg, group: group, log: newChangeLog(cfg.QueueEntries)}
 	c.touches.next = Buckets
-	c.clock.wall = uint64(cfg.Wall.UnixMilli())
-	c.clock.last.Store(c.clock.physical(0))
-	c.keys.init(&cfg, c.clock.read())
+	c.clock.Start(cfg.Wall)
+	c.keys.init(&cfg, c.clock.Read())
 	c.SetObserving(true)
-	c.table.seed = cfg.Seed
-	c.table.maxTombs = maxTombstones
-	if cfg.MaxTombstones > 0 {
-		c.table.maxTombs = cfg.MaxTombstones
-	}
+	c.table = table.New(cfg.Seed, table.Limits{
+		MaxInactive: cfg.MaxInactive, Lifetime: cfg.AbsoluteLifetime, FirstInactive: cfg.FirstInactive,
+		MaxSessions: cfg.MaxSessions, MaxNewcomers: cfg.MaxNewcomers, MaxBytes: cfg.MaxSessionBytes, MaxTombs: cfg.MaxTombstones,
+	})
 	c.links.Store(&[]*link{})
 	return c
 }
@@ -151,7 +150,7 @@ func (c *Core) toldAll(now time.Duration) time.Duration {
 	if c.pausedFrom > 0 && now-c.joinedAt < time.Minute {
 		since = min(since, c.pausedFrom)
 	}
-	return since - granule(c.cfg.MaxInactive)
+	return since - table.Granule(c.cfg.MaxInactive)
 }
 
 // enter is called first by every entry point. After a pause of the whole
@@ -182,12 +181,6 @@ func (c *Core) rejoin(now time.Duration) {
 		l.distrust = true
 		l.mu.Unlock()
 	}
-}
-
-// Write is one register that a request wrote; a nil value removes it.
-type Write struct {
-	Name  string
-	Value []byte
 }
 
 // Tx is what one request wrote to one session. It is committed under one stamp
@@ -229,23 +222,20 @@ func (c *Core) CreateKey(now time.Duration, k Key, tag Tag, tx Tx) (Ref, Receipt
 	if !c.makeRoom() {
 		return Ref{}, Receipt{}, ErrFull
 	}
-	s := &session{key: k, created: now, last: now, served: now, told: now, heard: never, limit: limitOf(c.cfg.MaxInactive)}
-	b := c.table.of(s.key)
-	b.mu.Lock()
+	b := c.table.Lock(k)
 	pos := c.log.reserve()
-	stamp := Stamp{c.clock.tick(now), c.cfg.Self.Boot}
-	var few [4]register
-	regs := append(few[:0], register{nil, stamp, Auth{Tag: tag, Principal: tx.Principal}.encode()})
+	stamp := Stamp{Clock: c.clock.Tick(now), Boot: c.cfg.Self.Boot}
+	var few [4]table.Register
+	regs := append(few[:0], table.Register{ID: nil, Stamp: stamp, Value: Auth{Tag: tag, Principal: tx.Principal}.Encode()})
 	regs = c.appendWrites(regs, tx, stamp)
-	s.returned = tx.Returned || tx.Principal != ""
-	c.table.add(b, s)
-	changed := c.table.merge(b, s, regs, c.cfg.MaxInactive, nil)
-	c.log.publish(&change{pos: pos, key: s.key, all: true})
+	s := b.Create(now, k, tx.Returned || tx.Principal != "")
+	changed := b.Merge(s, regs, nil)
+	c.log.publish(&change{pos: pos, key: s.Key, all: true})
 	events := c.events(s, Created, false, changed)
-	newcomer := !s.returned
-	b.mu.Unlock()
+	newcomer := !s.Returned
+	b.Unlock()
 	if newcomer {
-		c.arrive(k)
+		c.table.Arrive(k)
 	}
 	c.observe(events)
 	c.stats.created.Add(1)
@@ -254,12 +244,12 @@ func (c *Core) CreateKey(now time.Duration, k Key, tag Tag, tx Tx) (Ref, Receipt
 }
 
 // appendWrites adds what the request wrote.
-func (c *Core) appendWrites(regs []register, tx Tx, stamp Stamp) []register {
+func (c *Core) appendWrites(regs []table.Register, tx Tx, stamp Stamp) []table.Register {
 	if tx.MaxInactive != nil {
-		regs = append(regs, register{c.names.of([]byte(inactiveName)), stamp, encodeInactive(*tx.MaxInactive)})
+		regs = append(regs, table.Register{ID: c.names.Of([]byte(table.InactiveName)), Stamp: stamp, Value: table.EncodeInactive(*tx.MaxInactive)})
 	}
 	for _, w := range tx.Writes {
-		regs = append(regs, register{c.names.of([]byte(w.Name)), stamp, w.Value})
+		regs = append(regs, table.Register{ID: c.names.Of([]byte(w.Name)), Stamp: stamp, Value: w.Value})
 	}
 	return regs
 }
@@ -273,113 +263,67 @@ func (c *Core) Commit(now time.Duration, r Ref, tx Tx) (Receipt, error) {
 	if r.pauses != c.stats.pauses.Load() {
 		return Receipt{}, ErrNotReady
 	}
-	b := c.table.of(r.s.key)
-	b.mu.Lock()
+	b := c.table.Lock(r.s.Key)
 	s, err := r.here(b)
 	if err != nil {
-		b.mu.Unlock()
+		b.Unlock()
 		return Receipt{}, err
 	}
 	if tx.Invalidate {
-		events := c.ended(Invalidated, b.session(s.key), false)
-		receipt := c.invalidate(now, b, s.key)
-		b.mu.Unlock()
+		events := c.ended(Invalidated, b.Session(s.Key), false)
+		receipt := c.invalidate(now, b, s.Key)
+		b.Unlock()
 		c.observe(events)
 		c.wakeAll(true)
-		c.overtake(s.key)
+		c.overtake(s.Key)
 		return receipt, nil
 	}
-	s.touch(now)
+	s.Touch(now)
 	if len(tx.Writes) == 0 && tx.MaxInactive == nil {
-		due := !mutate.Is(mutate.NoTouch) && now-s.told >= granule(s.maxInactive())/2 && s.limit > 0
+		due := !mutate.Is(mutate.NoTouch) && s.TellDue(now)
 		if due {
-			s.told = now
-			c.log.publish(&change{pos: c.log.reserve(), key: s.key})
+			s.Tell(now)
+			c.log.publish(&change{pos: c.log.reserve(), key: s.Key})
 		}
-		b.mu.Unlock()
+		b.Unlock()
 		if due {
 			c.wakeAll(false)
 		}
 		return Receipt{}, nil
 	}
-	if err := c.checkSize(s, tx.Writes); err != nil {
-		b.mu.Unlock()
-		return Receipt{}, err
+	if !b.Fits(s, tx.Writes) {
+		b.Unlock()
+		return Receipt{}, ErrTooLarge
 	}
 	receipt, events := c.write(now, b, s, tx)
-	b.mu.Unlock()
+	b.Unlock()
 	c.observe(events)
 	c.wakeAll(false)
 	return receipt, nil
 }
 
-// write merges and logs the writes. Called with b.mu held.
-func (c *Core) write(now time.Duration, b *bucket, s *session, tx Tx) (Receipt, []Event) {
+// write merges and logs the writes.
+func (c *Core) write(now time.Duration, b table.Bucket, s *table.Session, tx Tx) (Receipt, []Event) {
 	pos := c.log.reserve()
-	stamp := Stamp{c.clock.tick(now), c.cfg.Self.Boot}
-	var few [4]register
+	stamp := Stamp{Clock: c.clock.Tick(now), Boot: c.cfg.Self.Boot}
+	var few [4]table.Register
 	regs := c.appendWrites(few[:0], tx, stamp)
-	ch := &written{change: change{pos: pos, key: s.key}}
-	ch.names = c.table.merge(b, s, regs, c.cfg.MaxInactive, ch.name[:0]) // all of them: the stamp is the newest
-	s.told = now
+	ch := &written{change: change{pos: pos, key: s.Key}}
+	ch.names = b.Merge(s, regs, ch.name[:0]) // all of them: the stamp is the newest
+	s.Tell(now)
 	c.log.publish(&ch.change)
 	c.stats.commits.Add(1)
 	return Receipt{Stamp: stamp, pos: pos, wrote: true}, c.events(s, AttributeChanged, false, ch.names)
 }
 
-// invalidate buries the session and logs it. Called with b.mu held.
-func (c *Core) invalidate(now time.Duration, b *bucket, k Key) Receipt {
-	until, age := now+c.tombLife(), time.Duration(0)
-	if s := b.session(k); s != nil {
-		age = now - s.created
-		until = c.remembered(now, s.created)
-	}
+// invalidate buries the session and logs it.
+func (c *Core) invalidate(now time.Duration, b table.Bucket, k Key) Receipt {
 	pos := c.log.reserve()
-	stamp := Stamp{c.clock.tick(now), c.cfg.Self.Boot}
-	if s := b.session(k); s != nil && mutate.Is(mutate.NoTombstone) {
-		c.table.remove(b, s)
-	} else {
-		c.table.bury(b, k, tomb{until: until, rank: rankOf(stamp.Clock, age)})
-	}
-	c.log.publish(&change{pos: pos, key: k, over: invalidated})
+	stamp := Stamp{Clock: c.clock.Tick(now), Boot: c.cfg.Self.Boot}
+	b.Invalidate(now, k, stamp.Clock)
+	c.log.publish(&change{pos: pos, key: k, over: table.Invalidated})
 	c.stats.invalidated.Add(1)
 	return Receipt{Stamp: stamp, pos: pos, wrote: true}
-}
-
-// tombLife is how long an invalidation is remembered at most: a little longer than
-// any copy of the session may live, since members disagree a little on its age.
-func (c *Core) tombLife() time.Duration {
-	return min(c.cfg.AbsoluteLifetime, 24*time.Hour) + granule(c.cfg.AbsoluteLifetime)
-}
-
-// remembered is until when it is remembered that a session of this age is over.
-func (c *Core) remembered(now, created time.Duration) time.Duration {
-	return min(now+c.tombLife(), created+c.cfg.AbsoluteLifetime+granule(c.cfg.AbsoluteLifetime))
-}
-
-// checkSize tells whether the session may grow by the writes. Called with the
-// bucket's lock held.
-func (c *Core) checkSize(s *session, writes []Write) error {
-	was, names := s.size(), len(s.regs)
-	size := was
-	for _, w := range writes {
-		i, found := s.find(w.Name)
-		if found {
-			size += len(w.Value) - len(s.regs[i].value)
-		} else {
-			size += len(w.Name) + len(w.Value)
-			names++
-		}
-	}
-	if size > was && size > c.cfg.MaxSessionBytes || names > MaxNames {
-		return ErrTooLarge
-	}
-	return nil
-}
-
-func (s *session) touch(now time.Duration) {
-	s.last = max(s.last, now)
-	s.served = s.last
 }
 
 // overtake sends a session, or that it is over, ahead of the changes that a
@@ -434,125 +378,42 @@ func (c *Core) isPast(id membership.ID) bool {
 	return slices.ContainsFunc(c.past, func(p pastLife) bool { return p.ID == id })
 }
 
-// apply merges one delta that a member sent. It reports what the link has to do
-// about it. Repair tells that the delta answers a repair, so that ages in it
-// count only with news: else two members would tell each other for ever that a
-// session was used a little later.
-func (c *Core) apply(now time.Duration, d *delta, repair bool) verdict {
-	b := c.table.of(d.key)
-	b.mu.Lock()
-	v, events := c.applyLocked(now, b, d, repair)
-	b.mu.Unlock()
-	if v.newcomer {
-		c.arrive(d.key)
+// apply merges one delta that a member sent, and does what follows from it here. It
+// reports what the link has to do about it.
+func (c *Core) apply(now time.Duration, d *table.Delta, from table.Source) table.Verdict {
+	var few [4]string
+	v, changed := c.table.Apply(now, d, from, few[:0])
+	var events []Event
+	switch {
+	case v.Merged != nil:
+		kind := AttributeChanged
+		if v.Fresh {
+			kind = Created
+		}
+		events = c.events(v.Merged, kind, true, changed)
+	case v.Over != nil && v.Ending == table.Expired:
+		c.stats.expired.Add(1)
+		events = c.ended(Expired, v.Over, true)
+	case v.Over != nil:
+		c.stats.invalidated.Add(1)
+		events = c.ended(Invalidated, v.Over, true)
 	}
-	if v.parent != (Key{}) {
-		events = c.succeed(now, d, v, events)
+	if v.Newcomer {
+		c.table.Arrive(d.Key)
+	}
+	if v.Parent != (Key{}) && !mutate.Is(mutate.ParentLives) {
+		events = moved(events, c.table.Succeed(now, v.Parent, d.Key, d.Age, v.Since))
 	}
 	c.observe(events)
 	return v
 }
 
-func (c *Core) applyLocked(now time.Duration, b *bucket, d *delta, repair bool) (v verdict, events []Event) {
-	if t, dead := b.tombs[d.key]; dead {
-		v.dead = !d.dead && t.until > now
-		if mutate.Is(mutate.ReviveOnRepair) && repair && d.full {
-			c.table.forget(b, d.key)
-		}
-		return v, nil
+// fit is the error of writes that may not fit.
+func fit(fits bool) error {
+	if !fits {
+		return ErrTooLarge
 	}
-	s := b.session(d.key)
-	if d.dead {
-		c.applyDead(now, b, s, d)
-		return v, c.ended(Invalidated, s, true)
-	}
-	if d.expired {
-		returned := s != nil && s.returned && !d.returned && !mutate.Is(mutate.ReturnOverruled)
-		if s != nil && s.last <= now-d.idle+expirySlack && !returned {
-			c.table.remove(b, s)
-			c.stats.expired.Add(1)
-			events = c.ended(Expired, s, true)
-		}
-		return v, events
-	}
-	fresh := s == nil
-	if fresh {
-		if len(d.regs) == 0 || c.tooOld(d) {
-			v.missing = len(d.regs) == 0 && !c.tooOld(d)
-			return v, nil
-		}
-		s = &session{key: d.key, created: now - d.age, last: now - d.idle, served: never, told: never, heard: never, partial: !d.full, limit: limitOf(c.cfg.MaxInactive), returned: d.returned}
-		c.table.add(b, s)
-		v.newcomer = !s.returned
-	}
-	var few [4]string
-	changed := c.table.merge(b, s, d.regs, c.cfg.MaxInactive, few[:0])
-	v.changed = len(changed) > 0
-	if slices.Contains(changed, authName) {
-		a, _ := s.auth()
-		v.parent, v.since = a.Parent, s.regs[0].stamp.Clock
-	}
-	if d.full {
-		v.changed = c.table.complete(b, s) || v.changed
-		s.created = min(s.created, now-d.age)
-	}
-	v.changed = d.returned && c.table.comeBack(b, s) || v.changed
-	if fresh || v.changed || !repair || d.asked {
-		s.heard = max(s.heard, now-d.idle)
-		s.last = max(s.last, s.heard)
-	}
-	v.missing = s.partial && !repair && !mutate.Is(mutate.NoWant)
-	kind := AttributeChanged
-	if fresh {
-		kind = Created
-	}
-	return v, c.events(s, kind, true, changed)
-}
-
-// verdict is what follows from a delta.
-type verdict struct {
-	changed bool // it had news
-	missing bool // the session is not whole here: it must be fetched
-	dead    bool // the session is over: the sender must be told
-
-	newcomer bool   // it is new here, and its cookie has not come back
-	parent   Key    // of the session in whose place it goes on, if that is news
-	since    uint64 // and when it does
-}
-
-// expirySlack allows for the time a delta travels.
-const expirySlack = 500 * time.Millisecond
-
-func (c *Core) applyDead(now time.Duration, b *bucket, s *session, d *delta) {
-	until := now - d.age + c.tombLife()
-	if s != nil {
-		c.stats.invalidated.Add(1)
-	}
-	if until > now {
-		at := tomb{until: until, rank: d.rank}
-		if d.moved {
-			at.next = somewhere
-		}
-		c.table.bury(b, d.key, at)
-	} else if s != nil {
-		c.table.remove(b, s)
-	}
-}
-
-// tooOld tells whether a session that is not here has expired by what the
-// delta says, so that it must not come back.
-func (c *Core) tooOld(d *delta) bool {
-	if d.age >= c.cfg.AbsoluteLifetime {
-		return true
-	}
-	limit := c.cfg.MaxInactive
-	for i := range d.regs {
-		if d.regs[i].name() == inactiveName {
-			limit = parseInactive(d.regs[i].value, limit)
-		}
-	}
-	limit = lifeUnused(limit, c.cfg.FirstInactive, d.returned)
-	return limit > 0 && d.idle >= limit
+	return nil
 }
 
 // Enter is called before a request is served: it notices a pause. It reports Ready.

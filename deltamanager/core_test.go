@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/membership"
 )
 
@@ -19,6 +20,7 @@ type cluster struct {
 	ids   []membership.ID
 	cut   map[[2]int]bool
 	bytes int
+	tune  []func(*Config) // changes to testConfig
 }
 
 type quietGroup struct{}
@@ -37,9 +39,9 @@ func testConfig(id membership.ID) Config {
 	}
 }
 
-func newCluster(t testing.TB, n int) *cluster {
+func newCluster(t testing.TB, n int, tune ...func(*Config)) *cluster {
 	t.Helper()
-	c := &cluster{t: t, cut: map[[2]int]bool{}, now: time.Millisecond}
+	c := &cluster{t: t, tune: tune, cut: map[[2]int]bool{}, now: time.Millisecond}
 	for range n {
 		c.start()
 	}
@@ -50,7 +52,11 @@ func newCluster(t testing.TB, n int) *cluster {
 func (c *cluster) start() int {
 	i := len(c.cores)
 	id := membership.ID{Name: fmt.Sprintf("n%d", i+1), Boot: uint64(100 + i)}
-	core := NewCore(testConfig(id), quietGroup{})
+	cfg := testConfig(id)
+	for _, tune := range c.tune {
+		tune(&cfg)
+	}
+	core := NewCore(cfg, quietGroup{})
 	core.Settle()
 	c.ids, c.cores = append(c.ids, id), append(c.cores, core)
 	for j := range i {
@@ -108,7 +114,7 @@ func (c *cluster) create(i, n int) Ref {
 }
 
 // nameOf is a register's name.
-func nameOf(name string) *string { return new(names).of([]byte(name)) }
+func nameOf(name string) *string { return new(table.Names).Of([]byte(name)) }
 
 func tagOf(n int) Tag {
 	var t Tag
@@ -122,7 +128,7 @@ func (c *cluster) write(i int, tag Tag, name, value string) {
 	if !ok {
 		c.t.Fatalf("no session %x at %v", tag[:4], c.ids[i])
 	}
-	if _, err := c.cores[i].Commit(c.now, r, Tx{Writes: []Write{{name, []byte(value)}}}); err != nil {
+	if _, err := c.cores[i].Commit(c.now, r, Tx{Writes: []Write{{Name: name, Value: []byte(value)}}}); err != nil {
 		c.t.Fatal(err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/membership"
 )
 
@@ -24,12 +25,12 @@ func twins(t testing.TB, n int) *cluster {
 	value := bytes.Repeat([]byte("x"), 100)
 	for i := range n {
 		var k Key
-		binary.LittleEndian.PutUint64(k[:], mix(uint64(i)))
+		binary.LittleEndian.PutUint64(k[:], table.Mix(uint64(i)))
 		binary.LittleEndian.PutUint64(k[8:], uint64(i))
-		stamp := Stamp{1<<56 | uint64(i), 7}
-		d := delta{key: k, full: true, regs: []register{{nil, stamp, Auth{Tag: tagOf(i)}.encode()}, {nameOf("blob"), stamp, value}}}
+		stamp := Stamp{Clock: 1<<56 | uint64(i), Boot: 7}
+		d := table.Delta{Key: k, Full: true, Regs: []table.Register{{ID: nil, Stamp: stamp, Value: Auth{Tag: tagOf(i)}.Encode()}, {ID: nameOf("blob"), Stamp: stamp, Value: value}}}
 		for _, core := range c.cores {
-			core.apply(c.now, &d, false)
+			core.apply(c.now, &d, table.Live)
 		}
 	}
 	c.run(5 * time.Second)
@@ -133,13 +134,14 @@ func benchmarkTick(b *testing.B, sessions int) {
 // BenchmarkMerge is what a register costs once its session is found.
 func BenchmarkMerge(b *testing.B) {
 	c := twins(b, 10_000).cores[0]
-	s := c.table.byTag(tagOf(1))
-	bucket := c.table.of(s.key)
-	regs := []register{{nameOf("blob"), Stamp{1 << 57, 7}, []byte("x")}}
+	s := c.table.ByTag(tagOf(1))
+	bucket := c.table.Lock(s.Key)
+	defer bucket.Unlock()
+	regs := []table.Register{{ID: nameOf("blob"), Stamp: Stamp{Clock: 1 << 57, Boot: 7}, Value: []byte("x")}}
 	b.ReportAllocs()
 	for b.Loop() {
-		regs[0].stamp.Clock++
-		c.table.merge(bucket, s, regs, 0, nil)
+		regs[0].Stamp.Clock++
+		bucket.Merge(s, regs, nil)
 	}
 }
 
@@ -169,7 +171,7 @@ func sessionBytes(t testing.TB, n int) (owner, member float64) {
 	empty := heap()
 	for i := range n {
 		value := bytes.Repeat([]byte("x"), 100)
-		if _, _, err := c.cores[0].Create(c.now, tagOf(i), Tx{Writes: []Write{{"blob", value}}}); err != nil {
+		if _, _, err := c.cores[0].Create(c.now, tagOf(i), Tx{Writes: []Write{{Name: "blob", Value: value}}}); err != nil {
 			t.Fatal(err)
 		}
 		if i%64 == 0 {
@@ -221,7 +223,7 @@ func BenchmarkCommit(b *testing.B) {
 	for b.Loop() {
 		n++
 		value := strconv.AppendInt(make([]byte, 0, 8), int64(n), 10)
-		if _, err := c.cores[0].Commit(c.now, refs[n%len(refs)], Tx{Writes: []Write{{"n", value}}}); err != nil {
+		if _, err := c.cores[0].Commit(c.now, refs[n%len(refs)], Tx{Writes: []Write{{Name: "n", Value: value}}}); err != nil {
 			b.Fatal(err)
 		}
 		if n%8 == 0 {
@@ -243,7 +245,7 @@ func BenchmarkReplicate(b *testing.B) {
 	for b.Loop() {
 		n++
 		value := strconv.AppendInt(make([]byte, 0, 8), int64(n), 10)
-		if _, err := c.cores[0].Commit(c.now, refs[n%len(refs)], Tx{Writes: []Write{{"n", value}}}); err != nil {
+		if _, err := c.cores[0].Commit(c.now, refs[n%len(refs)], Tx{Writes: []Write{{Name: "n", Value: value}}}); err != nil {
 			b.Fatal(err)
 		}
 		if n%8 == 0 {
@@ -270,7 +272,7 @@ func BenchmarkReceive(b *testing.B) {
 			for range 1000 {
 				for range 8 {
 					n++
-					if _, err := c.cores[0].Commit(c.now, refs[n%len(refs)], Tx{Writes: []Write{{"n", []byte(strconv.Itoa(n))}}}); err != nil {
+					if _, err := c.cores[0].Commit(c.now, refs[n%len(refs)], Tx{Writes: []Write{{Name: "n", Value: []byte(strconv.Itoa(n))}}}); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
 // encoder turns ranges of the log into deltas. Members that are equally far,
@@ -43,7 +44,7 @@ func (e *encoder) encode(c *Core, now time.Duration, from uint64) batch {
 	if e.latest.from == from && e.latest.to > from && (now-e.latest.at <= batchLife || mutate.Is(mutate.OldBatch)) {
 		return e.latest
 	}
-	b := batch{at: now, from: from, to: from, clock: c.clock.read()}
+	b := batch{at: now, from: from, to: from, clock: c.clock.Read()}
 	b.head = c.log.head.Load() // after the clock: see changeLog.reserve
 	if b.head == from {
 		return b
@@ -86,13 +87,10 @@ func (b *batch) add(c *Core, now time.Duration, p *pending) {
 // one that it says is over. That comes first, since a member that heard only of the end
 // would have lost what the session held, if this node died then.
 func (e *encoder) successor(c *Core, i int) (int, bool) {
-	if e.todo[i].over != invalidated {
+	if e.todo[i].over != table.Invalidated {
 		return 0, false
 	}
-	b := c.table.of(e.todo[i].key)
-	b.mu.Lock()
-	next := b.tombs[e.todo[i].key].next
-	b.mu.Unlock()
+	next := c.table.Successor(e.todo[i].key)
 	if next == nil {
 		return 0, false
 	}
@@ -132,7 +130,7 @@ func (e *encoder) collect(c *Core, b *batch) bool {
 // join adds a later change of the same session.
 func (p *pending) join(ch *change) {
 	p.all = p.all || ch.all
-	if ch.over != alive {
+	if ch.over != table.Alive {
 		p.over, p.last, p.back = ch.over, ch.last, ch.back
 	}
 	for _, name := range ch.names {
@@ -148,44 +146,27 @@ func (p *pending) join(ch *change) {
 
 // appendChange encodes what the change says of the session as it is now.
 func (c *Core) appendChange(body []byte, now time.Duration, ch *change) []byte {
-	b := c.table.of(ch.key)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var d delta
-	var few [4]register
-	switch s := b.session(ch.key); {
+	b := c.table.Lock(ch.key)
+	defer b.Unlock()
+	var d table.Delta
+	var few [4]table.Register
+	switch s := b.Session(ch.key); {
 	case s != nil && ch.all:
-		d = s.full(now)
+		d = s.Full(now)
 	case s != nil:
-		d = delta{key: ch.key, idle: now - s.firsthand(), age: now - s.created, regs: few[:0], returned: s.tellsReturn()}
+		d = table.Delta{Key: ch.key, Idle: now - s.Firsthand(), Age: now - s.Created, Regs: few[:0], Returned: s.TellsReturn()}
 		for _, name := range ch.names {
-			if i, ok := s.find(name); ok {
-				d.regs = append(d.regs, s.regs[i])
+			if i, ok := s.Find(name); ok {
+				d.Regs = append(d.Regs, s.Regs[i])
 			}
 		}
-	case ch.over == expired && b.tombs[ch.key].until == 0:
-		d = delta{key: ch.key, expired: true, idle: now - ch.last, returned: ch.back}
+	case ch.over == table.Expired && !b.Buried(ch.key):
+		d = table.Delta{Key: ch.key, Expired: true, Idle: now - ch.last, Returned: ch.back}
 	default:
 		var ok bool
-		if d, ok = c.deadDelta(now, b, ch.key); !ok {
+		if d, ok = b.DeadDelta(now, ch.key); !ok {
 			return body // expired here meanwhile, and told by its own change
 		}
 	}
 	return appendDelta(body, 10, &d, c.cfg.Self.Boot)
-}
-
-// full is everything of the session. Called with its bucket's lock held; the
-// delta is to be encoded before that is given up.
-func (s *session) full(now time.Duration) delta {
-	return delta{key: s.key, regs: s.regs, idle: now - s.last, age: now - s.created, full: !s.partial, returned: s.tellsReturn()}
-}
-
-// deadDelta says that the session is over, if there is a tombstone. Called with
-// b.mu held.
-func (c *Core) deadDelta(now time.Duration, b *bucket, k Key) (delta, bool) {
-	t, ok := b.tombs[k]
-	if !ok {
-		return delta{}, false
-	}
-	return delta{key: k, dead: true, moved: t.next != nil, age: max(0, c.tombLife()-(t.until-now)), rank: t.rank}, true
 }

@@ -1,6 +1,6 @@
 package deltamanager
 
-import "strings"
+import "github.com/nodeserver/nodeserver/deltamanager/internal/table"
 
 // EventKind says what happened to a session.
 type EventKind uint8
@@ -38,9 +38,9 @@ func (c *Core) observe(events []Event) {
 }
 
 // events are what it means for s that these registers have changed: it was Created or is
-// there in the place of another one (IDChanged), or neither. Called with the bucket's lock
-// held; nil unless somebody listens.
-func (c *Core) events(s *session, kind EventKind, remote bool, changed []string) []Event {
+// there in the place of another one (IDChanged), or neither. Nil unless somebody
+// listens.
+func (c *Core) events(s *table.Session, kind EventKind, remote bool, changed []string) []Event {
 	if !c.observing.Load() {
 		return nil
 	}
@@ -48,11 +48,11 @@ func (c *Core) events(s *session, kind EventKind, remote bool, changed []string)
 	value := func(name string) []byte { b, _ := ref.Get(name); return b }
 	var list []Event
 	if kind != AttributeChanged {
-		list = append(list, Event{Kind: kind, Key: s.key, Remote: remote, Value: value})
+		list = append(list, Event{Kind: kind, Key: s.Key, Remote: remote, Value: value})
 	}
 	for _, name := range changed {
-		if !strings.HasPrefix(name, reserved) && name != authName {
-			list = append(list, Event{Kind: AttributeChanged, Key: s.key, Name: name, Remote: remote, Value: value})
+		if table.IsAttribute(name) {
+			list = append(list, Event{Kind: AttributeChanged, Key: s.Key, Name: name, Remote: remote, Value: value})
 		}
 	}
 	return list
@@ -60,11 +60,11 @@ func (c *Core) events(s *session, kind EventKind, remote bool, changed []string)
 
 // ended is the event of a session that was removed; nil unless somebody
 // listens. Nothing changes it any more, so its values are read without a lock.
-func (c *Core) ended(kind EventKind, s *session, remote bool) []Event {
+func (c *Core) ended(kind EventKind, s *table.Session, remote bool) []Event {
 	if s == nil || !c.observing.Load() {
 		return nil
 	}
-	return []Event{{Kind: kind, Key: s.key, Remote: remote, Value: s.get}}
+	return []Event{{Kind: kind, Key: s.Key, Remote: remote, Value: s.Get}}
 }
 
 // expiresHere tells whether this node speaks for the end of a session that

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
 // linkOf is the link to the life with this boot, nil if there is none.
@@ -89,27 +91,27 @@ func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token, from Asker) *Qu
 	if c.cfg.FreshnessWait <= 0 {
 		return nil
 	}
-	here := c.holds(now, tag)
+	here := c.table.Holds(now, tag)
 	var few [4]Stamp
 	n := needed{stamps: few[:0]}
-	c.needs(now, tag, tokens, from, here.whole, &n)
-	all := n.unreachable > 0 || !here.whole && (n.proved || c.behind() && c.mayAsk(now, from))
+	c.needs(now, tag, tokens, from, here.Whole, &n)
+	all := n.unreachable > 0 || !here.Whole && (n.proved || c.behind() && c.mayAsk(now, from))
 	var q *Query // made when there is something to ask: most requests miss nothing
 	missed := n.unreachable + n.unpaid
-	a := ask{key: here.key, tag: tag, state: here.state}
+	a := ask{key: here.Key, tag: tag, state: here.State}
 	if all {
-		if here.whole {
-			a.held = c.heldBy(here.key)
+		if here.Whole {
+			a.held = c.table.HeldBy(here.Key)
 		}
 		for _, l := range *c.links.Load() {
-			if !c.ask(l, a, here.whole, &q) {
+			if !c.ask(l, a, here.Whole, &q) {
 				missed++ // it may be the one that knows
 			}
 		}
 	} else {
 		for _, s := range n.stamps {
 			a.clock = s.Clock
-			if l := c.linkOf(s.Boot); l == nil || !c.ask(l, a, here.whole, &q) {
+			if l := c.linkOf(s.Boot); l == nil || !c.ask(l, a, here.Whole, &q) {
 				missed++
 			}
 		}
@@ -149,7 +151,7 @@ func (c *Core) needs(now time.Duration, tag Tag, tokens []Token, from Asker, who
 			c.stats.tokensRefused.Add(1)
 			continue
 		}
-		if old := c.clock.ahead(now, t.Stamp.Clock) < -TokenLife-clockSlack; old && !n.paid {
+		if old := c.clock.Ahead(now, t.Stamp.Clock) < -TokenLife-table.ClockSlack; old && !n.paid {
 			if n.paid = c.mayAsk(now, from); !n.paid {
 				n.unpaid++
 				continue
@@ -159,7 +161,7 @@ func (c *Core) needs(now time.Duration, tag Tag, tokens []Token, from Asker, who
 		if covered {
 			continue
 		}
-		c.clock.follow(now, t.Stamp.Clock)
+		c.clock.Follow(now, t.Stamp.Clock)
 		if c.reaches(t.Stamp.Boot) {
 			n.stamps = append(n.stamps, t.Stamp)
 		} else {
@@ -177,27 +179,6 @@ func (c *Core) reaches(boot uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.up
-}
-
-// holding is what is here of a session.
-type holding struct {
-	key   Key    // zero: unknown
-	state uint64 // of the copy
-	whole bool   // it can be served as it is
-}
-
-// holds finds a session, and tells whether it can be served as it is here: of one
-// that seems over, others may know a later use.
-func (c *Core) holds(now time.Duration, tag Tag) holding {
-	s := c.table.byTag(tag)
-	if s == nil {
-		return holding{}
-	}
-	b := c.table.of(s.key)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	_, ok := c.serves(now, s, tag)
-	return holding{s.key, s.state(), ok}
 }
 
 // behind tells whether something is known to be missing of what a member has.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/membership"
 )
 
@@ -133,7 +134,7 @@ func (c *Core) pullLive(now time.Duration, l *link) []byte {
 	if !l.up {
 		return nil
 	}
-	f := frame{clock: c.clock.read(), ack: l.ackValue(), sentMS: uint32(c.clock.physical(now) >> 16)}
+	f := frame{clock: c.clock.Read(), ack: l.ackValue(), sentMS: uint32(c.clock.Physical(now) >> 16)}
 	var body []byte
 	if len(l.sent) < windowSent {
 		body = c.nextChanges(now, l, &f)
@@ -143,7 +144,7 @@ func (c *Core) pullLive(now time.Duration, l *link) []byte {
 	}
 	f.epoch, f.floor = l.epoch, l.floor
 	if l.beatDue {
-		f.beat = &beat{root: c.table.root(), joining: !c.ready.Load(), repairing: l.repair != nil, sessions: uint64(max(0, c.table.count.Load())), repaired: l.repaired}
+		f.beat = &beat{root: c.table.Root(), joining: !c.ready.Load(), repairing: l.repair != nil, sessions: uint64(max(0, c.table.Sessions())), repaired: l.repaired}
 		f.beat.key, f.beat.former = c.keys.told(now)
 		l.beatAt = now
 		if body == nil && len(l.sent) == 0 && c.log.head.Load() == l.cursor || mutate.Is(mutate.CoversTooHigh) {
@@ -237,9 +238,9 @@ func (c *Core) receiveLive(now time.Duration, l *link, payload []byte) error {
 		c.stats.malformed.Add(1)
 		return err
 	}
-	if !c.clock.observe(now, f.clock) {
+	if !c.clock.Observe(now, f.clock) {
 		c.stats.farAhead.Add(1)
-		return errFarAhead(c.clock.ahead(now, f.clock))
+		return errFarAhead(c.clock.Ahead(now, f.clock))
 	}
 	if f.beat != nil {
 		c.keys.learn(now, f.beat.key, f.beat.former)
@@ -267,7 +268,7 @@ func (c *Core) admit(now time.Duration, l *link, f *frame) (fresh bool, late tim
 	defer l.mu.Unlock()
 	l.heardAt = now
 	l.seenAt = now
-	late = l.lag.late(now, uint32(c.clock.physical(now)>>16), f.sentMS)
+	late = l.lag.late(now, uint32(c.clock.Physical(now)>>16), f.sentMS)
 	if f.epoch > l.theirEpoch {
 		l.skipped, l.theirEpoch = l.theirEpoch != 0, f.epoch
 		l.next, l.covers = f.floor, 0
@@ -334,53 +335,43 @@ func (l *link) tellWaiters() {
 
 func (c *Core) applyFrame(now time.Duration, l *link, f *frame, late time.Duration) {
 	for _, raw := range f.deltas {
-		c.applyRaw(now, l, raw, late, live)
+		c.applyRaw(now, l, raw, late, table.Live)
 	}
 }
 
-// source is how a delta came.
-type source uint8
-
-const (
-	live   source = iota // in a member's stream of changes
-	listed               // in the answer to a list of sessions
-	asked                // in the answer to a question for its session
-)
-
 // applyRaw applies one encoded delta and does what follows from it. A delta
 // that can't be read is left out, alone: it must not keep others away.
-func (c *Core) applyRaw(now time.Duration, l *link, raw []byte, late time.Duration, from source) {
-	var few [4]register
+func (c *Core) applyRaw(now time.Duration, l *link, raw []byte, late time.Duration, from table.Source) {
+	var few [4]table.Register
 	d, err := parseDelta(raw, l.id.Boot, &c.names, few[:])
 	if err != nil || !c.observeDelta(now, &d) {
 		c.stats.malformed.Add(1)
 		return
 	}
-	d.idle += late
-	d.age += late
-	d.asked = from == asked
-	v := c.apply(now, &d, from != live)
+	d.Idle += late
+	d.Age += late
+	v := c.apply(now, &d, from)
 	c.stats.deltasIn.Add(1)
-	if from != live && v.changed {
+	if from != table.Live && v.Changed {
 		c.stats.repaired.Add(1)
 	}
-	if !v.dead && !v.missing {
+	if !v.Dead && !v.Missing {
 		return
 	}
 	l.mu.Lock()
-	if v.dead {
-		l.push.add(d.key)
+	if v.Dead {
+		l.push.add(d.Key)
 	} else {
-		l.want.add(d.key)
+		l.want.add(d.Key)
 	}
 	l.mu.Unlock()
 	c.group.Wake(l.id, true, true)
 }
 
 // observeDelta refuses stamps from the far future.
-func (c *Core) observeDelta(now time.Duration, d *delta) bool {
-	for i := range d.regs {
-		if !c.clock.observe(now, d.regs[i].stamp.Clock) {
+func (c *Core) observeDelta(now time.Duration, d *table.Delta) bool {
+	for i := range d.Regs {
+		if !c.clock.Observe(now, d.Regs[i].Stamp.Clock) {
 			c.stats.farAhead.Add(1)
 			return false
 		}
@@ -407,9 +398,9 @@ func (c *Core) applied(now time.Duration, l *link, f *frame, fresh bool) bool {
 		if joined && !c.ready.Load() {
 			l.repaired = 0 // it has more now than when this node, which joins as well, compared
 		}
-		l.rootDiffer = f.beat.root != c.table.root()
+		l.rootDiffer = f.beat.root != c.table.Root()
 		if mutate.Is(mutate.CompareCounts) {
-			l.rootDiffer = f.beat.sessions != uint64(c.table.count.Load())
+			l.rootDiffer = f.beat.sessions != uint64(c.table.Sessions())
 		}
 		if !l.rootDiffer {
 			l.futile = 0

@@ -3,6 +3,8 @@ package deltamanager
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
 // change is one entry of the log: what a commit touched, by name. Values are
@@ -13,7 +15,7 @@ type change struct {
 	key   Key
 	names []string      // registers written; none: the session was only used
 	all   bool          // every register: the session is new
-	over  ending        // the session has ended
+	over  table.Ending  // the session has ended
 	back  bool          // with expired: its cookie had come back
 	last  time.Duration // with expired: its last use
 }
@@ -23,15 +25,6 @@ type written struct {
 	change
 	name [1]string // room for names
 }
-
-// ending says how a session ended.
-type ending uint8
-
-const (
-	alive       ending = iota
-	invalidated        // for good; a tombstone is left
-	expired            // at its last user; others may know better
-)
 
 // changeLog is a ring of the latest changes made at this node. All members'
 // links read it, each at its own position: a commit costs one append however

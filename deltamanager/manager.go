@@ -66,7 +66,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		}
 		if r := m.Ready(); r != ready {
 			ready = r
-			m.log.Debug("readiness changed", "ready", r, "sessions", m.table.count.Load())
+			m.log.Debug("readiness changed", "ready", r, "sessions", m.table.Sessions())
 		}
 	}
 }
@@ -155,7 +155,7 @@ const freshnessRounds = 20
 // Create begins a request's view of a session that does not exist yet. It is
 // made by the first commit, with the tag; until then nobody else can see it.
 func (m *Manager) Create(tag Tag) (*View, error) {
-	if m.full() && m.table.newcomers.count.Load() == 0 {
+	if m.table.Full() && m.table.Unreturned() == 0 {
 		return nil, fmt.Errorf("%w: %d, the limit (sessions.max_sessions)", ErrFull, m.cfg.MaxSessions)
 	}
 	now := m.now()

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
 // The wire of proto/session/v1, appended and read by hand: a delta costs no
@@ -49,17 +51,6 @@ type beat struct {
 	repaired  uint64
 	key       agreedKey
 	former    TokenKey
-}
-
-// delta is session.v1.Delta.
-type delta struct {
-	key                 Key
-	regs                []register
-	idle, age           time.Duration
-	full, dead, expired bool
-	returned, moved     bool
-	rank                uint64 // of the tombstone, if dead
-	asked               bool   // a member was asked for this session: what it says of its use is news
 }
 
 func appendVarint(b []byte, num protowire.Number, v uint64) []byte {
@@ -127,33 +118,33 @@ func (f *frame) appendHeader(b []byte) []byte {
 
 // appendDelta encodes d as field num of a message. Registers written by boot
 // with the delta's clock carry no stamp of their own.
-func appendDelta(b []byte, num protowire.Number, d *delta, boot uint64) []byte {
+func appendDelta(b []byte, num protowire.Number, d *table.Delta, boot uint64) []byte {
 	b = protowire.AppendTag(b, num, protowire.BytesType)
-	body := d.size(boot)
+	body := deltaSize(d, boot)
 	b = protowire.AppendVarint(b, uint64(body))
-	b = appendBytes(b, 1, d.key[:])
-	common := d.clock()
+	b = appendBytes(b, 1, d.Key[:])
+	common := deltaClock(d)
 	b = appendFixed64(b, 2, common)
-	for i := range d.regs {
+	for i := range d.Regs {
 		b = protowire.AppendTag(b, 3, protowire.BytesType)
-		b = protowire.AppendVarint(b, uint64(d.regs[i].wireSize(common, boot)))
-		b = d.regs[i].append(b, common, boot)
+		b = protowire.AppendVarint(b, uint64(registerSize(&d.Regs[i], common, boot)))
+		b = appendRegister(b, &d.Regs[i], common, boot)
 	}
-	b = appendVarint(b, 4, millis(d.idle))
-	b = appendVarint(b, 5, millis(d.age))
-	b = appendVarint(b, 6, protowire.EncodeBool(d.full))
-	b = appendVarint(b, 7, protowire.EncodeBool(d.dead))
-	b = appendVarint(b, 8, protowire.EncodeBool(d.expired))
-	b = appendVarint(b, 9, protowire.EncodeBool(d.returned))
-	return appendVarint(b, 10, protowire.EncodeBool(d.moved))
+	b = appendVarint(b, 4, millis(d.Idle))
+	b = appendVarint(b, 5, millis(d.Age))
+	b = appendVarint(b, 6, protowire.EncodeBool(d.Full))
+	b = appendVarint(b, 7, protowire.EncodeBool(d.Dead))
+	b = appendVarint(b, 8, protowire.EncodeBool(d.Expired))
+	b = appendVarint(b, 9, protowire.EncodeBool(d.Returned))
+	return appendVarint(b, 10, protowire.EncodeBool(d.Moved))
 }
 
-// clock is a tombstone's rank, or the clock that registers don't repeat.
-func (d *delta) clock() uint64 {
-	if len(d.regs) == 0 {
-		return d.rank
+// deltaClock is a tombstone's rank, or the clock that registers don't repeat.
+func deltaClock(d *table.Delta) uint64 {
+	if len(d.Regs) == 0 {
+		return d.Rank
 	}
-	return d.regs[0].stamp.Clock
+	return d.Regs[0].Stamp.Clock
 }
 
 func varintField(v uint64) int {
@@ -163,54 +154,55 @@ func varintField(v uint64) int {
 	return 1 + protowire.SizeVarint(v)
 }
 
-func (d *delta) size(boot uint64) int {
-	common := d.clock()
-	n := 1 + protowire.SizeBytes(len(d.key)) + varintField(millis(d.idle)) + varintField(millis(d.age))
+// deltaSize is how long appendDelta makes the message, without its tag.
+func deltaSize(d *table.Delta, boot uint64) int {
+	common := deltaClock(d)
+	n := 1 + protowire.SizeBytes(len(d.Key)) + varintField(millis(d.Idle)) + varintField(millis(d.Age))
 	if common != 0 {
 		n += 9
 	}
-	for _, flag := range [...]bool{d.full, d.dead, d.expired, d.returned, d.moved} {
+	for _, flag := range [...]bool{d.Full, d.Dead, d.Expired, d.Returned, d.Moved} {
 		if flag {
 			n += 2
 		}
 	}
-	for i := range d.regs {
-		n += 1 + protowire.SizeBytes(d.regs[i].wireSize(common, boot))
+	for i := range d.Regs {
+		n += 1 + protowire.SizeBytes(registerSize(&d.Regs[i], common, boot))
 	}
 	return n
 }
 
-func (r *register) wireSize(common, boot uint64) int {
+func registerSize(r *table.Register, common, boot uint64) int {
 	n := 0
-	if r.id != nil {
-		n += 1 + protowire.SizeBytes(len(*r.id))
+	if r.ID != nil {
+		n += 1 + protowire.SizeBytes(len(*r.ID))
 	}
-	if r.stamp.Clock != common {
+	if r.Stamp.Clock != common {
 		n += 9
 	}
-	if r.stamp.Boot != boot {
+	if r.Stamp.Boot != boot {
 		n += 9
 	}
-	if r.value != nil {
-		n += 1 + protowire.SizeBytes(len(r.value))
+	if r.Value != nil {
+		n += 1 + protowire.SizeBytes(len(r.Value))
 	}
 	return n
 }
 
-func (r *register) append(b []byte, common, boot uint64) []byte {
-	if r.id != nil {
+func appendRegister(b []byte, r *table.Register, common, boot uint64) []byte {
+	if r.ID != nil {
 		b = protowire.AppendTag(b, 1, protowire.BytesType)
-		b = protowire.AppendString(b, *r.id)
+		b = protowire.AppendString(b, *r.ID)
 	}
-	if r.stamp.Clock != common {
-		b = appendFixed64(b, 2, r.stamp.Clock)
+	if r.Stamp.Clock != common {
+		b = appendFixed64(b, 2, r.Stamp.Clock)
 	}
-	if r.stamp.Boot != boot {
-		b = appendFixed64(b, 3, r.stamp.Boot)
+	if r.Stamp.Boot != boot {
+		b = appendFixed64(b, 3, r.Stamp.Boot)
 	}
-	if r.value != nil {
+	if r.Value != nil {
 		b = protowire.AppendTag(b, 4, protowire.BytesType)
-		b = protowire.AppendBytes(b, r.value)
+		b = protowire.AppendBytes(b, r.Value)
 	}
 	return b
 }
@@ -380,7 +372,7 @@ func (a *askMessage) parse(b []byte) error {
 		case 5:
 			a.since = v
 		case 6:
-			if len(data) > maxHeld*heldEntry || len(data)%heldEntry != 0 {
+			if len(data) > table.MaxHeld*table.HeldEntry || len(data)%table.HeldEntry != 0 {
 				return fmt.Errorf("%w: %d bytes of what is held", errWire, len(data))
 			}
 			a.held = string(data)
@@ -411,73 +403,73 @@ func (r *replyMessage) parse(b []byte) error {
 
 // parseDelta reads one delta that the member with this boot sent, with its registers
 // in regs if that has room. Names and values are copied: nothing keeps the payload alive.
-func parseDelta(b []byte, boot uint64, n *names, regs []register) (delta, error) {
-	d := delta{regs: regs[:0]}
+func parseDelta(b []byte, boot uint64, n *table.Names, regs []table.Register) (table.Delta, error) {
+	d := table.Delta{Regs: regs[:0]}
 	var common uint64
 	var has bool
 	if n := min(countFields(b, 3), MaxNames+1); n > cap(regs) {
-		d.regs = make([]register, 0, n)
+		d.Regs = make([]table.Register, 0, n)
 	}
 	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
 		switch num {
 		case 1:
-			has = len(data) == len(d.key)
-			copy(d.key[:], data)
+			has = len(data) == len(d.Key)
+			copy(d.Key[:], data)
 		case 2:
 			common = v
 		case 3:
-			if len(d.regs) > MaxNames {
+			if len(d.Regs) > MaxNames {
 				return fmt.Errorf("%w: over %d registers", errWire, MaxNames)
 			}
 			r, err := parseRegister(data, boot, n)
-			d.regs = append(d.regs, r)
+			d.Regs = append(d.Regs, r)
 			return err
 		case 4:
-			d.idle = duration(v)
+			d.Idle = duration(v)
 		case 5:
-			d.age = duration(v)
+			d.Age = duration(v)
 		case 6:
-			d.full = v != 0
+			d.Full = v != 0
 		case 7:
-			d.dead = v != 0
+			d.Dead = v != 0
 		case 8:
-			d.expired = v != 0
+			d.Expired = v != 0
 		case 9:
-			d.returned = v != 0
+			d.Returned = v != 0
 		case 10:
-			d.moved = v != 0
+			d.Moved = v != 0
 		}
 		return nil
 	})
 	if err == nil && !has {
 		err = fmt.Errorf("%w: delta without a key", errWire)
 	}
-	if d.dead {
-		d.rank = common
+	if d.Dead {
+		d.Rank = common
 	}
-	for i := range d.regs {
-		if d.regs[i].stamp.Clock == 0 {
-			d.regs[i].stamp.Clock = common
+	for i := range d.Regs {
+		if d.Regs[i].Stamp.Clock == 0 {
+			d.Regs[i].Stamp.Clock = common
 		}
 	}
 	return d, err
 }
 
-func parseRegister(b []byte, boot uint64, n *names) (register, error) {
-	r := register{stamp: Stamp{Boot: boot}}
+func parseRegister(b []byte, boot uint64, n *table.Names) (table.Register, error) {
+	r := table.Register{Stamp: Stamp{Boot: boot}}
 	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
 		switch num {
 		case 1:
 			if len(data) > MaxName {
 				return fmt.Errorf("%w: name of %d bytes", errWire, len(data))
 			}
-			r.id = n.of(data)
+			r.ID = n.Of(data)
 		case 2:
-			r.stamp.Clock = v
+			r.Stamp.Clock = v
 		case 3:
-			r.stamp.Boot = v
+			r.Stamp.Boot = v
 		case 4:
-			r.value = append(make([]byte, 0, len(data)), data...)
+			r.Value = append(make([]byte, 0, len(data)), data...)
 		}
 		return nil
 	})

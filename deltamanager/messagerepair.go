@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
 // repairMessage is session.v1.Repair: exactly one of its parts is set.
@@ -132,11 +134,11 @@ func (r *compareRequest) parse(b []byte) error {
 	}
 	want := Buckets
 	if len(r.buckets) > 0 {
-		set, err := parseBits(r.buckets)
-		if err != nil {
-			return err
+		set, ok := table.ParseSet(r.buckets)
+		if !ok {
+			return errBitmap(r.buckets)
 		}
-		want = set.count()
+		want = set.Count()
 	}
 	if len(r.sums) != 8*want {
 		return fmt.Errorf("%w: %d bytes of sums for %d buckets", errWire, len(r.sums), want)
@@ -152,8 +154,9 @@ func (r *differReply) parse(b []byte) error {
 		case 2:
 			r.buckets = data
 			if len(data) > 0 {
-				_, err := parseBits(data)
-				return err
+				if _, ok := table.ParseSet(data); !ok {
+					return errBitmap(data)
+				}
 			}
 		case 3:
 			r.epoch = v
@@ -212,6 +215,8 @@ func (r *sessionsReply) parse(b []byte) error {
 		return nil
 	})
 }
+
+func errBitmap(b []byte) error { return fmt.Errorf("%w: bitmap of %d bytes", errWire, len(b)) }
 
 func checkKeys(b []byte) error {
 	if len(b)%len(Key{}) != 0 {

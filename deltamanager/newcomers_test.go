@@ -4,16 +4,16 @@ import (
 	"errors"
 	"testing"
 	"time"
-	"unsafe"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
 // newcomersCluster is a cluster of n with these limits.
 func newcomersCluster(t *testing.T, n int, first time.Duration, newcomers, all int) *cluster {
 	t.Helper()
-	c := newCluster(t, n)
-	for _, core := range c.cores {
-		core.cfg.FirstInactive, core.cfg.MaxNewcomers, core.cfg.MaxSessions = first, newcomers, all
-	}
+	c := newCluster(t, n, func(cfg *Config) {
+		cfg.FirstInactive, cfg.MaxNewcomers, cfg.MaxSessions = first, newcomers, all
+	})
 	c.run(time.Second)
 	return c
 }
@@ -52,7 +52,7 @@ func TestSessionsNobodyComesBackToEndEarly(t *testing.T) {
 		}
 	}
 	c.wantSame()
-	c.run(2*time.Second + 2*granule(first) + c.cores[0].sweepTime())
+	c.run(2*time.Second + 2*table.Granule(first) + c.cores[0].sweepTime())
 	for i, core := range c.cores {
 		for n, want := range []bool{false, true, true, false, false, true, true, true} {
 			if c.has(i, n) != want {
@@ -91,11 +91,13 @@ func TestRepairTellsOfComingBack(t *testing.T) {
 	c := newcomersCluster(t, 2, time.Minute, 0, 0)
 	c.create(0, 1)
 	c.run(time.Second)
-	s := c.cores[0].table.byTag(tagOf(1))
-	c.cores[0].table.comeBack(c.cores[0].table.of(s.key), s) // and no delta says so
+	s := c.cores[0].table.ByTag(tagOf(1))
+	b := c.cores[0].table.Lock(s.Key)
+	b.ComeBack(s) // and no delta says so
+	b.Unlock()
 	c.run(25 * time.Second)
 	c.wantSame()
-	if s := c.cores[1].table.byTag(tagOf(1)); !s.returned {
+	if s := c.cores[1].table.ByTag(tagOf(1)); !s.Returned {
 		t.Error("repair has not told that the cookie came back")
 	}
 }
@@ -121,8 +123,8 @@ func TestNewcomersMakeRoom(t *testing.T) {
 					t.Errorf("limits %v: session %d is at %v: %v", limits, n, c.ids[i], !want)
 				}
 			}
-			if s := core.Stats(); s.Sessions != 13 || s.Newcomers != 10 || s.Evicted == 0 || len(core.table.newcomers.keys) > 2000 {
-				t.Errorf("limits %v: %v: %+v, %d remembered", limits, c.ids[i], s, len(core.table.newcomers.keys))
+			if s := core.Stats(); s.Sessions != 13 || s.Newcomers != 10 || s.Evicted == 0 || core.table.Awaited() > 2000 {
+				t.Errorf("limits %v: %v: %+v, %d remembered", limits, c.ids[i], s, core.table.Awaited())
 			}
 			checkSums(t, core)
 		}
@@ -149,8 +151,7 @@ func TestNobodyIsEvictedForANewcomer(t *testing.T) {
 
 // What is remembered of newcomers does not grow with the users who came back.
 func TestNewcomersAreForgottenInTime(t *testing.T) {
-	c := loneCore()
-	c.cfg.MaxNewcomers = 100
+	c := loneCore(func(cfg *Config) { cfg.MaxNewcomers = 100 })
 	now := time.Second
 	for n := range 20_000 {
 		if _, _, err := c.Create(now, tagOf(n), Tx{}); err != nil {
@@ -160,13 +161,7 @@ func TestNewcomersAreForgottenInTime(t *testing.T) {
 			t.Fatal(n)
 		}
 	}
-	if n := len(c.table.newcomers.keys); n > 2000 || c.Stats().Newcomers != 0 || c.Stats().Sessions != 20_000 {
+	if n := c.table.Awaited(); n > 2000 || c.Stats().Newcomers != 0 || c.Stats().Sessions != 20_000 {
 		t.Errorf("%d keys remembered, %+v", n, c.Stats())
-	}
-}
-
-func TestSessionsStayInTheirSizeClass(t *testing.T) {
-	if n := unsafe.Sizeof(session{}); n > 96 {
-		t.Errorf("a session takes %d bytes: a million more than a size class of 96 is 16 MB more", n)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/membership"
 )
 
@@ -40,23 +41,23 @@ func (c *cluster) lastUse(i int, tag Tag) time.Duration {
 
 func TestPartOfASessionIsNotTheWhole(t *testing.T) {
 	a, b := loneCore(), loneCore()
-	full := delta{key: Key{1}, full: true, regs: []register{{nil, Stamp{1 << 20, 5}, Auth{Tag: Tag{1}}.encode()}}}
+	full := table.Delta{Key: Key{1}, Full: true, Regs: []table.Register{{ID: nil, Stamp: Stamp{Clock: 1 << 20, Boot: 5}, Value: Auth{Tag: Tag{1}}.Encode()}}}
 	part := full
-	part.full = false
-	a.apply(time.Hour, &full, false)
-	if v := b.apply(time.Hour, &part, false); !v.missing {
+	part.Full = false
+	a.apply(time.Hour, &full, table.Live)
+	if v := b.apply(time.Hour, &part, table.Live); !v.Missing {
 		t.Errorf("a session in part is not asked for")
 	}
 	if a.Digest() == b.Digest() {
 		t.Errorf("a session in part has the digest of the whole one")
 	}
-	if v := b.apply(time.Hour, &part, true); v.missing {
+	if v := b.apply(time.Hour, &part, table.Listed); v.Missing {
 		t.Errorf("two members that have it in part ask each other for ever")
 	}
 	if _, ok := b.Peek(time.Hour, Tag{1}); ok {
 		t.Errorf("a session in part is served")
 	}
-	b.apply(time.Hour, &full, true)
+	b.apply(time.Hour, &full, table.Listed)
 	if a.Digest() != b.Digest() {
 		t.Errorf("made whole, it has another digest")
 	}
@@ -65,8 +66,8 @@ func TestPartOfASessionIsNotTheWhole(t *testing.T) {
 
 func TestDeltasSayHowOldTheSessionIs(t *testing.T) {
 	c := loneCore()
-	late := delta{key: Key{1}, age: 25 * time.Hour, regs: []register{{nameOf("a"), Stamp{1 << 20, 5}, []byte("x")}}}
-	if v := c.apply(time.Hour, &late, false); v.missing || c.Stats().Sessions != 0 {
+	late := table.Delta{Key: Key{1}, Age: 25 * time.Hour, Regs: []table.Register{{ID: nameOf("a"), Stamp: Stamp{Clock: 1 << 20, Boot: 5}, Value: []byte("x")}}}
+	if v := c.apply(time.Hour, &late, table.Live); v.Missing || c.Stats().Sessions != 0 {
 		t.Errorf("a session beyond its lifetime came back")
 	}
 }
@@ -246,7 +247,7 @@ func TestRemovedStaysRemovedAndCounts(t *testing.T) {
 	c.write(0, tagOf(1), "n", "old")
 	c.run(time.Second)
 	c.gone(0, 1)
-	if _, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{"n", nil}}}); err != nil {
+	if _, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{Name: "n", Value: nil}}}); err != nil {
 		t.Fatal(err)
 	}
 	c.run(20 * time.Minute)
@@ -262,11 +263,11 @@ func TestRemovedStaysRemovedAndCounts(t *testing.T) {
 	}
 	for n := range MaxNames - 3 { // beside the auth register, n and m
 		c.write(0, tagOf(1), "n"+strconv.Itoa(n), "x")
-		if _, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{"n" + strconv.Itoa(n), nil}}}); err != nil {
+		if _, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{Name: "n" + strconv.Itoa(n), Value: nil}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{"one more", []byte("x")}}}); !errors.Is(err, ErrTooLarge) {
+	if _, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{Name: "one more", Value: []byte("x")}}}); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("beyond all names: %v", err)
 	}
 }
@@ -356,7 +357,7 @@ func TestOverflowIsRepairedAtOnce(t *testing.T) {
 func TestPoisonIsLookedAtLessAndLess(t *testing.T) {
 	c := newCluster(t, 2)
 	c.run(time.Second)
-	bad := Tx{Writes: []Write{{strings.Repeat("x", MaxName+1), []byte("v")}}}
+	bad := Tx{Writes: []Write{{Name: strings.Repeat("x", MaxName+1), Value: []byte("v")}}}
 	if _, _, err := c.cores[0].Create(c.now, tagOf(1), bad); err != nil {
 		t.Fatal(err)
 	}
@@ -388,8 +389,8 @@ func TestOverflowBetweenTwoLooksIsRepaired(t *testing.T) {
 		c.create(1, 10+n)
 	}
 	c.run(time.Second)
-	odd := delta{key: Key{1}, full: true, regs: []register{{nil, Stamp{1 << 20, 5}, Auth{Tag: Tag{1}}.encode()}}}
-	c.cores[0].apply(c.now, &odd, true) // by no stream: the roots differ for good
+	odd := table.Delta{Key: Key{1}, Full: true, Regs: []table.Register{{ID: nil, Stamp: Stamp{Clock: 1 << 20, Boot: 5}, Value: Auth{Tag: Tag{1}}.Encode()}}}
+	c.cores[0].apply(c.now, &odd, table.Listed) // by no stream: the roots differ for good
 	l := c.cores[0].link(c.ids[1])
 	for end := c.now + time.Minute; l.repair == nil || l.repair.confirm; c.run(10 * time.Millisecond) {
 		if c.now > end {
@@ -486,8 +487,8 @@ func TestStrangerWithSessionsIsToldOfAllUses(t *testing.T) {
 	c.cut[[2]int{0, 1}], c.cut[[2]int{1, 0}] = true, true
 	c.run(time.Second)
 	r := c.create(0, 1)
-	same := r.s.full(c.now)
-	other.apply(c.now, &same, true)
+	same := r.s.Full(c.now)
+	other.apply(c.now, &same, table.Listed)
 	c.run(5 * time.Minute)
 	if _, err := c.cores[0].Commit(c.now, r, Tx{}); err != nil {
 		t.Fatal(err)
@@ -516,8 +517,8 @@ func TestJoinNeedsNoTick(t *testing.T) {
 			c.exchange(i, j)
 		}
 	}
-	if !c.cores[i].Ready() || c.cores[i].table.count.Load() != 1000 {
-		t.Errorf("ready: %v, with %d of 1000 sessions", c.cores[i].Ready(), c.cores[i].table.count.Load())
+	if !c.cores[i].Ready() || c.cores[i].table.Sessions() != 1000 {
+		t.Errorf("ready: %v, with %d of 1000 sessions", c.cores[i].Ready(), c.cores[i].table.Sessions())
 	}
 	c.wantSame()
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
 // repair is this node's comparison of all sessions with one member, and the
@@ -23,7 +24,7 @@ type repair struct {
 	dealt   bool   // other donors are asked for other buckets at the same time
 	compare bool   // sums are to be sent
 	compAt  time.Duration
-	todo    bucketSet // differ, and have not been asked for
+	todo    table.Set // differ, and have not been asked for
 	pending []request
 	fetched bool // lists were exchanged
 	news    bool // and changed something here
@@ -52,14 +53,14 @@ const (
 type deal struct {
 	mu   sync.Mutex
 	by   map[int]*link
-	done bucketSet
+	done table.Set
 }
 
 func (d *deal) reset() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	clear(d.by)
-	d.done = bucketSet{}
+	d.done = table.Set{}
 }
 
 // take claims the bucket for l; false: another donor has been asked for it.
@@ -81,10 +82,10 @@ func (d *deal) finish(n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.by, n)
-	d.done.add(n)
+	d.done.Add(n)
 }
 
-func (d *deal) finished() bucketSet {
+func (d *deal) finished() table.Set {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.done
@@ -172,12 +173,12 @@ func (c *Core) driveRepair(now time.Duration, l *link) bool {
 			r.compare, r.compAt = true, now
 		}
 		for _, n := range q.buckets {
-			r.todo.add(n)
+			r.todo.Add(n)
 		}
 		return true
 	})
 	c.settleRepair(l)
-	return l.repair != nil && (r.compare && now >= r.compAt || !r.compare && !r.todo.empty())
+	return l.repair != nil && (r.compare && now >= r.compAt || !r.compare && !r.todo.Empty())
 }
 
 // settleRepair ends the repair when nothing is left to do. A dealt one looks
@@ -187,9 +188,9 @@ func (c *Core) settleRepair(l *link) {
 	r := l.repair
 	if r.dealt {
 		done := c.deal.finished()
-		done.each(r.todo.drop)
+		done.Each(r.todo.Drop)
 	}
-	if r.compare || len(r.pending) > 0 || !r.todo.empty() {
+	if r.compare || len(r.pending) > 0 || !r.todo.Empty() {
 		return
 	}
 	if r.dealt {
@@ -242,8 +243,8 @@ func (c *Core) pullBulk(now time.Duration, l *link) []byte {
 }
 
 func (c *Core) finishRepair(now time.Duration, m *repairMessage) []byte {
-	m.clock = c.clock.read()
-	m.sentMS = uint32(c.clock.physical(now) >> 16)
+	m.clock = c.clock.Read()
+	m.sentMS = uint32(c.clock.Physical(now) >> 16)
 	b := m.encode()
 	c.stats.repairBytes.Add(int64(len(b)))
 	return b
@@ -258,7 +259,7 @@ func (c *Core) nextRequest(now time.Duration, l *link) *repairMessage {
 	case r.compare && now >= r.compAt:
 		r.compare = false
 		return c.askCompare(now, l, r)
-	case r.compare || r.todo.empty():
+	case r.compare || r.todo.Empty():
 		return nil
 	}
 	return c.askFetch(now, l, r)
@@ -266,28 +267,30 @@ func (c *Core) nextRequest(now time.Duration, l *link) *repairMessage {
 
 func (c *Core) askCompare(now time.Duration, l *link, r *repair) *repairMessage {
 	l.asked++
-	r.pending = append(r.pending, request{number: l.asked, at: now, again: !r.todo.empty()})
+	r.pending = append(r.pending, request{number: l.asked, at: now, again: !r.todo.Empty()})
 	q := &compareRequest{request: l.asked}
-	set := allBuckets()
-	if !r.todo.empty() { // the second look
-		set, q.buckets = r.todo, r.todo.bytes()
+	set := table.AllBuckets()
+	if !r.todo.Empty() { // the second look
+		set, q.buckets = r.todo, r.todo.Bytes()
 	}
-	q.sums = make([]byte, 0, 8*set.count())
-	set.each(func(n int) {
-		q.sums = binary.LittleEndian.AppendUint64(q.sums, c.table.buckets[n].sum.Load())
+	q.sums = make([]byte, 0, 8*set.Count())
+	set.Each(func(n int) {
+		q.sums = binary.LittleEndian.AppendUint64(q.sums, c.table.Digest(n))
 	})
 	return &repairMessage{compare: q}
 }
 
 func (c *Core) askFetch(now time.Duration, l *link, r *repair) *repairMessage {
 	q := &fetchRequest{request: l.asked + 1}
-	for n := r.todo.next(0); n >= 0 && len(q.buckets) < groupSize && len(q.listing) < groupBytes; n = r.todo.after(n) {
+	for n := r.todo.Next(0); n >= 0 && len(q.buckets) < groupSize && len(q.listing) < groupBytes; n = r.todo.After(n) {
 		if r.dealt && !c.deal.take(n, l) {
 			continue
 		}
-		r.todo.drop(n)
+		r.todo.Drop(n)
 		q.buckets = append(q.buckets, n)
-		q.listing = c.table.buckets[n].appendListing(q.listing)
+		for k, state := range c.table.States(n) {
+			q.listing = appendListing(q.listing, k, state)
+		}
 	}
 	if len(q.buckets) == 0 {
 		return nil
@@ -297,18 +300,6 @@ func (c *Core) askFetch(now time.Duration, l *link, r *repair) *repairMessage {
 	return &repairMessage{fetch: q}
 }
 
-func (b *bucket) appendListing(out []byte) []byte {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, s := range b.sessions {
-		out = appendListing(out, s.key, s.state())
-	}
-	for _, k := range b.dead() {
-		out = appendListing(out, k, deadHash)
-	}
-	return out
-}
-
 // receiveBulk takes one repair message of the member.
 func (c *Core) receiveBulk(now time.Duration, l *link, payload []byte) error {
 	m, err := parseRepair(payload)
@@ -316,12 +307,12 @@ func (c *Core) receiveBulk(now time.Duration, l *link, payload []byte) error {
 		c.stats.malformed.Add(1)
 		return err
 	}
-	if !c.clock.observe(now, m.clock) {
+	if !c.clock.Observe(now, m.clock) {
 		c.stats.farAhead.Add(1)
-		return errFarAhead(c.clock.ahead(now, m.clock))
+		return errFarAhead(c.clock.Ahead(now, m.clock))
 	}
 	l.mu.Lock()
-	late := l.lag.late(now, uint32(c.clock.physical(now)>>16), m.sentMS)
+	late := l.lag.late(now, uint32(c.clock.Physical(now)>>16), m.sentMS)
 	l.mu.Unlock()
 	switch {
 	case m.compare != nil:
@@ -346,22 +337,22 @@ func (c *Core) owe(l *link, answer func(time.Duration) []byte) {
 }
 
 func (c *Core) answerCompare(now time.Duration, l *link, q *compareRequest) []byte {
-	set := allBuckets()
+	set := table.AllBuckets()
 	if len(q.buckets) > 0 {
-		set, _ = parseBits(q.buckets) // checked when it came
+		set, _ = table.ParseSet(q.buckets) // checked when it came
 	}
-	var differ bucketSet
+	var differ table.Set
 	sums := q.sums
-	set.each(func(n int) {
-		if c.table.buckets[n].sum.Load() != binary.LittleEndian.Uint64(sums) {
-			differ.add(n)
+	set.Each(func(n int) {
+		if c.table.Digest(n) != binary.LittleEndian.Uint64(sums) {
+			differ.Add(n)
 		}
 		sums = sums[8:]
 	})
-	if n := differ.next(0); n >= 0 && mutate.Is(mutate.RepairSkipsBucket) {
-		differ.drop(n)
+	if n := differ.Next(0); n >= 0 && mutate.Is(mutate.RepairSkipsBucket) {
+		differ.Drop(n)
 	}
-	return c.finishRepair(now, &repairMessage{differ: &differReply{q.request, differ.bytes(), l.epoch}})
+	return c.finishRepair(now, &repairMessage{differ: &differReply{q.request, differ.Bytes(), l.epoch}})
 }
 
 // differs takes the answer to a comparison.
@@ -380,11 +371,11 @@ func (c *Core) differs(now time.Duration, l *link, a *differReply) {
 		r.epoch = a.epoch
 	}
 	r.pending = slices.Delete(r.pending, i, i+1)
-	r.todo = bucketSet{}
+	r.todo = table.Set{}
 	if len(a.buckets) > 0 {
-		r.todo, _ = parseBits(a.buckets) // checked when it came
+		r.todo, _ = table.ParseSet(a.buckets) // checked when it came
 	}
-	if r.confirm && !r.todo.empty() {
+	if r.confirm && !r.todo.Empty() {
 		r.confirm, r.compare, r.compAt = false, true, now+secondLook
 		return
 	}
@@ -415,10 +406,7 @@ func (c *Core) answerFetch(now time.Duration, q *fetchRequest) []byte {
 func (c *Core) guess(buckets []int) (size int) {
 	const most, session = frameBytes + 16<<10, 160
 	for _, n := range buckets {
-		b := &c.table.buckets[n]
-		b.mu.Lock()
-		size += session * len(b.sessions)
-		b.mu.Unlock()
+		size += session * c.table.SessionsIn(n)
 		if size >= most {
 			return most
 		}
@@ -428,34 +416,33 @@ func (c *Core) guess(buckets []int) (size int) {
 
 // answerBucket adds what differs in one bucket. False: the message is full.
 func (c *Core) answerBucket(now time.Duration, n int, theirs map[Key]uint64, listing []byte, a *sessionsReply) bool {
-	b := &c.table.buckets[n]
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, s := range b.sessions {
+	b := c.table.LockAt(n)
+	defer b.Unlock()
+	for s := range b.All() {
 		if len(a.encoded) >= frameBytes {
 			return false
 		}
-		hash, listed := theirs[s.key]
-		if listed && hash == s.state() || s.expired(now, c.cfg.AbsoluteLifetime, c.cfg.FirstInactive) {
+		hash, listed := theirs[s.Key]
+		if listed && hash == s.State() || b.Expired(s, now) {
 			continue
 		}
 		if listed {
-			a.wants = append(a.wants, s.key[:]...)
+			a.wants = append(a.wants, s.Key[:]...)
 		}
-		if hash != deadHash {
-			d := s.full(now)
+		if hash != table.DeadHash {
+			d := s.Full(now)
 			a.encoded = appendDelta(a.encoded, 2, &d, c.cfg.Self.Boot)
 		}
 	}
-	for _, k := range b.dead() {
-		if theirs[k] != deadHash {
-			d, _ := c.deadDelta(now, b, k)
+	for _, k := range b.Dead() {
+		if theirs[k] != table.DeadHash {
+			d, _ := b.DeadDelta(now, k)
 			a.encoded = appendDelta(a.encoded, 2, &d, c.cfg.Self.Boot)
 		}
 	}
 	for ; len(listing) > 0; listing = listing[listingEntry:] {
 		k := Key(listing[:16])
-		if k.bucket() == n && b.session(k) == nil && b.tombs[k].until == 0 {
+		if k.Bucket() == n && b.Session(k) == nil && !b.Buried(k) {
 			a.wants = append(a.wants, k[:]...)
 		}
 	}
@@ -464,13 +451,9 @@ func (c *Core) answerBucket(now time.Duration, n int, theirs map[Key]uint64, lis
 
 // appendWhole encodes all there is to say of a session, if anything.
 func (c *Core) appendWhole(body []byte, now time.Duration, k Key) []byte {
-	b := c.table.of(k)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	d, ok := c.deadDelta(now, b, k)
-	if s := b.session(k); s != nil {
-		d, ok = s.full(now), true
-	}
+	b := c.table.Lock(k)
+	defer b.Unlock()
+	d, ok := b.Whole(now, k)
 	if !ok {
 		return body
 	}
@@ -480,9 +463,9 @@ func (c *Core) appendWhole(body []byte, now time.Duration, k Key) []byte {
 // arrived merges sessions that a repair brought.
 func (c *Core) arrived(now time.Duration, l *link, a *sessionsReply, late time.Duration) {
 	before := c.stats.repaired.Load()
-	from := listed
+	from := table.Listed
 	if a.request == 0 {
-		from = asked
+		from = table.Asked
 	}
 	for _, raw := range a.deltas {
 		c.applyRaw(now, l, raw, late, from)
@@ -515,7 +498,7 @@ func (c *Core) arrived(now time.Duration, l *link, a *sessionsReply, late time.D
 		}
 	}
 	for _, n := range buckets[done:] {
-		r.todo.add(n)
+		r.todo.Add(n)
 	}
 	c.settleRepair(l)
 }

@@ -71,15 +71,15 @@ type LinkStats struct {
 
 // Stats takes a snapshot.
 func (c *Core) Stats() Stats {
-	n := &c.stats
+	n, t := &c.stats, c.table.Counts()
 	s := Stats{
-		Sessions: c.table.count.Load(), Newcomers: c.table.newcomers.count.Load(), Tombstones: c.table.tombs.Load(), Ready: c.Ready(),
+		Sessions: t.Sessions, Newcomers: t.Newcomers, Tombstones: t.Tombstones, Ready: c.Ready(),
 		Created: n.created.Load(), Commits: n.commits.Load(), Invalidated: n.invalidated.Load(), Expired: n.expired.Load(),
 		DeltasIn: n.deltasIn.Load(), DeltasOut: n.deltasOut.Load(), FramesIn: n.framesIn.Load(), FramesOut: n.framesOut.Load(),
 		BytesIn: n.bytesIn.Load(), BytesOut: n.bytesOut.Load(), RepairBytesOut: n.repairBytes.Load(),
 		Overflows: n.overflows.Load(), Resends: n.resends.Load(), Repairs: n.repairs.Load(), Repaired: n.repaired.Load(),
 		Malformed: n.malformed.Load(), FarAhead: n.farAhead.Load(), Pauses: int64(n.pauses.Load()), Unacked: n.unacked.Load(),
-		Asks: n.asks.Load(), Stale: n.stale.Load(), Evicted: n.evicted.Load(), Moves: n.moves.Load(), TombstonesEvicted: c.table.evicted.Load(),
+		Asks: n.asks.Load(), Stale: n.stale.Load(), Evicted: n.evicted.Load(), Moves: n.moves.Load(), TombstonesEvicted: t.Evicted,
 		TokensRefused: n.tokensRefused.Load(), AsksRefused: n.asksRefused.Load(),
 	}
 	head := c.log.head.Load()
@@ -97,7 +97,7 @@ func (c *Core) Stats() Stats {
 
 // Digest is the sum over all sessions and tombstones: equal digests mean equal
 // state. For tests and operators.
-func (c *Core) Digest() uint64 { return c.table.root() }
+func (c *Core) Digest() uint64 { return c.table.Root() }
 
 // behind is since when the member has not had all changes. Called with l.mu held.
 func (l *link) behind(head uint64, now time.Duration) time.Duration {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
 // Tick lets time pass: heartbeats, acknowledgements that are due, frames to
@@ -23,7 +24,7 @@ func (c *Core) Tick(now time.Duration) {
 	}
 	c.retouch()
 	c.sweep(now)
-	c.table.forgetTombs()
+	c.table.ForgetTombs()
 	c.checkReady(now)
 }
 
@@ -85,7 +86,7 @@ func (c *Core) sweepTime() time.Duration {
 	if c.cfg.MaxInactive <= 0 {
 		return 15 * time.Second
 	}
-	return min(max(granule(c.cfg.MaxInactive)/4, 250*time.Millisecond), 15*time.Second)
+	return min(max(table.Granule(c.cfg.MaxInactive)/4, 250*time.Millisecond), 15*time.Second)
 }
 
 // sweep looks through as many buckets as the time since the last sweep pays for.
@@ -100,7 +101,7 @@ func (c *Core) sweep(now time.Duration) {
 	c.mu.Unlock()
 	hints := false
 	for i := range n {
-		hints = c.sweepBucket(now, &c.table.buckets[(from+i)%Buckets]) || hints
+		hints = c.sweepBucket(now, (from+i)%Buckets) || hints
 	}
 	if hints {
 		c.wakeAll(false)
@@ -109,39 +110,17 @@ func (c *Core) sweep(now time.Duration) {
 
 // sweepBucket removes what has expired. It reports whether others are to be told:
 // the node where a session was used last tells them when it ends.
-func (c *Core) sweepBucket(now time.Duration, b *bucket) (hints bool) {
-	if b.sum.Load() == 0 {
-		return false // empty, as most are
-	}
-	b.mu.Lock()
-	for k, t := range b.tombs {
-		if t.until <= now {
-			c.table.forget(b, k)
-		}
-	}
-	var over []*session
-	for _, s := range b.sessions {
-		if s.expired(now, c.cfg.AbsoluteLifetime, c.cfg.FirstInactive) {
-			over = append(over, s.session)
-		}
-	}
+func (c *Core) sweepBucket(now time.Duration, n int) (hints bool) {
+	over := c.table.Sweep(now, n)
 	for _, s := range over {
-		c.table.remove(b, s)
-		if mutate.Is(mutate.ExpireTombstone) {
-			c.table.bury(b, s.key, tomb{until: now + c.tombLife()})
-		}
 		c.stats.expired.Add(1)
-		if s.mine() {
-			c.log.publish(&change{pos: c.log.reserve(), key: s.key, over: expired, last: s.last, back: s.returned})
+		if s.Mine() {
+			c.log.publish(&change{pos: c.log.reserve(), key: s.Key, over: table.Expired, last: s.Last, back: s.Returned})
 			hints = true
 		}
 	}
-	b.mu.Unlock()
 	for _, s := range over {
-		c.observe(c.ended(Expired, s, !s.mine() && !c.expiresHere()))
+		c.observe(c.ended(Expired, s, !s.Mine() && !c.expiresHere()))
 	}
 	return hints
 }
-
-// mine tells whether this node used the session last, as far as it knows.
-func (s *session) mine() bool { return s.served >= s.last }

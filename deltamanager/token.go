@@ -9,9 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protowire"
-
 	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
 // Token says that a user has seen a write with this stamp. The user's browser
@@ -36,11 +35,6 @@ type TokenKey [16]byte
 // TokenLife is how long a token is worth carrying: after that, either every
 // member has the write or its origin is out of reach.
 const TokenLife = 10 * time.Second
-
-// clockSlack is how far the hybrid clocks of two members that hear of each other may be
-// apart: a token that is older by so much is too old, and a stamp in a token moves
-// the clock no further than this.
-const clockSlack = 2 * time.Second
 
 // maxTokenName bounds the names of tokens: two names of nodes and a dot.
 const maxTokenName = 160
@@ -134,7 +128,7 @@ func (r *keyring) add(now time.Duration, k agreedKey) {
 		}
 		if first {
 			if len(s.keys) > 0 {
-				s.former, s.until = s.keys[0].key, now+TokenLife+clockSlack
+				s.former, s.until = s.keys[0].key, now+TokenLife+table.ClockSlack
 			}
 			s.keys = slices.Insert(s.keys, 0, k)
 		} else {
@@ -184,24 +178,23 @@ func (r Ref) Tokens(now time.Duration, seen []Token) []Token {
 	c := r.c
 	// By the wall clock, not by the hybrid one: that may have been moved far
 	// ahead, by another member, since the write.
-	old := c.clock.physical(now - TokenLife)
+	old := c.clock.Physical(now - TokenLife)
 	if mutate.Is(mutate.TokenByAge) {
-		old = c.clock.read() - uint64(TokenLife/time.Millisecond)<<16
+		old = c.clock.Read() - uint64(TokenLife/time.Millisecond)<<16
 	}
-	b := c.table.of(r.s.key)
-	b.mu.Lock()
+	b := c.table.Lock(r.s.Key)
 	var few [4]Stamp
 	var tag Tag
 	stamps := few[:0]
-	if s := b.session(r.s.key); s != nil {
-		for i := range s.regs {
-			if st := s.regs[i].stamp; st.Clock > old {
+	if s := b.Session(r.s.Key); s != nil {
+		for i := range s.Regs {
+			if st := s.Regs[i].Stamp; st.Clock > old {
 				stamps = newest(stamps, st)
 			}
 		}
-		tag = s.tag()
+		tag = s.Tag()
 	}
-	b.mu.Unlock()
+	b.Unlock()
 	var out []Token
 	for _, s := range stamps {
 		if c.shown(tag, s, seen) {
@@ -231,32 +224,6 @@ func (c *Core) shown(tag Tag, s Stamp, seen []Token) bool {
 		}
 	}
 	return false
-}
-
-// tag is that of the session's cookie, zero if it is not known. Called with the
-// bucket's lock held. Unlike auth it allocates nothing.
-func (s *session) tag() (tag Tag) {
-	if len(s.regs) == 0 || s.regs[0].id != nil {
-		return tag
-	}
-	b := s.regs[0].value
-	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return tag
-		}
-		if num == 1 && typ == protowire.BytesType {
-			v, _ := protowire.ConsumeBytes(b[n:])
-			copy(tag[:], v)
-			return tag
-		}
-		m := protowire.ConsumeFieldValue(num, typ, b[n:])
-		if m < 0 {
-			return tag
-		}
-		b = b[n+m:]
-	}
-	return tag
 }
 
 // newest keeps one stamp per boot, the highest.

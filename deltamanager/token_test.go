@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
 // freshCluster is a cluster whose nodes ask for what their users have seen.
@@ -85,11 +87,11 @@ func TestForgedTokensCauseNothing(t *testing.T) {
 	}
 	for what, f := range forged {
 		for _, tag := range []Tag{tagOf(1), {9}} {
-			clock, refused := c.cores[1].clock.read(), c.cores[1].Stats().TokensRefused
+			clock, refused := c.cores[1].clock.Read(), c.cores[1].Stats().TokensRefused
 			if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, tag, []Token{f}, nil)) }); n != 0 {
 				t.Errorf("%s: %d questions", what, n)
 			}
-			if c.cores[1].clock.read() != clock {
+			if c.cores[1].clock.Read() != clock {
 				t.Errorf("%s: the clock was moved", what)
 			}
 			if got := c.cores[1].Stats().TokensRefused; got != refused+1 {
@@ -108,12 +110,12 @@ func TestOldTokensSpendABudget(t *testing.T) {
 	c := freshCluster(t, 2)
 	c.create(0, 1)
 	c.run(time.Second)
-	s := Stamp{c.cores[0].clock.read() + 1<<16, c.ids[0].Boot}
+	s := Stamp{Clock: c.cores[0].clock.Read() + 1<<16, Boot: c.ids[0].Boot}
 	c.cut[[2]int{0, 1}] = true // n1 writes on, and n2 does not hear of it
 	for _, x := range []struct {
 		after time.Duration
 		most  int64
-	}{{0, 500}, {TokenLife, 500}, {2 * clockSlack, askAtOnce + 1}} {
+	}{{0, 500}, {TokenLife, 500}, {2 * table.ClockSlack, askAtOnce + 1}} {
 		c.run(x.after)
 		for who, tag := range []Tag{tagOf(1), {7}} { // known, unknown
 			token := mint(c, 0, tag, s)
@@ -145,13 +147,13 @@ func TestTokensMoveNoClockFar(t *testing.T) {
 	for _, x := range []struct {
 		ahead time.Duration
 		moves bool
-	}{{time.Hour, false}, {clockSlack + time.Second, false}, {clockSlack, true}} {
-		before := c.cores[1].clock.read()
-		s := Stamp{before + uint64(x.ahead/time.Millisecond)<<16, c.ids[0].Boot}
+	}{{time.Hour, false}, {table.ClockSlack + time.Second, false}, {table.ClockSlack, true}} {
+		before := c.cores[1].clock.Read()
+		s := Stamp{Clock: before + uint64(x.ahead/time.Millisecond)<<16, Boot: c.ids[0].Boot}
 		if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, tagOf(1), mint(c, 0, tagOf(1), s), nil)) }); n != 1 {
 			t.Errorf("%v ahead: %d questions", x.ahead, n)
 		}
-		if moved := c.cores[1].clock.read() != before; moved != x.moves {
+		if moved := c.cores[1].clock.Read() != before; moved != x.moves {
 			t.Errorf("%v ahead: moved: %v", x.ahead, moved)
 		}
 	}
@@ -190,12 +192,12 @@ func TestMembersAgreeOnAKey(t *testing.T) {
 	first := func(r *keyring) agreedKey { k, _ := r.told(c.now); return k }
 	key := first(&c.cores[0].keys)
 	believes := func(i, by int) bool {
-		token := mint(c, by, Tag{1}, Stamp{1, 1})[0]
+		token := mint(c, by, Tag{1}, Stamp{Clock: 1, Boot: 1})[0]
 		return c.cores[i].keys.proves(Tag{1}, &token)
 	}
 	c.run(time.Minute)
 	c.join(func(cfg *Config) { cfg.Rand, cfg.Wall = rand.Reader, cfg.Wall.Add(c.now) })
-	own := mint(c, 2, Tag{1}, Stamp{1, 1})[0]
+	own := mint(c, 2, Tag{1}, Stamp{Clock: 1, Boot: 1})[0]
 	c.run(time.Second)
 	for i := range c.cores {
 		if got := first(&c.cores[i].keys); got != key {
@@ -208,7 +210,7 @@ func TestMembersAgreeOnAKey(t *testing.T) {
 
 	a := freshCluster(t, 2, func(cfg *Config) { cfg.Rand = rand.Reader })
 	for _, core := range a.cores {
-		token := mint(c, 0, Tag{1}, Stamp{1, 1})[0]
+		token := mint(c, 0, Tag{1}, Stamp{Clock: 1, Boot: 1})[0]
 		if core.keys.proves(Tag{1}, &token) {
 			t.Fatal("two clusters have one key though they never met")
 		}
@@ -265,7 +267,7 @@ func TestKeysFromASecret(t *testing.T) {
 			t.Error("a key from a secret is told")
 		}
 	}
-	by := func(c *Core) *Token { k, _ := c.keys.sign(Tag{1}, Stamp{1, 1}, "n"); return &k }
+	by := func(c *Core) *Token { k, _ := c.keys.sign(Tag{1}, Stamp{Clock: 1, Boot: 1}, "n"); return &k }
 	for _, x := range []struct {
 		what     string
 		reader   *Core
@@ -343,7 +345,7 @@ func TestAnswersSayWhatIsNew(t *testing.T) {
 	c.create(0, 1)
 	c.write(0, tagOf(1), "big", strings.Repeat("x", 1<<20-1000))
 	c.run(time.Second)
-	forged := Token{"n1", Stamp{c.cores[0].clock.read() + 1<<20, c.ids[0].Boot}, MAC{1}}
+	forged := Token{"n1", Stamp{Clock: c.cores[0].clock.Read() + 1<<20, Boot: c.ids[0].Boot}, MAC{1}}
 	if n := c.sent(func() { c.freshAtN2(tagOf(1), []Token{forged}) }); n > 4096 {
 		t.Errorf("a forged token: %d bytes", n)
 	}
@@ -356,7 +358,7 @@ func TestAnswersSayWhatIsNew(t *testing.T) {
 	}); n > 4096 {
 		t.Errorf("a write of a byte: %d bytes", n)
 	}
-	dead := Stamp{c.cores[0].clock.read(), 12345} // of a life that nobody knows any more
+	dead := Stamp{Clock: c.cores[0].clock.Read(), Boot: 12345} // of a life that nobody knows any more
 	c.run(time.Second)
 	for range 100 {
 		if n := c.sent(func() {
@@ -378,13 +380,13 @@ func TestLargeAnswersComeOnTheBulkStream(t *testing.T) {
 	c.create(0, 1)
 	c.write(0, tagOf(1), "big", strings.Repeat("x", 1<<20-1000))
 	c.run(time.Second)
-	tokens := mint(c, 0, tagOf(1), Stamp{c.cores[0].clock.read(), c.ids[0].Boot})
+	tokens := mint(c, 0, tagOf(1), Stamp{Clock: c.cores[0].clock.Read(), Boot: c.ids[0].Boot})
 	whole := 0
 	for n := range 30 {
-		b := c.cores[1].table.of(c.cores[1].table.byTag(tagOf(1)).key)
-		b.mu.Lock()
-		c.cores[1].table.remove(b, c.cores[1].table.byTag(tagOf(1))) // as if it had never come
-		b.mu.Unlock()
+		s := c.cores[1].table.ByTag(tagOf(1))
+		b := c.cores[1].table.Lock(s.Key)
+		b.Remove(s) // as if it had never come
+		b.Unlock()
 		live := c.cores[0].Stats().BytesOut
 		bytes := c.sent(func() { c.freshAtN2(tagOf(1), tokens) })
 		if n := c.cores[0].Stats().BytesOut - live; n > 4096 {
@@ -396,7 +398,7 @@ func TestLargeAnswersComeOnTheBulkStream(t *testing.T) {
 		if n == 0 && c.read(1, tagOf(1), "big") == "" {
 			t.Fatal("the session did not come")
 		}
-		if c.cores[1].table.byTag(tagOf(1)) == nil {
+		if c.cores[1].table.ByTag(tagOf(1)) == nil {
 			break
 		}
 	}
@@ -417,11 +419,11 @@ func FuzzTokens(f *testing.F) {
 	c.create(0, 1)
 	c.run(time.Second)
 	f.Fuzz(func(t *testing.T, name string, clock, boot uint64, mac, tag []byte) {
-		token := Token{Name: name, Stamp: Stamp{clock, boot}}
+		token := Token{Name: name, Stamp: Stamp{Clock: clock, Boot: boot}}
 		copy(token.MAC[:], mac)
 		tags := []Tag{tagOf(1), {}}
 		copy(tags[1][:], tag)
-		before := c.cores[1].clock.read()
+		before := c.cores[1].clock.Read()
 		for _, tag := range tags {
 			if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, tag, []Token{token}, nil)) }); n != 0 {
 				t.Errorf("%+v asks for %v", token, tag)
@@ -431,7 +433,7 @@ func FuzzTokens(f *testing.F) {
 				t.Errorf("%+v made by a member is not believed", good)
 			}
 		}
-		if c.cores[1].clock.read() != before {
+		if c.cores[1].clock.Read() != before {
 			t.Errorf("%+v moves the clock", token)
 		}
 	})
@@ -443,7 +445,7 @@ func BenchmarkTokenMAC(b *testing.B) {
 		b.Run(fmt.Sprint(len(name)), func(b *testing.B) {
 			b.ReportAllocs()
 			for n := range b.N {
-				k.mac(Tag{1}, Stamp{uint64(n), 7}, name)
+				k.mac(Tag{1}, Stamp{Clock: uint64(n), Boot: 7}, name)
 			}
 		})
 	}

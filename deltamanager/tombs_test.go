@@ -3,6 +3,8 @@ package deltamanager
 import (
 	"testing"
 	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
 // endAll makes n sessions and ends each after it has lived for that long.
@@ -17,7 +19,7 @@ func (c *cluster) endAll(i, from, n int, lives time.Duration) (keys []Key) {
 		if _, err := c.cores[i].Commit(c.now, r, Tx{Invalidate: true}); err != nil {
 			c.t.Fatal(err)
 		}
-		keys = append(keys, r.s.key)
+		keys = append(keys, r.s.Key)
 	}
 	return keys
 }
@@ -34,12 +36,9 @@ func (c *cluster) remembered(i int, keys []Key) (n int) {
 // A client that logs in and out as fast as it can pushes out its own logouts, also
 // where another node has told of them.
 func TestAFloodOfLogoutsPushesOutItsOwn(t *testing.T) {
-	c := newCluster(t, 2)
-	for _, core := range c.cores {
-		core.table.maxTombs = 60
-	}
+	c := newCluster(t, 2, func(cfg *Config) { cfg.MaxTombstones = 60 })
 	c.run(time.Second)
-	users := c.endAll(0, 0, 40, briefLife+time.Second)
+	users := c.endAll(0, 0, 40, table.BriefLife+time.Second)
 	for round := range 10 {
 		c.endAll(round%2, 1000+100*round, 50, 100*time.Millisecond)
 		c.run(100 * time.Millisecond)
@@ -58,10 +57,7 @@ func TestAFloodOfLogoutsPushesOutItsOwn(t *testing.T) {
 // Both have logged out users while they could not reach each other, and have no room
 // for all: they forget the same ones, and are done with repair.
 func TestMembersForgetTheSameTombstones(t *testing.T) {
-	c := newCluster(t, 2)
-	for _, core := range c.cores {
-		core.table.maxTombs = 50
-	}
+	c := newCluster(t, 2, func(cfg *Config) { cfg.MaxTombstones = 50 })
 	c.run(time.Second)
 	c.disconnect(0, 1)
 	var all []Key // as they ended
@@ -82,24 +78,5 @@ func TestMembersForgetTheSameTombstones(t *testing.T) {
 		if n, last := core.Stats().Tombstones, c.remembered(i, all[len(all)-50:]); n != 50 || last != 50 {
 			t.Errorf("%v has %d tombstones, %d of the last 50", c.ids[i], n, last)
 		}
-	}
-}
-
-// What has ended at its own time takes no room in the order.
-func TestGravesAreTidied(t *testing.T) {
-	core := NewCore(testConfig(newCluster(t, 1).ids[0]), quietGroup{})
-	for i := range 5000 {
-		k := Key{byte(i), byte(i >> 8)}
-		b := core.table.of(k)
-		b.mu.Lock()
-		core.table.bury(b, k, tomb{until: time.Hour, rank: uint64(i)})
-		if i >= 100 {
-			core.table.forget(b, k)
-		}
-		b.mu.Unlock()
-	}
-	core.table.forgetTombs()
-	if n := len(core.table.graves.heap); n != 100 {
-		t.Errorf("%d graves for 100 tombstones", n)
 	}
 }

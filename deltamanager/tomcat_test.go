@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/membership"
 )
 
@@ -78,7 +79,7 @@ func (c *cluster) send(i, j, limit int) (sent int) {
 func (c *cluster) fill(i, n int, value []byte) {
 	c.t.Helper()
 	for k := range n {
-		if _, _, err := c.cores[i].Create(c.now, tagOf(k), Tx{Writes: []Write{{"v", value}}}); err != nil {
+		if _, _, err := c.cores[i].Create(c.now, tagOf(k), Tx{Writes: []Write{{Name: "v", Value: value}}}); err != nil {
 			c.t.Fatal(err)
 		}
 	}
@@ -142,7 +143,7 @@ func TestW08PoisonedSessionHarmsNoOther(t *testing.T) {
 	c.run(time.Second)
 	const sessions, poisoned = 22, 11
 	for k := range sessions {
-		tx := Tx{Writes: []Write{{"v", []byte{0xff, 'x', 0, byte(k)}}}} // nothing reads values here
+		tx := Tx{Writes: []Write{{Name: "v", Value: []byte{0xff, 'x', 0, byte(k)}}}} // nothing reads values here
 		if k == poisoned {
 			tx.Writes[0].Name = strings.Repeat("x", MaxName+1) // no member takes that for a delta
 		}
@@ -345,7 +346,7 @@ func TestW24LimitsAreTheSessionsOwn(t *testing.T) {
 				t.Errorf("%v has %d sessions just before %v", c.ids[i], got, limit)
 			}
 		}
-		c.run(100*time.Millisecond + granule(limit) + 2*time.Second)
+		c.run(100*time.Millisecond + table.Granule(limit) + 2*time.Second)
 		for i := 1; i < 3; i++ {
 			if _, ok := c.cores[i].Peek(c.now, tagOf(k)); ok {
 				t.Errorf("%v still has the session of %v", c.ids[i], limit)
@@ -472,10 +473,10 @@ func TestIDChangesWhileAnotherNodeWrites(t *testing.T) {
 	c.run(time.Second)
 	r, _, _ := c.cores[0].Open(c.now, tagOf(1))
 	other, _, _ := c.cores[1].Open(c.now, tagOf(1))
-	if _, _, err := c.cores[0].Move(c.now, r, Identity{Key{9}, tagOf(2), "ann"}, Tx{Writes: []Write{{"login", []byte("x")}}}); err != nil {
+	if _, _, err := c.cores[0].Move(c.now, r, Identity{Key{9}, tagOf(2), "ann"}, Tx{Writes: []Write{{Name: "login", Value: []byte("x")}}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.cores[1].Commit(c.now, other, Tx{Writes: []Write{{"other", []byte("y")}}}); err != nil {
+	if _, err := c.cores[1].Commit(c.now, other, Tx{Writes: []Write{{Name: "other", Value: []byte("y")}}}); err != nil {
 		t.Fatal(err)
 	}
 	c.run(time.Second)
@@ -503,11 +504,11 @@ func TestLogoutWhileOtherNodesWrite(t *testing.T) {
 	early, _, _ := c.cores[1].Open(c.now, tagOf(1))
 	late, _, _ := c.cores[2].Open(c.now, tagOf(1))
 	c.invalidate(0, tagOf(1))
-	if _, err := c.cores[1].Commit(c.now, early, Tx{Writes: []Write{{"a", []byte("x")}}}); err != nil {
+	if _, err := c.cores[1].Commit(c.now, early, Tx{Writes: []Write{{Name: "a", Value: []byte("x")}}}); err != nil {
 		t.Fatal(err)
 	}
 	c.run(50 * time.Millisecond)
-	if _, err := c.cores[2].Commit(c.now, late, Tx{Writes: []Write{{"a", []byte("y")}}}); !errors.Is(err, ErrGone) {
+	if _, err := c.cores[2].Commit(c.now, late, Tx{Writes: []Write{{Name: "a", Value: []byte("y")}}}); !errors.Is(err, ErrGone) {
 		t.Errorf("the late writer is told %v", err)
 	}
 	c.run(time.Second)

@@ -55,26 +55,14 @@ func (c *Core) retouch() {
 		if n >= Buckets {
 			break
 		}
-		news = c.retouchBucket(&c.table.buckets[n], since) || news
+		for _, k := range c.table.UsedSince(n, since) {
+			c.log.publish(&change{pos: c.log.reserve(), key: k})
+			news = true
+		}
 	}
 	if news {
 		c.wakeAll(false)
 	}
-}
-
-func (c *Core) retouchBucket(b *bucket, since time.Duration) (news bool) {
-	if b.sum.Load() == 0 {
-		return false
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, s := range b.sessions {
-		if s.served >= since {
-			c.log.publish(&change{pos: c.log.reserve(), key: s.key})
-			news = true
-		}
-	}
-	return news
 }
 
 // roomy tells whether no member lags by more than half of the log.

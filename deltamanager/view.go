@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
 // View is one request's view of a session: it reads what is committed, and
@@ -208,7 +210,7 @@ func (v *View) set(name string, value []byte) error {
 	if name == "" || len(name) > MaxName {
 		return fmt.Errorf("attribute name of %d bytes: want 1 to %d", len(name), MaxName)
 	}
-	if strings.HasPrefix(name, reserved) {
+	if strings.HasPrefix(name, table.Reserved) {
 		return fmt.Errorf("attribute name %q: names must not begin with a zero byte", name)
 	}
 	if v.invalidate {
@@ -218,7 +220,7 @@ func (v *View) set(name string, value []byte) error {
 	if i := slices.IndexFunc(writes, func(w Write) bool { return w.Name == name }); i >= 0 {
 		writes = slices.Delete(slices.Clone(writes), i, i+1)
 	}
-	writes = append(writes, Write{name, value})
+	writes = append(writes, Write{Name: name, Value: value})
 	if value != nil {
 		if err := v.fits(writes); err != nil {
 			return err
@@ -230,7 +232,7 @@ func (v *View) set(name string, value []byte) error {
 
 func (v *View) fits(writes []Write) error {
 	if v.create {
-		return v.m.checkSize(&session{}, writes)
+		return fit(v.m.table.FitsNew(writes))
 	}
 	return v.ref.Fits(writes)
 }

@@ -38,7 +38,7 @@ func TestAcksAreCountedByMember(t *testing.T) {
 			c.disconnect(0, 2)
 		}
 		r, _, _ := c.cores[0].Open(c.now, tagOf(1))
-		receipt, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{"n", []byte("1")}}})
+		receipt, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{Name: "n", Value: []byte("1")}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +79,7 @@ func TestWaitingForWhatIsOnItsWay(t *testing.T) {
 	c.create(0, 1)
 	c.run(time.Second)
 	r, _, _ := c.cores[0].Open(c.now, tagOf(1))
-	receipt, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{"n", []byte("1")}}})
+	receipt, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{Name: "n", Value: []byte("1")}}})
 	if err != nil {
 		t.Fatal(err)
 	}

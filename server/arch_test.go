@@ -41,6 +41,7 @@ var arrows = []arrow{
 	{from: "webapps/codec", far: []string{viper, grpc, "net/http"}}, // not for webapps: for those that store values
 	{from: "webapps/webappstest", imports: []string{"webapps"}, far: []string{viper, grpc}},
 	{from: "deltamanager", imports: []string{"membership", "proto/session"}, far: []string{viper, grpc, "net/http"}},
+	{from: "deltamanager/internal/table", imports: []string{"deltamanager/internal/mutate"}, far: []string{viper, grpc, "net/http"}},
 	{from: "channel/grpctransport", imports: []string{"channel", "membership", "proto/channel", "proto/membership"}, far: []string{viper}},
 	{from: "channel/channeltest", imports: []string{"channel", "membership"}, far: []string{viper, grpc}},
 	{from: "channel", imports: []string{"membership"}, far: []string{viper, grpc}},
@@ -193,6 +194,7 @@ func TestArchArrowsFindsPlanted(t *testing.T) {
 		{"deltamanager speaks HTTP", "m/deltamanager", "net/http", "deltamanager reaches net/http"},
 		{"deltamanager speaks HTTP through another", "m/membership", "net/http", "deltamanager reaches net/http: m/deltamanager > m/membership > net/http"},
 		{"deltamanager knows channel", "m/deltamanager", "m/channel", "deltamanager imports channel"},
+		{"table knows members", "m/deltamanager/internal/table", "m/membership", "deltamanager/internal/table imports membership"},
 		{"channel knows sessions", "m/channel", "m/deltamanager", "channel imports deltamanager"},
 		{"channel speaks gRPC", "m/channel", "google.golang.org/grpc", "channel reaches google.golang.org/grpc"},
 		{"channel speaks gRPC through its wire", "m/channel", "m/proto/channel/v1", "channel reaches google.golang.org/grpc"},

@@ -1,4 +1,4 @@
-package deltamanager
+package table
 
 import (
 	"encoding/binary"
@@ -33,11 +33,11 @@ func ParseKey(s string) (Key, error) {
 	return k, nil
 }
 
-// bucket is where the key lies. Keys are random, so twelve of their bits are a hash.
-func (k Key) bucket() int { return int(binary.LittleEndian.Uint16(k[:]) % Buckets) }
+// Bucket is where the key lies. Keys are random, so twelve of their bits are a hash.
+func (k Key) Bucket() int { return int(binary.LittleEndian.Uint16(k[:]) % Buckets) }
 
-// mix scatters a word over all 64 bits (the finalizer of SplitMix64, Steele et al. 2014).
-func mix(x uint64) uint64 {
+// Mix scatters a word over all 64 bits (the finalizer of SplitMix64, Steele et al. 2014).
+func Mix(x uint64) uint64 {
 	x ^= x >> 30
 	x *= 0xbf58476d1ce4e5b9
 	x ^= x >> 27
@@ -45,8 +45,8 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// hash is the key as one word, under the cluster's seed.
-func (k Key) hash(seed uint64) uint64 {
+// Hash is the key as one word, under the cluster's seed.
+func (k Key) Hash(seed uint64) uint64 {
 	lo, hi := binary.LittleEndian.Uint64(k[:]), binary.LittleEndian.Uint64(k[8:])
-	return mix(mix(lo^seed) + hi)
+	return Mix(Mix(lo^seed) + hi)
 }

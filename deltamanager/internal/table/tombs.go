@@ -1,9 +1,11 @@
-package deltamanager
+package table
 
 import (
 	queue "container/heap"
 	"sync"
 	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
 // tomb is what is remembered of a session that was invalidated.
@@ -17,9 +19,9 @@ type tomb struct {
 // only that is known.
 var somewhere = new(Key)
 
-// briefLife is how long a session lives that was made only to be ended, as those of a
+// BriefLife is how long a session lives that was made only to be ended, as those of a
 // flood of logouts are.
-const briefLife = 2 * time.Minute
+const BriefLife = 2 * time.Minute
 
 // lived marks the rank of a session that lived for longer than briefLife. Clocks leave
 // the highest bit free.
@@ -30,7 +32,7 @@ const lived = 1 << 63
 // to the others: all members that have room for n tombstones keep the n highest of what
 // any of them has, so what one has forgotten doesn't go to and fro between them.
 func rankOf(clock uint64, age time.Duration) uint64 {
-	if age > briefLife {
+	if age > BriefLife {
 		return clock | lived
 	}
 	return clock
@@ -87,10 +89,10 @@ func (g *graves) crowded(tombs int) bool {
 	return len(g.heap) > 2*tombs+1024
 }
 
-// forgetTombs forgets the tombstones that there is no room for. Called without a
+// ForgetTombs forgets the tombstones that there is no room for. Called without a
 // bucket's lock, and by one goroutine.
-func (t *table) forgetTombs() {
-	for t.tombs.Load() > int64(t.maxTombs) {
+func (t *Table) ForgetTombs() {
+	for t.buried.Load() > int64(t.limits.MaxTombs) {
 		g, ok := t.graves.lowest()
 		if !ok {
 			return
@@ -99,39 +101,56 @@ func (t *table) forgetTombs() {
 			t.evicted.Add(1)
 		}
 	}
-	if t.graves.crowded(int(t.tombs.Load())) {
+	if t.graves.crowded(int(t.buried.Load())) {
 		t.tidyGraves()
 	}
 }
 
 // forgetGrave reports whether there was such a tombstone still.
-func (t *table) forgetGrave(g grave) bool {
-	b := t.of(g.key)
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (t *Table) forgetGrave(g grave) bool {
+	b := t.Lock(g.key)
+	defer b.Unlock()
 	if b.tombs[g.key].rank != g.rank {
 		return false
 	}
 	if _, dead := b.tombs[g.key]; !dead {
 		return false
 	}
-	t.forget(b, g.key)
+	b.forget(g.key)
 	return true
 }
 
 // tidyGraves leaves out what has been forgotten at its time.
-func (t *table) tidyGraves() {
+func (t *Table) tidyGraves() {
 	t.graves.mu.Lock()
 	all := t.graves.heap
 	t.graves.heap = nil
 	t.graves.mu.Unlock()
 	for _, g := range all {
-		b := t.of(g.key)
-		b.mu.Lock()
+		b := t.Lock(g.key)
 		at, dead := b.tombs[g.key]
-		b.mu.Unlock()
+		b.Unlock()
 		if dead && at.rank == g.rank {
 			t.graves.add(g.key, g.rank)
 		}
 	}
+}
+
+// Invalidate buries the session for good at the clock of its end. It need not be here.
+func (b Bucket) Invalidate(now time.Duration, k Key, clock uint64) {
+	until, age := now+b.t.limits.tombLife(), time.Duration(0)
+	s := b.Session(k)
+	if s != nil {
+		until, age = b.t.limits.remembered(now, s.Created), now-s.Created
+	}
+	if s != nil && mutate.Is(mutate.NoTombstone) {
+		b.Remove(s)
+		return
+	}
+	b.bury(k, tomb{until: until, rank: rankOf(clock, age)})
+}
+
+// Replace buries a session in whose place another one goes on.
+func (b Bucket) Replace(now time.Duration, s *Session, next Key, clock uint64) {
+	b.bury(s.Key, tomb{b.t.limits.remembered(now, s.Created), rankOf(clock, now-s.Created), &next})
 }

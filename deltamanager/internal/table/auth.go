@@ -1,4 +1,4 @@
-package deltamanager
+package table
 
 import (
 	"encoding/binary"
@@ -20,16 +20,16 @@ type Auth struct {
 	unknown []byte // fields of a newer version, passed on as they came
 }
 
-// auth is the session's auth register; false while it has not arrived.
-func (s *session) auth() (Auth, bool) {
-	if len(s.regs) == 0 || s.regs[0].id != nil {
+// Auth is the session's auth register; false while it has not arrived.
+func (s *Session) Auth() (Auth, bool) {
+	if len(s.Regs) == 0 || s.Regs[0].ID != nil {
 		return Auth{}, false
 	}
-	return parseAuth(s.regs[0].value)
+	return parseAuth(s.Regs[0].Value)
 }
 
-// encode encodes a as session.v1.Auth.
-func (a Auth) encode() []byte {
+// Encode encodes a as session.v1.Auth.
+func (a Auth) Encode() []byte {
 	n := 18 + len(a.Principal) + len(a.unknown) // exact without the rest, as most are
 	if a.Parent != (Key{}) {
 		n += 18
@@ -80,14 +80,14 @@ func parseAuth(b []byte) (Auth, bool) {
 }
 
 // Names of registers that begin with this byte are the core's own.
-const reserved = "\x00"
+const Reserved = "\x00"
 
-// inactiveName is the name of the register that says how long the session lives
+// InactiveName is the name of the register that says how long the session lives
 // unused, in milliseconds: a zigzag varint, negative: no limit. Without it the
 // configured time holds.
-const inactiveName = reserved + "inactive"
+const InactiveName = Reserved + "inactive"
 
-func encodeInactive(d time.Duration) []byte {
+func EncodeInactive(d time.Duration) []byte {
 	ms := d.Milliseconds()
 	switch {
 	case d <= 0:

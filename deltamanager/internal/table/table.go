@@ -1,0 +1,110 @@
+package table
+
+import (
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+)
+
+// Table is all sessions of an app at one node, by key and by tag.
+type Table struct {
+	seed    uint64
+	buckets [Buckets]cell
+	tags    [256]tagShard // by the tag's first byte
+	sum     atomic.Uint64 // of all buckets' sums
+	count   atomic.Int64
+	buried  atomic.Int64
+
+	newcomers newcomers
+
+	limits  Limits
+	graves  graves
+	evicted atomic.Int64 // tombstones forgotten for want of room
+}
+
+// New makes an empty table; the seed is that of digests, the same at all members.
+func New(seed uint64, l Limits) *Table {
+	if l.MaxTombs == 0 {
+		l.MaxTombs = maxTombstones
+	}
+	return &Table{seed: seed, limits: l}
+}
+
+// tagShard is a part of the index from tags to sessions. Its lock is taken
+// last, after a bucket's. It goes by 8 more of a tag's random bytes, which takes
+// a third less memory than all of them; so who looks up compares the tag. Two of
+// a million sessions meet there once in 10^10 times; then the later one is found.
+type tagShard struct {
+	mu      sync.RWMutex
+	session map[uint64]*Session
+}
+
+func inShard(tag Tag) uint64 { return binary.LittleEndian.Uint64(tag[1:9]) }
+
+// ByTag finds the session that a cookie's tag belongs to, or a stranger: compare
+// the tag under the bucket's lock.
+func (t *Table) ByTag(tag Tag) *Session {
+	shard := &t.tags[tag[0]]
+	shard.mu.RLock()
+	defer shard.mu.RUnlock()
+	return shard.session[inShard(tag)]
+}
+
+func (t *Table) index(tag Tag, s *Session) {
+	shard := &t.tags[tag[0]]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if shard.session == nil {
+		shard.session = make(map[uint64]*Session)
+	}
+	shard.session[inShard(tag)] = s
+}
+
+func (t *Table) unindex(tag Tag, s *Session) {
+	shard := &t.tags[tag[0]]
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if at := inShard(tag); shard.session[at] == s {
+		delete(shard.session, at)
+	}
+}
+
+// Root is the sum of all buckets. Writers may be at work meanwhile.
+func (t *Table) Root() uint64 { return t.sum.Load() }
+
+// LockBoth locks the buckets of two keys, always in the order of the table, and
+// returns them and what unlocks them.
+func (t *Table) LockBoth(x, y Key) (a, b Bucket, unlock func()) {
+	i, j := x.Bucket(), y.Bucket()
+	if i == j {
+		a = t.LockAt(i)
+		return a, a, a.Unlock
+	}
+	lo, hi := t.LockAt(min(i, j)), t.LockAt(max(i, j))
+	a, b = lo, hi
+	if i > j {
+		a, b = hi, lo
+	}
+	return a, b, func() {
+		hi.Unlock()
+		lo.Unlock()
+	}
+}
+
+// Counts is how much there is of what.
+type Counts struct {
+	Sessions   int64
+	Newcomers  int64 // those of them whose cookie never came back
+	Tombstones int64
+	Evicted    int64 // tombstones forgotten for want of room
+}
+
+func (t *Table) Counts() Counts {
+	return Counts{t.count.Load(), t.newcomers.count.Load(), t.buried.Load(), t.evicted.Load()}
+}
+
+// Sessions is how many sessions there are.
+func (t *Table) Sessions() int64 { return t.count.Load() }
+
+// Unreturned is how many sessions there are whose cookie never came back.
+func (t *Table) Unreturned() int64 { return t.newcomers.count.Load() }

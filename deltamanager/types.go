@@ -1,0 +1,37 @@
+package deltamanager
+
+import "github.com/nodeserver/nodeserver/deltamanager/internal/table"
+
+// What the parts below share, under the names by which users know it.
+type (
+	// Key is the internal name of a session: 128 random bits.
+	Key = table.Key
+	// Tag is the first half of the SHA-256 of the id in a user's cookie.
+	Tag = table.Tag
+	// Stamp orders all writes of a cluster.
+	Stamp = table.Stamp
+	// Auth is by which cookie a session is found, and whose the session is.
+	Auth = table.Auth
+	// Write is one register that a request wrote; a nil value removes it.
+	Write = table.Write
+	// Info is a copy of what is known about a session beside its attributes.
+	Info = table.Info
+	// Dump is a copy of one session as it is at this node.
+	Dump = table.Dump
+	// DumpRegister is one register of a Dump.
+	DumpRegister = table.DumpRegister
+)
+
+const (
+	// Buckets is the number of parts the sessions of an app are dealt into.
+	Buckets = table.Buckets
+	// MaxAhead is how far a stamp may lie in the future.
+	MaxAhead = table.MaxAhead
+	// MaxNames bounds a session's attributes, removed ones included.
+	MaxNames = table.MaxNames
+	// MaxName bounds the name of an attribute, in bytes.
+	MaxName = table.MaxName
+)
+
+// ParseKey reads what Key.String wrote.
+func ParseKey(s string) (Key, error) { return table.ParseKey(s) }
