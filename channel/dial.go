@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// dialer dials one address again and again, as the dialing says. It runs until the address is
-// known to be this node's own or is forgotten, or the channel stops.
+// dialer dials one address again and again, as the dialing says. It runs until the address is known
+// to be this node's own or is forgotten, or the channel stops.
 type dialer struct {
 	ch     *Channel
 	addr   string

@@ -9,8 +9,8 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// standing is how much an address can be trusted to lead to a member. Each standing has a quota
-// of its own, so that addresses which anybody can make up don't displace others.
+// standing is how much an address can be trusted to lead to a member. Each standing has a quota of
+// its own, so that addresses which anybody can make up don't displace others.
 type standing int
 
 const (
@@ -19,10 +19,10 @@ const (
 	listed                    // the operator gave it, by a list, a file or a name
 )
 
-// dialing is what one node knows of the addresses where members may be: which of them to dial,
-// how soon again, which to forget, and when discovery has had its chance (settle.go). It is pure,
-// like membership.View: it has no clock, no goroutine and no I/O. Its driver passes the time in,
-// and carries out the steps that it returns. It is not safe for concurrent use.
+// dialing is what one node knows of the addresses where members may be: which of them to dial, how
+// soon again, which to forget, and when discovery has had its chance (settle.go). It is pure, like
+// membership.View: it has no clock, no goroutine and no I/O. Its driver passes the time in, and
+// carries out the steps that it returns. It is not safe for concurrent use.
 type dialing struct {
 	cfg     Config
 	begun   time.Time
@@ -149,8 +149,8 @@ func (t *dialing) up(now time.Time, addr string) (s dialStep) {
 	return s
 }
 
-// ended says that the link has ended, whether it ever was up or not. An alias is another address
-// of a member that is linked already: the member's own address is to be dialled first.
+// ended says that the link has ended, whether it ever was up or not. An alias is another address of
+// a member that is linked already: the member's own address is to be dialled first.
 func (t *dialing) ended(now time.Time, addr string, alias bool) {
 	d := t.rows[addr]
 	d.linked, d.since, d.tried, d.wait = false, now, true, 0
@@ -197,8 +197,8 @@ func (t *dialing) failed(now time.Time, addr string, err error) (s dialStep, aga
 	if r.Reason == RefusedCluster || r.Reason == RefusedWire || errors.Is(err, ErrSecret) || d.plain && plainBefore {
 		d.stray = err
 	}
-	// A node that stops can look like one without TLS, once. An alias counts as tried when the
-	// link that is there already is up.
+	// A node that stops can look like one without TLS, once. An alias counts as tried when the link
+	// that is there already is up.
 	d.tried = (!d.plain || plainBefore) && !errors.Is(err, errAlias)
 	if d.expired(now) {
 		t.forget(&s, d)
@@ -207,8 +207,8 @@ func (t *dialing) failed(now time.Time, addr string, err error) (s dialStep, aga
 	return s, true
 }
 
-// judge sees whether the refusal is a problem of this node. Of two nodes of one name that start
-// at the same time, the one with the lower incarnation stays.
+// judge sees whether the refusal is a problem of this node. Of two nodes of one name that start at
+// the same time, the one with the lower incarnation stays.
 func (t *dialing) judge(s *dialStep, d *candidate, now time.Time, r *Refusal) {
 	switch {
 	case r.Reason == RefusedDuplicate && (!r.Newcomer || t.cfg.Self.Boot >= r.Holder.Boot):
@@ -222,8 +222,8 @@ func (t *dialing) judge(s *dialStep, d *candidate, now time.Time, r *Refusal) {
 	}
 }
 
-// nameTaken notes that a live node has this node's name. An earlier incarnation of this node that was
-// just killed may look alive for a moment, so a newcomer gives up only after that time. A node
+// nameTaken notes that a live node has this node's name. An earlier incarnation of this node that
+// was just killed may look alive for a moment, so a newcomer gives up only after that time. A node
 // that is a member already has a problem only if other members hold another node for the owner of
 // the name: the other node's own claim may be that of a superseded incarnation.
 func (t *dialing) nameTaken(s *dialStep, d *candidate, now time.Time, r *Refusal) {

@@ -1,13 +1,13 @@
-// Package channel joins nodes into a group and moves opaque payloads between them, on named
-// topics. The package does not know what payloads mean, and it knows nothing of the network: a
-// Transport (package grpctransport) carries what it sends.
+// Package channel joins nodes into a group and moves opaque payloads between them, on named topics.
+// The package does not know what payloads mean, and it knows nothing of the network: a Transport
+// (package grpctransport) carries what it sends.
 //
 // # Finding and linking
 //
 // Providers propose addresses, and members announce to each other the members they know; the
 // channel dials all of these addresses. A hello proves that two nodes may talk: they have the same
-// cluster name, a common wire version, and names that no other node has. Then each of the two
-// dials the other with two streams: live for small and urgent payloads, bulk for all others.
+// cluster name, a common wire version, and names that no other node has. Then each of the two dials
+// the other with two streams: live for small and urgent payloads, bulk for all others.
 //
 //	a                                   b
 //	  hello ->            <- welcome        a has reached b, and b now knows a
@@ -25,9 +25,9 @@
 //
 // Payloads of one class over one link arrive in order, each exactly once, and have been applied
 // when Receive returns. Between classes there is no order. When a link breaks, the payloads under
-// way are lost on both sides alike; a handler that needs them numbers its payloads and starts
-// again at Connected. A node that joins gets a call of Connected and nothing else; its topics
-// bring what it lacks.
+// way are lost on both sides alike; a handler that needs them numbers its payloads and starts again
+// at Connected. A node that joins gets a call of Connected and nothing else; its topics bring what
+// it lacks.
 //
 // The channel has no queues: a sender pulls payloads from handlers when its stream can take them,
 // up to 256 KiB at a time, and the stream's flow control holds the sender back while the receiver
@@ -37,8 +37,8 @@
 // bytes.
 //
 // The calls of a handler about one name come in the order of the events: Connected, then Pull and
-// Receive, then Disconnected, and possibly Gone; for a new incarnation of a name only after the
-// end of the old one. The channel holds no lock during these calls.
+// Receive, then Disconnected, and possibly Gone; for a new incarnation of a name only after the end
+// of the old one. The channel holds no lock during these calls.
 //
 // # Failure
 //
@@ -46,13 +46,13 @@
 // two other members; package membership's View decides which members are gone. A killed process is
 // gone within the time of one connection attempt, a frozen or cut-off one within DownAfter. A
 // suspect that other members reach stays a suspect: its link is down, but it is not gone. Dialling
-// goes on, so the same incarnation returns from gone as soon as the network is whole: a split
-// needs no other cure in this package. A name has one incarnation at a time: a new one takes over
-// from one that is gone, suspect or disconnected, and is refused while the old one is alive. An
+// goes on, so the same incarnation returns from gone as soon as the network is whole: a split needs
+// no other cure in this package. A name has one incarnation at a time: a new one takes over from
+// one that is gone, suspect or disconnected, and is refused while the old one is alive. An
 // incarnation that was superseded stays out, and its Problem says so.
 //
-// Differences that only an operator can settle (cluster name, secret, wire version, duplicate
-// name) are logged on both nodes, once until they change.
+// Differences that only an operator can settle (cluster name, secret, wire version, duplicate name)
+// are logged on both nodes, once until they change.
 //
 // # Map
 //

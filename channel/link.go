@@ -9,10 +9,10 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// link joins this node to one peer: two streams out, which this node dialled, and two in, which
-// the peer dialled. The link is up when all four are there. When one of them breaks, all are
-// ended, here and by that on the peer: so both sides agree on which streams belong to a link, and
-// a payload that was sent over an older link never arrives over a newer one.
+// link joins this node to one peer: two streams out, which this node dialled, and two in, which the
+// peer dialled. The link is up when all four are there. When one of them breaks, all are ended,
+// here and by that on the peer: so both sides agree on which streams belong to a link, and a
+// payload that was sent over an older link never arrives over a newer one.
 type link struct {
 	ch     *Channel
 	peer   *peer
@@ -188,8 +188,8 @@ func (k *link) run() {
 	close(k.done)
 }
 
-// bringUp waits for the link to be complete and for its turn, calls the handlers, and lets
-// payloads flow.
+// bringUp waits for the link to be complete and for its turn, calls the handlers, and lets payloads
+// flow.
 func (k *link) bringUp() bool {
 	half := time.NewTimer(k.ch.cfg.DownAfter)
 	defer half.Stop()

@@ -10,9 +10,8 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// guard is the lock of a channel's state. Unlock is the only way to release it, and then writes
-// the log lines that came up meanwhile: writing a log may block, so it must not happen under the
-// lock.
+// guard is the lock of a channel's state. Unlock is the only way to release it, and then writes the
+// log lines that came up meanwhile: writing a log may block, so it must not happen under the lock.
 type guard struct {
 	mu  sync.Mutex
 	log *slog.Logger
@@ -45,8 +44,8 @@ type line struct {
 	text  string
 	args  []any
 
-	// kind limits lines that others can cause as often as they like: the first one is written,
-	// and then one a minute, with the count of those left out.
+	// kind limits lines that others can cause as often as they like: the first one is written, and
+	// then one a minute, with the count of those left out.
 	kind string
 	// A line about a subject is written only if what differs from the subject's latest line, so
 	// that a condition which lasts for hours is one line.

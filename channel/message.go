@@ -6,7 +6,7 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// Hello is the first message on every stream: who sends.
+// Hello is the first message on every stream. It identifies the sender.
 type Hello struct {
 	Cluster          string
 	WireMin, WireMax uint32
@@ -14,7 +14,7 @@ type Hello struct {
 	Known            []membership.Member
 }
 
-// Welcome is the answer to a hello that was accepted.
+// Welcome is the answer to an accepted hello.
 type Welcome struct {
 	Self  membership.Member
 	Known []membership.Member
@@ -30,10 +30,10 @@ type Start struct {
 type Payload struct {
 	Topic string
 	Data  []byte
-	More  bool // it goes on in the next one of the stream
+	More  bool // the payload continues in the next one of the stream
 }
 
-// Heartbeat is a sign of life, with what changes about the sender.
+// Heartbeat says that the sender is alive, and announces its changes.
 type Heartbeat struct {
 	Ready, Draining bool
 	Known           []membership.Member // nil unless changed
@@ -42,8 +42,8 @@ type Heartbeat struct {
 // Leave says that the sender leaves in order.
 type Leave struct{ Reason string }
 
-// Message is what a sender's stream carries: exactly one field is set. A
-// message of none is of a kind this version doesn't know, and is ignored.
+// Message is one message on a sender's stream. Exactly one field is set. A message without any is
+// of a kind that this version doesn't know, and is ignored.
 type Message struct {
 	Hello     *Hello
 	Start     *Start
@@ -52,8 +52,8 @@ type Message struct {
 	Leave     *Leave
 }
 
-// checkMember tells what is wrong with what a hello or welcome says of its sender.
-// Only what is checked here may be trusted to be of sane size and form.
+// checkMember returns an error if a hello or welcome describes its sender in a wrong way. Code may
+// rely on size and form of a member only as far as they are checked here.
 func checkMember(m membership.Member) error {
 	if err := membership.CheckName(m.Name); err != nil {
 		return err

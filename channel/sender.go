@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// sender sends what the handlers give for one member and class, while one link
-// lasts. Everything is pulled when the stream can take it; the stream's flow
-// control is the only queue limit needed.
+// sender sends the payloads of the handlers for one member and class, as long as one link lasts. It
+// pulls a payload when the stream can take it, so the stream's flow control is the only queue
+// limit.
 type sender struct {
 	ch     *Channel
 	k      *link
 	class  Class
 	out    Outgoing
 	frame  []Payload
-	held   []byte // a payload that did not fit, and its topic
+	held   []byte // a payload, or the rest of one, for the next frame; and its topic
 	holder string
-	first  int // topic to ask first
+	first  int // topic to pull from first
 
-	sent          time.Time // anything
+	sent          time.Time // of the latest message
 	heartbeatSent time.Time
 	known         uint64 // version of the member list announced last
 	timer         *time.Timer
@@ -34,7 +34,7 @@ func (k *link) send(class Class) {
 	defer s.timer.Stop()
 	defer s.wait.Stop()
 	err := s.run()
-	if err != nil && !errors.Is(err, io.EOF) { // for EOF the link's await knows why
+	if err != nil && !errors.Is(err, io.EOF) { // for EOF, the link's await gets the reason
 		k.abort(err)
 	}
 }
@@ -76,8 +76,8 @@ func (s *sender) drain() error {
 	}
 }
 
-// fill pulls payloads into the frame until it is full (more) or nobody has
-// any. The topic after the one that filled it comes first the next time.
+// fill pulls payloads into the frame until the frame is full (more) or no handler has any. The
+// topic after the one that filled the frame comes first the next time.
 func (s *sender) fill() (more bool) {
 	s.frame = s.frame[:0]
 	bytes := 0
@@ -117,8 +117,8 @@ func (s *sender) fill() (more bool) {
 	return false
 }
 
-// take puts a payload into the frame; what no message can hold at once is held,
-// and goes on in the next one.
+// take puts a payload into the frame. The rest of a payload that is too long for one message is
+// held, and goes into the next frame.
 func (s *sender) take(topic string, p []byte) (bytes int) {
 	s.held = nil
 	if len(p) > maxPiece {
@@ -129,8 +129,8 @@ func (s *sender) take(topic string, p []byte) (bytes int) {
 	return len(p)
 }
 
-// rest waits for something to do: a wake-up, and, when it isn't urgent, for
-// others to join it; a heartbeat that is due; or the end.
+// rest waits for a wake, and for Config.Gather if the wake is not urgent; for the time of the next
+// heartbeat; or for the end of the link.
 func (s *sender) rest() {
 	var due <-chan time.Time
 	announce := s.k.peer.announce
@@ -165,9 +165,9 @@ func (s *sender) gather(now bell) {
 	}
 }
 
-// due is when the next heartbeat is wanted: soon after the stream fell silent,
-// and now and then on a busy one. Handlers that send heartbeats as often get a moment more,
-// for then theirs is enough.
+// due is the time of the next heartbeat: soon after the stream fell silent, and now and then on a
+// busy one. Handlers that send frames as often as heartbeats have a moment more: then their frames
+// are enough.
 func (s *sender) due() time.Time {
 	idle, busy := s.sent.Add(s.ch.cfg.Heartbeat*9/8), s.heartbeatSent.Add(busyHeartbeat)
 	if busy.Before(idle) {
@@ -201,8 +201,8 @@ func (s *sender) announcement() *Heartbeat {
 	return h
 }
 
-// leave ends the stream in order: bulk first, so that whoever has read the
-// leave has read everything.
+// leave ends the stream in order: bulk first, so that a peer which has read the leave has read
+// everything.
 func (s *sender) leave() error {
 	if err := s.drain(); err != nil {
 		return err

@@ -15,8 +15,8 @@ type finder struct {
 	stats membership.Stats
 }
 
-// settle sees whether discovery has had its first chance. It is called several times a second
-// until it was settled or the channel stopped.
+// settle sees whether discovery has had its first chance. It is called several times a second until
+// it was settled or the channel stopped.
 func (t *dialing) settle(now time.Time, members []membership.Status, finders []finder) (s dialStep) {
 	if t.settled || t.finding(now, finders) {
 		return s
@@ -40,9 +40,9 @@ func (t *dialing) settle(now time.Time, members []membership.Status, finders []f
 	return s
 }
 
-// finding tells whether members may still be found within a moment: providers and dials take
-// their time. A member that was found has announced all others. The node waits a short time only
-// for unproven addresses, however many come.
+// finding tells whether members may still be found within a moment: providers and dials take their
+// time. A member that was found has announced all others. The node waits a short time only for
+// unproven addresses, however many come.
 func (t *dialing) finding(now time.Time, finders []finder) bool {
 	took := now.Sub(t.begun)
 	if !t.joined {

@@ -155,9 +155,9 @@ func (s *state) helpers(but membership.ID) []Conn {
 	return list
 }
 
-// admit decides whether this node may link to an incarnation, whichever side begins. A name has
-// one incarnation at a time: a new one takes over only if the one that is known is not alive, and
-// one that was superseded never comes back.
+// admit decides whether this node may link to an incarnation, whichever side begins. A name has one
+// incarnation at a time: a new one takes over only if the one that is known is not alive, and one
+// that was superseded never comes back.
 func (s *state) admit(m membership.Member) *Refusal {
 	self := s.ch.cfg.Self
 	if m.ID == self.ID {

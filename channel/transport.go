@@ -6,35 +6,33 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// Transport is all the channel needs of a network. Package grpctransport is
-// the one in use.
+// Transport is the channel's way to the network. Package grpctransport has the one in use.
 type Transport interface {
-	// Serve answers others by means of s until ctx ends, and returns after
-	// everything it started, calls of s included, has returned.
+	// Serve answers other nodes with the methods of s until ctx ends. It returns after everything
+	// it started has returned, calls of s included.
 	Serve(ctx context.Context, s Service) error
-	// Dial prepares a connection; it is made by the first call that needs it.
+	// Dial prepares a connection. The first call that needs the connection makes it.
 	Dial(addr string) (Conn, error)
 }
 
-// Conn is a connection to whoever listens at an address.
+// Conn is a connection to the node at an address.
 type Conn interface {
-	// Exchange opens a stream, says hello, and waits for the answer: a welcome,
-	// or an error, which is a *Refusal if the other side refused. The stream
-	// ends when ctx does. An error wraps ErrRefused, ErrLack, ErrSecret, ErrPlain where
-	// it is one of them.
+	// Exchange opens a stream, says hello, and waits for the answer: a welcome, or an error, which
+	// is a *Refusal if the other side refused. The stream ends when ctx does. An error wraps
+	// ErrRefused, ErrLack, ErrSecret, ErrPlain where it is one of them.
 	Exchange(ctx context.Context, h Hello) (Outgoing, Welcome, error)
-	// Probe asks for the incarnation of the node at the address, or, through it, of
-	// the one at target; 0 means that the target gave no answer.
+	// Probe asks for the incarnation of the node at the address, or, through it, of the one at
+	// target; 0 means that the target gave no answer.
 	Probe(ctx context.Context, cluster, target string) (incarnation uint64, err error)
 	// Close ends the connection and its streams.
 	Close() error
 }
 
-// Outgoing is the sender's end of a stream. Send and CloseSend are not for
-// concurrent use; Wait may run beside them.
+// Outgoing is the sender's end of a stream. Send and CloseSend are not for concurrent use; Wait may
+// run beside them.
 type Outgoing interface {
-	// Send blocks while the receiver is busy. The payloads' bytes must not
-	// change afterwards: they may be written later.
+	// Send blocks while the receiver is busy. The payloads' bytes must not change afterwards: they
+	// may be written later.
 	Send(Message) error
 	// CloseSend says that nothing more will be sent.
 	CloseSend() error
@@ -42,8 +40,8 @@ type Outgoing interface {
 	Wait() error
 }
 
-// Incoming is the receiver's end of a stream. It ends when the call of
-// Service.Exchange that got it returns; Recv then fails.
+// Incoming is the receiver's end of a stream. It ends when the call of Service.Exchange that got it
+// returns; Recv then fails.
 type Incoming interface {
 	Recv() (Message, error) // io.EOF when the sender said CloseSend
 	Welcome(Welcome) error
@@ -51,18 +49,18 @@ type Incoming interface {
 	Peer() Peer
 }
 
-// Peer is what a transport knows about the other side.
+// Peer is the other side of a stream as the transport knows it.
 type Peer struct {
 	Address string   // for logs
-	Names   []string // that its certificate proves; nil: nothing is proven at all
+	Names   []string // proven by its certificate; nil: the transport has no proofs
 }
 
-// Service is what a Transport calls. Calls run in goroutines of the transport.
+// Service is the channel as a Transport calls it. Calls run in goroutines of the transport.
 type Service interface {
 	Exchange(ctx context.Context, in Incoming) error
 	Probe(ctx context.Context, cluster, target string) (incarnation uint64, err error)
 	// Watch sends the member list, now and after each change.
 	Watch(ctx context.Context, cluster string, send func([]membership.Status) error) error
-	// Failed says that someone at addr could not even connect: ErrSecret, ErrPlain.
+	// Failed says that a connection from addr failed in its handshake: ErrSecret, ErrPlain.
 	Failed(addr string, err error)
 }

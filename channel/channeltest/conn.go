@@ -13,8 +13,8 @@ const (
 	pieces = 16
 )
 
-// conn is a connection: each end is one half of a net.Pipe, whose other half is
-// here, and per direction two goroutines carry pieces from one to the other.
+// conn is a connection: each end is one half of a net.Pipe, inner has the other halves, and per
+// direction two goroutines carry pieces from one to the other.
 type conn struct {
 	net      *Network
 	from, to string
@@ -25,7 +25,7 @@ type conn struct {
 	wg       sync.WaitGroup
 }
 
-// end is what the program under test holds.
+// end is one end of a connection, for the program under test.
 type end struct {
 	net.Conn
 	local, remote address
@@ -33,7 +33,7 @@ type end struct {
 	closed        chan struct{}
 }
 
-// Close closes this end. The other learns of it in due course.
+// Close closes this end. The news takes as long to the other end as bytes do.
 func (e *end) Close() error {
 	e.once.Do(func() { close(e.closed) })
 	return e.Conn.Close()
@@ -115,7 +115,7 @@ func (c *conn) carry(w way, from, to net.Conn) {
 				return
 			}
 			if _, err := to.Write(p.data); err != nil {
-				from.Close() // whoever writes to an end that is closed fails in the end
+				from.Close() // a writer to a closed end fails in the end
 				return
 			}
 		}
@@ -131,7 +131,7 @@ func (c *conn) put(onWay chan<- chunk, p chunk) bool {
 	}
 }
 
-// arrive waits until what was sent at that time gets to the other host.
+// arrive waits until bytes sent at that time reach the other host.
 func (c *conn) arrive(w way, sent time.Time) error {
 	c.net.mu.Lock()
 	delay := c.net.delays[w]

@@ -11,8 +11,8 @@
 //	                   are full
 //	reset, kill        both ends fail at once
 //
-// Everything is durably blocking in the sense of testing/synctest, so that a whole cluster with
-// its real gRPC transport runs in a bubble in virtual time. Networks, listeners and connections
-// must be made in the bubble, and both ends of each connection closed before it ends. Bytes are
-// copied on the way; their order is kept, and no byte arrives twice.
+// Everything is durably blocking in the sense of testing/synctest, so that a whole cluster with its
+// real gRPC transport runs in a bubble in virtual time. Networks, listeners and connections must be
+// made in the bubble, and both ends of each connection closed before it ends. Bytes are copied on
+// the way; their order is kept, and no byte arrives twice.
 package channeltest

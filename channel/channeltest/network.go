@@ -140,7 +140,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Dialled is how often somebody has dialled the address.
+// Dialled is how often the address has been dialled.
 func (n *Network) Dialled(addr string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -167,14 +167,14 @@ func (n *Network) Cut(a, b string) {
 	n.CutOneWay(b, a)
 }
 
-// CutOneWay stops what goes from one host to another.
+// CutOneWay stops all bytes from one host to another.
 func (n *Network) CutOneWay(from, to string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.cut[way{from, to}] = true
 }
 
-// Heal lets everything through again, what has waited first.
+// Heal lets everything through again, the bytes that have waited first.
 func (n *Network) Heal(a, b string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -184,16 +184,15 @@ func (n *Network) Heal(a, b string) {
 	n.changed = make(chan struct{})
 }
 
-// Reset breaks all connections between two hosts, at both ends at once, and
-// returns how many there were.
+// Reset breaks all connections between two hosts, at both ends at once, and returns how many there
+// were.
 func (n *Network) Reset(a, b string) int {
 	return n.breakAll(func(c *conn) bool {
 		return c.from == a && c.to == b || c.from == b && c.to == a
 	})
 }
 
-// Kill breaks all connections of a host and closes its listeners, as the end
-// of its process does.
+// Kill breaks all connections of a host and closes its listeners, as the end of its process does.
 func (n *Network) Kill(host string) {
 	n.mu.Lock()
 	for addr, l := range n.listeners {
@@ -217,7 +216,7 @@ func (n *Network) breakAll(which func(*conn) bool) (broken int) {
 	return broken
 }
 
-// listener hands out what was dialled.
+// listener hands out the connections that were dialled.
 type listener struct {
 	net    *Network
 	addr   address

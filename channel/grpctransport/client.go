@@ -19,8 +19,8 @@ import (
 	channelv1 "github.com/nodeserver/nodeserver/proto/channel/v1"
 )
 
-// conn is a connection to one address. gRPC tells why it could not connect as
-// text only, so the dialer and the handshake leave the cause here.
+// conn is a connection to one address. gRPC gives the reason of a failed connection as text only,
+// so the dialer and the handshake keep the cause here.
 type conn struct {
 	addr   string
 	sec    Security
@@ -81,15 +81,14 @@ func (c *conn) Exchange(ctx context.Context, h channel.Hello) (channel.Outgoing,
 	return out, w, nil
 }
 
-// Probe asks for an incarnation.
+// Probe asks for the incarnation of a node.
 func (c *conn) Probe(ctx context.Context, cluster, target string) (uint64, error) {
 	r, err := c.client.Probe(ctx, &channelv1.ProbeRequest{Cluster: cluster, TargetAddress: target})
 	return r.GetIncarnation(), c.explain(err)
 }
 
-// Close ends the connection. Its good-bye must not wait for a member that takes
-// no bytes any more: gRPC alone would give it 5 s, and everybody who waits for
-// what that member says would wait as long.
+// Close ends the connection. It does not wait for a member that takes no bytes any more: gRPC alone
+// would wait for 5 s, and so would every caller that needs an answer of that member.
 func (c *conn) Close() error {
 	defer time.AfterFunc(farewell, c.breakOff).Stop()
 	return c.cc.Close()
@@ -99,7 +98,7 @@ func (c *conn) breakOff() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.raw != nil {
-		_ = c.raw.Close() // gRPC hears of it from its next read or write
+		_ = c.raw.Close() // gRPC's next read or write fails
 	}
 }
 
@@ -115,7 +114,7 @@ type outgoing struct {
 	stream grpc.BidiStreamingClient[channelv1.ExchangeRequest, channelv1.ExchangeResponse]
 }
 
-// Send writes a message; io.EOF if the stream has ended, see Wait for why.
+// Send writes a message. It returns io.EOF if the stream has ended; Wait has the reason.
 func (o *outgoing) Send(m channel.Message) error {
 	err := o.stream.Send(toMessage(m))
 	if err != nil && !errors.Is(err, io.EOF) {

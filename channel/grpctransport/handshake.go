@@ -16,8 +16,8 @@ import (
 	"github.com/nodeserver/nodeserver/channel"
 )
 
-// server are the credentials for serving. failed is called for handshakes that
-// fail because the two sides' security differs.
+// server are the credentials for serving. failed is called for handshakes that fail because the two
+// sides' security differs.
 func (s Security) server(failed func(addr string, err error)) credentials.TransportCredentials {
 	h := &handshaker{failed: failed, plain: !s.TLS(), stranger: s.stranger}
 	h.TransportCredentials = insecure.NewCredentials()
@@ -37,8 +37,8 @@ func (s Security) client(note func(error)) credentials.TransportCredentials {
 	return h
 }
 
-// handshaker is gRPC's own credentials, with the causes of failures kept: gRPC
-// makes them text (client), or tells nobody (server).
+// handshaker is gRPC's own credentials, and keeps the causes of failures: gRPC makes them text
+// (client), or drops them (server).
 type handshaker struct {
 	credentials.TransportCredentials
 	plain  bool                         // no TLS on this side
@@ -64,7 +64,7 @@ func (h *handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthIn
 			case b[0] == tlsHandshake:
 				h.failed(addr, channel.ErrPlain)
 			default:
-				proven() // as far as that goes: it says something, and it is on this machine
+				proven() // as far as possible: the client sends something, and is on this machine
 			}
 		}}
 	case err == nil:
@@ -76,8 +76,8 @@ func (h *handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthIn
 	return c, info, err
 }
 
-// ClientHandshake proves the two sides to each other. In TLS 1.3 the server's
-// verdict on our certificate comes only when we read.
+// ClientHandshake proves the two sides to each other. In TLS 1.3 the server's verdict on our
+// certificate comes only when we read.
 func (h *handshaker) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	c, info, err := h.TransportCredentials.ClientHandshake(ctx, authority, raw)
 	if err != nil {
@@ -108,7 +108,7 @@ func (h *handshaker) Clone() credentials.TransportCredentials {
 // tlsHandshake is the first byte of a TLS connection.
 const tlsHandshake = 0x16
 
-// verdict looks at the first thing that the other side says.
+// verdict looks at the first bytes from the other side.
 type verdict struct {
 	net.Conn
 	secure bool // a client's, with TLS
@@ -123,8 +123,8 @@ func (v *verdict) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write implements net.Conn. The other side may have closed the connection before gRPC,
-// which writes first, reads why.
+// Write implements net.Conn. The other side may have closed the connection before gRPC, which
+// writes first, reads the reason.
 func (v *verdict) Write(b []byte) (int, error) {
 	n, err := v.Conn.Write(b)
 	if err != nil && v.secure {
@@ -134,12 +134,12 @@ func (v *verdict) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// lastWords is how long a connection that takes nothing any more is listened to: what was
-// said is here already.
+// lastWords bounds the last read of a connection that takes no more bytes: the bytes that were sent
+// have arrived already.
 const lastWords = 100 * time.Millisecond
 
-// differs tells whether a handshake failed because of the two sides' security,
-// and how; nil if it didn't fail, or for another reason, such as a connection cut.
+// differs tells whether a handshake failed because of the two sides' security, and how; nil if it
+// didn't fail, or for another reason, such as a connection cut.
 func (h *handshaker) differs(err error) error {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return fmt.Errorf("%w (%w)", channel.ErrPlain, err)

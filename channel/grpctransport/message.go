@@ -7,8 +7,8 @@ import (
 	membershipv1 "github.com/nodeserver/nodeserver/proto/membership/v1"
 )
 
-// The wire's types stay in this package; these turn them into the channel's
-// and back. Enumerations are one apart where the wire has an UNSPECIFIED.
+// The wire's types stay in this package; these turn them into the channel's and back. Enumerations
+// are one apart where the wire has an UNSPECIFIED.
 
 func toMember(m membership.Member) *membershipv1.Member {
 	return &membershipv1.Member{
@@ -70,7 +70,10 @@ func toRefusal(r channel.Refusal) *channelv1.ExchangeResponse {
 }
 
 func fromRefusal(r *channelv1.Refusal) channel.Refusal {
-	return channel.Refusal{Reason: channel.Reason(r.GetReason()), Text: r.GetText(), Holder: fromMember(r.GetHolder()), Own: r.GetOwn(), Newcomer: r.GetNewcomer()}
+	return channel.Refusal{
+		Reason: channel.Reason(r.GetReason()), Text: r.GetText(), Holder: fromMember(r.GetHolder()),
+		Own: r.GetOwn(), Newcomer: r.GetNewcomer(),
+	}
 }
 
 func toMessage(m channel.Message) *channelv1.ExchangeRequest {

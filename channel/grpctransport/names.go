@@ -13,26 +13,25 @@ import (
 // nameMark is where the name of a node stands in a pattern.
 const nameMark = "{name}"
 
-// Allowed says which certificates of the operator's own CA belong to members,
-// and whose names they prove.
+// Allowed says which certificates of the operator's own CA belong to members, and which names they
+// prove.
 type Allowed struct {
 	patterns []pattern
 }
 
-// pattern is one of Allowed, in parts: labels of a DNS name, or what stands
-// between the slashes of a URI.
+// pattern is one of Allowed, in parts: the labels of a DNS name, or the segments between the
+// slashes of a URI.
 type pattern struct {
 	text  string
 	uri   bool
 	parts []string
 }
 
-// ParseAllowed reads patterns for subject alternative names (RFC 5280, section
-// 4.2.1.6): DNS names, like "{name}.nodes.example.com", and URIs, like
-// "spiffe://example.com/node/{name}". Each has {name} once: what stands there is
-// the name of the node whose certificate it is. A part that is "*" stands for any
-// one part: a label between dots, or what is between two slashes. All else must
-// be as it is written; of DNS names, capitals don't count outside {name}.
+// ParseAllowed reads patterns for subject alternative names (RFC 5280, section 4.2.1.6): DNS names,
+// like "{name}.nodes.example.com", and URIs, like "spiffe://example.com/node/{name}". Each has
+// {name} once: the part of the certificate's name in that place is the name of the node. A part
+// that is "*" stands for any one part. All other parts must be equal; in DNS names, capitals don't
+// count outside {name}.
 func ParseAllowed(texts []string) (Allowed, error) {
 	var a Allowed
 	for _, text := range texts {
@@ -45,14 +44,16 @@ func ParseAllowed(texts []string) (Allowed, error) {
 			}
 			return a, fmt.Errorf("%q must have {name} once, where the node's name stands in the certificate (like %q)", text, example)
 		case slices.Contains(p.parts, ""), !p.uri && len(p.parts) < 2, p.uri && strings.ContainsAny(p.parts[0], "*{"):
-			return a, fmt.Errorf("%q is neither a DNS name of two labels or more nor a URI (like \"{name}.nodes.example.com\" or \"spiffe://example.com/node/{name}\")", text)
+			return a, fmt.Errorf("%q is neither a DNS name of two labels or more nor a URI "+
+				`(like "{name}.nodes.example.com" or "spiffe://example.com/node/{name}")`, text)
 		case slices.ContainsFunc(p.parts, func(part string) bool { return part != "*" && strings.Contains(part, "*") }):
 			return a, fmt.Errorf("%q: a \"*\" stands for a whole label or path segment, never for a part of one", text)
 		}
 		a.patterns = append(a.patterns, p)
 	}
 	if len(a.patterns) == 0 {
-		return a, errors.New(`missing: without it every certificate of the CA would make a member; give a pattern of the names in the nodes' certificates, like ["{name}.nodes.example.com"]`)
+		return a, errors.New("missing: without it every certificate of the CA would make a member; " +
+			`give a pattern of the names in the nodes' certificates, like ["{name}.nodes.example.com"]`)
 	}
 	return a, nil
 }
@@ -64,8 +65,8 @@ func split(text string) pattern {
 	return pattern{text: text, parts: strings.Split(text, ".")}
 }
 
-// Names are the nodes' names that the certificate proves; none: it belongs to
-// nobody in the cluster. Its common name, IP and mail addresses don't count.
+// Names are the nodes' names that the certificate proves; a certificate without any belongs to no
+// member. Its common name, IP and mail addresses don't count.
 func (a Allowed) Names(c *x509.Certificate) []string {
 	var names []string
 	for _, san := range sans(c) {
@@ -101,7 +102,7 @@ func sans(c *x509.Certificate) []string {
 	return list
 }
 
-// match tells whether a name fits, and what stands in it for {name}.
+// match tells whether a name fits, and returns its part in the place of {name}.
 func (p pattern) match(san pattern) (name string, ok bool) {
 	if p.uri != san.uri || len(p.parts) != len(san.parts) {
 		return "", false

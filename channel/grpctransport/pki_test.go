@@ -71,7 +71,7 @@ func TestPKIOtherCertificateDials(t *testing.T) {
 	a := start(t, "a", p.credentials("a", "a", ours))
 	wiki := start(t, "wiki", p.credentials("wiki", "wiki", "{name}.corp", ours), a.addr) // it would take a
 	waitFor(t, "the one that is dialled says whose it is", says(a, detail))
-	waitFor(t, "the stranger says that it is refused", says(wiki, "one side's certificate makes no member"))
+	waitFor(t, "the stranger says that it is refused", says(wiki, "the certificate of one side is not a member's"))
 	if len(a.box.links()) != 0 {
 		t.Error("linked to a stranger")
 	}

@@ -15,7 +15,7 @@ import (
 	channelv1 "github.com/nodeserver/nodeserver/proto/channel/v1"
 )
 
-// server hands calls on to the channel.
+// server passes calls on to the channel.
 type server struct {
 	channelv1.UnimplementedChannelServiceServer
 	service channel.Service
@@ -34,7 +34,7 @@ func (s *server) Exchange(stream exchange) error {
 	return ended(s.service.Exchange(stream.Context(), in))
 }
 
-// Probe gives a sign of life.
+// Probe answers with an incarnation.
 func (s *server) Probe(ctx context.Context, r *channelv1.ProbeRequest) (*channelv1.ProbeResponse, error) {
 	incarnation, err := s.service.Probe(ctx, r.GetCluster(), r.GetTargetAddress())
 	if err != nil {
@@ -88,11 +88,11 @@ func (i *incoming) Welcome(w channel.Welcome) error { return i.stream.Send(toWel
 // Refuse refuses the hello.
 func (i *incoming) Refuse(r channel.Refusal) error { return i.stream.Send(toRefusal(r)) }
 
-// Peer tells who is at the other end.
+// Peer is the sender.
 func (i *incoming) Peer() channel.Peer { return i.peer }
 
-// certNames are the members' names that the other side's certificate proves; nil
-// without TLS, which proves nobody's.
+// certNames are the members' names that the other side's certificate proves; nil without TLS, which
+// proves none.
 func (s Security) certNames(p *peer.Peer) []string {
 	if s.names == nil {
 		return nil

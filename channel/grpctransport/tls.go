@@ -18,45 +18,44 @@ import (
 	"github.com/nodeserver/nodeserver/channel"
 )
 
-// Seed is 32 bytes that nobody can guess, the same on all members and used for
-// nothing else: derived from the cluster's secret for Purpose.
+// Seed is a key of 32 bytes that nobody can guess, equal on all members and used for nothing else.
+// It is derived from the cluster's secret for Purpose.
 type Seed [ed25519.SeedSize]byte
 
-// Purpose is what the cluster's secret is to be derived for to give a Seed.
+// Purpose is the purpose for which a Seed is derived from the cluster's secret.
 const Purpose = "nodeserver channel CA v2"
 
 const (
-	// channelName is what certificates made from a secret are valid for: which
-	// host a member is on proves nothing, that it has the secret does.
+	// channelName is the host name in certificates made from a secret: the host of a member proves
+	// nothing, the secret does.
 	channelName = "channel.nodeserver.internal"
 	caName      = "nodeserver cluster"
 	certLife    = 24 * time.Hour
 	certSkew    = 12 * time.Hour // how far clocks of members may be apart
 )
 
-// Security says how members prove to each other who they are. With the zero value
-// they don't: it is for members on this machine, and dials loopback addresses only.
+// Security says how members prove their identity to each other. The zero value has no proof: it is
+// for members on this machine, and dials loopback addresses only.
 type Security struct {
 	serve    *tls.Config
 	dial     *tls.Config
 	trusting bool // nothing is proven, and all addresses are dialled
 
-	names    func(*x509.Certificate) []string // of members, that a certificate proves
-	stranger error                            // what is wrong where one side doesn't take the other's certificate
+	names    func(*x509.Certificate) []string // names of members that a certificate proves
+	stranger error                            // the error where one side refuses the other's certificate
 }
 
-// Insecure is for networks where everybody is trusted: nothing is proven, and
-// any address is dialled.
+// Insecure is for networks where the operator trusts all machines: members prove nothing, and any
+// address is dialled.
 func Insecure() Security { return Security{trusting: true} }
 
-// TLS tells whether connections are encrypted and both sides proved.
+// TLS tells whether connections are encrypted and both sides prove their identity.
 func (s Security) TLS() bool { return s.serve != nil }
 
-// SecretCredentials makes mutual TLS from cluster secrets: the seed of each gives
-// a CA, the same on every node that knows it. The node issues itself certificates by the
-// first, and renews them; certificates by any are accepted. So a secret is
-// changed without a stop: add the new one behind on all nodes, then put it
-// first on all, then take the old one away. name is the member's, which
+// SecretCredentials makes mutual TLS from cluster secrets: the seed of each gives a CA, the same on
+// every node that knows it. The node issues itself certificates by the first, and renews them;
+// certificates by any are accepted. So a secret is changed without a stop: add the new one behind
+// on all nodes, then put it first on all, then take the old one away. name is the member's, which
 // certificates prove.
 func SecretCredentials(seeds []Seed, name string) (Security, error) {
 	if len(seeds) == 0 {
@@ -93,22 +92,21 @@ func SecretCredentials(seeds []Seed, name string) (Security, error) {
 	}, nil
 }
 
-// PKI is the operator's own certificates: paths of PEM files, and what in them
-// makes a member.
+// PKI describes the operator's own certificates: paths of PEM files, and the names in them that
+// belong to members.
 type PKI struct {
 	CA, Cert, Key string
 	Allowed       Allowed
 	Name          string // of the node, which its certificate must prove; empty: any
-	// Read and ReadPrivate read the files, and refuse those that others could
-	// have changed, or the key if others can read it.
+	// Read and ReadPrivate read the files, and refuse those that others could have changed, or the
+	// key if others can read it.
 	Read, ReadPrivate func(path string) ([]byte, error)
 }
 
-// PKICredentials makes mutual TLS from the operator's own PEM files. The
-// certificate must be good for the host that others dial, for both server and
-// client use, and for the member's name (see [ParseAllowed]); that of the other
-// side must prove some member's name, too, and is good for no other. The files
-// are read again at each connection, so that they can be renewed in place.
+// PKICredentials makes mutual TLS from the operator's own PEM files. The certificate must be good
+// for the host that others dial, for both server and client use, and for the member's name (see
+// [ParseAllowed]); that of the other side must prove some member's name, too, and is good for no
+// other. The files are read again at each connection, so that they can be renewed in place.
 func PKICredentials(p PKI) (Security, error) {
 	pem, err := p.Read(p.CA)
 	if err != nil {
@@ -136,7 +134,7 @@ func PKICredentials(p PKI) (Security, error) {
 	}, nil
 }
 
-// load reads this side's certificate. One that others would refuse is an error.
+// load reads this side's certificate. A certificate that other nodes would refuse is an error.
 func (p PKI) load() (*tls.Certificate, error) {
 	cert, err := p.Read(p.Cert)
 	if err != nil {
@@ -153,9 +151,11 @@ func (p PKI) load() (*tls.Certificate, error) {
 	names := p.Allowed.Names(pair.Leaf)
 	switch {
 	case len(names) == 0:
-		return nil, fmt.Errorf("channel.tls_cert: %s is for %s, of which channel.tls_allowed (%s) allows none: put the pattern of your nodes' certificates there", p.Cert, shownNames(pair.Leaf), p.Allowed)
+		return nil, fmt.Errorf("channel.tls_cert: %s is for %s, of which channel.tls_allowed (%s) allows none: "+
+			"put the pattern of your nodes' certificates there", p.Cert, shownNames(pair.Leaf), p.Allowed)
 	case p.Name != "" && !slices.Contains(names, p.Name):
-		return nil, fmt.Errorf("channel.tls_cert: %s is the certificate of %s, but the node is %q: set node.name, or give it a certificate of its own", p.Cert, strings.Join(names, ", "), p.Name)
+		return nil, fmt.Errorf("channel.tls_cert: %s is the certificate of %s, but the node is %q: "+
+			"set node.name, or give it a certificate of its own", p.Cert, strings.Join(names, ", "), p.Name)
 	}
 	return &pair, nil
 }
@@ -169,7 +169,7 @@ func (p PKI) verify(c tls.ConnectionState) error {
 	return nil
 }
 
-// shownNames are the names in a certificate, for a person.
+// shownNames are the names in a certificate, for people.
 func shownNames(c *x509.Certificate) string {
 	list := sans(c)
 	if len(list) == 0 {
@@ -185,9 +185,8 @@ type authority struct {
 	key  ed25519.PrivateKey
 }
 
-// makeCA makes the same CA on every node. The cluster's name is not part of
-// it, so that nodes of another cluster with the same secret still get as far
-// as being told so.
+// makeCA makes the same CA on every node. The cluster's name is not part of it, so that a node of
+// another cluster with the same secret still gets a refusal that says so.
 func makeCA(seed Seed) (*authority, error) {
 	key := ed25519.NewKeyFromSeed(seed[:])
 	public := key.Public().(ed25519.PublicKey)

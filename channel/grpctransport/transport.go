@@ -18,8 +18,7 @@ import (
 	channelv1 "github.com/nodeserver/nodeserver/proto/channel/v1"
 )
 
-// Both ends of a connection use these, so that what one end does is never more
-// than the other end allows.
+// Both ends of a connection use these limits, so that neither end does more than the other allows.
 const (
 	maxMessage    = 4 << 20
 	streamWindow  = 1 << 20
@@ -44,9 +43,8 @@ type Transport struct {
 
 var _ channel.Transport = (*Transport)(nil)
 
-// New returns a transport that serves at lis, which Serve closes; nil if it is
-// to dial only. dial may be nil for TCP, to those addresses that sec allows
-// (see [Security.Dialer]).
+// New returns a transport that serves at lis, which Serve closes; nil if it is to dial only. dial
+// may be nil for TCP, to those addresses that sec allows (see [Security.Dialer]).
 func New(sec Security, lis net.Listener, dial Dialer) *Transport {
 	if dial == nil {
 		d := sec.Dialer(0)
@@ -116,9 +114,9 @@ func (t *Transport) Dial(addr string) (channel.Conn, error) {
 	return c, nil
 }
 
-// Watch asks the member at addr for the member list, and calls f with it at
-// once and after each change, until ctx ends or the member does; it then
-// returns why. It makes nobody a member.
+// Watch asks the member at addr for the member list, and calls f with it at once and after each
+// change, until ctx ends or the member does; it then returns the reason. The caller does not become
+// a member.
 func (t *Transport) Watch(ctx context.Context, addr, cluster string, f func([]membership.Status)) error {
 	d, err := t.Dial(addr)
 	if err != nil {

@@ -25,8 +25,8 @@ type Conn struct {
 	set   time.Time // when the one for the stall was set
 }
 
-// Proven says that the other side has shown that it is no stranger: it counts as
-// unproven no longer.
+// Proven says that the other side has shown that it is no stranger: it counts as unproven no
+// longer.
 func (c *Conn) Proven() {
 	c.listener.mu.Lock()
 	defer c.listener.mu.Unlock()
@@ -39,8 +39,8 @@ func (c *Conn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite says that nothing more will be written, where the connection can say so:
-// net/http does before it closes a connection whose client still sends.
+// CloseWrite says that nothing more will be written, where the connection can say so: net/http does
+// before it closes a connection whose client still sends.
 func (c *Conn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -51,8 +51,8 @@ func (c *Conn) CloseWrite() error {
 // piece is how much the other side must take within the stall time.
 const piece = 64 << 10
 
-// Write implements net.Conn. It fails with os.ErrDeadlineExceeded where the other side
-// stands still.
+// Write implements net.Conn. It fails with os.ErrDeadlineExceeded where the other side stands
+// still.
 func (c *Conn) Write(b []byte) (n int, err error) {
 	if c.listener.limits.Stall <= 0 {
 		return c.Conn.Write(b)
@@ -70,8 +70,8 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 	}
 }
 
-// ReadFrom implements io.ReaderFrom, so that files go out without a copy where the
-// system can do that. Of other readers, which may be slow themselves, only writes count.
+// ReadFrom implements io.ReaderFrom, so that files go out without a copy where the system can do
+// that. Of other readers, which may be slow themselves, only writes count.
 func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 	left := int64(1<<63 - 1)
 	from := r
@@ -97,8 +97,8 @@ func (c *Conn) ReadFrom(r io.Reader) (n int64, err error) {
 	return n, nil
 }
 
-// extend gives the next piece its time. Deadlines are set anew a few times within the
-// stall time only: each costs a timer.
+// extend gives the next piece its time. Deadlines are set anew a few times within the stall time
+// only: each costs a timer.
 func (c *Conn) extend() {
 	stall := c.listener.limits.Stall
 	if stall <= 0 {
@@ -114,7 +114,8 @@ func (c *Conn) extend() {
 	c.deadline(now.Add(stall + stall/8))
 }
 
-// deadline sets the earlier one of stall and what the connection's user has set. Called with c.mu held.
+// deadline sets the earlier one of stall and the deadline of the connection's user. Called with
+// c.mu held.
 func (c *Conn) deadline(stall time.Time) {
 	if !c.until.IsZero() && c.until.Before(stall) {
 		stall = c.until
@@ -138,7 +139,7 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.Conn.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// explain says of a deadline whose it was.
+// explain names the stall if it was the deadline that passed.
 func (c *Conn) explain(err error) error {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err

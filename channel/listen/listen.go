@@ -1,10 +1,10 @@
-// Package listen bounds what strangers can hold open: how many connections there
-// are in all and from one address, how many of them have not proved anything yet, and
-// how long a connection may stand still while somebody writes to it.
+// Package listen bounds the connections that strangers can hold open: their number in all and from
+// one address, the number of those that have not proved anything yet, and the time that a
+// connection may stand still during a write.
 //
-// A connection over a limit is closed as soon as it is accepted, but for those that
-// are unproven: of these the oldest gives way, so that a flood of connections which say
-// nothing can't keep those out that finish their handshake at once.
+// A connection over a limit is closed as soon as it is accepted. The limit of unproven connections
+// closes the oldest one instead, so that a flood of silent connections can't keep out a client that
+// finishes its handshake at once.
 package listen
 
 import (
@@ -28,16 +28,15 @@ type Limits struct {
 	Unproven           int
 	UnprovenPerAddress int // this machine's own are not counted
 
-	// Stall ends a write when the other side has not taken 64 KiB, or all of it, for
-	// so long.
+	// Stall ends a write when the other side has not taken 64 KiB, or all of it, for so long.
 	Stall time.Duration
 
-	// Failed, optional, receives the reason why a connection could not be accepted, as when the process
-	// has as many descriptors open as it may. It must not block.
+	// Failed, optional, receives the reason why a connection could not be accepted, as when the
+	// process has as many descriptors open as it may. It must not block.
 	Failed func(err error)
 
-	// Refused, optional, is called for each connection that is closed for a limit. It must
-	// not block. It is called from Accept.
+	// Refused, optional, is called for each connection that is closed for a limit. It must not
+	// block. It is called from Accept.
 	Refused func(limit string, addr net.Addr)
 }
 
@@ -62,7 +61,7 @@ type Listener struct {
 	failed   uint64
 }
 
-// source is what is open from one address.
+// source counts the open connections from one address.
 type source struct{ open, unproven int }
 
 // TCP listens at an address, host:port.
@@ -70,8 +69,8 @@ func TCP(ctx context.Context, addr string) (net.Listener, error) {
 	return tcp(nil).Listen(ctx, "tcp", addr)
 }
 
-// tcp leaves Multipath TCP out, which Go would offer: Linux knows no filters for it, so
-// neither Held nor Quiet.
+// tcp leaves out Multipath TCP, which Go would offer: Linux has no filters for it, so Held and
+// Quiet would not work.
 func tcp(control func(network, addr string, c syscall.RawConn) error) *net.ListenConfig {
 	c := &net.ListenConfig{Control: control}
 	c.SetMultipathTCP(false)
@@ -134,8 +133,8 @@ func (l *Listener) fail(err error) {
 	}
 }
 
-// admit counts the connection in. It returns a limit that it is over, and who is to be closed
-// for it: the connection itself, or another one that gives way.
+// admit counts the connection. Over a limit, it returns the limit and the connection to close: this
+// one, or another one that gives way.
 func (l *Listener) admit(c *Conn) (limit string, victim *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -195,15 +194,14 @@ func (l *Listener) closed(c *Conn) {
 	}
 }
 
-// from is where a connection comes from; the zero value for all that have no IP address.
+// from is the client's address; the zero value for all connections without an IP address.
 func from(a net.Addr) netip.Addr {
 	at, _ := netip.ParseAddrPort(a.String())
 	return Client(at.Addr())
 }
 
-// Client is the address that stands for all addresses of a client: of IPv6 a whole network
-// of /64, since whoever has one of its addresses has all. Loopback addresses stand for
-// themselves.
+// Client is the address that stands for all addresses of a client: for IPv6, a whole /64 network,
+// since a client that has one of its addresses has all. Loopback addresses stand for themselves.
 func Client(addr netip.Addr) netip.Addr {
 	if addr = addr.Unmap().WithZone(""); addr.Is6() && !addr.IsLoopback() {
 		network, _ := addr.Prefix(64) // fits

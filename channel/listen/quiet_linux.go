@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// noneBegin is a filter for a listening socket: the system leaves unanswered what begins a
-// connection, a segment with SYN and without ACK (RFC 9293 section 3.5). Those that have
-// begun are still made. Connections inherit the filter, which is nothing to them.
+// noneBegin is a filter for a listening socket: the system drops each segment that begins a
+// connection, one with SYN and without ACK (RFC 9293 section 3.5). Connections that have begun are
+// still made. They inherit the filter, which has no effect on them.
 func noneBegin() (*unix.SockFprog, error) {
 	const flags, syn, ack = 13, 0x02, 0x10 // the filter sees segments from the TCP header on
 	program, err := bpf.Assemble([]bpf.Instruction{
@@ -53,10 +53,10 @@ func waiting(l net.Listener) (n int) {
 	return n
 }
 
-// Held is a listener at an address, host:port, with a port that keeps it from others but
-// refuses connections, as if nobody listened, until release is called. Accept fails
-// meanwhile. Where the system can't do that, or chooses the port, release is nil and
-// the listener takes connections at once.
+// Held is a listener at an address, host:port, that keeps the port from other processes but refuses
+// connections, as if nothing listened, until release is called. Accept fails meanwhile. Where the
+// system can't do that, or chooses the port, release is nil and the listener takes connections at
+// once.
 func Held(ctx context.Context, addr string) (l net.Listener, release func() error, err error) {
 	if _, port, _ := net.SplitHostPort(addr); port == "0" || port == "" {
 		l, err = TCP(ctx, addr)
@@ -111,10 +111,10 @@ func control(l net.Listener, f func(fd int) error) error {
 	return errors.Join(err, failed)
 }
 
-// Quiet ends the listener's work without a loss: no new connection is made, and all that
-// were are accepted by whoever calls Accept, before it returns, at most after the limit.
-// To close a listener resets the connections that wait to be accepted, and with
-// them requests that their clients may not send again.
+// Quiet ends the listener's work without a loss: no new connection is made, and Quiet returns when
+// the caller of Accept has accepted all earlier ones, or after the limit. Closing a listener resets
+// the connections that wait to be accepted, and with them requests that their clients may not send
+// again.
 func (l *Listener) Quiet(limit time.Duration) {
 	if control(l.Listener, turnAway) != nil {
 		return

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Quiet would end the listener's work without a loss; here, connections that wait to be
-// accepted when it is closed are reset.
+// Quiet would end the listener's work without a loss; here, connections that wait to be accepted
+// when it is closed are reset.
 func (l *Listener) Quiet(time.Duration) {}
 
 // Held is a listener at an address that takes connections at once: here, the system can't hold it.
