@@ -121,7 +121,7 @@ func (s service) Failed(addr string, err error) {
 			break
 		}
 	}
-	s.ch.mu.say(warn("connection refused", "addr", addr, "err", err).seldom("failed/" + kind))
+	s.ch.mu.say(warn("no connection, the security of the two nodes differs", "addr", addr, "err", err).seldom("failed/" + kind))
 }
 
 // Probe answers for this node, or asks the node at target. Only members are asked, so that nobody

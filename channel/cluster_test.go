@@ -18,16 +18,15 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// cluster is a set of nodes, in a bubble, over a network in memory with the
-// real gRPC transport.
+// cluster is a set of nodes, in a bubble, over a network in memory with the real gRPC transport.
 type cluster struct {
 	t           *testing.T
 	net         *channeltest.Network
 	incarnation uint64
 }
 
-// inBubble runs a test with a cluster in virtual time. That the bubble ends
-// proves that every goroutine of every node has ended.
+// inBubble runs a test with a cluster in virtual time. That the bubble ends proves that every
+// goroutine of every node has ended.
 func inBubble(t *testing.T, test func(t *testing.T, cl *cluster)) {
 	t.Helper()
 	t.Parallel()
@@ -142,8 +141,7 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// sees tells whether exactly these are alive for the node, and linked to it;
-// all others are gone.
+// sees tells whether exactly these are alive for the node, and linked to it; all others are gone.
 func (n *node) sees(others ...*node) bool {
 	want := map[membership.ID]bool{n.id: true}
 	for _, o := range others {

@@ -83,7 +83,7 @@ func (t *dialing) propose(now time.Time, addr string, rank standing) (s dialStep
 }
 
 func tooMany(addr string) line {
-	return warn("too many addresses to dial, some are ignored", "addr", addr).seldom("candidates")
+	return warn("too many addresses to dial, the node ignores some", "addr", addr).seldom("candidates")
 }
 
 func (t *dialing) count(rank standing) (n int) {
@@ -260,12 +260,12 @@ func (t *dialing) explain(s *dialStep, d *candidate, now time.Time, r *Refusal, 
 		}
 	case d.plain && !before: // the node there may be about to stop
 	case errors.Is(err, ErrSecret), d.plain:
-		say(warn("connection refused", "addr", d.addr, "err", err).once(outSubject(d.addr), err.Error()))
+		say(warn("no connection, the security of the two nodes differs", "addr", d.addr, "err", err).once(outSubject(d.addr), err.Error()))
 	case r.Reason != 0:
-		say(warn("refused by node", "addr", d.addr, "err", r.Text).once(outSubject(d.addr), r.Text))
+		say(warn("node refused by a member", "addr", d.addr, "err", r.Text).once(outSubject(d.addr), r.Text))
 	case !d.gaveUp && now.Sub(d.since) > silent && now.Sub(d.good) > silent:
 		d.gaveUp = true
-		say(warn("nobody answers, going on trying", "addr", d.addr, "err", err))
+		say(warn("the address does not answer, the node keeps dialling it", "addr", d.addr, "err", err))
 	default:
 		say(debug("dial", "addr", d.addr, "err", err))
 	}

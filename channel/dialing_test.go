@@ -112,8 +112,8 @@ func newcomer(incarnation uint64) *Refusal {
 }
 
 const (
-	noAnswer   = "WARN nobody answers, going on trying"
-	someIgnore = "WARN too many addresses to dial, some are ignored"
+	noAnswer   = "WARN the address does not answer, the node keeps dialling it"
+	someIgnore = "WARN too many addresses to dial, the node ignores some"
 	madeUp     = "WARN an address found by mdns leads to no member of this cluster"
 )
 
@@ -192,31 +192,31 @@ func TestDialing(t *testing.T) {
 		}},
 		"the name is taken: a newcomer ends after DownAfter": {events: []event{
 			{0, proposed("a:1", listed), "dial"},
-			{time.Second, dialFailed("a:1", duplicated), "WARN refused by node"},
+			{time.Second, dialFailed("a:1", duplicated), "WARN node refused by a member"},
 			{time.Second, paused("a:1"), "50ms"},
 			{time.Second, settles(0), ""},
-			{3 * time.Second, dialFailed("a:1", duplicated), "WARN refused by node"},
-			{4 * time.Second, dialFailed("a:1", duplicated), "stop *channel.DuplicateNameError, WARN refused by node"},
+			{3 * time.Second, dialFailed("a:1", duplicated), "WARN node refused by a member"},
+			{4 * time.Second, dialFailed("a:1", duplicated), "stop *channel.DuplicateNameError, WARN node refused by a member"},
 		}},
 		"the name is taken by another newcomer": {events: []event{
 			{0, proposed("a:1", listed), "dial"},
-			{0, dialFailed("a:1", newcomer(6)), "WARN refused by node"},
-			{4 * time.Second, dialFailed("a:1", newcomer(6)), "WARN refused by node"},
-			{4 * time.Second, dialFailed("a:1", newcomer(4)), "WARN refused by node"},
-			{8 * time.Second, dialFailed("a:1", newcomer(4)), "stop *channel.DuplicateNameError, WARN refused by node"},
+			{0, dialFailed("a:1", newcomer(6)), "WARN node refused by a member"},
+			{4 * time.Second, dialFailed("a:1", newcomer(6)), "WARN node refused by a member"},
+			{4 * time.Second, dialFailed("a:1", newcomer(4)), "WARN node refused by a member"},
+			{8 * time.Second, dialFailed("a:1", newcomer(4)), "stop *channel.DuplicateNameError, WARN node refused by a member"},
 		}},
 		"the name is taken, for a member": {events: []event{
 			{0, proposed("a:1", listed), "dial"},
 			{0, proposed("b:1", listed), "dial"},
 			{0, linkUp("a:1"), ""},
-			{5 * time.Second, dialFailed("b:1", newcomer(1)), "WARN refused by node"},
-			{5 * time.Second, dialFailed("b:1", duplicated), "problem changed, WARN refused by node"},
-			{6 * time.Second, dialFailed("b:1", superseded), "WARN refused by node"},
+			{5 * time.Second, dialFailed("b:1", newcomer(1)), "WARN node refused by a member"},
+			{5 * time.Second, dialFailed("b:1", duplicated), "problem changed, WARN node refused by a member"},
+			{6 * time.Second, dialFailed("b:1", superseded), "WARN node refused by a member"},
 			{7 * time.Second, linkUp("b:1"), "problem changed"},
 		}},
 		"a stray node ends": {events: []event{
 			{0, proposed("a:1", listed), "dial"},
-			{0, dialFailed("a:1", foreign), "WARN refused by node"},
+			{0, dialFailed("a:1", foreign), "WARN node refused by a member"},
 			{time.Second, settles(0), "stop *channel.StrayError"},
 		}},
 		"a stranger found by mdns ends nobody": {events: []event{
@@ -228,7 +228,7 @@ func TestDialing(t *testing.T) {
 			{0, proposed("a:1", listed), "dial"},
 			{0, dialFailed("a:1", ErrPlain), ""},
 			{time.Second, settles(0), ""},
-			{time.Second, dialFailed("a:1", ErrPlain), "WARN connection refused"},
+			{time.Second, dialFailed("a:1", ErrPlain), "WARN no connection, the security of the two nodes differs"},
 			{time.Second, settles(0), "stop *channel.StrayError"},
 		}},
 		"nothing before providers and dials had their time": {events: []event{
@@ -250,7 +250,7 @@ func TestDialing(t *testing.T) {
 			{2 * time.Second, dialFailed("a:1", silentErr), "DEBUG dial"},
 			{2 * time.Second, settles(0), ""},
 			{3 * time.Second, settles(0), "WARN not ready yet"},
-			{time.Minute, settles(0), "settled, WARN going on all the same"},
+			{time.Minute, settles(0), "settled, WARN the node starts all the same"},
 		}},
 		"a member makes all good": {cfg: Config{Patience: time.Minute}, events: []event{
 			{0, proposed("a:1", listed), "dial"},
@@ -267,7 +267,7 @@ func TestDialing(t *testing.T) {
 		}},
 		"a provider that fails": {cfg: Config{Patience: time.Minute, Insist: true}, events: []event{
 			{time.Hour, settles(0, problem), "WARN not ready yet"},
-			{time.Hour, settles(0, empty), "settled, WARN going on all the same"},
+			{time.Hour, settles(0, empty), "settled, WARN the node starts all the same"},
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -33,7 +33,7 @@ func (t *dialing) settle(now time.Time, members []membership.Status, finders []f
 		}
 		return s
 	case t.cfg.Patience > 0:
-		s.lines = append(s.lines, warn("going on all the same", "why", why, "dur", t.cfg.Patience))
+		s.lines = append(s.lines, warn("the node starts all the same", "why", why, "dur", t.cfg.Patience))
 	}
 	t.joined = true // no member is there that could say that the name is taken
 	t.settled, s.settled = true, true
@@ -70,7 +70,7 @@ func (t *dialing) finding(now time.Time, finders []finder) bool {
 // off from the others would start with an empty memory.
 func (t *dialing) lacks(members []membership.Status, finders []finder) (why string, firm bool) {
 	if here := t.here(members); here < t.cfg.Expect {
-		return fmt.Sprintf("%d members are expected (membership.expect), here are %d", t.cfg.Expect, here), true
+		return fmt.Sprintf("%d members are expected (membership.expect), %d are here", t.cfg.Expect, here), true
 	}
 	if t.joined {
 		return "", false
@@ -79,12 +79,12 @@ func (t *dialing) lacks(members []membership.Status, finders []finder) (why stri
 		// Where multicast does not work, the operator's own list is enough.
 		counts := f.name != "mdns" || len(finders) == 1
 		if p := f.stats; p.Problem != "" && counts && (why == "" || !p.Empty) {
-			why, firm = fmt.Sprintf("members can't be found by %s: %s", f.name, p.Problem), firm || !p.Empty
+			why, firm = fmt.Sprintf("the provider %s can't find members: %s", f.name, p.Problem), firm || !p.Empty
 		}
 	}
 	for _, addr := range slices.Sorted(maps.Keys(t.rows)) {
 		if d := t.rows[addr]; why == "" && d.rank == listed && !d.self && !d.absent {
-			why = "no member is found, and nobody answers at " + addr
+			why = "no member was found, and " + addr + " does not answer"
 		}
 	}
 	return why, firm

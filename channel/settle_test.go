@@ -12,8 +12,8 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// flood is mDNS on a network where somebody makes up members, 50 a second, at
-// addresses that answer nobody; real ones are announced once a second.
+// flood is mDNS on a network where somebody makes up members, 50 a second, at addresses that answer
+// nobody; real ones are announced once a second.
 type flood struct{ real []string }
 
 func (flood) Name() string { return "mdns" }
@@ -54,8 +54,8 @@ func (n *node) settled() bool {
 	}
 }
 
-// Who can send UDP packets keeps nobody from starting: with members in a list, by
-// mdns only, and alone.
+// Who can send UDP packets keeps nobody from starting: with members in a list, by mdns only, and
+// alone.
 func TestAFloodOfMadeUpMembers(t *testing.T) {
 	for name, tc := range map[string]struct {
 		list    []string
@@ -152,8 +152,8 @@ func (wrong) Run(ctx context.Context, _ func(membership.Candidate)) error {
 	return nil
 }
 
-// Who can't know that it is alone does not start alone: not before its patience
-// is over, and longer if it insists on what may yet come.
+// Who can't know that it is alone does not start alone: not before its patience is over, and longer
+// if it insists on what may yet come.
 func TestAloneOrCutOff(t *testing.T) {
 	never := time.Hour
 	for name, tc := range map[string]struct {
@@ -165,14 +165,14 @@ func TestAloneOrCutOff(t *testing.T) {
 	}{
 		"nobody listed":           {nil, 0, true, 0, ""},
 		"nothing listens there":   {[]membership.Provider{static{"b:1", "c:1"}}, 0, true, 0, ""},
-		"one does not answer":     {[]membership.Provider{static{"b:1", "void:1"}}, 0, true, 30 * time.Second, "nobody answers at void:1"},
-		"no name":                 {[]membership.Provider{wrong{empty: true}}, 0, true, 30 * time.Second, "found by dns"},
-		"no name server":          {[]membership.Provider{wrong{}}, 0, false, 30 * time.Second, "found by dns"},
-		"no name server, wait":    {[]membership.Provider{wrong{}}, 0, true, never, "found by dns"},
-		"two are expected":        {nil, 2, false, 30 * time.Second, "2 members are expected (membership.expect), here are 1"},
+		"one does not answer":     {[]membership.Provider{static{"b:1", "void:1"}}, 0, true, 30 * time.Second, "void:1 does not answer"},
+		"no name":                 {[]membership.Provider{wrong{empty: true}}, 0, true, 30 * time.Second, "provider dns can't find members"},
+		"no name server":          {[]membership.Provider{wrong{}}, 0, false, 30 * time.Second, "provider dns can't find members"},
+		"no name server, wait":    {[]membership.Provider{wrong{}}, 0, true, never, "provider dns can't find members"},
+		"two are expected":        {nil, 2, false, 30 * time.Second, "2 members are expected (membership.expect), 1 are here"},
 		"two are expected, wait":  {nil, 2, true, never, "2 members are expected"},
 		"no multicast, a list":    {[]membership.Provider{wrong{name: "mdns"}, static{"b:1"}}, 0, true, 0, ""},
-		"no multicast":            {[]membership.Provider{wrong{name: "mdns"}}, 0, true, never, "found by mdns"},
+		"no multicast":            {[]membership.Provider{wrong{name: "mdns"}}, 0, true, never, "provider mdns can't find members"},
 		"a list of itself":        {[]membership.Provider{static{"a:1"}}, 0, true, 0, ""},
 		"a member makes all good": {[]membership.Provider{static{"m:1", "void:1"}, wrong{}}, 2, true, 0, ""},
 	} {

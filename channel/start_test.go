@@ -65,7 +65,8 @@ func TestListenerThatCloses(t *testing.T) {
 	inBubble(t, func(t *testing.T, cl *cluster) {
 		self := membership.Member{ID: membership.ID{Name: "a", Boot: 1}, ChannelAddress: "a:1"}
 		lis := cl.net.Listen("a:1")
-		c := channel.New(channel.Config{Self: self}, grpctransport.New(grpctransport.Insecure(), lis, cl.net.Dialer("a")), nil, slog.New(slog.DiscardHandler))
+		tr := grpctransport.New(grpctransport.Insecure(), lis, cl.net.Dialer("a"))
+		c := channel.New(channel.Config{Self: self}, tr, nil, slog.New(slog.DiscardHandler))
 		time.AfterFunc(time.Second, func() { lis.Close() })
 		if err := c.Run(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "serve the channel: ") {
 			t.Errorf("run = %v", err)
@@ -73,8 +74,8 @@ func TestListenerThatCloses(t *testing.T) {
 	})
 }
 
-// The machine of a node died without a word, and the node starts again
-// elsewhere: the name looks taken for a moment, but the start must succeed.
+// The machine of a node died without a word, and the node starts again elsewhere: the name looks
+// taken for a moment, but the start must succeed.
 func TestFormerLifeStillLooksAlive(t *testing.T) {
 	inBubble(t, func(t *testing.T, cl *cluster) {
 		a, b, c := cl.three()

@@ -325,7 +325,7 @@ func TestStartCutOff(t *testing.T) {
 	began := second.start()
 	within(t, startLimit, "the reason", func() error {
 		status, body, err := second.ask("/readyz")
-		if err == nil && (status != 503 || !strings.Contains(string(body), "nobody answers at 10.77.1.1:4001")) {
+		if err == nil && (status != 503 || !strings.Contains(string(body), "10.77.1.1:4001 does not answer")) {
 			err = fmt.Errorf("readyz: %d %s", status, body)
 		}
 		return err

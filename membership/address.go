@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// hostName is a DNS name as people write it in configurations; underscores are
-// not in the standard, but are in the names that container networks give.
+// hostName is a DNS name as people write it in configurations; underscores are not in the standard,
+// but are in the names that container networks give.
 var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?$`)
 
-// CheckAddress tells what is wrong with an address that members are to dial, or
-// nil. It is host:port with a host name, an IPv4 address or an IPv6 address in
-// brackets, and a port number of 1 to 65535. Nothing is looked up.
+// CheckAddress returns an error if members can't dial the address. It is host:port with a host
+// name, an IPv4 address or an IPv6 address in brackets, and a port number of 1 to 65535. Nothing is
+// looked up.
 func CheckAddress(s string) error {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
@@ -28,7 +28,7 @@ func CheckAddress(s string) error {
 	ip, err := netip.ParseAddr(host)
 	switch {
 	case err == nil && (ip.IsUnspecified() || ip.IsMulticast()):
-		return fmt.Errorf("%q: nobody can be dialled at %s, give the address of one machine", s, host)
+		return fmt.Errorf("%q: members can't dial %s, give the address of one machine", s, host)
 	case err != nil && !hostName.MatchString(host):
 		return fmt.Errorf("%q: %q is neither an IP address nor a host name", s, host)
 	}
@@ -56,7 +56,7 @@ func wildcard(address string) bool {
 	return host == "" || err == nil && ip.IsUnspecified()
 }
 
-// every calls do at once and then each d, until ctx ends.
+// every calls do at once and then after each d, until ctx ends.
 func every(ctx context.Context, d time.Duration, do func()) {
 	t := time.NewTicker(d)
 	defer t.Stop()

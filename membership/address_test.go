@@ -5,7 +5,10 @@ import (
 )
 
 func TestCheckAddress(t *testing.T) {
-	for _, good := range []string{"10.0.0.1:4001", "[fe80::1%eth0]:1", "[::1]:65535", "node_1.nodes.svc:4001", "localhost:4001", "n:1", "n.example.:1"} {
+	for _, good := range []string{
+		"10.0.0.1:4001", "[fe80::1%eth0]:1", "[::1]:65535", "node_1.nodes.svc:4001", "localhost:4001", "n:1",
+		"n.example.:1",
+	} {
 		if err := CheckAddress(good); err != nil {
 			t.Errorf("%q: %v", good, err)
 		}
@@ -18,9 +21,9 @@ func TestCheckAddress(t *testing.T) {
 		"node1:0":         `"node1:0": port must be 1–65535`,
 		"node1:65536":     `"node1:65536": port must be 1–65535`,
 		"node1:http":      `"node1:http": port must be 1–65535`,
-		"0.0.0.0:4001":    `"0.0.0.0:4001": nobody can be dialled at 0.0.0.0, give the address of one machine`,
-		"[::]:4001":       `"[::]:4001": nobody can be dialled at ::, give the address of one machine`,
-		"224.0.0.1:1":     `"224.0.0.1:1": nobody can be dialled at 224.0.0.1, give the address of one machine`,
+		"0.0.0.0:4001":    `"0.0.0.0:4001": members can't dial 0.0.0.0, give the address of one machine`,
+		"[::]:4001":       `"[::]:4001": members can't dial ::, give the address of one machine`,
+		"224.0.0.1:1":     `"224.0.0.1:1": members can't dial 224.0.0.1, give the address of one machine`,
 		":4001":           `":4001": "" is neither an IP address nor a host name`,
 		"a b:1":           `"a b:1": "a b" is neither an IP address nor a host name`,
 		"http://node1:80": `"http://node1:80" is not host:port (like 10.0.0.1:4001)`,

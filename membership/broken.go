@@ -8,8 +8,8 @@ type broken struct {
 	problem error
 }
 
-// Broken stands for a provider of that name which can't work here, so that
-// operators see it among those that do. It proposes nothing.
+// Broken stands in for a provider of that name which can't work here, so that operators see it in
+// the list of providers. It proposes nothing.
 func Broken(name string, problem error) Provider { return broken{name, problem} }
 
 // Name is the name of the provider that it stands for.

@@ -14,8 +14,8 @@ import (
 // lookupWait bounds one round of questions to name servers.
 const lookupWait = 4 * time.Second
 
-// DNS is the provider of addresses that name servers know: those of a headless
-// service in Kubernetes, of a service in a compose file, or SRV records.
+// DNS is the provider of addresses from name servers: the addresses of a headless service in
+// Kubernetes or of a service in a compose file, or SRV records.
 type DNS struct {
 	name     string
 	resolver *net.Resolver
@@ -25,10 +25,9 @@ type DNS struct {
 
 var _ Provider = (*DNS)(nil)
 
-// NewDNS returns a provider that looks up name: "host:port" for the A and AAAA
-// records of host, each with that port, or the name of SRV records, which bring
-// their ports along (it starts with an underscore, like
-// _channel._tcp.nodes.example). A nil resolver is the system's.
+// NewDNS returns a provider that looks up name: "host:port" for the A and AAAA records of host,
+// each with that port, or the name of SRV records, which bring their ports along (it starts with an
+// underscore, like _channel._tcp.nodes.example). A nil resolver is the system's.
 func NewDNS(name string, resolver *net.Resolver, log *slog.Logger) *DNS {
 	if resolver == nil {
 		resolver = net.DefaultResolver
@@ -39,12 +38,12 @@ func NewDNS(name string, resolver *net.Resolver, log *slog.Logger) *DNS {
 // Name is "dns".
 func (d *DNS) Name() string { return "dns" }
 
-// Stats is safe for concurrent use. A name that is not found yet, as while the
-// first node of a service starts, is a Problem there, of kind Empty, and no end of Run.
+// Stats is safe for concurrent use. A name that does not exist yet, as while the first node of a
+// service starts, is a Problem with Empty; Run goes on.
 func (d *DNS) Stats() Stats { return d.count.stats() }
 
-// Run looks the name up at once and every 5 s until ctx ends. It returns an
-// error only for a name that can't be looked up at all.
+// Run looks the name up at once and every 5 s until ctx ends. It returns an error only for a name
+// that can't be looked up at all.
 func (d *DNS) Run(ctx context.Context, found func(Candidate)) error {
 	srv := strings.HasPrefix(d.name, "_") && !strings.Contains(d.name, ":")
 	if err := CheckAddress(d.name); !srv && err != nil {
@@ -67,8 +66,8 @@ func (d *DNS) Run(ctx context.Context, found func(Candidate)) error {
 	return nil
 }
 
-// unknownName marks the error of a name that does not exist: nobody is there,
-// which a name server that fails does not say.
+// unknownName marks the error of a name that does not exist: it says that no member is there,
+// unlike the error of a name server that fails.
 func unknownName(err error) error {
 	if e, ok := errors.AsType[*net.DNSError](err); ok && e.IsNotFound {
 		return fmt.Errorf("%w (%w)", err, errEmpty)
@@ -92,7 +91,7 @@ func (d *DNS) hosts(ctx context.Context) ([]string, error) {
 	return list, nil
 }
 
-// services gives the targets by name: whoever dials looks them up.
+// services returns the targets by name; the dialer looks them up.
 func (d *DNS) services(ctx context.Context) ([]string, error) {
 	_, records, err := d.resolver.LookupSRV(ctx, "", "", d.name)
 	if err != nil && len(records) == 0 {

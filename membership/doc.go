@@ -11,15 +11,15 @@
 // member as long as its channel works.
 //
 // Multicast asks and answers by mDNS on one network interface, in IPv4; a program that is not a
-// member, like the balancer, only asks. Questions and answers go to the group. A packet counts
-// only if it came by that interface, to the group, from an address of the interface's network; an
-// answer also must come from the port of mDNS, with a hop limit of 255, which no router leaves
-// unchanged (RFC 6762 sections 6 and 11). A packet proposes one address at most. However many
-// questions come, a node answers three times at once and then once a second. Everybody on that
-// network can still read the cluster's name, node names and addresses, and can send wrong ones; a
-// wrong address costs a dial. Where multicast can't work, [CheckMulticast] says why and names the
-// cure; such errors wrap [ErrNoMulticast], so that a node with static addresses can go on with
-// these. A later failure is logged once, and Run recovers as soon as the network allows.
+// member, like the balancer, only asks. Questions and answers go to the group. A packet counts only
+// if it came by that interface, to the group, from an address of the interface's network; an answer
+// also must come from the port of mDNS, with a hop limit of 255, which no router leaves unchanged
+// (RFC 6762 sections 6 and 11). A packet proposes one address at most. However many questions come,
+// a node answers three times at once and then once a second. Everybody on that network can still
+// read the cluster's name, node names and addresses, and can send wrong ones; a wrong address costs
+// a dial. Where multicast can't work, [CheckMulticast] says why and names the cure; such errors
+// wrap [ErrNoMulticast], so that a node with static addresses can go on with these. A later failure
+// is logged once, and Run recovers as soon as the network allows.
 //
 // # Deciding who is alive
 //
@@ -43,9 +43,9 @@
 // When the network splits, the members of each side become suspect and then gone for the other
 // side, and each side goes on serving with the sessions it has: there is no quorum, so no side
 // stops. Addresses stay known, dialling goes on, and when the network is whole again the same
-// incarnations return from gone to alive; package deltamanager merges their sessions, and writes
-// on both sides are no trouble for it. Where two nodes reach a third one but not each other, the
-// two keep suspecting each other as long as the third one answers for them.
+// incarnations return from gone to alive; package deltamanager merges their sessions, and writes on
+// both sides are no trouble for it. Where two nodes reach a third one but not each other, the two
+// keep suspecting each other as long as the third one answers for them.
 //
 // # Limits
 //

@@ -11,19 +11,19 @@ import (
 )
 
 const (
-	fileLook = 2 * time.Second // how often the file is looked at
+	fileLook = 2 * time.Second // between two looks at the file
 	maxFile  = 1 << 20         // bytes
 )
 
-// File is the provider of addresses in a file that somebody keeps up to date:
-// one host:port a line, # starts a comment, empty lines don't count.
+// File is the provider of addresses in a file that the operator keeps up to date: one host:port per
+// line; # starts a comment, and empty lines don't count.
 type File struct {
 	path  string
 	log   *slog.Logger
 	count counters
 
-	seen os.FileInfo // when it was last read well; Run's goroutine only
-	list []string    // what it said then
+	seen os.FileInfo // of the latest file without a mistake; Run's goroutine only
+	list []string    // the addresses in that file
 }
 
 var _ Provider = (*File)(nil)
@@ -34,13 +34,13 @@ func NewFile(path string, log *slog.Logger) *File { return &File{path: path, log
 // Name is "file".
 func (f *File) Name() string { return "file" }
 
-// Stats is safe for concurrent use. A file that became unreadable or malformed
-// is a Problem there; until it is well again the addresses stay as they were.
+// Stats is safe for concurrent use. A file that became unreadable or malformed is a Problem; until
+// it is correct again, the addresses stay as they were.
 func (f *File) Stats() Stats { return f.count.stats() }
 
-// Run reads the file at once and again when its time, size or inode changes,
-// looking every 2 s, and proposes its addresses each time it looks. It returns
-// an error if the file can't be used at the start, nil when ctx ended.
+// Run reads the file at once and again when its time, size or inode changes, looking every 2 s, and
+// proposes its addresses each time it looks. It returns an error if the file can't be used at the
+// start, nil when ctx ended.
 func (f *File) Run(ctx context.Context, found func(Candidate)) error {
 	if err := f.look(); err != nil {
 		return err
@@ -53,8 +53,8 @@ func (f *File) Run(ctx context.Context, found func(Candidate)) error {
 	return nil
 }
 
-// look reads the file if it is not as it was. The whole of it is well, or
-// nothing is taken: half a list would be a split in the making.
+// look reads the file if it has changed. A file with a mistake is ignored as a whole: half a list
+// could split the cluster.
 func (f *File) look() error {
 	now, err := os.Stat(f.path)
 	if err != nil {

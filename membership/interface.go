@@ -10,26 +10,25 @@ import (
 	"time"
 )
 
-// lookupTime is how long a host name in the channel's address may take to be found.
+// lookupTime bounds the look-up of a host name in the channel's address.
 const lookupTime = 2 * time.Second
 
-// netInterface is an interface with its addresses, both as they were when asked.
+// netInterface is an interface with its addresses, as they were at the time of the call.
 type netInterface struct {
 	net.Interface
 	addrs []netip.Addr
 	nets  []netip.Prefix // of the addresses
 }
 
-// onLink tells whether a packet from the address can have been sent on the
-// interface's own network (RFC 6762 section 11). On loopback only this machine
-// sends, with whichever of its addresses.
+// onLink tells whether a packet from the address can have been sent on the interface's own network
+// (RFC 6762 section 11). On loopback only this machine sends, with whichever of its addresses.
 func (i netInterface) onLink(ip netip.Addr) bool {
 	ip = ip.Unmap().WithZone("")
 	return i.Flags&net.FlagLoopback != 0 || slices.ContainsFunc(i.nets, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
-// holds tells whether the address leads to this machine by this interface. All
-// of 127.0.0.0/8 does by the loopback interface.
+// holds tells whether the address leads to this machine by this interface. All of 127.0.0.0/8 does
+// by the loopback interface.
 func (i netInterface) holds(ip netip.Addr) bool {
 	ip = ip.Unmap().WithZone("")
 	return slices.Contains(i.addrs, ip) || ip.IsLoopback() && i.Flags&net.FlagLoopback != 0
@@ -45,7 +44,7 @@ func (i netInterface) ipv4() netip.Addr {
 	return netip.Addr{}
 }
 
-// String is the name and the IPv4 address, for people who have to choose.
+// String is the name and the IPv4 address, for people that choose an interface.
 func (i netInterface) String() string {
 	if a := i.ipv4(); a.IsValid() {
 		return i.Name + " " + a.String()
@@ -63,7 +62,7 @@ func netInterfaces() ([]netInterface, error) {
 		i := netInterface{Interface: ifi}
 		nets, err := ifi.Addrs()
 		if err != nil {
-			continue // gone since
+			continue // the interface has gone meanwhile
 		}
 		for _, n := range nets {
 			if p, err := netip.ParsePrefix(n.String()); err == nil {
@@ -97,8 +96,8 @@ func names(list []netInterface) string {
 	return strings.Join(s, ", ")
 }
 
-// chooseInterface finds the interface over which members meet: the named one,
-// or if name is empty the one that holds the address (host:port).
+// chooseInterface finds the interface for mDNS: the named one, or, if name is empty, the one that
+// holds the address (host:port).
 func chooseInterface(name, address string) (netInterface, error) {
 	if name != "" {
 		return namedInterface(name)
@@ -121,7 +120,8 @@ func chooseInterface(name, address string) (netInterface, error) {
 			}
 		}
 	}
-	return netInterface{}, fmt.Errorf("no interface here has the channel's address %s: set membership.interface to one of %s", address, names(list))
+	return netInterface{}, fmt.Errorf("no interface here has the channel's address %s: "+
+		"set membership.interface to one of %s", address, names(list))
 }
 
 func hostAddrs(address string) ([]netip.Addr, error) {
@@ -141,9 +141,9 @@ func hostAddrs(address string) ([]netip.Addr, error) {
 	return ips, nil
 }
 
-// mainInterface chooses for an address that stands for all of the machine: the
-// only interface that leads outside, or the one by which multicast is routed;
-// loopback if none leads outside.
+// mainInterface chooses the interface for an address that stands for all addresses of the machine:
+// the only interface that leads outside, or the one to which multicast is routed; loopback if no
+// interface leads outside.
 func mainInterface(list []netInterface, address string) (netInterface, error) {
 	var outside []netInterface
 	var lo netInterface
@@ -171,11 +171,12 @@ func mainInterface(list []netInterface, address string) (netInterface, error) {
 			return i, nil
 		}
 	}
-	return netInterface{}, fmt.Errorf("the channel's address %s stands for several interfaces, and no default route says which leads to the other members: set membership.interface to one of %s", address, names(outside))
+	return netInterface{}, fmt.Errorf("the channel's address %s stands for several interfaces, and no default route "+
+		"says which leads to the other members: set membership.interface to one of %s", address, names(outside))
 }
 
-// routedSource is this machine's address on the interface to which multicast is
-// routed, invalid if there is no route. Nothing is sent.
+// routedSource is this machine's address on the interface to which multicast is routed, invalid if
+// there is no route. Nothing is sent.
 func routedSource() netip.Addr {
 	c, err := net.DialUDP("udp4", nil, group())
 	if err != nil {
@@ -185,10 +186,10 @@ func routedSource() netip.Addr {
 	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
 }
 
-// Advertise is the address to tell others of for a channel that listens on
-// address (host:port): the same, unless its host is empty or 0.0.0.0, in whose
-// place the address of the interface is put. With an empty iface the interface
-// is chosen as [NewMulticast] does. It may take 2 s if a host name does not resolve.
+// Advertise is the address to announce for a channel that listens on address (host:port). It is the
+// same address, but an empty host or 0.0.0.0 is replaced by the address of the interface. With an
+// empty iface the interface is chosen as [NewMulticast] does. It may take 2 s if a host name does
+// not resolve.
 func Advertise(address, iface string) (string, error) {
 	if !wildcard(address) {
 		return address, nil

@@ -30,8 +30,8 @@ type MulticastConfig struct {
 	Interval  time.Duration // between questions once all is quiet; 0: 5 s
 }
 
-// Multicast is the provider that asks the local network by mDNS, and for a
-// member answers others that ask. See the package's doc for what it does not do.
+// Multicast is the provider that asks the local network by mDNS, and that answers the questions of
+// others if the node is a member.
 type Multicast struct {
 	self     announcement
 	zone     *zone // nil: no answers
@@ -45,10 +45,10 @@ type Multicast struct {
 
 var _ Provider = (*Multicast)(nil)
 
-// NewMulticast chooses the interface and checks that multicast works over it
-// (see [CheckMulticast]; the group is joined for a moment). Errors name the
-// cure; those with [ErrNoMulticast] in their chain leave static addresses as a
-// way out. A loopback address is refused on an interface that leads to others.
+// NewMulticast chooses the interface and checks that multicast works over it (see [CheckMulticast];
+// the group is joined for a moment). Errors name the cure; where an error wraps [ErrNoMulticast],
+// static addresses are a way out. A loopback address is refused on an interface that leads to
+// others.
 func NewMulticast(cfg MulticastConfig, log *slog.Logger) (*Multicast, error) {
 	if cfg.Cluster == "" {
 		return nil, errors.New("mdns needs the cluster's name: set cluster.name")
@@ -75,14 +75,16 @@ func NewMulticast(cfg MulticastConfig, log *slog.Logger) (*Multicast, error) {
 	return m, nil
 }
 
-// announce prepares what the node answers of itself.
+// announce prepares the node's answer.
 func (m *Multicast) announce(ifi netInterface, address string) error {
 	at, err := advertised(ifi, address)
 	if err != nil {
 		return fmt.Errorf("address to announce by mdns: %w", err)
 	}
 	if Loopback(at) && !m.lo {
-		return fmt.Errorf("channel address %s over interface %s: other machines can't reach a loopback address; set channel.address (or channel.advertise) to an address of %s (%s), or membership.interface = \"lo\" if all nodes run on this machine", at, ifi.Name, ifi.Name, ifi.ipv4())
+		return fmt.Errorf("channel address %s over interface %s: other machines can't reach a loopback address; "+
+			"set channel.address (or channel.advertise) to an address of %s (%s), "+
+			`or membership.interface = "lo" if all nodes run on this machine`, at, ifi.Name, ifi.Name, ifi.ipv4())
 	}
 	m.self.address = at
 	m.zone, err = newZone(m.self, ifi.ipv4())
@@ -95,10 +97,9 @@ func (m *Multicast) Name() string { return "mdns" }
 // Stats is safe for concurrent use.
 func (m *Multicast) Stats() Stats { return m.count.stats() }
 
-// Run answers questions and asks: five times in the first 2 s, then each
-// interval ± 25 %. When multicast stops working it says so once and goes on
-// trying, so that it returns nothing but nil. The library's own goroutines end by
-// themselves a moment after each question.
+// Run answers questions and asks: five times in the first 2 s, then each interval ± 25 %. When
+// multicast stops working, Run logs that once and goes on trying, so it always returns nil. The
+// goroutines of the mDNS library end by themselves a moment after each question.
 func (m *Multicast) Run(ctx context.Context, found func(Candidate)) error {
 	l := listening{m: m, found: found}
 	defer l.close()
@@ -115,9 +116,9 @@ func (m *Multicast) Run(ctx context.Context, found func(Candidate)) error {
 	}
 }
 
-// pause is the time from the start of question n to the start of the next. The
-// first ones make up for lost packets; the jitter, r of [0, 1), keeps nodes
-// that were started together from asking together for ever.
+// pause is the time from the start of question n to the start of the next. The first ones make up
+// for lost packets; the jitter, r of [0, 1), keeps nodes that were started together from asking
+// together for ever.
 func pause(n int, interval time.Duration, r float64) time.Duration {
 	if first := []time.Duration{250, 250, 500, 1000}; n < len(first) {
 		return first[n] * time.Millisecond
@@ -125,9 +126,9 @@ func pause(n int, interval time.Duration, r float64) time.Duration {
 	return time.Duration(float64(interval) * (0.75 + r/2))
 }
 
-// ask sends one question. Who answers does so to the group, where we listen.
+// ask sends one question. Nodes answer to the group, where this node listens.
 func (m *Multicast) ask(l *listening) error {
-	// Where a join fails the library leaves a socket open; so it gets none to try.
+	// Where a join fails, the library leaves a socket open: the join is tried here before.
 	ifi, err := namedInterface(m.iface)
 	if err != nil {
 		return err
@@ -138,7 +139,7 @@ func (m *Multicast) ask(l *listening) error {
 	if err := l.keep(ifi); err != nil {
 		return err
 	}
-	// The library's sockets don't tell where an answer came from: it only asks.
+	// The library's sockets don't say where an answer came from, so the library only asks.
 	err = mdns.Query(&mdns.QueryParam{
 		Service: mdnsService, Domain: "local", Timeout: time.Nanosecond, Interface: &ifi.Interface,
 		Entries: make(chan *mdns.ServiceEntry, 1), DisableIPv6: true, Logger: log.New(io.Discard, "", 0),
@@ -149,8 +150,8 @@ func (m *Multicast) ask(l *listening) error {
 	return nil
 }
 
-// packet takes one packet of the group. It proposes at most one address, and
-// tells whether the packet asks for what this node has to say.
+// packet takes one packet of the group. It proposes at most one address, and tells whether the
+// packet asks for this node's answer.
 func (m *Multicast) packet(p packet, found func(Candidate)) (asked bool) {
 	var msg dns.Msg
 	if err := msg.Unpack(p.data); err != nil {
@@ -175,8 +176,7 @@ func (m *Multicast) packet(p packet, found func(Candidate)) (asked bool) {
 	return false
 }
 
-// ours tells whether the name is of an instance of our service. Others' services
-// speak on the group, too.
+// ours tells whether the name is of an instance of our service. Other services use the group, too.
 func ours(name string) bool {
 	return len(name) > len(mdnsSuffix) && strings.EqualFold(name[len(name)-len(mdnsSuffix):], mdnsSuffix)
 }
@@ -201,12 +201,13 @@ func (m *Multicast) answer(txt []string, found func(Candidate)) {
 	}
 }
 
-// stranger tells once of each other cluster: with a typing error in
-// cluster.name a node would otherwise stay alone without a word.
+// stranger logs each other cluster once: with a typing error in cluster.name, a node would
+// otherwise stay alone without any message.
 func (m *Multicast) stranger(a announcement) {
 	if m.foreign[a.cluster] || len(m.foreign) >= maxClusters {
 		return
 	}
 	m.foreign[a.cluster] = true
-	m.log.Info("another cluster is on this network", "cluster", a.cluster, "own_cluster", m.self.cluster, "member", a.id.String(), "addr", a.address)
+	m.log.Info("another cluster is on this network",
+		"cluster", a.cluster, "own_cluster", m.self.cluster, "member", a.id.String(), "addr", a.address)
 }

@@ -196,13 +196,13 @@ func TestMulticastSurvivesItsNetwork(t *testing.T) {
 	b.IP("route", "add", "224.0.0.0/4", "dev", "eth0")
 	n2.sees(t, 3*time.Second, "10.77.1.1:4001")
 	n2.end()
-	if s := n2.log.String(); strings.Count(s, "can't be found this way") != 1 || strings.Count(s, "again") != 1 {
+	if s := n2.log.String(); strings.Count(s, "the provider can't find members") != 1 || strings.Count(s, "again") != 1 {
 		t.Errorf("a failure and its end are to be logged once each, got\n%s", s)
 	}
 }
 
-// An interface that was removed took the group membership along: the listening
-// side has to join anew on its successor.
+// An interface that was removed took the group membership along: the listening side has to join
+// anew on its successor.
 func TestListeningJoinsASuccessor(t *testing.T) {
 	t.Parallel()
 	h := netns.Lo(t, "lo")
@@ -321,8 +321,8 @@ func TestPacketsFromElsewhereDontCount(t *testing.T) {
 	other.sees(t, 0)
 }
 
-// However often and however much somebody asks, the node answers at its own
-// pace, once a packet, and on its own interface.
+// However often and however much somebody asks, the node answers at its own pace, once a packet,
+// and on its own interface.
 func TestAnswersAreRationed(t *testing.T) {
 	t.Parallel()
 	nw := netns.New(t)
@@ -403,10 +403,13 @@ func TestMulticastAnswerIsJudged(t *testing.T) {
 		want    Stats
 	}{
 		{"a member", entry("x"+suffix, announce(other)...), Stats{Answers: 1}},
-		{"two in one packet", append(entry("x"+suffix, announce(other)...), entry("y"+suffix, announce(announcement{"shop", ID{"n3", 3}, "10.0.0.3:4001"})...)...), Stats{Answers: 1}},
+		{"two in one packet", append(
+			entry("x"+suffix, announce(other)...),
+			entry("y"+suffix, announce(announcement{"shop", ID{"n3", 3}, "10.0.0.3:4001"})...)...,
+		), Stats{Answers: 1}},
 		{"a suffix in capitals", entry("X._NodeServer._TCP.local.", announce(other)...), Stats{Answers: 1}},
 		{"an unknown field", entry("x"+suffix, append(announce(other), "new=1")...), Stats{Answers: 1}},
-		{"a later incarnation of this name", entry("x"+suffix, announce(announcement{"shop", ID{"n1", 2}, "10.0.0.1:4001"})...), Stats{Answers: 1}},
+		{"a later incarnation", entry("x"+suffix, announce(announcement{"shop", ID{"n1", 2}, "10.0.0.1:4001"})...), Stats{Answers: 1}},
 		{"this node itself", entry("x"+suffix, announce(self)...), Stats{}},
 		{"another service", entry("x._printer._tcp.local.", announce(other)...), Stats{}},
 		{"a short name", entry("local.", announce(other)...), Stats{}},
@@ -445,7 +448,10 @@ func FuzzMDNSPacket(f *testing.F) {
 	}
 	f.Add(question, 1, uint16(40000))
 	f.Fuzz(func(t *testing.T, data []byte, hops int, port uint16) {
-		m := &Multicast{self: announcement{cluster: "shop", id: ID{"n9", 9}}, zone: z, log: slog.New(slog.DiscardHandler), foreign: map[string]bool{}}
+		m := &Multicast{
+			self: announcement{cluster: "shop", id: ID{"n9", 9}}, zone: z,
+			log: slog.New(slog.DiscardHandler), foreign: map[string]bool{},
+		}
 		n := 0
 		p := packet{data, netip.AddrPortFrom(netip.MustParseAddr("10.0.0.2"), port), hops}
 		asked := m.packet(p, func(c Candidate) {
@@ -486,7 +492,9 @@ func TestNewMulticastRefuses(t *testing.T) {
 		{
 			"loopback over a network",
 			MulticastConfig{Cluster: "shop", Self: member("127.0.0.1:4001"), Interface: "eth0"},
-			`channel address 127.0.0.1:4001 over interface eth0: other machines can't reach a loopback address; set channel.address (or channel.advertise) to an address of eth0 (10.77.1.1), or membership.interface = "lo" if all nodes run on this machine`,
+			"channel address 127.0.0.1:4001 over interface eth0: other machines can't reach a loopback address; " +
+				"set channel.address (or channel.advertise) to an address of eth0 (10.77.1.1), " +
+				`or membership.interface = "lo" if all nodes run on this machine`,
 		},
 		{
 			"unknown interface",
@@ -496,13 +504,15 @@ func TestNewMulticastRefuses(t *testing.T) {
 		{
 			"another machine's address",
 			MulticastConfig{Cluster: "shop", Self: member("192.0.2.9:4001")},
-			`interface for mdns: no interface here has the channel's address 192.0.2.9:4001: set membership.interface to one of lo 127.0.0.1, eth0 10.77.1.1`,
+			"interface for mdns: no interface here has the channel's address 192.0.2.9:4001: " +
+				"set membership.interface to one of lo 127.0.0.1, eth0 10.77.1.1",
 		},
 		{"no cluster", MulticastConfig{Self: member("127.0.0.1:4001")}, `mdns needs the cluster's name: set cluster.name`},
 		{
 			"long names",
 			MulticastConfig{Cluster: strings.Repeat("ü", 30), Self: member("127.0.0.1:4001")},
-			`cluster name "` + strings.Repeat("ü", 30) + `", node name and address 127.0.0.1:4001 take 216 bytes in mDNS and may take 199: shorten cluster.name or advertise an IP address`,
+			`cluster name "` + strings.Repeat("ü", 30) + `", node name and address 127.0.0.1:4001 take 216 bytes ` +
+				"in mDNS and may take 199: shorten cluster.name or advertise an IP address",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -17,12 +17,12 @@ type ID struct {
 // String is the name with the last four hex digits of the incarnation, for logs.
 func (id ID) String() string { return fmt.Sprintf("%s#%04x", id.Name, id.Boot&0xffff) }
 
-// Member is the record of one incarnation of one node. It is a value: nobody changes
-// a Member that was handed out.
+// Member is the record of one incarnation of one node. It is a value: a Member that was passed on
+// is never changed.
 type Member struct {
 	ID
 	ChannelAddress string   // host:port, as other members dial it
-	HTTPAddress    string   // host:port, as a front door dials it
+	HTTPAddress    string   // host:port, as the balancer dials it
 	Apps           []string // webapps hosted, sorted
 	Domain         string   // replication domain, empty unless configured
 	Version        string   // of the nodeserver binary
@@ -38,7 +38,7 @@ type State int
 
 // States of a member.
 const (
-	Alive   State = iota + 1 // heard from within suspect_after
+	Alive   State = iota + 1 // a message came within suspect_after
 	Suspect                  // silent or disconnected; being probed
 	Gone                     // left, or failed its probes
 )
@@ -61,13 +61,13 @@ type Status struct {
 	Member
 	State    State
 	Ready    bool // serves requests: its first state transfer is done
-	Draining bool // about to leave: nothing new should go there
+	Draining bool // about to leave: the balancer sends it no new sessions
 }
 
 var name = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
 
-// CheckName tells what is wrong with a member's name, or nil. A name is also
-// the route in session cookies, so it holds no dot.
+// CheckName returns an error if a member can't have the name. A name is also the route in session
+// cookies, so it has no dot.
 func CheckName(s string) error {
 	if !name.MatchString(s) {
 		return fmt.Errorf("%q is not a member name: use 1 to 32 of A-Z a-z 0-9 _ -", s)
@@ -75,17 +75,17 @@ func CheckName(s string) error {
 	return nil
 }
 
-// Candidate is an address where a provider believes a member to be. It proves
-// nothing: only a Hello over the channel makes a member.
+// Candidate is an address where a provider expects a member. It proves nothing: only a hello over
+// the channel makes a member.
 type Candidate struct {
 	Address  string // host:port of a channel
-	Unproven bool   // anybody on the network can have said so: nobody is to wait for it
+	Unproven bool   // anybody on the network can have announced it, so no node waits for it
 }
 
-// Provider proposes addresses of members until ctx ends. Found may be called
-// from any goroutine, also again and again for the same address; it never
-// blocks. Run returns nil when ctx ended, else why it can't go on. Stats is safe
-// for concurrent use; the addresses of a round are proposed before it is counted.
+// Provider proposes addresses of members. Run calls found until ctx ends, from any goroutine, and
+// also repeatedly for the same address; found never blocks. Run returns nil when ctx ended, or the
+// error for which it can't go on. Stats is safe for concurrent use; the addresses of a round are
+// proposed before the round is counted.
 type Provider interface {
 	Name() string
 	Run(ctx context.Context, found func(Candidate)) error

@@ -18,14 +18,19 @@ func TestCheckMulticastNamesTheCure(t *testing.T) {
 		want   string // empty: works
 		cfg    bool   // a mistake in the configuration
 	}{
-		{"no route", "", "lo", "no multicast over lo: no route for it; run: ip route add 224.0.0.0/4 dev lo", false},
+		{"no route", "", "lo",
+			"no multicast over lo: no route for it; run: ip route add 224.0.0.0/4 dev lo", false},
 		{"the cure", "route add 224.0.0.0/4 dev lo", "lo", "", false},
 		{"unknown", "", "eth9", `there is no interface "eth9" here (there are: lo 127.0.0.1)`, true},
 		{"down", "link add d0 type veth peer name d1", "d0", "no multicast over d0: the interface is down; run: ip link set d0 up", false},
-		{"no address", "link set d0 up", "d0", `no multicast over d0: the interface has no IPv4 address; give it one, or list the members (membership.providers = ["static"])`, false},
+		{"no address", "link set d0 up", "d0", "no multicast over d0: the interface has no IPv4 address; " +
+			`give it one, or list the members (membership.providers = ["static"])`, false},
 		{"a second interface", "addr add 10.77.2.1/24 dev d0", "d0", "", false},
-		{"a kind without", "link set d0 multicast off", "d0", `no multicast over d0: this kind of interface does not carry it; choose another as membership.interface, or list the members (membership.providers = ["static"])`, false},
-		{"the route is gone", "route del 224.0.0.0/4", "lo", "no multicast over lo: no route for it; run: ip route add 224.0.0.0/4 dev lo", false},
+		{"a kind without", "link set d0 multicast off", "d0",
+			"no multicast over d0: this kind of interface does not carry it; choose another as " +
+				`membership.interface, or list the members (membership.providers = ["static"])`, false},
+		{"the route is gone", "route del 224.0.0.0/4", "lo",
+			"no multicast over lo: no route for it; run: ip route add 224.0.0.0/4 dev lo", false},
 		{"a default route is enough", "route add default dev lo", "lo", "", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -68,11 +73,15 @@ func TestInterfaceIsChosen(t *testing.T) {
 		{name: "all, by another route", host: h, before: "route replace default dev eth1", address: ":4001", want: "eth1 10.78.0.1:4001"},
 		{
 			name: "all, no route", host: h, before: "route del default", address: "0.0.0.0:4001",
-			err: "the channel's address 0.0.0.0:4001 stands for several interfaces, and no default route says which leads to the other members: set membership.interface to one of eth0 10.77.1.1, eth1 10.78.0.1",
+			err: "the channel's address 0.0.0.0:4001 stands for several interfaces, and no default route says " +
+				"which leads to the other members: set membership.interface to one of eth0 10.77.1.1, eth1 10.78.0.1",
 		},
 		{name: "all, one is left", host: h, before: "link set eth1 down", address: ":4001", want: "eth0 10.77.1.1:4001"},
 		{name: "all, loopback only", host: alone, address: ":4001", want: "lo 127.0.0.1:4001"},
-		{name: "all, nothing", host: alone, before: "link set lo down", address: ":4001", err: "no multicast: no interface is up and has an IPv4 address (there are: lo 127.0.0.1)"},
+		{
+			name: "all, nothing", host: alone, before: "link set lo down", address: ":4001",
+			err: "no multicast: no interface is up and has an IPv4 address (there are: lo 127.0.0.1)",
+		},
 		{name: "malformed", host: h, address: "4001", err: `"4001" is not host:port (like 10.0.0.1:4001)`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

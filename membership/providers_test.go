@@ -18,8 +18,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// proposals runs a provider inside a bubble, calls each step, which
-// lets time pass, with the addresses proposed since the one before, and returns what Run returned.
+// proposals runs a provider inside a bubble, calls each step, which lets time pass, with the
+// addresses proposed since the one before, and returns what Run returned.
 func proposals(t *testing.T, p Provider, steps ...func(got []string)) error {
 	t.Helper()
 	var mu sync.Mutex
@@ -162,17 +162,24 @@ func TestFileMustBeWellAtTheStart(t *testing.T) {
 func nameServer(t *testing.T) *net.Resolver {
 	t.Helper()
 	records := map[string][]string{
-		"nodes.test. A":                 {"nodes.test. 1 IN A 10.0.0.1", "nodes.test. 1 IN A 10.0.0.2"},
-		"nodes.test. AAAA":              {"nodes.test. 1 IN AAAA 2001:db8::1"},
-		"_channel._tcp.nodes.test. SRV": {"_channel._tcp.nodes.test. 1 IN SRV 1 1 4001 n1.nodes.test.", "_channel._tcp.nodes.test. 1 IN SRV 2 1 4002 n2.nodes.test."},
-		"_zero._tcp.nodes.test. SRV":    {"_zero._tcp.nodes.test. 1 IN SRV 1 1 0 n1.nodes.test.", "_zero._tcp.nodes.test. 1 IN SRV 2 1 4002 n2.nodes.test."},
+		"nodes.test. A":    {"nodes.test. 1 IN A 10.0.0.1", "nodes.test. 1 IN A 10.0.0.2"},
+		"nodes.test. AAAA": {"nodes.test. 1 IN AAAA 2001:db8::1"},
+		"_channel._tcp.nodes.test. SRV": {
+			"_channel._tcp.nodes.test. 1 IN SRV 1 1 4001 n1.nodes.test.",
+			"_channel._tcp.nodes.test. 1 IN SRV 2 1 4002 n2.nodes.test.",
+		},
+		"_zero._tcp.nodes.test. SRV": {
+			"_zero._tcp.nodes.test. 1 IN SRV 1 1 0 n1.nodes.test.",
+			"_zero._tcp.nodes.test. 1 IN SRV 2 1 4002 n2.nodes.test.",
+		},
 	}
 	pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	up := make(chan struct{})
-	srv := &dns.Server{PacketConn: pc, NotifyStartedFunc: func() { close(up) }, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+	srv := &dns.Server{PacketConn: pc, NotifyStartedFunc: func() { close(up) }}
+	srv.Handler = dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		m := new(dns.Msg).SetReply(q)
 		for _, s := range records[strings.ToLower(q.Question[0].Name)+" "+dns.TypeToString[q.Question[0].Qtype]] {
 			rr, err := dns.NewRR(s)
@@ -187,7 +194,7 @@ func nameServer(t *testing.T) *net.Resolver {
 		if err := w.WriteMsg(m); err != nil {
 			t.Error(err)
 		}
-	})}
+	})
 	done := make(chan error, 1)
 	go func() { done <- srv.ActivateAndServe() }()
 	<-up
@@ -253,7 +260,8 @@ func TestDNS(t *testing.T) {
 
 func TestDNSRefusesANameThatIsNone(t *testing.T) {
 	err := NewDNS("nodes.test", nil, slog.New(slog.DiscardHandler)).Run(t.Context(), func(c Candidate) { t.Errorf("proposed %v", c) })
-	want := `membership.dns_name: "nodes.test" is not host:port (like 10.0.0.1:4001), nor the name of SRV records (like _channel._tcp.nodes.example)`
+	want := `membership.dns_name: "nodes.test" is not host:port (like 10.0.0.1:4001), ` +
+		"nor the name of SRV records (like _channel._tcp.nodes.example)"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

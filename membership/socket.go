@@ -16,8 +16,8 @@ const (
 	mdnsHops  = 255     // RFC 6762 section 11: a router would have made it less
 	maxPacket = 9 << 10 // bytes; RFC 6762 section 17
 
-	// Answers go to the group: so many at once, then one in that time, however
-	// often somebody asks. A question in between gets the next one.
+	// Answers go to the group: answerBurst at once, then one per answerEvery, however often nodes
+	// ask. A question in between gets the next answer.
 	answerBurst = 3
 	answerEvery = time.Second
 )
@@ -26,16 +26,16 @@ const (
 type packet struct {
 	data []byte
 	from netip.AddrPort
-	hops int // that it still could have made
+	hops int // left when it arrived
 }
 
-// local tells whether an answer comes from a responder of this very link: from
-// the port of mDNS (RFC 6762 section 6), and by no router.
+// local tells whether an answer comes from a responder of this very link: from the port of mDNS
+// (RFC 6762 section 6), and by no router.
 func (p packet) local() bool { return p.hops == mdnsHops && p.from.Port() == mdnsPort }
 
-// listening is the socket at which a provider hears the group, while the
-// interface exists: one of our own, since it must tell of each packet by which
-// interface it came, from whom, and to what address.
+// listening is the socket at which a provider receives the packets of the group, as long as the
+// interface exists. It is not the mDNS library's, since the provider must know the interface, the
+// sender and the destination address of each packet.
 type listening struct {
 	m     *Multicast
 	found func(Candidate)
@@ -48,8 +48,8 @@ type listening struct {
 	parts sync.WaitGroup
 }
 
-// keep opens the socket, or opens it anew when the interface was taken away and
-// another has come under its name: the old group membership went with it.
+// keep opens the socket, or opens it anew when the interface was taken away and another has come
+// under its name: the old group membership went with it.
 func (l *listening) keep(ifi netInterface) error {
 	l.ifi.Store(&ifi)
 	if l.conn != nil && l.index == ifi.Index && !l.over() {
@@ -93,13 +93,12 @@ func (l *listening) close() {
 	if l.conn == nil {
 		return
 	}
-	_ = l.conn.Close() // nothing is left to be said
+	_ = l.conn.Close() // nothing was written that could be lost
 	l.parts.Wait()
 	l.conn = nil
 }
 
-// read takes packets until the socket is closed, or fails: the next question
-// then opens another.
+// read takes packets until the socket is closed, or fails: the next question then opens a new one.
 func (l *listening) read(p *ipv4.PacketConn) {
 	defer close(l.ended)
 	buf := make([]byte, maxPacket)
@@ -122,14 +121,14 @@ func (l *listening) read(p *ipv4.PacketConn) {
 	}
 }
 
-// arrived tells whether a packet counts: it came by our interface, to the group,
-// from a machine on its network.
+// arrived tells whether a packet counts: it came by our interface, to the group, from a machine on
+// its network.
 func (l *listening) arrived(how *ipv4.ControlMessage, from netip.Addr) bool {
 	ifi := l.ifi.Load()
 	return how.IfIndex == ifi.Index && how.Dst.Equal(group().IP) && ifi.onLink(from)
 }
 
-// answer tells the group about this node when somebody has asked.
+// answer sends this node's announcement to the group after a question.
 func (l *listening) answer(p *ipv4.PacketConn) {
 	var rate pace
 	for {
@@ -143,7 +142,7 @@ func (l *listening) answer(p *ipv4.PacketConn) {
 			return
 		case <-time.After(rate.next(time.Now())):
 		}
-		select { // who asked meanwhile hears this answer
+		select { // this answer is for the questions of that time, too
 		case <-l.asked:
 		default:
 		}
@@ -155,8 +154,7 @@ func (l *listening) answer(p *ipv4.PacketConn) {
 	}
 }
 
-// pace spaces out what must not be done often: a token bucket, kept as the time
-// at which it is full.
+// pace limits how often something is done: a token bucket, kept as the time at which it is full.
 type pace struct{ full time.Time }
 
 // next takes a place, and says how long to wait for it.

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listenGroup opens a socket at the group's own address, beside others on this
-// machine. So unicast packets never come to it, nor can they fill its buffer; and
-// what other processes join elsewhere doesn't count (IP_MULTICAST_ALL).
+// listenGroup opens a socket at the group's own address, beside others on this machine. So unicast
+// packets never come to it, nor can they fill its buffer; and what other processes join elsewhere
+// doesn't count (IP_MULTICAST_ALL).
 func listenGroup() (net.PacketConn, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// proposeAgain is how often a provider repeats addresses it has no news of: a
-// channel that gave one up in the meantime takes it up again.
+// proposeAgain is the time after which a provider proposes unchanged addresses again: a channel
+// that has forgotten one of them meanwhile dials it again.
 const proposeAgain = 5 * time.Second
 
-// Static is the provider of addresses that somebody wrote down. Host names are
-// proposed as they are: whoever dials looks them up, freshly each time.
+// Static is the provider of addresses that the operator has listed. It proposes host names as they
+// are: the dialer looks them up anew each time.
 type Static struct {
 	addresses []string
 	count     counters
@@ -21,9 +21,8 @@ type Static struct {
 
 var _ Provider = (*Static)(nil)
 
-// NewStatic returns a provider of these addresses, host:port each. The node's
-// own may be among them, so that one list fits all nodes. See [CheckAddress]
-// for what Run will accept.
+// NewStatic returns a provider of these addresses, host:port each. The node's own may be among
+// them, so that one list fits all nodes. See [CheckAddress] for what Run will accept.
 func NewStatic(addresses []string) *Static {
 	return &Static{addresses: slices.Clone(addresses)}
 }
@@ -31,12 +30,12 @@ func NewStatic(addresses []string) *Static {
 // Name is "static".
 func (s *Static) Name() string { return "static" }
 
-// Stats counts each round as a query and each address proposed as an answer.
-// Safe for concurrent use.
+// Stats counts each round as a query and each address proposed as an answer. Safe for concurrent
+// use.
 func (s *Static) Stats() Stats { return s.count.stats() }
 
-// Run proposes all addresses at once, and again every 5 s until ctx ends. If
-// one is malformed it proposes none and returns an error that names all such.
+// Run proposes all addresses at once, and again every 5 s until ctx ends. If one is malformed it
+// proposes none and returns an error that names all such.
 func (s *Static) Run(ctx context.Context, found func(Candidate)) error {
 	var wrong []error
 	for _, a := range s.addresses {

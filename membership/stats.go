@@ -6,19 +6,19 @@ import (
 	"sync/atomic"
 )
 
-// Stats is what a provider has seen since it was made.
+// Stats counts the work of a provider since it was made.
 type Stats struct {
-	Queries uint64 // rounds of asking, also those that went wrong
+	Queries uint64 // rounds of asking, failed ones included
 	Answers uint64 // addresses proposed, repeats included
 	Foreign uint64 // answers of other clusters, ignored
 	Refused uint64 // answers without a usable address, ignored
-	Errors  uint64 // rounds that went wrong
+	Errors  uint64 // rounds that failed
 	Noise   uint64 // packets on the multicast group that could not be read
-	Problem string // what is wrong now, empty if nothing
-	Empty   bool   // the problem is that there is nobody, as far as can be known: a first node is no failure
+	Problem string // in plain words, empty if there is none
+	Empty   bool   // the problem is only that no address is known, which is no failure for a first node
 }
 
-// counters is the Stats being counted. Safe for concurrent use.
+// counters counts for Stats. It is safe for concurrent use.
 type counters struct {
 	queries, answers, foreign, refused, errors, noise atomic.Uint64
 
@@ -37,12 +37,12 @@ func (c *counters) stats() Stats {
 	return s
 }
 
-// errEmpty is in the chain of a problem that is no failure of the provider: it
-// knows of nobody.
-var errEmpty = errors.New("so nobody is listed")
+// errEmpty is wrapped by a problem that is no failure of the provider: the provider knows no
+// address.
+var errEmpty = errors.New("so no member is listed")
 
-// report counts a round and keeps what is wrong, after its addresses were
-// proposed. The log hears of each change once.
+// report counts a round and keeps its problem, after the round's addresses were proposed. Each
+// change is logged once.
 func (c *counters) report(err error, log *slog.Logger, provider string) {
 	now := ""
 	if err != nil {
@@ -55,8 +55,8 @@ func (c *counters) report(err error, log *slog.Logger, provider string) {
 	switch {
 	case was == nil && err == nil, was != nil && *was == now:
 	case err != nil:
-		log.Warn("members can't be found this way", "provider", provider, "err", err)
+		log.Warn("the provider can't find members", "provider", provider, "err", err)
 	default:
-		log.Info("members can be found this way again", "provider", provider)
+		log.Info("the provider can find members again", "provider", provider)
 	}
 }

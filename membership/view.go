@@ -6,27 +6,27 @@ import (
 	"time"
 )
 
-// Timing says how patient a View is.
+// Timing has the time limits of a View.
 type Timing struct {
 	SuspectAfter time.Duration // silence after which a member is suspected and probed
 	DownAfter    time.Duration // from the last sign of life to gone, at most
 }
 
-// keepGone is how long a member that is gone stays in the list, for people.
+// keepGone is how long a member that is gone stays in the list, for operators.
 const keepGone = 10 * time.Minute
 
 // failedProbes is how many probes in a row make a suspect gone.
 const failedProbes = 2
 
-// Change is one step in what is believed about a member.
+// Change is one change in the status of a member.
 type Change struct {
 	Status
-	Was State  // 0 for a member that was not known
+	Was State  // 0 for a member that was not known before
 	Why string // for the log
 }
 
-// Step is what a View asks for in answer to an event: changes to tell, and
-// suspects to probe. Each probe asked for is to be answered by Probed.
+// Step is the answer of a View to an event: changes to report, and suspects to probe. Each probe
+// must end with a call of Probed.
 type Step struct {
 	Changes []Change
 	Probe   []ID
@@ -41,18 +41,18 @@ const (
 	Failed                      // nobody got an answer in time
 	Refused                     // the member's machine answers that nothing listens there
 	Replaced                    // another incarnation answered at its address
-	Unasked                     // this node could not ask: that says nothing of the member
+	Unasked                     // this node could not send a probe: that says nothing about the member
 )
 
-// View is what one node believes about the others. It is pure: no clock, no
-// goroutine, no I/O; whoever drives it tells the time and carries out what it
-// asks. Not safe for concurrent use.
+// View is what one node knows about the state of the other members. It is pure: it has no clock, no
+// goroutine and no I/O; its driver passes the time in and carries out its steps. It is not safe for
+// concurrent use.
 //
-// A member is Alive from the moment its link is up. Silence for SuspectAfter,
-// or at once the loss of its link, makes it Suspect: it is probed. It is Gone
-// when the probe is refused, when two probes in a row fail, or when DownAfter
-// has passed since its last sign of life. A suspect that answers probes stays a
-// suspect until its link speaks again. The same incarnation may return from Gone.
+// A member is Alive from the moment its link is up. Silence for SuspectAfter, or at once the loss
+// of its link, makes it Suspect: it is probed. It is Gone when the probe is refused, when two
+// probes in a row fail, or when DownAfter has passed since its last sign of life. A suspect that
+// answers probes stays a suspect until a message comes over its link. The same incarnation may
+// return from Gone.
 type View struct {
 	timing Timing
 	rows   map[ID]*row
@@ -70,7 +70,7 @@ type row struct {
 	since   time.Time // of the state
 }
 
-// NewView returns a view that knows nobody.
+// NewView returns a view without members.
 func NewView(t Timing) *View { return &View{timing: t, rows: map[ID]*row{}} }
 
 // Connected says that the link to this incarnation of the member is up.
@@ -86,8 +86,8 @@ func (v *View) Connected(now time.Time, s Status) Step {
 	return r.turn(now, Alive, "connected")
 }
 
-// Heard says that something came from the member over its link, at the time
-// told. Earlier times than known are ignored.
+// Heard says that a message came from the member over its link at that time. Times before the
+// latest one are ignored.
 func (v *View) Heard(at time.Time, id ID) Step {
 	r := v.rows[id]
 	if r == nil || r.State == Gone || !r.linked || !at.After(r.heard) {
@@ -132,7 +132,7 @@ func (v *View) Ended(now time.Time, id ID, why string) Step {
 	return r.turn(now, Gone, why)
 }
 
-// Probed tells the outcome of a probe that a Step asked for.
+// Probed reports the outcome of a probe that a Step asked for.
 func (v *View) Probed(now time.Time, id ID, o Outcome) Step {
 	r := v.rows[id]
 	if r == nil {
@@ -161,9 +161,8 @@ func (v *View) Probed(now time.Time, id ID, o Outcome) Step {
 	return Step{}
 }
 
-// Tick lets time pass. It is to be called several times per SuspectAfter; a
-// longer gap than that is taken as a pause of this process, during which it
-// could hear nobody, and is held against nobody.
+// Tick lets time pass. The driver calls it several times per SuspectAfter. A longer gap means that
+// this process was paused and could receive nothing, so the gap counts against no member.
 func (v *View) Tick(now time.Time) Step {
 	if gap := now.Sub(v.last); !v.last.IsZero() && gap > v.timing.SuspectAfter {
 		for _, r := range v.rows {
@@ -196,10 +195,10 @@ func (v *View) tick(now time.Time, r *row) Step {
 	return Step{}
 }
 
-// Forget drops what is known of an incarnation, for one that another has replaced.
+// Forget drops an incarnation that a newer one has replaced.
 func (v *View) Forget(id ID) { delete(v.rows, id) }
 
-// State is what is believed of this incarnation; 0 if it isn't known.
+// State is the state of this incarnation; 0 if it is not known.
 func (v *View) State(id ID) State {
 	if r := v.rows[id]; r != nil {
 		return r.State
@@ -207,7 +206,8 @@ func (v *View) State(id ID) State {
 	return 0
 }
 
-// Members lists everybody known, sorted by name; those gone stay for ten minutes.
+// Members lists all known members, sorted by name. Members that are gone stay in the list for ten
+// minutes.
 func (v *View) Members() []Status {
 	var list []Status
 	for _, id := range v.ids() {
@@ -216,8 +216,8 @@ func (v *View) Members() []Status {
 	return list
 }
 
-// ids are all known incarnations in a fixed order, so that a view's answers depend on
-// nothing but its events.
+// ids are all known incarnations in a fixed order, so that a view's answers depend on nothing but
+// its events.
 func (v *View) ids() []ID {
 	ids := make([]ID, 0, len(v.rows))
 	for id := range v.rows {

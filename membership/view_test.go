@@ -18,8 +18,8 @@ var (
 // ms is a time of a test: milliseconds since it began.
 func ms(n int) time.Time { return epoch.Add(time.Duration(n) * time.Millisecond) }
 
-// script drives a view through time, ticking every 50 ms, and keeps what it
-// answered: "1000 b suspect" for a change, "1000 b?" for a probe wanted.
+// script drives a view through time, ticking every 50 ms, and keeps what it answered: "1000 b
+// suspect" for a change, "1000 b?" for a probe wanted.
 type script struct {
 	view *View
 	now  int
@@ -224,9 +224,8 @@ func TestViewListsTheGoneForAWhile(t *testing.T) {
 	}
 }
 
-// Whatever happens in whatever order: nobody who is heard twice per second is
-// held gone unless told so, and nobody who is silent is alive for longer than
-// SuspectAfter or not gone after DownAfter.
+// Whatever happens in whatever order: nobody who is heard twice per second is held gone unless told
+// so, and nobody who is silent is alive for longer than SuspectAfter or not gone after DownAfter.
 func TestViewByChance(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(300) {

@@ -21,16 +21,17 @@ const (
 	maxLabel    = 40  // bytes of an instance name; beyond 63 nothing would answer
 )
 
-// announcement is what one incarnation of a node says of itself by mDNS, and what is
-// read from others. Anybody on the network can say anything: it is a hint.
+// announcement is what one incarnation of a node announces by mDNS. An announcement from the
+// network is only a hint: anybody there can send any.
 type announcement struct {
 	cluster string
 	id      ID
 	address string // host:port of the channel
 }
 
-// txt is the announcement as strings of a TXT record. Only printable ASCII
-// passes through DNS libraries unharmed, so the cluster's name is escaped.
+// txt is the announcement as strings of a TXT record. The incarnation's key is short: keys have at
+// most nine characters (RFC 6763 section 6.4). DNS libraries change all but printable ASCII, so the
+// cluster's name is escaped.
 func (a announcement) txt() ([]string, error) {
 	list := []string{
 		"v=" + mdnsVersion,
@@ -44,12 +45,13 @@ func (a announcement) txt() ([]string, error) {
 		n += len(s) + 1
 	}
 	if n >= maxTXT {
-		return nil, fmt.Errorf("cluster name %q, node name and address %s take %d bytes in mDNS and may take %d: shorten cluster.name or advertise an IP address", a.cluster, a.address, n, maxTXT-1)
+		return nil, fmt.Errorf("cluster name %q, node name and address %s take %d bytes in mDNS and may take %d: "+
+			"shorten cluster.name or advertise an IP address", a.cluster, a.address, n, maxTXT-1)
 	}
 	return list, nil
 }
 
-// parseTXT reads what txt wrote. Unknown fields are left to later versions.
+// parseTXT reads the strings of txt. It ignores unknown fields, which are for later versions.
 func parseTXT(list []string) (announcement, error) {
 	var a announcement
 	var err error
@@ -75,9 +77,9 @@ func parseTXT(list []string) (announcement, error) {
 	return a, nil
 }
 
-// instance names this incarnation within the service: readable, and different for
-// incarnations that differ in anything, since equal ones would hide each other in one
-// answer. DNS names know no case and libraries escape most signs, hence the hash.
+// instance names this incarnation within the service. The name is readable, and different for
+// incarnations that differ in anything, since equal names would hide each other in one answer. It
+// has a hash because DNS names have no case and libraries escape most special characters.
 func (a announcement) instance() string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%x", a.cluster, a.id.Name, a.id.Boot))
 	readable := strings.Map(func(r rune) rune {
@@ -94,16 +96,16 @@ func (a announcement) instance() string {
 	return fmt.Sprintf("%s-%x", strings.Trim(readable, "-"), sum[:hash])
 }
 
-// zone is the answer of one announcement. It never changes, so that goroutines
-// can read it freely.
+// zone is the answer of one announcement. It never changes, so goroutines can read it without a
+// lock.
 type zone struct {
 	instance string // fully qualified
 	records  []dns.RR
 	packet   []byte // the records as they are sent
 }
 
-// newZone prepares the answer. The interface's own address goes along because
-// DNS-SD wants one; we dial what the TXT record says.
+// newZone prepares the answer. It contains the interface's own address because DNS-SD requires one;
+// nodes dial the address in the TXT record.
 func newZone(a announcement, ip netip.Addr) (*zone, error) {
 	txt, err := a.txt()
 	if err != nil {
@@ -131,8 +133,8 @@ func newZone(a announcement, ip netip.Addr) (*zone, error) {
 	return z, nil
 }
 
-// answers tells whether the question is for the service or for this instance.
-// Then all there is to say is the answer.
+// answers tells whether the question is for the service or for this instance. The whole zone is the
+// answer to both.
 func (z *zone) answers(q dns.Question) bool {
 	return strings.EqualFold(q.Name, mdnsSuffix[1:]) || strings.EqualFold(q.Name, z.instance)
 }

@@ -109,8 +109,8 @@ func (g *group) move(n int) {
 	}
 }
 
-// BenchmarkPayloads moves payloads from one node to another over loopback, as
-// many per frame as fit: the cost per payload on both sides together.
+// BenchmarkPayloads moves payloads from one node to another over loopback, as many per frame as
+// fit: the cost per payload on both sides together.
 func BenchmarkPayloads(b *testing.B) {
 	for _, size := range []int{100, 4 << 10, 64 << 10} {
 		b.Run(fmt.Sprintf("bytes=%d", size), func(b *testing.B) {
@@ -123,9 +123,9 @@ func BenchmarkPayloads(b *testing.B) {
 	}
 }
 
-// BenchmarkFrame moves so many payloads of 100 bytes at once, and the next when they
-// have arrived: what a frame costs, from the waking of the sender to the last
-// payload applied, both sides together, the acknowledgement included.
+// BenchmarkFrame moves so many payloads of 100 bytes at once, and the next when they have arrived:
+// what a frame costs, from the waking of the sender to the last payload applied, both sides
+// together, the acknowledgement included.
 func BenchmarkFrame(b *testing.B) {
 	for _, batch := range []int{1, 8, 64} {
 		b.Run(fmt.Sprintf("payloads=%d", batch), func(b *testing.B) {
@@ -140,8 +140,8 @@ func BenchmarkFrame(b *testing.B) {
 	}
 }
 
-// BenchmarkBroadcast moves a payload of 100 bytes to each other of so many members,
-// and the next when it has arrived at all.
+// BenchmarkBroadcast moves a payload of 100 bytes to each other of so many members, and the next
+// when it has arrived at all.
 func BenchmarkBroadcast(b *testing.B) {
 	for _, members := range []int{2, 4, 8} {
 		b.Run(fmt.Sprintf("members=%d", members), func(b *testing.B) {

@@ -11,8 +11,8 @@ import (
 	channelv1 "github.com/nodeserver/nodeserver/proto/channel/v1"
 )
 
-// A hello is the first thing that a peer sends. Whatever bytes come, reading
-// them never panics, and a hello that was read is written and read as the same.
+// A hello is the first thing that a peer sends. Whatever bytes come, reading them never panics, and
+// a hello that was read is written and read as the same.
 func FuzzHello(f *testing.F) {
 	self := membership.Member{
 		ID: membership.ID{Name: "n1", Boot: 1}, ChannelAddress: "127.0.0.1:7001", HTTPAddress: "127.0.0.1:8001",

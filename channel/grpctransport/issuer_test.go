@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Two nodes derive the same CA, certificates are renewed well before they end,
-// and clocks that are apart by half a day are no obstacle.
+// Two nodes derive the same CA, certificates are renewed well before they end, and clocks that are
+// apart by half a day are no obstacle.
 func TestIssuerRenews(t *testing.T) {
 	t.Parallel()
 	seed := Seed(bytes.Repeat([]byte("s"), 32))

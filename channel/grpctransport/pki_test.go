@@ -63,8 +63,8 @@ func TestPKI(t *testing.T) {
 
 const detail = `(its certificate is for \"wiki.corp\")`
 
-// A certificate of the same CA that was made for something else makes no member,
-// and both sides say what is wrong.
+// A certificate of the same CA that was made for something else makes no member, and both sides say
+// what is wrong.
 func TestPKIOtherCertificateDials(t *testing.T) {
 	t.Parallel()
 	p := newPKI(t, map[string][]string{"a": {"a.nodes.example.com"}, "wiki": {"wiki.corp"}})
@@ -88,8 +88,7 @@ func TestPKIOtherCertificateIsDialled(t *testing.T) {
 	}
 }
 
-// Who only asks, as the front door does, must be a member's equal, too; and asks
-// members only.
+// Who only asks, as the front door does, must be a member's equal, too; and asks members only.
 func TestPKIWatch(t *testing.T) {
 	t.Parallel()
 	p := newPKI(t, map[string][]string{"a": {"a.nodes.example.com"}, "wiki": {"wiki.corp"}, "door": {"door.nodes.example.com"}})
@@ -105,16 +104,17 @@ func TestPKIWatch(t *testing.T) {
 		{"a door, at any certificate", "door", stray.addr, []string{ours}, channel.ErrCertificate},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		err := grpctransport.New(p.credentials(c.cert, "", c.allowed...), nil, nil).Watch(ctx, c.addr, "c", func([]membership.Status) { cancel() })
-		if canceled := errors.Is(ctx.Err(), context.Canceled); canceled != errors.Is(c.want, context.Canceled) || !canceled && !errors.Is(err, c.want) {
+		tr := grpctransport.New(p.credentials(c.cert, "", c.allowed...), nil, nil)
+		err := tr.Watch(ctx, c.addr, "c", func([]membership.Status) { cancel() })
+		canceled := errors.Is(ctx.Err(), context.Canceled)
+		if canceled != errors.Is(c.want, context.Canceled) || !canceled && !errors.Is(err, c.want) {
 			t.Errorf("%s: canceled %v, %v", c.name, canceled, err)
 		}
 		cancel()
 	}
 }
 
-// A node can't take another's name: neither as the one that dials nor as the one
-// that is dialled.
+// A node can't take another's name: neither as the one that dials nor as the one that is dialled.
 func TestPKINameOfAnother(t *testing.T) {
 	t.Parallel()
 	p := newPKI(t, map[string][]string{"a": {"a.nodes.example.com"}, "c": {"c.nodes.example.com"}})
@@ -143,9 +143,12 @@ func TestPKIRefusesOwnFiles(t *testing.T) {
 		files grpctransport.PKI
 		want  string
 	}{
-		{p.files("a", "b", ours), `channel.tls_cert: DIR/a.pem is the certificate of a, but the node is "b": set node.name, or give it a certificate of its own`},
-		{p.files("a", "a", "{name}.corp"), `channel.tls_cert: DIR/a.pem is for "a.nodes.example.com", of which channel.tls_allowed ({name}.corp) allows none: put the pattern of your nodes' certificates there`},
-		{p.files("bare", "a", ours), `channel.tls_cert: DIR/bare.pem is for no DNS name or URI, of which channel.tls_allowed ({name}.nodes.example.com) allows none: put the pattern of your nodes' certificates there`},
+		{p.files("a", "b", ours), `channel.tls_cert: DIR/a.pem is the certificate of a, but the node is "b": ` +
+			"set node.name, or give it a certificate of its own"},
+		{p.files("a", "a", "{name}.corp"), `channel.tls_cert: DIR/a.pem is for "a.nodes.example.com", ` +
+			"of which channel.tls_allowed ({name}.corp) allows none: put the pattern of your nodes' certificates there"},
+		{p.files("bare", "a", ours), "channel.tls_cert: DIR/bare.pem is for no DNS name or URI, of which channel.tls_allowed " +
+			"({name}.nodes.example.com) allows none: put the pattern of your nodes' certificates there"},
 		{noCA, "channel.tls_ca: no PEM certificate in DIR/a.key"},
 		{guarded, "channel.tls_key: permission denied"},
 	} {

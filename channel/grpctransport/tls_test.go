@@ -79,8 +79,8 @@ func TestSecretsThatDiffer(t *testing.T) {
 	}
 }
 
-// A secret is changed while the cluster runs: at each step neighbours that
-// have made it and those that have not link to each other.
+// A secret is changed while the cluster runs: at each step neighbours that have made it and those
+// that have not link to each other.
 func TestSecretRotation(t *testing.T) {
 	t.Parallel()
 	steps := [][]grpctransport.Seed{{oldSecret}, {oldSecret, newSecret}, {newSecret, oldSecret}, {newSecret}}
@@ -124,9 +124,11 @@ func TestSecretCredentialsRefuse(t *testing.T) {
 	}
 }
 
-// makeCert writes NAME.pem and NAME.key: a CA, or a leaf for 127.0.0.1 and the DNS
-// names and URIs, of the one given.
-func makeCert(t *testing.T, dir, name string, parent *x509.Certificate, parentKey *ecdsa.PrivateKey, sans ...string) (*x509.Certificate, *ecdsa.PrivateKey) {
+// makeCert writes NAME.pem and NAME.key: a CA, or a leaf for 127.0.0.1 and the DNS names and URIs,
+// of the one given.
+func makeCert(
+	t *testing.T, dir, name string, parent *x509.Certificate, parentKey *ecdsa.PrivateKey, sans ...string,
+) (*x509.Certificate, *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

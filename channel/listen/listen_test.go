@@ -164,7 +164,8 @@ func TestWritesThatStandStillEnd(t *testing.T) {
 	big := bytes.Repeat([]byte("x"), 32<<20)
 	began := time.Now()
 	_, err := c.Write(big)
-	if !errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "the other side has taken nothing for 200ms") || time.Since(began) < stall {
+	const text = "the other side has taken nothing for 200ms"
+	if !errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), text) || time.Since(began) < stall {
 		t.Errorf("after %v: %v", time.Since(began), err)
 	}
 	_ = client.Close()

@@ -14,8 +14,8 @@ import (
 	"github.com/nodeserver/nodeserver/channel/listen"
 )
 
-// A listener that is held refuses connections and keeps its port from others; released,
-// it takes them.
+// A listener that is held refuses connections and keeps its port from others; released, it takes
+// them.
 func TestHeld(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("listeners are held on Linux only")
@@ -50,8 +50,8 @@ func TestHeld(t *testing.T) {
 	}
 }
 
-// While clients come all the time, a listener is made quiet and closed, again and again:
-// each client is either refused or served, and never cut off.
+// While clients come all the time, a listener is made quiet and closed, again and again: each
+// client is either refused or served, and never cut off.
 func TestQuietCutsNobodyOff(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("listeners are made quiet on Linux only")
