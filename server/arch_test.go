@@ -35,7 +35,7 @@ var arrows = []arrow{
 	{from: "cmd/nodeserver/internal/doctor", imports: []string{"conf", "server", "membership", "channel/listen"}},
 	{from: "conf", imports: []string{"server"}},
 	{from: "server", imports: []string{"webapps", "deltamanager", "channel", "membership", "proto"}, far: []string{viper}},
-	{from: "server/session", imports: []string{"webapps", "deltamanager", "channel/listen", "server/internal/headers"}, far: []string{viper, grpc}},
+	{from: "server/session", imports: []string{"webapps", "deltamanager", "channel/listen", "server/forward", "server/internal/headers"}, far: []string{viper, grpc}},
 	{from: "server/deploy", imports: []string{"server/session", "server/plugins", "webapps", "deltamanager", "channel", "membership"}, far: []string{viper, grpc}},
 	{from: "webapps", stdOnly: true},
 	{from: "webapps/codec", far: []string{viper, grpc, "net/http"}}, // not for webapps: for those that store values

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -405,5 +406,66 @@ func TestFreshnessCookies(t *testing.T) {
 	}
 	if got := visit("/test/logout"); !slices.Equal(got, []string{"NSESSIONID"}) {
 		t.Errorf("logout: %q", got)
+	}
+}
+
+// A balancer that ends TLS in front of the node: cookies are Secure, with __Host- where an app has the
+// path "/", and the app sees the user's address and host. A stranger who says the same has no effect.
+func TestCookiesBehindTLS(t *testing.T) {
+	t.Parallel()
+	app := webapps.App{Name: "test", New: func(webapps.Context) (http.Handler, error) {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s := webapps.SessionOf(r)
+			n, _, _ := webapps.Get[int](s, "n")
+			report(t, s.Set("n", n+1))
+			addr, _, _ := net.SplitHostPort(r.RemoteAddr)
+			fmt.Fprint(w, n+1, " ", addr, " ", r.Host, " ", r.TLS != nil)
+		}), nil
+	}}
+	for _, c := range []struct {
+		path, trusted string
+		name          string
+		secure        bool
+		answer        string
+	}{
+		{"/", "127.0.0.0/8", "__Host-NSESSIONID", true, "203.0.113.7 shop.example true"},
+		{"/test/", "127.0.0.0/8", "NSESSIONID", true, "203.0.113.7 shop.example true"},
+		{"/", "192.0.2.0/24", "NSESSIONID", false, "127.0.0.1 inner.example false"},
+	} {
+		cfg := testConf("n1")
+		cfg.HTTP.TrustedProxies = []string{c.trusted}
+		cfg.Apps = []AppConfig{{Name: "test", Path: c.path}}
+		n := startNode(t, cfg, app)
+		n.waitReady()
+		cookie := ""
+		for i := range 2 {
+			r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, n.url+c.path, nil)
+			r.Host = "inner.example"
+			r.Header.Set("X-Forwarded-For", "203.0.113.7")
+			r.Header.Set("X-Forwarded-Proto", "https")
+			r.Header.Set("X-Forwarded-Host", "shop.example")
+			if cookie != "" {
+				r.Header.Set("Cookie", cookie)
+			}
+			res, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(res.Body)
+			_ = res.Body.Close()
+			if want := fmt.Sprint(i+1, " ", c.answer); string(body) != want {
+				t.Errorf("%s, %s is trusted: %q, want %q", c.path, c.trusted, body, want)
+			}
+			for _, k := range res.Cookies() {
+				if k.Secure != c.secure {
+					t.Errorf("%s, %s is trusted: %v", c.path, c.trusted, k)
+				}
+				if strings.HasSuffix(k.Name, "NSESSIONID") {
+					if cookie = k.Name + "=" + k.Value; k.Name != c.name {
+						t.Errorf("%s, %s is trusted: %s, want %s", c.path, c.trusted, k.Name, c.name)
+					}
+				}
+			}
+		}
 	}
 }

@@ -274,6 +274,7 @@ func (s *Server) httpServer() *http.Server {
 	h := &http.Server{
 		Handler: answersForItself(s.id, s.probed, s.lively(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s.requests.Add(1)
+			s.trust.Apply(r)
 			s.apps.ServeHTTP(w, r)
 		}))),
 		HTTP2:                        &http.HTTP2Config{WriteByteTimeout: c.StallTimeout, SendPingTimeout: pingAfter, PingTimeout: pingTimeout},

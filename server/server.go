@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/deploy"
+	"github.com/nodeserver/nodeserver/server/forward"
 	"github.com/nodeserver/nodeserver/server/internal/drain"
 	"github.com/nodeserver/nodeserver/server/session"
 	"github.com/nodeserver/nodeserver/webapps"
@@ -43,8 +45,9 @@ type Server struct {
 	ready                   atomic.Bool
 	wasReady                chan struct{} // closed when the node is ready for the first time
 	onceReady               sync.Once
-	release                 func() error // lets the listener for users take connections; nil: it does
-	drain                   drain.Drain  // of the listener for users
+	release                 func() error  // lets the listener for users take connections; nil: it does
+	trust                   forward.Trust // in proxies in front
+	drain                   drain.Drain   // of the listener for users
 	requests                atomic.Int64
 }
 
@@ -78,6 +81,9 @@ func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*
 	}
 	s.maxSessions, s.maxSessionsFrom = session.Limit(cfg.Sessions.MaxSessions)
 	var err error
+	if s.trust, err = forward.Parse(cfg.HTTP.TrustedProxies); err != nil {
+		return nil, fmt.Errorf("http.trusted_proxies: %w", err)
+	}
 	if s.tokenKeys, err = tokenKeys(cfg); err != nil {
 		return nil, err
 	}

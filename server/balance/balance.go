@@ -202,7 +202,9 @@ func (b *Balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // rewrite tells the node what the user's request was like. Host stays the user's.
 func rewrite(r *httputil.ProxyRequest) {
 	r.SetXForwarded()
-	r.Out.Header.Set("X-Forwarded-Proto", r.In.Header.Get("X-Forwarded-Proto")) // of forward.Trust, as is the rest
+	if r.In.TLS != nil { // says forward.Trust, too, for a proxy in front
+		r.Out.Header.Set("X-Forwarded-Proto", "https")
+	}
 }
 
 // routes are the nodes that session cookies name, in their order: there is one

@@ -234,8 +234,9 @@ func TestKilledNodeKeepsTheBody(t *testing.T) {
 
 	a.start(t)
 	until(t, "the node is used again", func() bool { _, got := d.ask(t, "GET", "", "x.a"); return got == "a " })
-	if down, up := d.log.count("node down"), d.log.count("node up"); down != 1 || up != 1 {
-		t.Errorf("%d lines of down and %d of up, want one each", down, up)
+	until(t, "the log line of the node's return", func() bool { return d.log.count("node up") == 1 })
+	if down := d.log.count("node down"); down != 1 {
+		t.Errorf("%d lines of down, want one", down)
 	}
 }
 

@@ -55,14 +55,15 @@ const (
 	forwarded      = "Forwarded"
 )
 
-// others are fields with which some proxies say what those above do. Nothing is read
-// from them, and nobody's are passed on.
-var others = []string{"X-Real-Ip", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Ssl", "X-Forwarded-Scheme", "X-Url-Scheme", "Front-End-Https", "True-Client-Ip"}
+// all are these, and fields with which some proxies say the same: from those nothing is
+// read, and nobody's are passed on.
+var all = []string{forwardedFor, forwardedProto, forwardedHost, forwarded, "X-Real-Ip", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Ssl", "X-Forwarded-Scheme", "X-Url-Scheme", "Front-End-Https", "True-Client-Ip"}
 
 // Handler has next see requests as their users sent them: r.RemoteAddr is the user's
 // address (its port is 0 where a proxy tells it), r.Host the host that the user asked for, and
-// r.TLS is not nil if the user's connection was secure. X-Forwarded-For and -Proto
-// always say the same as these. It changes the request that it is given.
+// r.TLS is not nil if the user's connection was secure. Where a proxy was believed,
+// X-Forwarded-For and -Proto say the same; otherwise the request has no such fields. It changes
+// the request that it is given.
 func (t Trust) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t.Apply(r)
@@ -72,24 +73,37 @@ func (t Trust) Handler(next http.Handler) http.Handler {
 
 // Apply is what Handler does to a request.
 func (t Trust) Apply(r *http.Request) {
-	h := r.Header
+	believed := false
 	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil && t.Has(at.Addr()) {
-		t.believe(r, at.Addr())
+		believed = t.believe(r, at.Addr())
 	}
-	for _, name := range others {
-		delete(h, name)
+	for _, name := range all {
+		delete(r.Header, name)
 	}
-	delete(h, forwarded)
-	delete(h, forwardedHost)
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		h[forwardedFor] = []string{host}
-	} else {
-		delete(h, forwardedFor)
+	if !believed {
+		return
 	}
-	h[forwardedProto] = plain
+	host, _, _ := net.SplitHostPort(r.RemoteAddr) // as it was parsed or made above
+	r.Header[forwardedFor], r.Header[forwardedProto] = []string{host}, plain
 	if r.TLS != nil {
-		h[forwardedProto] = secure
+		r.Header[forwardedProto] = secure
 	}
+}
+
+// Client is the user's address, of a request that Apply has seen, where a proxy has told it.
+func Client(h http.Header) (a netip.Addr, ok bool) {
+	if list := h[forwardedFor]; len(list) == 1 {
+		a, err := netip.ParseAddr(list[0])
+		return a, err == nil
+	}
+	return a, false
+}
+
+// Secure tells whether the user's connection was secure, of a request that Apply has seen, where
+// a proxy has told that.
+func Secure(h http.Header) (secure, ok bool) {
+	list := h[forwardedProto]
+	return len(list) == 1 && list[0] == "https", len(list) == 1
 }
 
 var plain, secure = []string{"http"}, []string{"https"}
@@ -99,8 +113,11 @@ type seen struct{ addr, proto, host string }
 
 // believe takes over what the proxies say, from the nearest to the first that is not
 // trusted.
-func (t Trust) believe(r *http.Request, from netip.Addr) {
+func (t Trust) believe(r *http.Request, from netip.Addr) bool {
 	steps := stepsOf(r.Header)
+	if len(steps) == 0 {
+		return false
+	}
 	client := from
 	var last seen // of the step at which the user's own address was seen
 	for i := len(steps) - 1; i >= 0; i-- {
@@ -130,6 +147,7 @@ func (t Trust) believe(r *http.Request, from netip.Addr) {
 	case "http", "ws":
 		r.TLS = nil
 	}
+	return true
 }
 
 // overTLS stands for a connection that a proxy has ended.

@@ -68,7 +68,13 @@ func TestApply(t *testing.T) {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
 		addr, _, _ := net.SplitHostPort(r.RemoteAddr)
-		if h := r.Header; h.Get("X-Forwarded-For") != addr || h.Get("X-Forwarded-Proto") != scheme || h.Get("X-Real-Ip")+h.Get("Forwarded")+h.Get("X-Forwarded-Host") != "" {
+		if a, ok := forward.Client(r.Header); ok && a.String() != addr || !ok && r.RemoteAddr != c.from {
+			t.Errorf("%s: X-Forwarded-For %v", c.name, a)
+		}
+		if secure, ok := forward.Secure(r.Header); ok && secure != (scheme == "https") || !ok && c.tls != (r.TLS != nil) {
+			t.Errorf("%s: X-Forwarded-Proto: secure %v", c.name, secure)
+		}
+		if h := r.Header; h.Get("X-Real-Ip")+h.Get("Forwarded")+h.Get("X-Forwarded-Host") != "" {
 			t.Errorf("%s: fields that go on: %v", c.name, h)
 		}
 	}

@@ -17,7 +17,7 @@ type Config struct {
 	Path          string // where it is, with a slash at its end
 	Node          string // this node's name, the route in cookies
 	Cookie        string // the session cookie's name, as it is configured
-	Secure        bool   // users come by HTTPS
+	Secure        bool   // users come by HTTPS, if no proxy that is believed says otherwise
 	Expose        bool   // header Nodeserver-Node on each answer
 	Fresh         bool   // users carry what they have seen from node to node
 	MaxBody       int64  // of a request, in bytes; 0: no limit
@@ -43,14 +43,13 @@ type App struct {
 	members Members
 	log     *slog.Logger
 
-	cookie  string
 	secure  bool
 	expose  bool
 	exposed []string // value of Nodeserver-Node
 	fresh   bool     // users carry what they have seen from node to node
 	// What headers need, made once.
-	cookieTail, tokenTail string   // attributes of session cookies, and of freshness cookies
-	private, varies       []string // values of Cache-Control and Vary
+	plain, overTLS  attributes
+	private, varies []string // values of Cache-Control and Vary
 
 	maxBody int64 // bytes; 0: no limit
 
@@ -72,11 +71,11 @@ type App struct {
 func New(c Config, members Members, group deltamanager.Group, log *slog.Logger) *App {
 	a := &App{
 		name: c.App, path: c.Path, node: c.Node, members: members, log: log,
-		cookie: cookieName(c), secure: c.Secure, expose: c.Expose, exposed: []string{c.Node}, fresh: c.Fresh,
+		secure: c.Secure, expose: c.Expose, exposed: []string{c.Node}, fresh: c.Fresh,
 		private: []string{"private"}, varies: []string{"Cookie"},
 		maxBody: c.MaxBody, newRate: newNewRate(c.NewPerAddress),
 	}
-	a.cookieTail, a.tokenTail = a.tail(0), a.tail(int(deltamanager.TokenLife.Seconds()))
+	a.plain, a.overTLS = newAttributes(c, false), newAttributes(c, true)
 	c.Sessions.Observe = a.observed
 	a.manager = deltamanager.New(c.Sessions, group, log.With("part", "deltamanager"))
 	a.Hear(a.NewListeners()) // nobody, until the app listens

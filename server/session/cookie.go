@@ -12,6 +12,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/deltamanager"
+	"github.com/nodeserver/nodeserver/server/forward"
 )
 
 // idBytes is the length of a session id: 160 random bits (OWASP asks for 64).
@@ -72,22 +73,45 @@ func eachCookie(h http.Header, each func(name, value string)) {
 	}
 }
 
-// cookieName is the configured name; where browsers accept the prefix (over
-// TLS, with path "/") it says __Host-, so that no other host of the domain can
-// plant one (RFC 6265bis, part 4.1.3).
-func cookieName(c Config) string {
-	if c.Secure && c.Path == "/" {
-		return "__Host-" + c.Cookie
+// attributes are what an app's cookies are like.
+type attributes struct {
+	name                  string // of the session cookie
+	session, token, ended string // what follows the values of session cookies, of freshness cookies, and of one that is taken away: "; Path=…"
+}
+
+// newAttributes makes those for users of secure connections, or for the others. Where
+// browsers accept the prefix (over TLS, with path "/") the name says __Host-, so that no other
+// host of the domain can plant one (RFC 6265bis, part 4.1.3).
+func newAttributes(c Config, secure bool) attributes {
+	tail := func(age int) string {
+		c := http.Cookie{Name: "n", Value: "v", Path: c.Path, MaxAge: age, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: secure}
+		return strings.TrimPrefix(c.String(), "n=v")
 	}
-	return c.Cookie
+	a := attributes{name: c.Cookie, session: tail(0), token: tail(int(deltamanager.TokenLife.Seconds())), ended: tail(-1)}
+	if secure && c.Path == "/" {
+		a.name = "__Host-" + c.Cookie
+	}
+	return a
+}
+
+// cookies are the attributes for this request's user.
+func (v *visit) cookies() *attributes {
+	secure, told := forward.Secure(v.header)
+	if !told {
+		secure = v.app.secure
+	}
+	if secure {
+		return &v.app.overTLS
+	}
+	return &v.app.plain
 }
 
 // setCookie gives the user an id; an empty one takes it away.
-func (a *App) setCookie(h http.Header, id string) {
-	if id == "" {
-		a.addCookie(h, a.cookie+"="+a.tail(-1))
+func (v *visit) setCookie(h http.Header, id string) {
+	if c := v.cookies(); id == "" {
+		v.app.addCookie(h, c.name+"="+c.ended)
 	} else {
-		a.addCookie(h, a.cookie+"="+id+"."+a.node+a.cookieTail)
+		v.app.addCookie(h, c.name+"="+id+"."+v.app.node+c.session)
 	}
 }
 
@@ -164,7 +188,8 @@ func parseToken(name, value string) (t deltamanager.Token, ok bool) {
 }
 
 // setTokens gives the user the tokens, as cookies that live as long as they matter.
-func (a *App) setTokens(h http.Header, tokens []deltamanager.Token) {
+func (v *visit) setTokens(h http.Header, tokens []deltamanager.Token) {
+	tail := v.cookies().token
 	for _, t := range tokens {
 		var b [tokenBytes]byte
 		binary.BigEndian.PutUint64(b[:], t.Stamp.Clock)
@@ -172,35 +197,29 @@ func (a *App) setTokens(h http.Header, tokens []deltamanager.Token) {
 		copy(b[16:], t.MAC[:])
 		var text [tokenText]byte
 		base64.RawURLEncoding.Encode(text[:], b[:])
-		a.addCookie(h, tokenPrefix+t.Name+"="+string(text[:])+a.tokenTail)
+		v.app.addCookie(h, tokenPrefix+t.Name+"="+string(text[:])+tail)
 	}
 }
 
 // Asker implements deltamanager.Asker by the client's address: a number that is the same for one
-// client as long as the node runs. Behind a proxy on this machine it is the address that the proxy has
-// seen; all clients of a proxy elsewhere are one.
+// client as long as the node runs. All clients of a proxy that is not trusted are one.
 func (v *visit) Asker() uint64 {
-	c, ok := v.ctx.Value(connectionKey{}).(*connection)
+	addr, ok := v.client()
 	if !ok {
 		return 0
-	}
-	addr := c.remote.Unmap()
-	if addr.IsLoopback() {
-		if told := v.header["X-Forwarded-For"]; len(told) > 0 {
-			last := told[len(told)-1]
-			if a, err := netip.ParseAddr(strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])); err == nil {
-				addr = a
-			}
-		}
 	}
 	return maphash.Comparable(askerSeed, listen.Client(addr))
 }
 
-var askerSeed = maphash.MakeSeed()
-
-// tail are the attributes of an app's cookies, "; Path=…". Age is in seconds; 0:
-// until the browser ends, less: delete it.
-func (a *App) tail(age int) string {
-	c := http.Cookie{Name: "n", Value: "v", Path: a.path, MaxAge: age, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: a.secure}
-	return strings.TrimPrefix(c.String(), "n=v")
+// client is the address of the request's user, as far as it is known.
+func (v *visit) client() (netip.Addr, bool) {
+	if a, ok := forward.Client(v.header); ok {
+		return a, true
+	}
+	if c, ok := v.ctx.Value(connectionKey{}).(*connection); ok {
+		return c.remote.Unmap(), true
+	}
+	return netip.Addr{}, false
 }
+
+var askerSeed = maphash.MakeSeed()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager"
+	"github.com/nodeserver/nodeserver/server/forward"
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/webapps"
 )
@@ -96,12 +97,25 @@ func TestForgedTokensLeaveTheClockAlone(t *testing.T) {
 	}
 }
 
-// Who asks is known by their address: of IPv6 the network, behind a proxy on this machine what the proxy says.
+func (a lone) setTokens(h http.Header, tokens []deltamanager.Token) {
+	(&visit{app: a.App}).setTokens(h, tokens)
+}
+
+// A client is known by its address: of IPv6 the network, behind a trusted proxy what the proxy says.
 func TestAsker(t *testing.T) {
+	trust, err := forward.Parse([]string{"127.0.0.0/8", "::1"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	asker := func(remote string, forwarded ...string) uint64 {
 		from, _ := netip.ParseAddr(remote)
 		ctx := context.WithValue(t.Context(), connectionKey{}, &connection{remote: from})
-		return (&visit{ctx: ctx, header: http.Header{"X-Forwarded-For": forwarded}}).Asker()
+		r := &http.Request{RemoteAddr: netip.AddrPortFrom(from, 1).String(), Header: http.Header{}}
+		if len(forwarded) > 0 {
+			r.Header["X-Forwarded-For"] = forwarded
+		}
+		trust.Apply(r)
+		return (&visit{ctx: ctx, header: r.Header}).Asker()
 	}
 	for _, c := range []struct {
 		what string

@@ -243,8 +243,9 @@ func (v *visit) look() {
 	var few [maxIDs]string
 	ids := few[:0]
 	v.tokens = v.first.tokens[:0]
+	wanted := v.cookies().name
 	eachCookie(v.header, func(name, value string) {
-		if name == v.app.cookie {
+		if name == wanted {
 			if len(ids) < maxIDs {
 				ids = append(ids, value)
 			}
@@ -278,8 +279,8 @@ func (v *visit) create() error {
 	if v.none != nil {
 		return v.none
 	}
-	if c, ok := v.ctx.Value(connectionKey{}).(*connection); ok {
-		if wait := v.app.newRate.take(c.remote, time.Now()); wait > 0 {
+	if addr, ok := v.client(); ok {
+		if wait := v.app.newRate.take(addr, time.Now()); wait > 0 {
 			v.app.hasty.Add(1)
 			return public(fmt.Errorf("app %s: new session: %w", v.app.name, hastyError(wait)))
 		}
@@ -348,7 +349,7 @@ func (v *visit) commit(h http.Header) error {
 		return v.none // the user is told, whatever the handler makes of it
 	}
 	if s := v.current; s != nil && v.app.fresh && !s.gone {
-		v.app.setTokens(h, s.view.Tokens())
+		v.setTokens(h, s.view.Tokens())
 	}
 	return unacked
 }
@@ -371,14 +372,14 @@ func (v *visit) settleCookie(h http.Header) {
 			return
 		}
 		if id := s.valid(); id != "" && (id != s.sent || moved) {
-			v.app.setCookie(h, id)
+			v.setCookie(h, id)
 			s.sent = id
 		}
 		return
 	}
 	for _, s := range v.all {
 		if s.sent != "" && s.view.Invalidated() && (s.gone || !s.view.Pending()) {
-			v.app.setCookie(h, "")
+			v.setCookie(h, "")
 		}
 	}
 }
