@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager"
-	"github.com/nodeserver/nodeserver/server/forward"
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/forward"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
