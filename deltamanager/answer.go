@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
 )
 
 // Answers to questions for single sessions. An answer says what is new to the asker,
@@ -13,9 +14,8 @@ import (
 // answered is bounded in bytes: for each session, so that its user can't make the members
 // send it to and fro, and for each link and stream.
 const (
-	frameReplies = 256 // answers in one frame
-	largeAnswer  = 64 << 10
-	smallAnswer  = 256
+	largeAnswer = 64 << 10
+	smallAnswer = 256
 
 	answerRate, answerBurst   = 4 << 20, 8 << 20 // bytes a second, and at once, of a stream
 	sessionRate, sessionBurst = 1 << 20, 4 << 20 // of one session
@@ -37,46 +37,46 @@ func (c *Core) owesLarge(now time.Duration, l *link) bool {
 // appendAsks encodes questions and answers that are due. Called with l.mu held.
 func (c *Core) appendAsks(now time.Duration, l *link, body []byte) []byte {
 	for _, a := range l.asks[len(l.asks)-l.unasked:] {
-		m := askMessage{request: a.request, key: a.key, tag: a.tag, state: a.state, since: a.since, held: a.held}
-		body = m.append(body)
+		m := wire.Ask{Request: a.request, Key: a.key, Tag: a.tag, State: a.state, Since: a.since, Held: a.held}
+		body = m.Append(body)
 	}
 	l.unasked = 0
-	for n := 0; n < frameReplies && len(body) < frameBytes && l.replyDue(now); n++ {
+	for n := 0; n < wire.FrameReplies && len(body) < frameBytes && l.replyDue(now); n++ {
 		q := l.replies[0]
 		l.replies = l.replies[1:]
-		m := replyMessage{request: q.request}
+		m := wire.Reply{Request: q.Request}
 		var size int
-		if m.encoded, size = c.answer(nil, now, &q, largeAnswer); size > largeAnswer {
+		if m.Encoded, size = c.answer(nil, now, &q, largeAnswer); size > largeAnswer {
 			l.large = append(l.large, q)
 			continue
 		}
-		if m.refused = !c.spend(now, &q, size); m.refused {
-			m.encoded = nil
+		if m.Refused = !c.spend(now, &q, size); m.Refused {
+			m.Encoded = nil
 		}
 		before := len(body)
-		body = m.append(body)
+		body = m.Append(body)
 		l.spent[0].take(now, float64(len(body)-before), answerRate, answerBurst)
 	}
 	return body
 }
 
 // answerLarge answers one question on the bulk stream. Called with l.mu held.
-func (c *Core) answerLarge(now time.Duration, l *link) *repairMessage {
+func (c *Core) answerLarge(now time.Duration, l *link) *wire.Repair {
 	q := l.large[0]
 	l.large = l.large[1:]
-	r := &sessionsReply{asks: []uint64{q.request}}
+	r := &wire.Sessions{Asks: []uint64{q.Request}}
 	var size int
-	if r.encoded, size = c.answer(nil, now, &q, math.MaxInt); !c.spend(now, &q, size) {
-		r.encoded, r.refused = nil, true
+	if r.Encoded, size = c.answer(nil, now, &q, math.MaxInt); !c.spend(now, &q, size) {
+		r.Encoded, r.Refused = nil, true
 	}
-	l.spent[1].take(now, float64(len(r.encoded)), answerRate, answerBurst)
-	return &repairMessage{sessions: r}
+	l.spent[1].take(now, float64(len(r.Encoded)), answerRate, answerBurst)
+	return &wire.Repair{Sessions: r}
 }
 
 // spend takes bytes from what may be answered of the session. False: nothing is left. What
 // is hardly longer than the question is always answered.
-func (c *Core) spend(now time.Duration, q *askMessage, size int) bool {
-	if size <= smallAnswer || c.answered.take(now, q.key.Hash(c.cfg.Seed), float64(size), sessionRate, sessionBurst) {
+func (c *Core) spend(now time.Duration, q *wire.Ask, size int) bool {
+	if size <= smallAnswer || c.answered.take(now, q.Key.Hash(c.cfg.Seed), float64(size), sessionRate, sessionBurst) {
 		return true
 	}
 	c.stats.asksRefused.Add(1)
@@ -86,47 +86,47 @@ func (c *Core) spend(now time.Duration, q *askMessage, size int) bool {
 // answer encodes what a question's asker lacks of the session, unless that takes more
 // than most bytes. It returns how many it takes; none: the session is not here. The
 // question gets to know the session's key.
-func (c *Core) answer(body []byte, now time.Duration, q *askMessage, most int) (encoded []byte, size int) {
-	if q.key == (Key{}) {
-		s := c.table.ByTag(q.tag)
+func (c *Core) answer(body []byte, now time.Duration, q *wire.Ask, most int) (encoded []byte, size int) {
+	if q.Key == (Key{}) {
+		s := c.table.ByTag(q.Tag)
 		if s == nil {
 			return body, 0
 		}
-		q.key = s.Key
+		q.Key = s.Key
 	}
-	b := c.table.Lock(q.key)
+	b := c.table.Lock(q.Key)
 	defer b.Unlock()
-	d, ok := b.DeadDelta(now, q.key)
-	if s := b.Session(q.key); s != nil {
-		d, ok = s.News(now, q.state, q.since, q.held, c.cfg.Self.Boot), true
+	d, ok := b.DeadDelta(now, q.Key)
+	if s := b.Session(q.Key); s != nil {
+		d, ok = s.News(now, q.State, q.Since, q.Held, c.cfg.Self.Boot), true
 	}
 	if !ok {
 		return body, 0
 	}
-	if size = deltaSize(&d, c.cfg.Self.Boot); size > most {
+	if size = wire.DeltaSize(&d, c.cfg.Self.Boot); size > most {
 		return body, size
 	}
-	return appendDelta(body, 2, &d, c.cfg.Self.Boot), size
+	return wire.AppendDelta(body, 2, &d, c.cfg.Self.Boot), size
 }
 
 // questions takes the questions and answers of a frame. It reports whether
 // answers are owed.
-func (c *Core) questions(now time.Duration, l *link, f *frame, late time.Duration) bool {
-	for _, r := range f.replies {
-		if r.delta != nil {
-			c.applyRaw(now, l, r.delta, late, table.Asked)
+func (c *Core) questions(now time.Duration, l *link, f *wire.Frame, late time.Duration) bool {
+	for _, r := range f.Replies {
+		if r.Delta != nil {
+			c.applyRaw(now, l, r.Delta, late, table.Asked)
 		}
 		l.mu.Lock()
-		l.settleAsks(r.request, r.refused)
+		l.settleAsks(r.Request, r.Refused)
 		l.mu.Unlock()
 	}
-	if len(f.asks) == 0 {
+	if len(f.Asks) == 0 {
 		return false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, a := range f.asks {
-		if len(l.replies)+len(l.large) < maxAsks {
+	for _, a := range f.Asks {
+		if len(l.replies)+len(l.large) < wire.MaxAsks {
 			l.replies = append(l.replies, a)
 		}
 	}

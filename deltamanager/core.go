@@ -9,6 +9,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/token"
 	"github.com/nodeserver/nodeserver/membership"
 )
 
@@ -39,7 +40,7 @@ type Core struct {
 	deal    deal
 	touches touches
 	names   table.Names
-	keys    keyring
+	keys    token.Ring
 
 	askers   shares // questions for ids that nothing proves, by who asks
 	answered shares // bytes of answers, by session
@@ -77,7 +78,7 @@ func NewCore(cfg Config, group Group) *Core {
 	c := &Core{cfg: cfg, group: group, log: newChangeLog(cfg.QueueEntries)}
 	c.touches.next = Buckets
 	c.clock.Start(cfg.Wall)
-	c.keys.init(&cfg, c.clock.Read())
+	c.keys.Init(cfg.TokenKeys, cfg.Rand, c.clock.Read())
 	c.SetObserving(true)
 	c.table = table.New(cfg.Seed, table.Limits{
 		MaxInactive: cfg.MaxInactive, Lifetime: cfg.AbsoluteLifetime, FirstInactive: cfg.FirstInactive,
@@ -445,7 +446,7 @@ func (c *Core) HandOver(now time.Duration) {
 func (c *Core) Flushed() bool {
 	for _, l := range *c.links.Load() {
 		l.mu.Lock()
-		behind := l.acked != c.log.head.Load() || l.peer.repaired != l.epoch && !mutate.Is(mutate.FlushedTooEarly) || l.push.len() > 0
+		behind := l.acked != c.log.head.Load() || l.peer.Repaired != l.epoch && !mutate.Is(mutate.FlushedTooEarly) || l.push.len() > 0
 		l.mu.Unlock()
 		if behind {
 			return false

@@ -17,4 +17,4 @@ func (c *Core) Dead(k Key) bool { return c.table.KnowsDead(k) }
 
 // Proves tells whether a member made the token for the session with the tag, as far as
 // this node knows the members' keys.
-func (c *Core) Proves(tag Tag, t Token) bool { return c.keys.proves(tag, &t) }
+func (c *Core) Proves(tag Tag, t Token) bool { return c.keys.Proves(tag, &t) }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
 )
 
 // encoder turns ranges of the log into deltas. Members that are equally far,
@@ -168,5 +169,5 @@ func (c *Core) appendChange(body []byte, now time.Duration, ch *change) []byte {
 			return body // expired here meanwhile, and told by its own change
 		}
 	}
-	return appendDelta(body, 10, &d, c.cfg.Self.Boot)
+	return wire.AppendDelta(body, 10, &d, c.cfg.Self.Boot)
 }

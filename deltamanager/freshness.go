@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
 )
 
 // linkOf is the link to the life with this boot, nil if there is none.
@@ -63,8 +64,6 @@ type ask struct {
 }
 
 const (
-	maxAsks = 1024 // per member, both ways: beyond that questions are not asked, and not answered
-
 	// Questions for ids that nothing proves, a second and at once.
 	askRate   = 1000 // of all users
 	askBurst  = 1000
@@ -147,7 +146,7 @@ func (c *Core) needs(now time.Duration, tag Tag, tokens []Token, from Asker, who
 		if whole && covered {
 			continue
 		}
-		if !c.keys.proves(tag, t) {
+		if !c.keys.Proves(tag, t) {
 			c.stats.tokensRefused.Add(1)
 			continue
 		}
@@ -223,7 +222,7 @@ func (c *Core) ask(l *link, a ask, whole bool, q **Query) bool {
 	case a.clock != 0 && l.covered(a.clock), a.query != nil && l.askedFor(a):
 		l.mu.Unlock()
 		return true
-	case !l.up || len(l.asks) >= maxAsks:
+	case !l.up || len(l.asks) >= wire.MaxAsks:
 		l.mu.Unlock()
 		return false
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
 	"github.com/nodeserver/nodeserver/membership"
 )
 
@@ -48,7 +49,7 @@ type link struct {
 	unacked    int               // frames applied since an ack was sent
 	ackBy      time.Duration     // when an ack must go out at the latest; 0: none is owed
 	lag        lag
-	peer       beat          // their latest beat
+	peer       wire.Beat     // their latest beat
 	heard      bool          // a beat came since the link is up
 	heardAt    time.Duration // when the latest frame came
 	rootDiffer bool          // roots differed when the latest beat came
@@ -68,9 +69,9 @@ type link struct {
 	// Questions for single sessions.
 	asks    []ask // not answered, the last ones of them not sent
 	unasked int
-	replies []askMessage // to answer on the live stream
-	large   []askMessage // to answer on the bulk stream
-	spent   [2]budget    // of bytes of answers, live and bulk
+	replies []wire.Ask // to answer on the live stream
+	large   []wire.Ask // to answer on the bulk stream
+	spent   [2]budget  // of bytes of answers, live and bulk
 }
 
 // sentFrame remembers what a frame held as a range of the log: not bytes, not
@@ -134,7 +135,7 @@ func (c *Core) pullLive(now time.Duration, l *link) []byte {
 	if !l.up {
 		return nil
 	}
-	f := frame{clock: c.clock.Read(), ack: l.ackValue(), sentMS: uint32(c.clock.Physical(now) >> 16)}
+	f := wire.Frame{Clock: c.clock.Read(), Ack: l.ackValue(), SentMS: uint32(c.clock.Physical(now) >> 16)}
 	var body []byte
 	if len(l.sent) < windowSent {
 		body = c.nextChanges(now, l, &f)
@@ -142,17 +143,17 @@ func (c *Core) pullLive(now time.Duration, l *link) []byte {
 	if body == nil && !l.beatDue && !l.ackDue && l.unasked == 0 && !l.replyDue(now) {
 		return nil
 	}
-	f.epoch, f.floor = l.epoch, l.floor
+	f.Epoch, f.Floor = l.epoch, l.floor
 	if l.beatDue {
-		f.beat = &beat{root: c.table.Root(), joining: !c.ready.Load(), repairing: l.repair != nil, sessions: uint64(max(0, c.table.Sessions())), repaired: l.repaired}
-		f.beat.key, f.beat.former = c.keys.told(now)
+		f.Beat = &wire.Beat{Root: c.table.Root(), Joining: !c.ready.Load(), Repairing: l.repair != nil, Sessions: uint64(max(0, c.table.Sessions())), Repaired: l.repaired}
+		f.Beat.Key, f.Beat.Former = c.keys.Told(now)
 		l.beatAt = now
 		if body == nil && len(l.sent) == 0 && c.log.head.Load() == l.cursor || mutate.Is(mutate.CoversTooHigh) {
-			f.covers = f.clock // all is sent and acknowledged
+			f.Covers = f.Clock // all is sent and acknowledged
 		}
 	}
 	l.beatDue, l.ackDue, l.unacked, l.ackBy = false, false, 0, 0
-	out := f.appendHeader(make([]byte, 0, 64+len(body)))
+	out := f.AppendHeader(make([]byte, 0, 64+len(body)))
 	out = append(out, body...)
 	out = c.appendAsks(now, l, out)
 	c.stats.framesOut.Add(1)
@@ -175,7 +176,7 @@ func (l *link) ackValue() uint64 {
 
 // nextChanges takes the changes from the cursor on into frame f. Called with
 // l.mu held.
-func (c *Core) nextChanges(now time.Duration, l *link, f *frame) []byte {
+func (c *Core) nextChanges(now time.Duration, l *link, f *wire.Frame) []byte {
 	batch := c.enc.encode(c, now, l.cursor)
 	if batch.overwritten {
 		c.stats.overflows.Add(1)
@@ -196,9 +197,9 @@ func (c *Core) nextChanges(now time.Duration, l *link, f *frame) []byte {
 	c.raiseSeqs(l.seq)
 	l.sent = append(l.sent, sentFrame{l.seq, l.cursor, batch.to, now})
 	l.cursor = batch.to
-	f.seq = l.seq
-	f.covers = l.cover(batch)
-	f.ackNow = len(l.waiters) > 0
+	f.Seq = l.seq
+	f.Covers = l.cover(batch)
+	f.AckNow = len(l.waiters) > 0
 	c.stats.deltasOut.Add(int64(batch.deltas))
 	if batch.body == nil {
 		return []byte{} // nothing is left to say of these changes; the frame's number is due all the same
@@ -233,17 +234,17 @@ func (c *Core) raiseSeqs(seq uint64) {
 
 // receiveLive applies one frame of the member.
 func (c *Core) receiveLive(now time.Duration, l *link, payload []byte) error {
-	f, err := parseFrame(payload)
+	f, err := wire.ParseFrame(payload)
 	if err != nil {
 		c.stats.malformed.Add(1)
 		return err
 	}
-	if !c.clock.Observe(now, f.clock) {
+	if !c.clock.Observe(now, f.Clock) {
 		c.stats.farAhead.Add(1)
-		return errFarAhead(c.clock.Ahead(now, f.clock))
+		return errFarAhead(c.clock.Ahead(now, f.Clock))
 	}
-	if f.beat != nil {
-		c.keys.learn(now, f.beat.key, f.beat.former)
+	if f.Beat != nil {
+		c.keys.Learn(now, f.Beat.Key, f.Beat.Former)
 	}
 	c.stats.framesIn.Add(1)
 	c.stats.bytesIn.Add(int64(len(payload)))
@@ -255,7 +256,7 @@ func (c *Core) receiveLive(now time.Duration, l *link, payload []byte) error {
 	if c.questions(now, l, &f, late) || due {
 		c.group.Wake(l.id, false, true)
 	}
-	if f.beat != nil {
+	if f.Beat != nil {
 		c.stepRepair(now, l)
 	}
 	return nil
@@ -263,30 +264,30 @@ func (c *Core) receiveLive(now time.Duration, l *link, payload []byte) error {
 
 // admit takes note of the frame's header. It reports whether the deltas are to
 // be applied (they were not yet), and how much later than usual the frame came.
-func (c *Core) admit(now time.Duration, l *link, f *frame) (fresh bool, late time.Duration) {
+func (c *Core) admit(now time.Duration, l *link, f *wire.Frame) (fresh bool, late time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.heardAt = now
 	l.seenAt = now
-	late = l.lag.late(now, uint32(c.clock.Physical(now)>>16), f.sentMS)
-	if f.epoch > l.theirEpoch {
-		l.skipped, l.theirEpoch = l.theirEpoch != 0, f.epoch
-		l.next, l.covers = f.floor, 0
+	late = l.lag.late(now, uint32(c.clock.Physical(now)>>16), f.SentMS)
+	if f.Epoch > l.theirEpoch {
+		l.skipped, l.theirEpoch = l.theirEpoch != 0, f.Epoch
+		l.next, l.covers = f.Floor, 0
 		clear(l.ahead)
 		l.behindAt = now
 	}
-	l.acknowledged(f.ack)
-	if f.epoch < l.theirEpoch {
-		return f.seq > 0, late
+	l.acknowledged(f.Ack)
+	if f.Epoch < l.theirEpoch {
+		return f.Seq > 0, late
 	}
-	if f.floor > l.next {
-		l.next = f.floor
+	if f.Floor > l.next {
+		l.next = f.Floor
 		l.drainAhead()
 	}
-	if f.seq == 0 {
+	if f.Seq == 0 {
 		return false, late
 	}
-	if _, dup := l.ahead[f.seq]; dup || f.seq < l.next || f.seq > l.next+2*windowSent {
+	if _, dup := l.ahead[f.Seq]; dup || f.Seq < l.next || f.Seq > l.next+2*windowSent {
 		l.ackDue = true
 		return false, late
 	}
@@ -333,8 +334,8 @@ func (l *link) tellWaiters() {
 	})
 }
 
-func (c *Core) applyFrame(now time.Duration, l *link, f *frame, late time.Duration) {
-	for _, raw := range f.deltas {
+func (c *Core) applyFrame(now time.Duration, l *link, f *wire.Frame, late time.Duration) {
+	for _, raw := range f.Deltas {
 		c.applyRaw(now, l, raw, late, table.Live)
 	}
 }
@@ -343,7 +344,7 @@ func (c *Core) applyFrame(now time.Duration, l *link, f *frame, late time.Durati
 // that can't be read is left out, alone: it must not keep others away.
 func (c *Core) applyRaw(now time.Duration, l *link, raw []byte, late time.Duration, from table.Source) {
 	var few [4]table.Register
-	d, err := parseDelta(raw, l.id.Boot, &c.names, few[:])
+	d, err := wire.ParseDelta(raw, l.id.Boot, &c.names, few[:])
 	if err != nil || !c.observeDelta(now, &d) {
 		c.stats.malformed.Add(1)
 		return
@@ -381,48 +382,48 @@ func (c *Core) observeDelta(now time.Duration, d *table.Delta) bool {
 
 // applied takes note that the frame's deltas are in. It reports whether an ack
 // must go out at once.
-func (c *Core) applied(now time.Duration, l *link, f *frame, fresh bool) bool {
+func (c *Core) applied(now time.Duration, l *link, f *wire.Frame, fresh bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if f.beat != nil {
-		joined := l.heard && l.peer.joining && !f.beat.joining
-		l.peer, l.heard = *f.beat, true
-		if l.strange && f.beat.sessions > 0 {
+	if f.Beat != nil {
+		joined := l.heard && l.peer.Joining && !f.Beat.Joining
+		l.peer, l.heard = *f.Beat, true
+		if l.strange && f.Beat.Sessions > 0 {
 			l.clean = 0 // it has sessions, for who knows how long
 		}
 		l.strange = false
-		if l.untold && !f.beat.joining {
+		if l.untold && !f.Beat.Joining {
 			l.untold = false
 			c.touches.missed(l.clean)
 		}
 		if joined && !c.ready.Load() {
 			l.repaired = 0 // it has more now than when this node, which joins as well, compared
 		}
-		l.rootDiffer = f.beat.root != c.table.Root()
+		l.rootDiffer = f.Beat.Root != c.table.Root()
 		if mutate.Is(mutate.CompareCounts) {
-			l.rootDiffer = f.beat.sessions != uint64(c.table.Sessions())
+			l.rootDiffer = f.Beat.Sessions != uint64(c.table.Sessions())
 		}
 		if !l.rootDiffer {
 			l.futile = 0
 		}
-		if !l.rootDiffer && !l.distrust && f.epoch == l.theirEpoch && f.floor <= l.next && l.repaired != l.theirEpoch {
+		if !l.rootDiffer && !l.distrust && f.Epoch == l.theirEpoch && f.Floor <= l.next && l.repaired != l.theirEpoch {
 			l.repaired, l.beatDue = l.theirEpoch, true // the member may wait to hear of it
 		}
 	}
-	if f.seq == 0 && f.epoch == l.theirEpoch && f.floor <= l.next {
-		l.covers = max(l.covers, f.covers)
+	if f.Seq == 0 && f.Epoch == l.theirEpoch && f.Floor <= l.next {
+		l.covers = max(l.covers, f.Covers)
 	}
 	defer l.settleAsks(0, false)
-	if !fresh || f.epoch != l.theirEpoch {
+	if !fresh || f.Epoch != l.theirEpoch {
 		return l.ackDue || l.beatDue
 	}
-	l.ahead[f.seq] = f.covers
+	l.ahead[f.Seq] = f.Covers
 	l.drainAhead()
 	l.unacked++
 	if l.ackBy == 0 {
 		l.ackBy = now + ackDelay
 	}
-	l.ackDue = l.ackDue || f.ackNow || l.unacked >= windowSent/4
+	l.ackDue = l.ackDue || f.AckNow || l.unacked >= windowSent/4
 	return l.ackDue
 }
 

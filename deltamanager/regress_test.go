@@ -320,7 +320,7 @@ func TestUserReadsWhatHeWroteElsewhere(t *testing.T) {
 	if q = c.cores[2].Fresh(c.now, Tag{9}, tokens, nil); q != nil {
 		t.Errorf("an unknown id was asked for by a token for another one")
 	}
-	token, _ := c.cores[0].keys.sign(Tag{9}, tokens[0].Stamp, "n1")
+	token, _ := c.cores[0].keys.Sign(Tag{9}, tokens[0].Stamp, "n1")
 	q = c.cores[2].Fresh(c.now, Tag{9}, []Token{token}, nil)
 	c.disconnect(2, 1)
 	if q == nil || !isDone(q) || !c.cores[2].Close(q) {

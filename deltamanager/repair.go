@@ -9,6 +9,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
 )
 
 // repair is this node's comparison of all sessions with one member, and the
@@ -46,7 +47,6 @@ const (
 	maxPending = 8
 	groupSize  = 64       // buckets in one fetch
 	groupBytes = 32 << 10 // listing in one fetch
-	maxFetch   = 256      // buckets in a fetch that is answered
 )
 
 // deal shares out the buckets among the donors of a joining node.
@@ -156,10 +156,10 @@ const maxFutile = 5
 // it has left changes out, begins none.
 func (c *Core) myTurn(now time.Duration, l *link) bool {
 	joining := !c.ready.Load()
-	if joining != l.peer.joining {
+	if joining != l.peer.Joining {
 		return joining || now-l.behindAt > donorGrace
 	}
-	return compareIDs(c.cfg.Self, l.id) < 0 || l.skipped && l.peer.repaired == l.epoch || !l.peer.repairing && now-l.behindAt >= secondLook
+	return compareIDs(c.cfg.Self, l.id) < 0 || l.skipped && l.peer.Repaired == l.epoch || !l.peer.Repairing && now-l.behindAt >= secondLook
 }
 
 // driveRepair asks again what was not answered, and moves on.
@@ -212,7 +212,7 @@ func (c *Core) pullBulk(now time.Duration, l *link) []byte {
 	if !l.up {
 		return nil
 	}
-	var m *repairMessage
+	var m *wire.Repair
 	switch {
 	case len(l.answers) > 0:
 		answer := l.answers[0]
@@ -225,14 +225,14 @@ func (c *Core) pullBulk(now time.Duration, l *link) []byte {
 		for l.push.len() > 0 && len(body) < frameBytes {
 			body = c.appendWhole(body, now, l.push.take())
 		}
-		m = &repairMessage{sessions: &sessionsReply{encoded: body}}
+		m = &wire.Repair{Sessions: &wire.Sessions{Encoded: body}}
 	case l.want.len() > 0:
 		var keys []byte
 		for l.want.len() > 0 && len(keys) < 16<<10 {
 			k := l.want.take()
 			keys = append(keys, k[:]...)
 		}
-		m = &repairMessage{fetch: &fetchRequest{keys: keys}}
+		m = &wire.Repair{Fetch: &wire.Fetch{Keys: keys}}
 	case l.repair != nil:
 		m = c.nextRequest(now, l)
 	}
@@ -242,16 +242,16 @@ func (c *Core) pullBulk(now time.Duration, l *link) []byte {
 	return c.finishRepair(now, m)
 }
 
-func (c *Core) finishRepair(now time.Duration, m *repairMessage) []byte {
-	m.clock = c.clock.Read()
-	m.sentMS = uint32(c.clock.Physical(now) >> 16)
-	b := m.encode()
+func (c *Core) finishRepair(now time.Duration, m *wire.Repair) []byte {
+	m.Clock = c.clock.Read()
+	m.SentMS = uint32(c.clock.Physical(now) >> 16)
+	b := m.Encode()
 	c.stats.repairBytes.Add(int64(len(b)))
 	return b
 }
 
 // nextRequest is what the repair asks next. Called with l.mu held.
-func (c *Core) nextRequest(now time.Duration, l *link) *repairMessage {
+func (c *Core) nextRequest(now time.Duration, l *link) *wire.Repair {
 	r := l.repair
 	switch {
 	case len(r.pending) >= maxPending:
@@ -265,64 +265,64 @@ func (c *Core) nextRequest(now time.Duration, l *link) *repairMessage {
 	return c.askFetch(now, l, r)
 }
 
-func (c *Core) askCompare(now time.Duration, l *link, r *repair) *repairMessage {
+func (c *Core) askCompare(now time.Duration, l *link, r *repair) *wire.Repair {
 	l.asked++
 	r.pending = append(r.pending, request{number: l.asked, at: now, again: !r.todo.Empty()})
-	q := &compareRequest{request: l.asked}
+	q := &wire.Compare{Request: l.asked}
 	set := table.AllBuckets()
 	if !r.todo.Empty() { // the second look
-		set, q.buckets = r.todo, r.todo.Bytes()
+		set, q.Buckets = r.todo, r.todo.Bytes()
 	}
-	q.sums = make([]byte, 0, 8*set.Count())
+	q.Sums = make([]byte, 0, 8*set.Count())
 	set.Each(func(n int) {
-		q.sums = binary.LittleEndian.AppendUint64(q.sums, c.table.Digest(n))
+		q.Sums = binary.LittleEndian.AppendUint64(q.Sums, c.table.Digest(n))
 	})
-	return &repairMessage{compare: q}
+	return &wire.Repair{Compare: q}
 }
 
-func (c *Core) askFetch(now time.Duration, l *link, r *repair) *repairMessage {
-	q := &fetchRequest{request: l.asked + 1}
-	for n := r.todo.Next(0); n >= 0 && len(q.buckets) < groupSize && len(q.listing) < groupBytes; n = r.todo.After(n) {
+func (c *Core) askFetch(now time.Duration, l *link, r *repair) *wire.Repair {
+	q := &wire.Fetch{Request: l.asked + 1}
+	for n := r.todo.Next(0); n >= 0 && len(q.Buckets) < groupSize && len(q.Listing) < groupBytes; n = r.todo.After(n) {
 		if r.dealt && !c.deal.take(n, l) {
 			continue
 		}
 		r.todo.Drop(n)
-		q.buckets = append(q.buckets, n)
+		q.Buckets = append(q.Buckets, n)
 		for k, state := range c.table.States(n) {
-			q.listing = appendListing(q.listing, k, state)
+			q.Listing = wire.AppendListing(q.Listing, k, state)
 		}
 	}
-	if len(q.buckets) == 0 {
+	if len(q.Buckets) == 0 {
 		return nil
 	}
 	l.asked++
-	r.pending = append(r.pending, request{number: l.asked, at: now, buckets: q.buckets})
-	return &repairMessage{fetch: q}
+	r.pending = append(r.pending, request{number: l.asked, at: now, buckets: q.Buckets})
+	return &wire.Repair{Fetch: q}
 }
 
 // receiveBulk takes one repair message of the member.
 func (c *Core) receiveBulk(now time.Duration, l *link, payload []byte) error {
-	m, err := parseRepair(payload)
+	m, err := wire.ParseRepair(payload)
 	if err != nil {
 		c.stats.malformed.Add(1)
 		return err
 	}
-	if !c.clock.Observe(now, m.clock) {
+	if !c.clock.Observe(now, m.Clock) {
 		c.stats.farAhead.Add(1)
-		return errFarAhead(c.clock.Ahead(now, m.clock))
+		return errFarAhead(c.clock.Ahead(now, m.Clock))
 	}
 	l.mu.Lock()
-	late := l.lag.late(now, uint32(c.clock.Physical(now)>>16), m.sentMS)
+	late := l.lag.late(now, uint32(c.clock.Physical(now)>>16), m.SentMS)
 	l.mu.Unlock()
 	switch {
-	case m.compare != nil:
-		c.owe(l, func(now time.Duration) []byte { return c.answerCompare(now, l, m.compare) })
-	case m.fetch != nil:
-		c.owe(l, func(now time.Duration) []byte { return c.answerFetch(now, m.fetch) })
-	case m.differ != nil:
-		c.differs(now, l, m.differ)
-	case m.sessions != nil:
-		c.arrived(now, l, m.sessions, late)
+	case m.Compare != nil:
+		c.owe(l, func(now time.Duration) []byte { return c.answerCompare(now, l, m.Compare) })
+	case m.Fetch != nil:
+		c.owe(l, func(now time.Duration) []byte { return c.answerFetch(now, m.Fetch) })
+	case m.Differ != nil:
+		c.differs(now, l, m.Differ)
+	case m.Sessions != nil:
+		c.arrived(now, l, m.Sessions, late)
 	}
 	c.group.Wake(l.id, true, true)
 	return nil
@@ -336,13 +336,13 @@ func (c *Core) owe(l *link, answer func(time.Duration) []byte) {
 	}
 }
 
-func (c *Core) answerCompare(now time.Duration, l *link, q *compareRequest) []byte {
+func (c *Core) answerCompare(now time.Duration, l *link, q *wire.Compare) []byte {
 	set := table.AllBuckets()
-	if len(q.buckets) > 0 {
-		set, _ = table.ParseSet(q.buckets) // checked when it came
+	if len(q.Buckets) > 0 {
+		set, _ = table.ParseSet(q.Buckets) // checked when it came
 	}
 	var differ table.Set
-	sums := q.sums
+	sums := q.Sums
 	set.Each(func(n int) {
 		if c.table.Digest(n) != binary.LittleEndian.Uint64(sums) {
 			differ.Add(n)
@@ -352,28 +352,28 @@ func (c *Core) answerCompare(now time.Duration, l *link, q *compareRequest) []by
 	if n := differ.Next(0); n >= 0 && mutate.Is(mutate.RepairSkipsBucket) {
 		differ.Drop(n)
 	}
-	return c.finishRepair(now, &repairMessage{differ: &differReply{q.request, differ.Bytes(), l.epoch}})
+	return c.finishRepair(now, &wire.Repair{Differ: &wire.Differ{Request: q.Request, Buckets: differ.Bytes(), Epoch: l.epoch}})
 }
 
 // differs takes the answer to a comparison.
-func (c *Core) differs(now time.Duration, l *link, a *differReply) {
+func (c *Core) differs(now time.Duration, l *link, a *wire.Differ) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.repair
 	if r == nil {
 		return
 	}
-	i := slices.IndexFunc(r.pending, func(q request) bool { return q.number == a.request && q.buckets == nil })
+	i := slices.IndexFunc(r.pending, func(q request) bool { return q.number == a.Request && q.buckets == nil })
 	if i < 0 {
 		return
 	}
 	if !r.pending[i].again { // else an epoch that began between the two looks would be settled by the second
-		r.epoch = a.epoch
+		r.epoch = a.Epoch
 	}
 	r.pending = slices.Delete(r.pending, i, i+1)
 	r.todo = table.Set{}
-	if len(a.buckets) > 0 {
-		r.todo, _ = table.ParseSet(a.buckets) // checked when it came
+	if len(a.Buckets) > 0 {
+		r.todo, _ = table.ParseSet(a.Buckets) // checked when it came
 	}
 	if r.confirm && !r.todo.Empty() {
 		r.confirm, r.compare, r.compAt = false, true, now+secondLook
@@ -384,22 +384,22 @@ func (c *Core) differs(now time.Duration, l *link, a *differReply) {
 
 // answerFetch ships what the asker lacks of the buckets, and says what is
 // lacking here.
-func (c *Core) answerFetch(now time.Duration, q *fetchRequest) []byte {
-	a := &sessionsReply{request: q.request}
-	theirs := parseListing(q.listing)
-	a.encoded = make([]byte, 0, c.guess(q.buckets))
-	for _, n := range q.buckets {
-		if !c.answerBucket(now, n, theirs, q.listing, a) {
+func (c *Core) answerFetch(now time.Duration, q *wire.Fetch) []byte {
+	a := &wire.Sessions{Request: q.Request}
+	theirs := wire.ParseListing(q.Listing)
+	a.Encoded = make([]byte, 0, c.guess(q.Buckets))
+	for _, n := range q.Buckets {
+		if !c.answerBucket(now, n, theirs, q.Listing, a) {
 			break
 		}
-		a.done++
+		a.Done++
 	}
-	eachKey(q.keys, func(k Key) {
-		if len(a.encoded) < frameBytes {
-			a.encoded = c.appendWhole(a.encoded, now, k)
+	wire.EachKey(q.Keys, func(k Key) {
+		if len(a.Encoded) < frameBytes {
+			a.Encoded = c.appendWhole(a.Encoded, now, k)
 		}
 	})
-	return c.finishRepair(now, &repairMessage{sessions: a})
+	return c.finishRepair(now, &wire.Repair{Sessions: a})
 }
 
 // guess is how long an answer about all of these buckets is, more or less.
@@ -415,11 +415,11 @@ func (c *Core) guess(buckets []int) (size int) {
 }
 
 // answerBucket adds what differs in one bucket. False: the message is full.
-func (c *Core) answerBucket(now time.Duration, n int, theirs map[Key]uint64, listing []byte, a *sessionsReply) bool {
+func (c *Core) answerBucket(now time.Duration, n int, theirs map[Key]uint64, listing []byte, a *wire.Sessions) bool {
 	b := c.table.LockAt(n)
 	defer b.Unlock()
 	for s := range b.All() {
-		if len(a.encoded) >= frameBytes {
+		if len(a.Encoded) >= frameBytes {
 			return false
 		}
 		hash, listed := theirs[s.Key]
@@ -427,23 +427,23 @@ func (c *Core) answerBucket(now time.Duration, n int, theirs map[Key]uint64, lis
 			continue
 		}
 		if listed {
-			a.wants = append(a.wants, s.Key[:]...)
+			a.Wants = append(a.Wants, s.Key[:]...)
 		}
 		if hash != table.DeadHash {
 			d := s.Full(now)
-			a.encoded = appendDelta(a.encoded, 2, &d, c.cfg.Self.Boot)
+			a.Encoded = wire.AppendDelta(a.Encoded, 2, &d, c.cfg.Self.Boot)
 		}
 	}
 	for _, k := range b.Dead() {
 		if theirs[k] != table.DeadHash {
 			d, _ := b.DeadDelta(now, k)
-			a.encoded = appendDelta(a.encoded, 2, &d, c.cfg.Self.Boot)
+			a.Encoded = wire.AppendDelta(a.Encoded, 2, &d, c.cfg.Self.Boot)
 		}
 	}
-	for ; len(listing) > 0; listing = listing[listingEntry:] {
+	for ; len(listing) > 0; listing = listing[wire.ListingEntry:] {
 		k := Key(listing[:16])
 		if k.Bucket() == n && b.Session(k) == nil && !b.Buried(k) {
-			a.wants = append(a.wants, k[:]...)
+			a.Wants = append(a.Wants, k[:]...)
 		}
 	}
 	return true
@@ -457,38 +457,38 @@ func (c *Core) appendWhole(body []byte, now time.Duration, k Key) []byte {
 	if !ok {
 		return body
 	}
-	return appendDelta(body, 2, &d, c.cfg.Self.Boot)
+	return wire.AppendDelta(body, 2, &d, c.cfg.Self.Boot)
 }
 
 // arrived merges sessions that a repair brought.
-func (c *Core) arrived(now time.Duration, l *link, a *sessionsReply, late time.Duration) {
+func (c *Core) arrived(now time.Duration, l *link, a *wire.Sessions, late time.Duration) {
 	before := c.stats.repaired.Load()
 	from := table.Listed
-	if a.request == 0 {
+	if a.Request == 0 {
 		from = table.Asked
 	}
-	for _, raw := range a.deltas {
+	for _, raw := range a.Deltas {
 		c.applyRaw(now, l, raw, late, from)
 	}
 	news := c.stats.repaired.Load() != before
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, n := range a.asks {
-		l.settleAsks(n, a.refused)
+	for _, n := range a.Asks {
+		l.settleAsks(n, a.Refused)
 	}
-	eachKey(a.wants, l.push.add)
+	wire.EachKey(a.Wants, l.push.add)
 	r := l.repair
 	if r == nil {
 		return
 	}
-	i := slices.IndexFunc(r.pending, func(q request) bool { return q.number == a.request && q.buckets != nil })
+	i := slices.IndexFunc(r.pending, func(q request) bool { return q.number == a.Request && q.buckets != nil })
 	if i < 0 {
 		return
 	}
 	r.fetched, r.news = true, r.news || news
 	buckets := r.pending[i].buckets
 	r.pending = slices.Delete(r.pending, i, i+1)
-	done := min(a.done, len(buckets))
+	done := min(a.Done, len(buckets))
 	if done == 0 && !news {
 		done = 1 // nothing of what came is wanted here: don't ask for it for ever
 	}
@@ -504,7 +504,7 @@ func (c *Core) arrived(now time.Duration, l *link, a *sessionsReply, late time.D
 }
 
 func errFarAhead(d time.Duration) error {
-	return fmt.Errorf("%w: stamped %v in the future", errWire, d.Round(time.Second))
+	return fmt.Errorf("%w: stamped %v in the future", wire.ErrMalformed, d.Round(time.Second))
 }
 
 // keyQueue is a FIFO of keys without doubles. What does not fit is left out:

@@ -88,7 +88,7 @@ func (c *Core) Stats() Stats {
 		s.Links = append(s.Links, LinkStats{
 			ID: l.id, Up: l.up, Queue: int(head - min(head, l.acked)),
 			Repaired: l.theirEpoch != 0 && l.repaired == l.theirEpoch, Repairing: l.repair != nil,
-			Behind: l.behind(head, time.Duration(c.beatAt.Load())), RootDiffer: l.rootDiffer, Sessions: l.peer.sessions, Held: l.held(),
+			Behind: l.behind(head, time.Duration(c.beatAt.Load())), RootDiffer: l.rootDiffer, Sessions: l.peer.Sessions, Held: l.held(),
 		})
 		l.mu.Unlock()
 	}

@@ -2,12 +2,12 @@ package deltamanager
 
 import (
 	"crypto/rand"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/token"
 )
 
 // freshCluster is a cluster whose nodes ask for what their users have seen.
@@ -134,7 +134,7 @@ func TestOldTokensSpendABudget(t *testing.T) {
 
 // mint makes a token as node i does.
 func mint(c *cluster, i int, tag Tag, s Stamp) []Token {
-	token, _ := c.cores[i].keys.sign(tag, s, c.ids[i].Name)
+	token, _ := c.cores[i].keys.Sign(tag, s, c.ids[i].Name)
 	return []Token{token}
 }
 
@@ -185,73 +185,6 @@ func TestLoginGivesTokensAnew(t *testing.T) {
 	}
 }
 
-// Members without a secret agree on a key: who joins takes the cluster's, two clusters that meet
-// believe each other's tokens from their first beats on, and go on with the older key.
-func TestMembersAgreeOnAKey(t *testing.T) {
-	c := freshCluster(t, 2, func(cfg *Config) { cfg.Rand = rand.Reader })
-	first := func(r *keyring) agreedKey { k, _ := r.told(c.now); return k }
-	key := first(&c.cores[0].keys)
-	believes := func(i, by int) bool {
-		token := mint(c, by, Tag{1}, Stamp{Clock: 1, Boot: 1})[0]
-		return c.cores[i].keys.proves(Tag{1}, &token)
-	}
-	c.run(time.Minute)
-	c.join(func(cfg *Config) { cfg.Rand, cfg.Wall = rand.Reader, cfg.Wall.Add(c.now) })
-	own := mint(c, 2, Tag{1}, Stamp{Clock: 1, Boot: 1})[0]
-	c.run(time.Second)
-	for i := range c.cores {
-		if got := first(&c.cores[i].keys); got != key {
-			t.Errorf("n%d has another key", i+1)
-		}
-	}
-	if !c.cores[0].keys.proves(Tag{1}, &own) {
-		t.Error("what the newcomer gave out before it met the others is not believed")
-	}
-
-	a := freshCluster(t, 2, func(cfg *Config) { cfg.Rand = rand.Reader })
-	for _, core := range a.cores {
-		token := mint(c, 0, Tag{1}, Stamp{Clock: 1, Boot: 1})[0]
-		if core.keys.proves(Tag{1}, &token) {
-			t.Fatal("two clusters have one key though they never met")
-		}
-	}
-	k, former := a.cores[0].keys.told(c.now)
-	c.cores[0].keys.learn(c.now, k, former)
-	if got := first(&c.cores[0].keys); got != key && got != k || !believes(0, 1) {
-		t.Error("a cluster that meets another one does not believe itself any more")
-	}
-	// Both at once: each hears of the other's key at the same moment.
-	x, y, z := agreedKey{1, TokenKey{1}}, agreedKey{1, TokenKey{2}}, agreedKey{1, TokenKey{3}}
-	var left, right, third keyring
-	for r, k := range map[*keyring]agreedKey{&left: x, &right: y, &third: z} {
-		r.agree = true
-		r.set.Store(&keySet{keys: []agreedKey{k}})
-	}
-	left.learn(0, y, TokenKey{})
-	right.learn(0, x, TokenKey{})
-	if first(&left) != x || first(&right) != x || len(right.set.Load().keys) != 2 {
-		t.Error("two nodes that begin at once do not agree")
-	}
-	k, former = right.told(time.Second)
-	third.learn(time.Second, k, former)
-	if keys := third.set.Load().keys; keys[0] != x || len(keys) != 3 {
-		t.Error("a third node does not learn the key that the second one has given up a second ago")
-	}
-	if _, former = right.told(time.Minute); former != (TokenKey{}) {
-		t.Error("a key is told for ever")
-	}
-	for n := range 100 {
-		left.learn(0, agreedKey{uint64(5 + n), TokenKey{9, byte(n)}}, TokenKey{})
-	}
-	if first(&left) != x || len(left.set.Load().keys) != maxAgreed {
-		t.Error("a hundred newcomers change the key")
-	}
-	left.learn(0, agreedKey{}, TokenKey{})
-	if first(&left) != x {
-		t.Error("no key is taken for a key")
-	}
-}
-
 // A key from the cluster's secret is told to nobody, and no other is learnt.
 func TestKeysFromASecret(t *testing.T) {
 	old, fresh := TokenKey{1}, TokenKey{2}
@@ -262,19 +195,19 @@ func TestKeysFromASecret(t *testing.T) {
 	}
 	a, b, both := with(old), with(fresh), with(fresh, old)
 	for _, c := range []*Core{a, b, both} {
-		c.keys.learn(0, agreedKey{1, TokenKey{7}}, TokenKey{8})
-		if k, former := c.keys.told(0); k != (agreedKey{}) || former != (TokenKey{}) {
+		c.keys.Learn(0, token.AgreedKey{Drawn: 1, Key: TokenKey{7}}, TokenKey{8})
+		if k, former := c.keys.Told(0); k != (token.AgreedKey{}) || former != (TokenKey{}) {
 			t.Error("a key from a secret is told")
 		}
 	}
-	by := func(c *Core) *Token { k, _ := c.keys.sign(Tag{1}, Stamp{Clock: 1, Boot: 1}, "n"); return &k }
+	by := func(c *Core) *Token { k, _ := c.keys.Sign(Tag{1}, Stamp{Clock: 1, Boot: 1}, "n"); return &k }
 	for _, x := range []struct {
 		what     string
 		reader   *Core
 		maker    *Core
 		believes bool
 	}{{"another secret", a, b, false}, {"the new one, by who has both", both, b, true}, {"the old one, by who has both", both, a, true}, {"who has both makes new ones", b, both, true}} {
-		if x.reader.keys.proves(Tag{1}, by(x.maker)) != x.believes {
+		if x.reader.keys.Proves(Tag{1}, by(x.maker)) != x.believes {
 			t.Errorf("%s: believed: %v", x.what, !x.believes)
 		}
 	}
@@ -345,7 +278,7 @@ func TestAnswersSayWhatIsNew(t *testing.T) {
 	c.create(0, 1)
 	c.write(0, tagOf(1), "big", strings.Repeat("x", 1<<20-1000))
 	c.run(time.Second)
-	forged := Token{"n1", Stamp{Clock: c.cores[0].clock.Read() + 1<<20, Boot: c.ids[0].Boot}, MAC{1}}
+	forged := Token{Name: "n1", Stamp: Stamp{Clock: c.cores[0].clock.Read() + 1<<20, Boot: c.ids[0].Boot}, MAC: MAC{1}}
 	if n := c.sent(func() { c.freshAtN2(tagOf(1), []Token{forged}) }); n > 4096 {
 		t.Errorf("a forged token: %d bytes", n)
 	}
@@ -419,34 +352,59 @@ func FuzzTokens(f *testing.F) {
 	c.create(0, 1)
 	c.run(time.Second)
 	f.Fuzz(func(t *testing.T, name string, clock, boot uint64, mac, tag []byte) {
-		token := Token{Name: name, Stamp: Stamp{Clock: clock, Boot: boot}}
-		copy(token.MAC[:], mac)
+		tok := Token{Name: name, Stamp: Stamp{Clock: clock, Boot: boot}}
+		copy(tok.MAC[:], mac)
 		tags := []Tag{tagOf(1), {}}
 		copy(tags[1][:], tag)
 		before := c.cores[1].clock.Read()
 		for _, tag := range tags {
-			if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, tag, []Token{token}, nil)) }); n != 0 {
-				t.Errorf("%+v asks for %v", token, tag)
+			if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, tag, []Token{tok}, nil)) }); n != 0 {
+				t.Errorf("%+v asks for %v", tok, tag)
 			}
-			good, ok := c.cores[0].keys.sign(tag, token.Stamp, name)
-			if !ok || len(name) <= maxTokenName != c.cores[1].keys.proves(tag, &good) {
+			good, ok := c.cores[0].keys.Sign(tag, tok.Stamp, name)
+			if !ok || len(name) <= token.MaxTokenName != c.cores[1].keys.Proves(tag, &good) {
 				t.Errorf("%+v made by a member is not believed", good)
 			}
 		}
 		if c.cores[1].clock.Read() != before {
-			t.Errorf("%+v moves the clock", token)
+			t.Errorf("%+v moves the clock", tok)
 		}
 	})
 }
 
-func BenchmarkTokenMAC(b *testing.B) {
-	k := TokenKey{1}
-	for _, name := range []string{"n1", "node-three.node-four"} {
-		b.Run(fmt.Sprint(len(name)), func(b *testing.B) {
-			b.ReportAllocs()
-			for n := range b.N {
-				k.mac(Tag{1}, Stamp{Clock: uint64(n), Boot: 7}, name)
-			}
-		})
+// Members without a secret agree on a key: who joins takes the cluster's, two clusters that meet
+// believe each other's tokens from their first beats on, and go on with the older key.
+func TestMembersAgreeOnAKey(t *testing.T) {
+	c := freshCluster(t, 2, func(cfg *Config) { cfg.Rand = rand.Reader })
+	first := func(r *token.Ring) token.AgreedKey { k, _ := r.Told(c.now); return k }
+	key := first(&c.cores[0].keys)
+	believes := func(i, by int) bool {
+		token := mint(c, by, Tag{1}, Stamp{Clock: 1, Boot: 1})[0]
+		return c.cores[i].keys.Proves(Tag{1}, &token)
+	}
+	c.run(time.Minute)
+	c.join(func(cfg *Config) { cfg.Rand, cfg.Wall = rand.Reader, cfg.Wall.Add(c.now) })
+	own := mint(c, 2, Tag{1}, Stamp{Clock: 1, Boot: 1})[0]
+	c.run(time.Second)
+	for i := range c.cores {
+		if got := first(&c.cores[i].keys); got != key {
+			t.Errorf("n%d has another key", i+1)
+		}
+	}
+	if !c.cores[0].keys.Proves(Tag{1}, &own) {
+		t.Error("what the newcomer gave out before it met the others is not believed")
+	}
+
+	a := freshCluster(t, 2, func(cfg *Config) { cfg.Rand = rand.Reader })
+	for _, core := range a.cores {
+		token := mint(c, 0, Tag{1}, Stamp{Clock: 1, Boot: 1})[0]
+		if core.keys.Proves(Tag{1}, &token) {
+			t.Fatal("two clusters have one key though they never met")
+		}
+	}
+	k, former := a.cores[0].keys.Told(c.now)
+	c.cores[0].keys.Learn(c.now, k, former)
+	if got := first(&c.cores[0].keys); got != key && got != k || !believes(0, 1) {
+		t.Error("a cluster that meets another one does not believe itself any more")
 	}
 }

@@ -1,6 +1,9 @@
 package deltamanager
 
-import "github.com/nodeserver/nodeserver/deltamanager/internal/table"
+import (
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/token"
+)
 
 // What the parts below share, under the names by which users know it.
 type (
@@ -20,9 +23,18 @@ type (
 	Dump = table.Dump
 	// DumpRegister is one register of a Dump.
 	DumpRegister = table.DumpRegister
+
+	// Token says that a user has seen a write with this stamp.
+	Token = token.Token
+	// MAC authenticates a token.
+	MAC = token.MAC
+	// TokenKey is what MACs are made with: a secret of all members.
+	TokenKey = token.Key
 )
 
 const (
+	// TokenLife is how long a token is worth carrying.
+	TokenLife = token.Life
 	// Buckets is the number of parts the sessions of an app are dealt into.
 	Buckets = table.Buckets
 	// MaxAhead is how far a stamp may lie in the future.

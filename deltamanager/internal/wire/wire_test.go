@@ -1,4 +1,4 @@
-package deltamanager
+package wire
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/hostile"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/token"
 	sessionv1 "github.com/nodeserver/nodeserver/proto/session/v1"
 )
 
@@ -33,7 +34,7 @@ func randomDelta(r *rand.Rand) table.Delta {
 		d.Full = true
 	}
 	for i := range r.IntN(4) {
-		reg := table.Register{ID: nameOf([]string{"", "n", "name", "föö"}[i]), Stamp: Stamp{Clock: uint64(1 + r.IntN(3)), Boot: testBoot}}
+		reg := table.Register{ID: nameID([]string{"", "n", "name", "föö"}[i]), Stamp: table.Stamp{Clock: uint64(1 + r.IntN(3)), Boot: testBoot}}
 		if r.IntN(3) == 0 {
 			reg.Stamp.Boot = 1 + r.Uint64N(9)
 		}
@@ -48,7 +49,7 @@ func randomDelta(r *rand.Rand) table.Delta {
 	return d
 }
 
-func randomKey(r *rand.Rand) (k Key) {
+func randomKey(r *rand.Rand) (k table.Key) {
 	for i := range k {
 		k[i] = byte(r.Uint32())
 	}
@@ -83,49 +84,49 @@ func sameDelta(a, b table.Delta) bool {
 func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
-		f := frame{
-			seq: r.Uint64N(100), floor: r.Uint64N(100), ack: r.Uint64N(100), epoch: r.Uint64N(3), clock: r.Uint64N(1 << 40),
-			covers: r.Uint64N(2), sentMS: r.Uint32(), ackNow: r.IntN(2) == 0,
+		f := Frame{
+			Seq: r.Uint64N(100), Floor: r.Uint64N(100), Ack: r.Uint64N(100), Epoch: r.Uint64N(3), Clock: r.Uint64N(1 << 40),
+			Covers: r.Uint64N(2), SentMS: r.Uint32(), AckNow: r.IntN(2) == 0,
 		}
 		if r.IntN(2) == 0 {
-			f.beat = &beat{root: r.Uint64(), joining: r.IntN(2) == 0, repairing: r.IntN(2) == 0, sessions: r.Uint64N(1e6), repaired: r.Uint64N(3)}
+			f.Beat = &Beat{Root: r.Uint64(), Joining: r.IntN(2) == 0, Repairing: r.IntN(2) == 0, Sessions: r.Uint64N(1e6), Repaired: r.Uint64N(3)}
 			if r.IntN(2) == 0 {
-				f.beat.key = agreedKey{r.Uint64N(3), TokenKey(randomKey(r))}
+				f.Beat.Key = token.AgreedKey{Drawn: r.Uint64N(3), Key: token.Key(randomKey(r))}
 			}
-			if f.beat.key.drawn == 2 {
-				f.beat.former = TokenKey(randomKey(r))
+			if f.Beat.Key.Drawn == 2 {
+				f.Beat.Former = token.Key(randomKey(r))
 			}
 		}
 		want := &sessionv1.Frame{
-			Seq: f.seq, Floor: f.floor, Ack: f.ack, Epoch: f.epoch, Clock: f.clock, Covers: f.covers, SentMs: f.sentMS, AckNow: f.ackNow,
+			Seq: f.Seq, Floor: f.Floor, Ack: f.Ack, Epoch: f.Epoch, Clock: f.Clock, Covers: f.Covers, SentMs: f.SentMS, AckNow: f.AckNow,
 		}
-		if f.beat != nil {
-			want.Beat = &sessionv1.Beat{Root: f.beat.root, Joining: f.beat.joining, Repairing: f.beat.repairing, Sessions: f.beat.sessions, Repaired: f.beat.repaired}
-			if f.beat.key != (agreedKey{}) {
-				want.Beat.TokenKey, want.Beat.TokenKeyDrawn = f.beat.key.key[:], f.beat.key.drawn
+		if f.Beat != nil {
+			want.Beat = &sessionv1.Beat{Root: f.Beat.Root, Joining: f.Beat.Joining, Repairing: f.Beat.Repairing, Sessions: f.Beat.Sessions, Repaired: f.Beat.Repaired}
+			if f.Beat.Key != (token.AgreedKey{}) {
+				want.Beat.TokenKey, want.Beat.TokenKeyDrawn = f.Beat.Key.Key[:], f.Beat.Key.Drawn
 			}
-			if f.beat.former != (TokenKey{}) {
-				want.Beat.TokenKeyFormer = f.beat.former[:]
+			if f.Beat.Former != (token.Key{}) {
+				want.Beat.TokenKeyFormer = f.Beat.Former[:]
 			}
 		}
-		wire := f.appendHeader(nil)
+		wire := f.AppendHeader(nil)
 		deltas := make([]table.Delta, r.IntN(3))
 		for i := range deltas {
 			deltas[i] = randomDelta(r)
 			before := len(wire)
-			wire = appendDelta(wire, 10, &deltas[i], testBoot)
-			if got := len(wire) - before; got > 3+deltaSize(&deltas[i], testBoot)+4 {
-				t.Fatalf("size says %d, encoded %d", deltaSize(&deltas[i], testBoot), got)
+			wire = AppendDelta(wire, 10, &deltas[i], testBoot)
+			if got := len(wire) - before; got > 3+DeltaSize(&deltas[i], testBoot)+4 {
+				t.Fatalf("size says %d, encoded %d", DeltaSize(&deltas[i], testBoot), got)
 			}
 			want.Deltas = append(want.Deltas, generated(&deltas[i]))
 		}
-		ask := askMessage{request: 1 + r.Uint64N(9), key: randomKey(r), state: r.Uint64N(2), since: r.Uint64N(2), held: strings.Repeat("x", table.HeldEntry*r.IntN(3))}
-		wire = ask.append(wire)
-		want.Asks = append(want.Asks, &sessionv1.Ask{Request: ask.request, Key: ask.key[:], State: ask.state, Since: ask.since, Held: []byte(ask.held)})
+		ask := Ask{Request: 1 + r.Uint64N(9), Key: randomKey(r), State: r.Uint64N(2), Since: r.Uint64N(2), Held: strings.Repeat("x", table.HeldEntry*r.IntN(3))}
+		wire = ask.Append(wire)
+		want.Asks = append(want.Asks, &sessionv1.Ask{Request: ask.Request, Key: ask.Key[:], State: ask.State, Since: ask.Since, Held: []byte(ask.Held)})
 		answer := randomDelta(r)
-		reply := replyMessage{request: 3, encoded: appendDelta(nil, 2, &answer, testBoot), refused: r.IntN(2) == 0}
-		wire = reply.append(wire)
-		want.Replies = append(want.Replies, &sessionv1.Reply{Request: 3, Delta: generated(&answer), Refused: reply.refused})
+		reply := Reply{Request: 3, Encoded: AppendDelta(nil, 2, &answer, testBoot), Refused: r.IntN(2) == 0}
+		wire = reply.Append(wire)
+		want.Replies = append(want.Replies, &sessionv1.Reply{Request: 3, Delta: generated(&answer), Refused: reply.Refused})
 
 		var got sessionv1.Frame
 		if err := proto.Unmarshal(wire, &got); err != nil {
@@ -138,7 +139,7 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		read, err := parseFrame(wire)
+		read, err := ParseFrame(wire)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,21 +147,21 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 	}
 }
 
-func checkFrame(t *testing.T, read, f frame, deltas []table.Delta, ask askMessage) {
+func checkFrame(t *testing.T, read, f Frame, deltas []table.Delta, ask Ask) {
 	t.Helper()
-	if read.seq != f.seq || read.floor != f.floor || read.ack != f.ack || read.epoch != f.epoch || read.clock != f.clock ||
-		read.covers != f.covers || read.sentMS != f.sentMS || read.ackNow != f.ackNow || (read.beat == nil) != (f.beat == nil) || f.beat != nil && *read.beat != *f.beat {
+	if read.Seq != f.Seq || read.Floor != f.Floor || read.Ack != f.Ack || read.Epoch != f.Epoch || read.Clock != f.Clock ||
+		read.Covers != f.Covers || read.SentMS != f.SentMS || read.AckNow != f.AckNow || (read.Beat == nil) != (f.Beat == nil) || f.Beat != nil && *read.Beat != *f.Beat {
 		t.Fatalf("read %+v, want %+v", read, f)
 	}
-	raws := append(slices.Clone(read.deltas), read.replies[0].delta)
+	raws := append(slices.Clone(read.Deltas), read.Replies[0].Delta)
 	for i, raw := range raws {
-		d, err := parseDelta(raw, testBoot, new(table.Names), nil)
+		d, err := ParseDelta(raw, testBoot, new(table.Names), nil)
 		if err != nil || !sameDelta(d, deltas[i]) {
 			t.Fatalf("read %+v, %v, want %+v", d, err, deltas[i])
 		}
 	}
-	if read.asks[0] != ask || read.replies[0].request != 3 {
-		t.Fatalf("read %+v %+v", read.asks[0], read.replies[0])
+	if read.Asks[0] != ask || read.Replies[0].Request != 3 {
+		t.Fatalf("read %+v %+v", read.Asks[0], read.Replies[0])
 	}
 }
 
@@ -169,33 +170,33 @@ func TestRepairMessagesAreWhatTheSchemaSays(t *testing.T) {
 	set.Add(3)
 	set.Add(4095)
 	sums := make([]byte, 16)
-	listing := appendListing(nil, Key{1}, 9)
+	listing := AppendListing(nil, table.Key{1}, 9)
 	d := randomDelta(rand.New(rand.NewPCG(3, 4)))
 	for _, c := range []struct {
-		ours repairMessage
+		ours Repair
 		want *sessionv1.Repair
 	}{
 		{
-			repairMessage{compare: &compareRequest{7, sums, set.Bytes()}},
+			Repair{Compare: &Compare{7, sums, set.Bytes()}},
 			&sessionv1.Repair{Message: &sessionv1.Repair_Compare{Compare: &sessionv1.Compare{Request: 7, Sums: sums, Buckets: set.Bytes()}}},
 		},
 		{
-			repairMessage{differ: &differReply{7, set.Bytes(), 5}},
+			Repair{Differ: &Differ{7, set.Bytes(), 5}},
 			&sessionv1.Repair{Message: &sessionv1.Repair_Differ{Differ: &sessionv1.Differ{Request: 7, Buckets: set.Bytes(), Epoch: 5}}},
 		},
 		{
-			repairMessage{fetch: &fetchRequest{7, []int{1, 4000}, listing, make([]byte, 32)}},
+			Repair{Fetch: &Fetch{7, []int{1, 4000}, listing, make([]byte, 32)}},
 			&sessionv1.Repair{Message: &sessionv1.Repair_Fetch{Fetch: &sessionv1.Fetch{Request: 7, Buckets: []uint32{1, 4000}, Listing: listing, Keys: make([]byte, 32)}}},
 		},
 		{
-			repairMessage{sessions: &sessionsReply{request: 7, encoded: appendDelta(nil, 2, &d, testBoot), wants: make([]byte, 16), done: 3, asks: []uint64{7, 1 << 40}, refused: true}},
+			Repair{Sessions: &Sessions{Request: 7, Encoded: AppendDelta(nil, 2, &d, testBoot), Wants: make([]byte, 16), Done: 3, Asks: []uint64{7, 1 << 40}, Refused: true}},
 			&sessionv1.Repair{Message: &sessionv1.Repair_Sessions{Sessions: &sessionv1.Sessions{Request: 7, Deltas: []*sessionv1.Delta{generated(&d)}, Wants: make([]byte, 16), Done: 3, Asks: []uint64{7, 1 << 40}, Refused: true}}},
 		},
 	} {
-		c.ours.clock, c.want.Clock = 1<<40, 1<<40
-		c.ours.sentMS, c.want.SentMs = 12, 12
+		c.ours.Clock, c.want.Clock = 1<<40, 1<<40
+		c.ours.SentMS, c.want.SentMs = 12, 12
 		var got sessionv1.Repair
-		if err := proto.Unmarshal(c.ours.encode(), &got); err != nil {
+		if err := proto.Unmarshal(c.ours.Encode(), &got); err != nil {
 			t.Fatal(err)
 		}
 		if !proto.Equal(&got, c.want) {
@@ -205,15 +206,15 @@ func TestRepairMessagesAreWhatTheSchemaSays(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		read, err := parseRepair(wire)
+		read, err := ParseRepair(wire)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.ours.sessions != nil {
-			read.sessions.encoded, read.sessions.deltas = c.ours.sessions.encoded, nil
+		if c.ours.Sessions != nil {
+			read.Sessions.Encoded, read.Sessions.Deltas = c.ours.Sessions.Encoded, nil
 		}
-		if again := read.encode(); !bytes.Equal(again, c.ours.encode()) {
-			t.Errorf("read and written again it differs:\n%x\n%x", again, c.ours.encode())
+		if again := read.Encode(); !bytes.Equal(again, c.ours.Encode()) {
+			t.Errorf("read and written again it differs:\n%x\n%x", again, c.ours.Encode())
 		}
 	}
 }
@@ -223,51 +224,36 @@ func wireSeeds(f *testing.F) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for range 8 {
 		d := randomDelta(r)
-		h := frame{seq: 1, epoch: 1, clock: 1 << 40, beat: &beat{root: 4}}
-		f.Add(appendDelta(h.appendHeader(nil), 10, &d, testBoot))
-		m := repairMessage{sessions: &sessionsReply{request: 1, encoded: appendDelta(nil, 2, &d, testBoot)}}
-		f.Add(m.encode())
+		h := Frame{Seq: 1, Epoch: 1, Clock: 1 << 40, Beat: &Beat{Root: 4}}
+		f.Add(AppendDelta(h.AppendHeader(nil), 10, &d, testBoot))
+		m := Repair{Sessions: &Sessions{Request: 1, Encoded: AppendDelta(nil, 2, &d, testBoot)}}
+		f.Add(m.Encode())
 	}
 	f.Add(bytes.Repeat([]byte{0x52, 0}, 5000))
 	f.Add(bytes.Repeat([]byte{0x1a, 0}, 5000))
 	f.Add(bytes.Repeat([]byte{0x5a, 2, 8, 1}, 3000))
 	f.Add(bytes.Repeat([]byte{0x62, 2, 8, 1}, 3000))
-	q := repairMessage{fetch: &fetchRequest{1, []int{1}, appendListing(nil, Key{}, 1), make([]byte, 16)}}
-	f.Add(q.encode())
+	q := Repair{Fetch: &Fetch{1, []int{1}, AppendListing(nil, table.Key{}, 1), make([]byte, 16)}}
+	f.Add(q.Encode())
 	f.Add(bytes.Repeat([]byte{0x20, 0}, 5000))
 }
 
 func FuzzFrame(f *testing.F) {
 	wireSeeds(f)
-	f.Fuzz(func(t *testing.T, b []byte) { hostile.Survives(t, b, func() { _, _ = parseFrame(b) }) })
+	f.Fuzz(func(t *testing.T, b []byte) { hostile.Survives(t, b, func() { _, _ = ParseFrame(b) }) })
 }
 
 func FuzzDelta(f *testing.F) {
 	wireSeeds(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		hostile.Survives(t, b, func() { _, _ = parseDelta(b, testBoot, new(table.Names), nil) })
+		hostile.Survives(t, b, func() { _, _ = ParseDelta(b, testBoot, new(table.Names), nil) })
 	})
 }
 
 func FuzzRepair(f *testing.F) {
 	wireSeeds(f)
-	f.Fuzz(func(t *testing.T, b []byte) { hostile.Survives(t, b, func() { _, _ = parseRepair(b) }) })
+	f.Fuzz(func(t *testing.T, b []byte) { hostile.Survives(t, b, func() { _, _ = ParseRepair(b) }) })
 }
 
-// FuzzReceive gives a whole core what an authenticated member may send.
-func FuzzReceive(f *testing.F) {
-	wireSeeds(f)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		c := newCluster(t, 2)
-		c.create(0, 1)
-		for _, bulk := range [...]bool{false, true} {
-			_ = c.cores[0].Receive(c.now, c.ids[1], bulk, b)
-			c.cores[0].Tick(c.now)
-			for range 20 {
-				if c.cores[0].Pull(c.now, c.ids[1], bulk) == nil {
-					break
-				}
-			}
-		}
-	})
-}
+// nameID is a register's name.
+func nameID(name string) *string { return new(table.Names).Of([]byte(name)) }

@@ -1,4 +1,8 @@
-package deltamanager
+// Package wire is what members say to each other about sessions, in types and in bytes:
+// proto/session/v1, appended and read by hand, so that a delta costs no reflection and one
+// copy. Tests hold it against the generated code. What is read is checked and bounded:
+// nobody can make a node allocate much more than they send.
+package wire
 
 import (
 	"errors"
@@ -8,49 +12,54 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/token"
 )
 
-// The wire of proto/session/v1, appended and read by hand: a delta costs no
-// reflection and one copy. Tests hold it against the generated code.
+// Limits of what one message holds.
+const (
+	maxFetch     = 256  // buckets in a fetch that is answered
+	MaxAsks      = 1024 // per member, both ways: beyond that questions are not asked, and not answered
+	FrameReplies = 256  // answers in one frame
+)
 
-// frame is session.v1.Frame without its deltas, which are read in place.
-type frame struct {
-	seq, floor, ack, epoch uint64
-	clock, covers          uint64
-	sentMS                 uint32
-	ackNow                 bool
-	beat                   *beat
-	deltas                 [][]byte // encoded, part of the payload
-	asks                   []askMessage
-	replies                []replyMessage
+// Frame is session.v1.Frame without its deltas, which are read in place.
+type Frame struct {
+	Seq, Floor, Ack, Epoch uint64
+	Clock, Covers          uint64
+	SentMS                 uint32
+	AckNow                 bool
+	Beat                   *Beat
+	Deltas                 [][]byte // encoded, part of the payload
+	Asks                   []Ask
+	Replies                []Reply
 }
 
-// askMessage is session.v1.Ask: key or tag.
-type askMessage struct {
-	request uint64
-	key     Key
-	tag     Tag
-	state   uint64
-	since   uint64
-	held    string
+// Ask is session.v1.Ask: key or tag.
+type Ask struct {
+	Request uint64
+	Key     table.Key
+	Tag     table.Tag
+	State   uint64
+	Since   uint64
+	Held    string
 }
 
-// replyMessage is session.v1.Reply.
-type replyMessage struct {
-	request uint64
-	encoded []byte // to send: the delta with its tag; empty: not here
-	delta   []byte // received: the delta
-	refused bool   // there is no answer: too much was asked for
+// Reply is session.v1.Reply.
+type Reply struct {
+	Request uint64
+	Encoded []byte // to send: the delta with its tag; empty: not here
+	Delta   []byte // received: the delta
+	Refused bool   // there is no answer: too much was asked for
 }
 
-type beat struct {
-	root      uint64
-	joining   bool
-	repairing bool
-	sessions  uint64
-	repaired  uint64
-	key       agreedKey
-	former    TokenKey
+type Beat struct {
+	Root      uint64
+	Joining   bool
+	Repairing bool
+	Sessions  uint64
+	Repaired  uint64
+	Key       token.AgreedKey
+	Former    token.Key
 }
 
 func appendVarint(b []byte, num protowire.Number, v uint64) []byte {
@@ -86,29 +95,29 @@ func duration(ms uint64) time.Duration {
 	return time.Duration(min(ms, uint64(limit/time.Millisecond))) * time.Millisecond
 }
 
-// appendHeader encodes everything but the deltas.
-func (f *frame) appendHeader(b []byte) []byte {
-	b = appendVarint(b, 1, f.seq)
-	b = appendVarint(b, 2, f.floor)
-	b = appendVarint(b, 3, f.ack)
-	b = appendVarint(b, 4, f.epoch)
-	b = appendFixed64(b, 5, f.clock)
-	b = appendFixed64(b, 6, f.covers)
-	b = appendVarint(b, 7, uint64(f.sentMS))
-	b = appendVarint(b, 8, protowire.EncodeBool(f.ackNow))
-	if f.beat != nil {
+// AppendHeader encodes everything but the deltas.
+func (f *Frame) AppendHeader(b []byte) []byte {
+	b = appendVarint(b, 1, f.Seq)
+	b = appendVarint(b, 2, f.Floor)
+	b = appendVarint(b, 3, f.Ack)
+	b = appendVarint(b, 4, f.Epoch)
+	b = appendFixed64(b, 5, f.Clock)
+	b = appendFixed64(b, 6, f.Covers)
+	b = appendVarint(b, 7, uint64(f.SentMS))
+	b = appendVarint(b, 8, protowire.EncodeBool(f.AckNow))
+	if f.Beat != nil {
 		var in [96]byte
-		body := appendFixed64(in[:0], 1, f.beat.root)
-		body = appendVarint(body, 2, protowire.EncodeBool(f.beat.joining))
-		body = appendVarint(body, 3, protowire.EncodeBool(f.beat.repairing))
-		body = appendVarint(body, 4, f.beat.sessions)
-		body = appendVarint(body, 5, f.beat.repaired)
-		if k := &f.beat.key; k.key != (TokenKey{}) {
-			body = appendBytes(body, 6, k.key[:])
-			body = appendFixed64(body, 7, k.drawn)
+		body := appendFixed64(in[:0], 1, f.Beat.Root)
+		body = appendVarint(body, 2, protowire.EncodeBool(f.Beat.Joining))
+		body = appendVarint(body, 3, protowire.EncodeBool(f.Beat.Repairing))
+		body = appendVarint(body, 4, f.Beat.Sessions)
+		body = appendVarint(body, 5, f.Beat.Repaired)
+		if k := &f.Beat.Key; k.Key != (token.Key{}) {
+			body = appendBytes(body, 6, k.Key[:])
+			body = appendFixed64(body, 7, k.Drawn)
 		}
-		if f.beat.former != (TokenKey{}) {
-			body = appendBytes(body, 8, f.beat.former[:])
+		if f.Beat.Former != (token.Key{}) {
+			body = appendBytes(body, 8, f.Beat.Former[:])
 		}
 		b = protowire.AppendTag(b, 9, protowire.BytesType)
 		b = protowire.AppendBytes(b, body)
@@ -116,11 +125,11 @@ func (f *frame) appendHeader(b []byte) []byte {
 	return b
 }
 
-// appendDelta encodes d as field num of a message. Registers written by boot
+// AppendDelta encodes d as field num of a message. Registers written by boot
 // with the delta's clock carry no stamp of their own.
-func appendDelta(b []byte, num protowire.Number, d *table.Delta, boot uint64) []byte {
+func AppendDelta(b []byte, num protowire.Number, d *table.Delta, boot uint64) []byte {
 	b = protowire.AppendTag(b, num, protowire.BytesType)
-	body := deltaSize(d, boot)
+	body := DeltaSize(d, boot)
 	b = protowire.AppendVarint(b, uint64(body))
 	b = appendBytes(b, 1, d.Key[:])
 	common := deltaClock(d)
@@ -154,8 +163,8 @@ func varintField(v uint64) int {
 	return 1 + protowire.SizeVarint(v)
 }
 
-// deltaSize is how long appendDelta makes the message, without its tag.
-func deltaSize(d *table.Delta, boot uint64) int {
+// DeltaSize is how long appendDelta makes the message, without its tag.
+func DeltaSize(d *table.Delta, boot uint64) int {
 	common := deltaClock(d)
 	n := 1 + protowire.SizeBytes(len(d.Key)) + varintField(millis(d.Idle)) + varintField(millis(d.Age))
 	if common != 0 {
@@ -207,7 +216,7 @@ func appendRegister(b []byte, r *table.Register, common, boot uint64) []byte {
 	return b
 }
 
-var errWire = errors.New("malformed message")
+var ErrMalformed = errors.New("malformed message")
 
 // fields calls each with every field of b. Varints and fixed values come as v,
 // bytes as data (a part of b).
@@ -215,7 +224,7 @@ func fields(b []byte, each func(num protowire.Number, v uint64, data []byte) err
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
-			return errWire
+			return ErrMalformed
 		}
 		b = b[n:]
 		var v uint64
@@ -231,7 +240,7 @@ func fields(b []byte, each func(num protowire.Number, v uint64, data []byte) err
 			n = protowire.ConsumeFieldValue(num, typ, b)
 		}
 		if n < 0 {
-			return errWire
+			return ErrMalformed
 		}
 		b = b[n:]
 		if err := each(num, v, data); err != nil {
@@ -256,45 +265,45 @@ func countFields(b []byte, field protowire.Number) (n int) {
 	return n
 }
 
-func parseFrame(b []byte) (frame, error) {
-	f := frame{deltas: make([][]byte, 0, countFields(b, 10))}
+func ParseFrame(b []byte) (Frame, error) {
+	f := Frame{Deltas: make([][]byte, 0, countFields(b, 10))}
 	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
 		switch num {
 		case 1:
-			f.seq = v
+			f.Seq = v
 		case 2:
-			f.floor = v
+			f.Floor = v
 		case 3:
-			f.ack = v
+			f.Ack = v
 		case 4:
-			f.epoch = v
+			f.Epoch = v
 		case 5:
-			f.clock = v
+			f.Clock = v
 		case 6:
-			f.covers = v
+			f.Covers = v
 		case 7:
-			f.sentMS = uint32(v)
+			f.SentMS = uint32(v)
 		case 8:
-			f.ackNow = v != 0
+			f.AckNow = v != 0
 		case 9:
-			if f.beat == nil {
-				f.beat = new(beat)
+			if f.Beat == nil {
+				f.Beat = new(Beat)
 			}
-			return f.beat.parse(data)
+			return f.Beat.parse(data)
 		case 10:
-			return appendRaw(&f.deltas, data)
+			return appendRaw(&f.Deltas, data)
 		case 11:
-			if len(data) <= len(Key{}) || len(f.asks) >= maxAsks {
-				return fmt.Errorf("%w: question", errWire)
+			if len(data) <= len(table.Key{}) || len(f.Asks) >= MaxAsks {
+				return fmt.Errorf("%w: question", ErrMalformed)
 			}
-			f.asks = append(f.asks, askMessage{})
-			return f.asks[len(f.asks)-1].parse(data)
+			f.Asks = append(f.Asks, Ask{})
+			return f.Asks[len(f.Asks)-1].parse(data)
 		case 12:
-			if len(f.replies) >= frameReplies {
-				return fmt.Errorf("%w: over %d answers", errWire, frameReplies)
+			if len(f.Replies) >= FrameReplies {
+				return fmt.Errorf("%w: over %d answers", ErrMalformed, FrameReplies)
 			}
-			f.replies = append(f.replies, replyMessage{})
-			return f.replies[len(f.replies)-1].parse(data)
+			f.Replies = append(f.Replies, Reply{})
+			return f.Replies[len(f.Replies)-1].parse(data)
 		}
 		return nil
 	})
@@ -304,110 +313,110 @@ func parseFrame(b []byte) (frame, error) {
 // appendRaw takes note of an encoded delta. Those too short to hold a key are
 // refused, so that a message can't ask for much more memory than it has bytes.
 func appendRaw(deltas *[][]byte, data []byte) error {
-	if len(data) <= len(Key{}) {
-		return fmt.Errorf("%w: delta of %d bytes", errWire, len(data))
+	if len(data) <= len(table.Key{}) {
+		return fmt.Errorf("%w: delta of %d bytes", ErrMalformed, len(data))
 	}
 	*deltas = append(*deltas, data)
 	return nil
 }
 
-func (p *beat) parse(b []byte) error {
+func (p *Beat) parse(b []byte) error {
 	return fields(b, func(num protowire.Number, v uint64, data []byte) error {
 		switch num {
 		case 1:
-			p.root = v
+			p.Root = v
 		case 2:
-			p.joining = v != 0
+			p.Joining = v != 0
 		case 3:
-			p.repairing = v != 0
+			p.Repairing = v != 0
 		case 4:
-			p.sessions = v
+			p.Sessions = v
 		case 5:
-			p.repaired = v
+			p.Repaired = v
 		case 6:
-			return p.key.key.parse(data)
+			return parseTokenKey(&p.Key.Key, data)
 		case 7:
-			p.key.drawn = v
+			p.Key.Drawn = v
 		case 8:
-			return p.former.parse(data)
+			return parseTokenKey(&p.Former, data)
 		}
 		return nil
 	})
 }
 
-func (k *TokenKey) parse(b []byte) error {
+func parseTokenKey(k *token.Key, b []byte) error {
 	if copy(k[:], b) < len(k) || len(b) > len(k) {
-		return fmt.Errorf("%w: key of %d bytes", errWire, len(b))
+		return fmt.Errorf("%w: key of %d bytes", ErrMalformed, len(b))
 	}
 	return nil
 }
 
-func (a *askMessage) append(b []byte) []byte {
-	body := appendVarint(nil, 1, a.request)
-	if a.key != (Key{}) {
-		body = appendBytes(body, 2, a.key[:])
+func (a *Ask) Append(b []byte) []byte {
+	body := appendVarint(nil, 1, a.Request)
+	if a.Key != (table.Key{}) {
+		body = appendBytes(body, 2, a.Key[:])
 	} else {
-		body = appendBytes(body, 3, a.tag[:])
+		body = appendBytes(body, 3, a.Tag[:])
 	}
-	body = appendFixed64(body, 4, a.state)
-	body = appendFixed64(body, 5, a.since)
-	if a.held != "" {
+	body = appendFixed64(body, 4, a.State)
+	body = appendFixed64(body, 5, a.Since)
+	if a.Held != "" {
 		body = protowire.AppendTag(body, 6, protowire.BytesType)
-		body = protowire.AppendString(body, a.held)
+		body = protowire.AppendString(body, a.Held)
 	}
 	return appendBytes(b, 11, body)
 }
 
-func (a *askMessage) parse(b []byte) error {
+func (a *Ask) parse(b []byte) error {
 	return fields(b, func(num protowire.Number, v uint64, data []byte) error {
 		switch num {
 		case 1:
-			a.request = v
+			a.Request = v
 		case 2:
-			copy(a.key[:], data)
+			copy(a.Key[:], data)
 		case 3:
-			copy(a.tag[:], data)
+			copy(a.Tag[:], data)
 		case 4:
-			a.state = v
+			a.State = v
 		case 5:
-			a.since = v
+			a.Since = v
 		case 6:
 			if len(data) > table.MaxHeld*table.HeldEntry || len(data)%table.HeldEntry != 0 {
-				return fmt.Errorf("%w: %d bytes of what is held", errWire, len(data))
+				return fmt.Errorf("%w: %d bytes of what is held", ErrMalformed, len(data))
 			}
-			a.held = string(data)
+			a.Held = string(data)
 		}
 		return nil
 	})
 }
 
-func (r *replyMessage) append(b []byte) []byte {
-	body := append(appendVarint(nil, 1, r.request), r.encoded...)
-	body = appendVarint(body, 3, protowire.EncodeBool(r.refused))
+func (r *Reply) Append(b []byte) []byte {
+	body := append(appendVarint(nil, 1, r.Request), r.Encoded...)
+	body = appendVarint(body, 3, protowire.EncodeBool(r.Refused))
 	return appendBytes(b, 12, body)
 }
 
-func (r *replyMessage) parse(b []byte) error {
+func (r *Reply) parse(b []byte) error {
 	return fields(b, func(num protowire.Number, v uint64, data []byte) error {
 		switch num {
 		case 1:
-			r.request = v
+			r.Request = v
 		case 2:
-			r.delta = data
+			r.Delta = data
 		case 3:
-			r.refused = v != 0
+			r.Refused = v != 0
 		}
 		return nil
 	})
 }
 
-// parseDelta reads one delta that the member with this boot sent, with its registers
+// ParseDelta reads one delta that the member with this boot sent, with its registers
 // in regs if that has room. Names and values are copied: nothing keeps the payload alive.
-func parseDelta(b []byte, boot uint64, n *table.Names, regs []table.Register) (table.Delta, error) {
+func ParseDelta(b []byte, boot uint64, n *table.Names, regs []table.Register) (table.Delta, error) {
 	d := table.Delta{Regs: regs[:0]}
 	var common uint64
 	var has bool
-	if n := min(countFields(b, 3), MaxNames+1); n > cap(regs) {
+	if n := min(countFields(b, 3), table.MaxNames+1); n > cap(regs) {
 		d.Regs = make([]table.Register, 0, n)
 	}
 	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
@@ -418,8 +427,8 @@ func parseDelta(b []byte, boot uint64, n *table.Names, regs []table.Register) (t
 		case 2:
 			common = v
 		case 3:
-			if len(d.Regs) > MaxNames {
-				return fmt.Errorf("%w: over %d registers", errWire, MaxNames)
+			if len(d.Regs) > table.MaxNames {
+				return fmt.Errorf("%w: over %d registers", ErrMalformed, table.MaxNames)
 			}
 			r, err := parseRegister(data, boot, n)
 			d.Regs = append(d.Regs, r)
@@ -442,7 +451,7 @@ func parseDelta(b []byte, boot uint64, n *table.Names, regs []table.Register) (t
 		return nil
 	})
 	if err == nil && !has {
-		err = fmt.Errorf("%w: delta without a key", errWire)
+		err = fmt.Errorf("%w: delta without a key", ErrMalformed)
 	}
 	if d.Dead {
 		d.Rank = common
@@ -456,12 +465,12 @@ func parseDelta(b []byte, boot uint64, n *table.Names, regs []table.Register) (t
 }
 
 func parseRegister(b []byte, boot uint64, n *table.Names) (table.Register, error) {
-	r := table.Register{Stamp: Stamp{Boot: boot}}
+	r := table.Register{Stamp: table.Stamp{Boot: boot}}
 	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
 		switch num {
 		case 1:
-			if len(data) > MaxName {
-				return fmt.Errorf("%w: name of %d bytes", errWire, len(data))
+			if len(data) > table.MaxName {
+				return fmt.Errorf("%w: name of %d bytes", ErrMalformed, len(data))
 			}
 			r.ID = n.Of(data)
 		case 2:

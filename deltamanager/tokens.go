@@ -1,0 +1,91 @@
+package deltamanager
+
+import (
+	"slices"
+	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
+)
+
+// Tokens are what the response to a request must carry, as cookies of these
+// names: for each origin of a write that is in the session and is younger than
+// TokenLife, the newest stamp, unless the request came with that or more.
+//
+// A node names tokens for its own writes after itself, and those for what it
+// shows of others' writes after both: so each cookie is only ever set by one
+// node, and no answer to a parallel request can set back what another one said.
+func (r Ref) Tokens(now time.Duration, seen []Token) []Token {
+	c := r.c
+	// By the wall clock, not by the hybrid one: that may have been moved far
+	// ahead, by another member, since the write.
+	old := c.clock.Physical(now - TokenLife)
+	if mutate.Is(mutate.TokenByAge) {
+		old = c.clock.Read() - uint64(TokenLife/time.Millisecond)<<16
+	}
+	b := c.table.Lock(r.s.Key)
+	var few [4]Stamp
+	var tag Tag
+	stamps := few[:0]
+	if s := b.Session(r.s.Key); s != nil {
+		for i := range s.Regs {
+			if st := s.Regs[i].Stamp; st.Clock > old {
+				stamps = newest(stamps, st)
+			}
+		}
+		tag = s.Tag()
+	}
+	b.Unlock()
+	var out []Token
+	for _, s := range stamps {
+		if c.shown(tag, s, seen) {
+			continue
+		}
+		name := c.cfg.Self.Name
+		if s.Boot != c.cfg.Self.Boot {
+			origin := c.nameOf(s.Boot)
+			if origin == "" {
+				continue
+			}
+			name = origin + "." + name
+		}
+		if t, ok := c.keys.Sign(tag, s, name); ok {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// shown tells whether the user has a token for the write, or for a later one of its
+// origin, that is good for the session as its cookie is now.
+func (c *Core) shown(tag Tag, s Stamp, seen []Token) bool {
+	for i := range seen {
+		if t := &seen[i]; t.Stamp.Boot == s.Boot && t.Stamp.Clock >= s.Clock && c.keys.Proves(tag, t) {
+			return true
+		}
+	}
+	return false
+}
+
+// newest keeps one stamp per boot, the highest.
+func newest(stamps []Stamp, s Stamp) []Stamp {
+	for i := range stamps {
+		if stamps[i].Boot == s.Boot {
+			stamps[i].Clock = max(stamps[i].Clock, s.Clock)
+			return stamps
+		}
+	}
+	return append(stamps, s)
+}
+
+// nameOf is the name of the node that a life was at; empty: not known any more.
+func (c *Core) nameOf(boot uint64) string {
+	if l := c.linkOf(boot); l != nil {
+		return l.id.Name
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := slices.IndexFunc(c.past, func(p pastLife) bool { return p.Boot == boot }); i >= 0 {
+		return c.past[i].Name
+	}
+	return ""
+}
