@@ -15,9 +15,9 @@ func newBuildCommand(e env) *cobra.Command {
 		Use:   "build DIR [-o FILE.so]",
 		Short: "Build the webapp in DIR as a plugin for this nodeserver",
 		Long: `Build the webapp in DIR, a Go package with func Webapp() webapps.App, as a
-plugin that this very nodeserver can load: with its toolchain, its build
-settings and its versions of all modules they share. It needs the go command
-and gcc.`,
+plugin that this very nodeserver can load, or the one that --host names: with its
+toolchain and its build settings. The plugin has its own libraries, in the versions of
+its go.mod. It needs the go command and gcc.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			start := time.Now()
@@ -32,6 +32,7 @@ and gcc.`,
 		},
 	}
 	c.Flags().StringVarP(&o.Out, "out", "o", "", "the plugin's `FILE`, or the folder for NAME.so (default: here)")
-	c.Flags().StringVar(&o.HostSrc, "host-src", "", "folder of the sources this nodeserver was built from (default: found around DIR, here or the binary)")
+	c.Flags().StringVar(&o.Host, "host", "", "the nodeserver `BINARY` to build for, also one of another machine (default: this one)")
+	c.Flags().StringVar(&o.HostSrc, "host-src", "", "folder of the sources the nodeserver was built from (default: found around DIR, here or the binary)")
 	return c
 }

@@ -11,11 +11,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 
 	"golang.org/x/mod/modfile"
-
-	"github.com/nodeserver/nodeserver/webapps"
 )
 
 // BuildOptions says what to build.
@@ -26,6 +25,9 @@ type BuildOptions struct {
 	// Empty: the module of its name that the webapp's go.mod replaces it by, or
 	// around Dir, the working directory or the binary itself. Not needed for a binary installed at a version.
 	HostSrc string
+	// Host is the nodeserver binary to build for, of this machine or another one. Empty:
+	// the running one.
+	Host string
 }
 
 // Built is a plugin made by Build.
@@ -35,7 +37,7 @@ type Built struct {
 	Bytes    int64
 }
 
-// Build makes a plugin that the running binary can load: with the same
+// Build makes a plugin that the host, mostly the running binary, can load: with the same
 // toolchain and build settings, and against the same sources and module
 // versions. It needs the go command and a C compiler. The file at Out is
 // replaced only by one that passed Check.
@@ -48,12 +50,9 @@ func Build(ctx context.Context, o BuildOptions) (Built, error) {
 }
 
 func build(ctx context.Context, o BuildOptions) (Built, error) {
-	host, err := self()
+	host, err := hostBinary(o.Host)
 	if err != nil {
 		return Built{}, err
-	}
-	if !host.cgo {
-		return Built{}, errNoCgo
 	}
 	src, err := findSource(o.Dir)
 	if err != nil {
@@ -67,17 +66,16 @@ func build(ctx context.Context, o BuildOptions) (Built, error) {
 	if err := fits(src.modFile, host); err != nil {
 		return Built{}, err
 	}
-	hostSrc := ""
-	if !host.fromCache() {
-		if hostSrc, err = findHostSource(o.HostSrc, src, host); err != nil {
-			return Built{}, err
-		}
-	}
 	work, err := os.MkdirTemp("", "nodeserver-build-")
 	if err != nil {
 		return Built{}, err
 	}
 	defer func() { _ = os.RemoveAll(work) }()
+	api, err := host.findAPI(ctx, o.HostSrc, src, tools, work)
+	if err != nil {
+		return Built{}, err
+	}
+	host.api = api.hash
 	packages, err := src.list(ctx, host, tools, work)
 	if err != nil {
 		return Built{}, err
@@ -98,10 +96,10 @@ func build(ctx context.Context, o BuildOptions) (Built, error) {
 	if err != nil {
 		return Built{}, err
 	}
-	if err := src.stage(&st, filepath.Join(work, "app"), app, w, host); err != nil {
+	if err := src.stage(&st, filepath.Join(work, "app"), app, w, host, api.sums); err != nil {
 		return Built{}, err
 	}
-	if err := writeWorkspace(work, host, append(libs, st.dir, hostSrc)); err != nil {
+	if err := writeWorkspace(work, host, append(libs, st.dir, api.workspace)); err != nil {
 		return Built{}, err
 	}
 	c := compiler{host: host, tools: tools, work: work, src: src, app: st, cache: cache}
@@ -163,6 +161,10 @@ func findTools(ctx context.Context, host binary) (tools, error) {
 	if _, err := exec.LookPath(cc); err != nil {
 		return tools{}, fmt.Errorf("no C compiler (%s) in PATH, which linking a plugin needs: apt-get install gcc libc6-dev", cc)
 	}
+	if host.settings["GOARCH"] != runtime.GOARCH && os.Getenv("CC") == "" {
+		return tools{}, fmt.Errorf("the nodeserver is for %s, this machine is %s: set CC to a C compiler for %[1]s",
+			host.settings["GOARCH"], runtime.GOARCH)
+	}
 	t := tools{goCmd: goCmd, cc: cc, toolchain: "local"}
 	if env.GOVERSION != host.goVersion {
 		t.toolchain = host.goVersion // the go command fetches it
@@ -184,44 +186,6 @@ func fits(mod *modfile.File, host binary) error {
 	}
 	return fmt.Errorf("%s:%d asks for go %s, and a plugin is built with its host's Go, which is %s: go mod edit -go=%s, or build this nodeserver with a newer Go",
 		mod.Syntax.Name, mod.Go.Syntax.Start.Line, mod.Go.Version, host.goVersion, goLanguage(host))
-}
-
-// findHostSource looks for the folder of apiModule, and compares it with what
-// the running binary was built from.
-func findHostSource(given string, src source, host binary) (string, error) {
-	candidates := []string{given}
-	if given == "" {
-		exe, err := os.Executable()
-		if err != nil {
-			return "", err
-		}
-		candidates = append(src.replacements(), src.dir, ".", filepath.Dir(exe))
-	}
-	for _, c := range candidates {
-		c, err := filepath.Abs(c)
-		if err != nil {
-			return "", err
-		}
-		root, mod, err := findModule(c)
-		if err == nil && mod.Module.Mod.Path == apiModule {
-			return root, sameSources(root, host)
-		}
-	}
-	if given != "" {
-		return "", fmt.Errorf("the folder %s is not in module %s: give the one this binary was built from", given, apiModule)
-	}
-	return "", fmt.Errorf("no sources of %s around the webapp, the working directory or the binary, nor a replace in the webapp's go.mod: give their folder with --host-src", apiModule)
-}
-
-func sameSources(root string, host binary) error {
-	h, err := webapps.HashSources(os.DirFS(filepath.Join(root, "webapps")))
-	if err != nil {
-		return fmt.Errorf("read the host's sources: %w", err)
-	}
-	if h != host.api {
-		return fmt.Errorf("package webapps in %s has changed since this binary was built: run make build there first", root)
-	}
-	return nil
 }
 
 // writeWorkspace joins the staged module, its libraries and the host's sources, so that
@@ -268,7 +232,7 @@ func (c compiler) compile(ctx context.Context, out string) (Built, error) {
 	if err := cmd.Run(); err != nil {
 		return Built{}, c.explain(said.String(), err)
 	}
-	if err := Check(fresh); err != nil {
+	if _, _, err := check(c.host, fresh); err != nil {
 		return Built{}, err
 	}
 	info, err := os.Stat(fresh)

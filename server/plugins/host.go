@@ -21,6 +21,7 @@ type binary struct {
 	modules   map[string]module // by path; the main module, too
 	cgo       bool
 	mode      string // -buildmode
+	file      string // of a host that is not the running binary
 	api       string // of a host: hash of the sources of its package webapps
 }
 

@@ -138,23 +138,20 @@ func (s source) listModule(work string) (file string, err error) {
 	file = filepath.Join(dir, "go.mod")
 	err = errors.Join(
 		writeFile(file, text),
-		copySums(s.goSum, filepath.Join(dir, "go.sum")),
+		copySums(s.goSum, filepath.Join(dir, "go.sum"), ""),
 		writeFile(filepath.Join(stub, "go.mod"), []byte("module "+apiModule+"\n")),
 		writeFile(filepath.Join(stub, "webapps", "webapps.go"), []byte("package webapps\n")),
 	)
 	return file, err
 }
 
-// copySums copies a go.sum, if there is one.
-func copySums(from, to string) error {
+// copySums copies a go.sum, if there is one, and adds lines.
+func copySums(from, to, more string) error {
 	sums, err := os.ReadFile(from)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return writeFile(to, sums)
+	return writeFile(to, append(sums, more...))
 }
 
 // below is what of path comes after root, if root is it or above it.

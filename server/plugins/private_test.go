@@ -1,13 +1,21 @@
 package plugins_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/zip"
+
+	"github.com/nodeserver/nodeserver/server/plugins"
 )
 
 // buildHost builds testdata/host.
@@ -100,4 +108,110 @@ var Answer = func() string {
 			t.Errorf("chi is %s, want a private path", a)
 		}
 	}
+}
+
+// A build machine serves nodes with another binary than its own: with other settings,
+// or installed at a version.
+func TestBuildForAnotherHost(t *testing.T) {
+	t.Parallel()
+	const api = "github.com/nodeserver/nodeserver"
+	bin := t.TempDir()
+	env := append(os.Environ(), "GOBIN="+bin, "GONOSUMDB="+api, "GOMODCACHE="+t.TempDir(),
+		"GOPROXY=file://"+publish(t, api, "v0.1.0")+",file://"+goEnv(t, "GOMODCACHE")+"/cache/download,"+goEnv(t, "GOPROXY"))
+	t.Cleanup(func() { run(t, env, "go", "clean", "-modcache") }) // its files are read-only
+	run(t, env, "go", "install", "-trimpath", api+"/server/plugins/testdata/host@v0.1.0")
+	installed := filepath.Join(bin, "host")
+	trimmed := filepath.Join(t.TempDir(), "trimmed")
+	run(t, env, "go", "build", "-trimpath", "-o", trimmed, "./testdata/host")
+	app := writeModule(t, "elsewhere", "`hello`", []string{"github.com/go-chi/chi/v5 v5.5.0"}, []string{`_ "github.com/go-chi/chi/v5"`})
+	own := buildHost(t)
+	for name, host := range map[string]string{"installed": installed, "other settings": trimmed} {
+		t.Run(name, func(t *testing.T) {
+			out := t.TempDir()
+			run(t, env, own, "-host", host, out, app)
+			if got := run(t, env, host, out, filepath.Join(out, "elsewhere.so")); got != "elsewhere: hello\n" {
+				t.Errorf("built for it, the app answers %q", got)
+			}
+			if host != installed {
+				return
+			}
+			if got := run(t, env, host, out, app); got != "elsewhere: hello\n" {
+				t.Errorf("built by it, the app answers %q", got)
+			}
+		})
+	}
+}
+
+func TestBuildRefusesOtherHosts(t *testing.T) {
+	app := writeApp(t, "fine", "hello")
+	goCmd, err := exec.LookPath("go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if goCmd, err = filepath.EvalSymlinks(goCmd); err != nil {
+		t.Fatal(err)
+	}
+	other := t.TempDir() // sources that the host was not built from
+	write(t, filepath.Join(other, "go.mod"), "module github.com/nodeserver/nodeserver\n")
+	write(t, filepath.Join(other, "webapps", "app.go"), "package webapps // other\n")
+	host := buildHost(t)
+	noHost := filepath.Join(t.TempDir(), "text")
+	write(t, noHost, "#!/bin/sh\n")
+	for name, c := range map[string]struct{ host, src, want string }{
+		"text":          {noHost, "", "the host: could not read Go build info from " + noHost + ": unrecognized file format: name a nodeserver binary"},
+		"other program": {goCmd, "", "the host " + goCmd + " is cmd/go, not a nodeserver: name a nodeserver binary"},
+		"other sources": {
+			host, other,
+			filepath.Join(other, "webapps", "app.go") + " differs from what " + host + " was built from: give the folder of its sources with --host-src",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := plugins.Build(t.Context(), plugins.BuildOptions{Dir: app, Out: t.TempDir(), Host: c.host, HostSrc: c.src})
+			if want := "build " + app + ": " + c.want; err == nil || err.Error() != want {
+				t.Errorf("got  %v\nwant %s", err, want)
+			}
+		})
+	}
+}
+
+// publish makes a module proxy that has the module of this test at the version.
+func publish(t *testing.T, path, version string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := filepath.Join(dir, filepath.FromSlash(path), "@v", version)
+	write(t, filepath.Join(filepath.Dir(base), "list"), version+"\n")
+	write(t, base+".mod", string(mod))
+	write(t, base+".info", fmt.Sprintf(`{"Version":%q,"Time":"2026-01-01T00:00:00Z"}`, version))
+	f, err := os.Create(base + ".zip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(zip.CreateFromDir(f, module.Version{Path: path, Version: version}, root), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.ToSlash(dir)
+}
+
+func goEnv(t *testing.T, name string) string {
+	t.Helper()
+	return strings.TrimSpace(run(t, os.Environ(), "go", "env", name))
+}
+
+func run(t *testing.T, env []string, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), name, args...) // also in a Cleanup
+	cmd.Env = env
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", filepath.Base(name), strings.Join(args, " "), err, out)
+	}
+	return string(out)
 }

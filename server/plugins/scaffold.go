@@ -71,7 +71,11 @@ func newApp(ctx context.Context, o NewOptions) ([]string, error) {
 	}
 	app := newModule{Name: o.Name, Package: packageName(o.Name), Base: filepath.Base(dir), API: apiModule}
 	if !host.fromCache() {
-		if app.HostSrc, err = findHostSource(o.HostSrc, source{dir: o.Dir, modFile: new(modfile.File)}, host); err != nil {
+		app.HostSrc, err = findHostSource(o.HostSrc, source{dir: o.Dir, modFile: new(modfile.File)})
+		if err == nil {
+			_, err = host.sameSources(app.HostSrc)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -173,7 +173,7 @@ func (s source) read() (staged, string, error) {
 
 // stage writes the source to dir and renames its module, and the libraries that it
 // imports. Packages of another revision so have other paths, and both fit into one process.
-func (s source) stage(st *staged, dir, app string, w *world, host binary) error {
+func (s source) stage(st *staged, dir, app string, w *world, host binary, sums string) error {
 	st.dir, st.revision = dir, w.revision(app)
 	st.modPath = identity{s.name, st.revision, host.api}.modulePath()
 	rename := func(path string) string {
@@ -205,7 +205,7 @@ func (s source) stage(st *staged, dir, app string, w *world, host binary) error 
 			return err
 		}
 	}
-	if err := s.stageModule(*st, w, host); err != nil {
+	if err := s.stageModule(*st, w, host, sums); err != nil {
 		return err
 	}
 	return s.stageMain(*st)
@@ -219,7 +219,7 @@ func note(h hash.Hash, name string, text []byte) {
 // stageModule writes go.mod and go.sum. Only modules of packages that keep their path
 // are required, and of those only the ones that the host lacks: it brings the others, in
 // its versions.
-func (s source) stageModule(st staged, w *world, host binary) error {
+func (s source) stageModule(st staged, w *world, host binary, sums string) error {
 	f := new(modfile.File)
 	err := errors.Join(f.AddModuleStmt(st.modPath), f.AddGoStmt(s.language(host)))
 	for _, l := range w.all {
@@ -250,7 +250,7 @@ func (s source) stageModule(st staged, w *world, host binary) error {
 	if err := writeFile(filepath.Join(st.dir, "go.mod"), text); err != nil {
 		return err
 	}
-	return copySums(s.goSum, filepath.Join(st.dir, "go.sum"))
+	return copySums(s.goSum, filepath.Join(st.dir, "go.sum"), sums)
 }
 
 // language is the Go version that the webapp is compiled as.

@@ -1,14 +1,16 @@
 // Command host builds webapps and loads them, as a node would, in a binary that
 // go build made: test binaries carry no module versions. For each it prints the app's name
-// and its answer to GET /.
+// and its answer to GET /. An argument FILE.so is loaded only.
 package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 
 	_ "golang.org/x/sys/unix" // a module that apps have in other versions
 
@@ -16,21 +18,27 @@ import (
 )
 
 func main() {
+	other := flag.String("host", "", "build for this binary, and load nothing")
+	flag.Parse()
 	l := plugins.NewLoader()
-	for _, dir := range os.Args[2:] {
-		if err := serve(l, dir, os.Args[1]); err != nil {
+	for _, dir := range flag.Args()[1:] {
+		if err := serve(l, dir, flag.Arg(0), *other); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}
 	}
 }
 
-func serve(l *plugins.Loader, dir, out string) error {
-	b, err := plugins.Build(context.Background(), plugins.BuildOptions{Dir: dir, Out: out + "/"})
-	if err != nil {
-		return err
+func serve(l *plugins.Loader, dir, out, other string) error {
+	file := dir
+	if filepath.Ext(dir) != ".so" {
+		b, err := plugins.Build(context.Background(), plugins.BuildOptions{Dir: dir, Out: out + "/", Host: other})
+		if err != nil || other != "" {
+			return err
+		}
+		file = b.File
 	}
-	p, err := l.Open(b.File)
+	p, err := l.Open(file)
 	if err != nil {
 		return err
 	}
