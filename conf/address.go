@@ -2,15 +2,15 @@ package conf
 
 import (
 	"net"
-	"net/netip"
 	"slices"
 	"strconv"
 
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/cluster"
+	"github.com/nodeserver/nodeserver/server/config"
 )
 
 // checkAddresses looks at what a node listens on and what others dial.
-func (l *loader) checkAddresses(cfg server.Config) {
+func (l *loader) checkAddresses(cfg config.Config) {
 	taken := map[string]string{}
 	for _, key := range []string{"http.address", "admin.address", "channel.address", "balance.address"} {
 		address := l.value(key).(string)
@@ -31,7 +31,7 @@ func (l *loader) checkAddresses(cfg server.Config) {
 		if text := badTarget(a, l.like["channel.address"]); text != "" {
 			l.wrong("channel.advertise", text)
 		}
-	} else if host, _, err := net.SplitHostPort(cfg.Channel.Address); err == nil && everywhere(host) {
+	} else if host, _, err := net.SplitHostPort(cfg.Channel.Address); err == nil && cluster.Unspecified(host) {
 		l.wrong("channel.address", show(cfg.Channel.Address)+" listens everywhere: say in channel.advertise which host:port other members dial")
 	}
 	for _, a := range cfg.Membership.Static {
@@ -52,15 +52,15 @@ func (l *loader) other(a, b string) string {
 
 // checkReach: a node that listens on loopback only can't be part of a cluster
 // with members elsewhere.
-func (l *loader) checkReach(cfg server.Config) {
-	far := slices.ContainsFunc(cfg.Membership.Static, func(a string) bool { return !loopback(a) })
-	if far && loopback(cfg.Channel.Address) && l.good("channel.address", "membership.static") {
+func (l *loader) checkReach(cfg config.Config) {
+	far := slices.ContainsFunc(cfg.Membership.Static, func(a string) bool { return !cluster.Loopback(a) })
+	if far && cluster.Loopback(cfg.Channel.Address) && l.good("channel.address", "membership.static") {
 		l.warn("channel.address", show(cfg.Channel.Address)+" can't be dialled from other machines, though membership.static has some")
 	}
 }
 
 // checkTLS: whoever others can reach proves who he is.
-func (l *loader) checkTLS(cfg server.Config) {
+func (l *loader) checkTLS(cfg config.Config) {
 	h, c := cfg.HTTP, cfg.Channel
 	if (h.TLSCert == "") != (h.TLSKey == "") {
 		has, lacks := "http.tls_cert", "http.tls_key"
@@ -77,24 +77,24 @@ func (l *loader) checkTLS(cfg server.Config) {
 			}
 		}
 	}
-	switch text := server.NotAllowed(cfg); {
+	switch text := cluster.NotAllowed(cfg); {
 	case own && text != "":
 		l.wrong("channel.tls_allowed", text)
 	case !own && len(c.TLSAllowed) > 0:
 		l.wrong("channel.tls_allowed", "is for certificates of your own: set tls_ca, tls_cert and tls_key, too, or remove it")
 	}
-	for _, p := range server.Unproven(cfg) {
+	for _, p := range cluster.Unproven(cfg) {
 		if l.good(p.Key) {
 			l.wrong(p.Key, p.Text)
 		}
 	}
-	if text := server.Unused(cfg); text != "" && l.good("http.address") {
+	if text := cluster.Unused(cfg); text != "" && l.good("http.address") {
 		l.warn("http.address", text)
 	}
 	if c.Insecure && (own || cfg.Cluster.SecretFile != "") {
 		l.wrong("channel.insecure", "true contradicts the secret or certificates that are set: remove one of them")
 	}
-	if l.good("admin.address") && !loopback(cfg.Admin.Address) && cfg.Admin.TokenFile == "" {
+	if l.good("admin.address") && !cluster.Loopback(cfg.Admin.Address) && cfg.Admin.TokenFile == "" {
 		l.wrong("admin.address", show(cfg.Admin.Address)+` is open to others: make a token with "nodeserver secret new FILE" and name it in admin.token_file`)
 	}
 }
@@ -116,7 +116,7 @@ func badTarget(a, like string) string {
 	if text := badAddress(a, like, 1); text != "" {
 		return text
 	}
-	if host, _, _ := net.SplitHostPort(a); everywhere(host) {
+	if host, _, _ := net.SplitHostPort(a); cluster.Unspecified(host) {
 		return show(a) + " names no host that can be dialled (like " + like + ")"
 	}
 	return ""
@@ -126,18 +126,4 @@ func port(a string) int {
 	_, p, _ := net.SplitHostPort(a)
 	n, _ := strconv.Atoi(p)
 	return n
-}
-
-// everywhere tells whether the host stands for all interfaces.
-func everywhere(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "" || err == nil && ip.IsUnspecified()
-}
-
-// loopback tells whether only this machine can dial the address. Names other
-// than localhost may be anything.
-func loopback(a string) bool {
-	host, _, _ := net.SplitHostPort(a)
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }

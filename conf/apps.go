@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/config"
 )
 
 // setApp puts a value into the app's settings.
@@ -39,7 +39,7 @@ var (
 )
 
 // checkApps looks at each [[app]].
-func (l *loader) checkApps(cfg server.Config) {
+func (l *loader) checkApps(cfg config.Config) {
 	names, paths := map[string]int{}, map[string]int{}
 	for i, a := range cfg.Apps {
 		from := l.appFrom[i]
@@ -75,7 +75,7 @@ func (l *loader) checkApps(cfg server.Config) {
 }
 
 // appValues lists what is set of each app, by name.
-func (l *loader) appValues(cfg server.Config) []Origin {
+func (l *loader) appValues(cfg config.Config) []Origin {
 	var list []Origin
 	for i, a := range cfg.Apps {
 		values := map[string]any{"path": a.Path, "acks": a.Acks, "max_inactive": a.MaxInactive}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/forward"
 )
 
@@ -64,7 +64,7 @@ var choices = map[string][]string{
 }
 
 // check looks at what the values mean, one by one and together.
-func (l *loader) check(cfg server.Config) {
+func (l *loader) check(cfg config.Config) {
 	for _, key := range l.keys {
 		l.checkValue(key)
 	}
@@ -165,7 +165,7 @@ var (
 	cookieName  = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$")
 )
 
-func (l *loader) checkNames(cfg server.Config) {
+func (l *loader) checkNames(cfg config.Config) {
 	if cfg.Node.Name == "" {
 		l.wrong("node.name", "missing: each node of a cluster needs a name of its own")
 	} else if !nodeName.MatchString(cfg.Node.Name) {
@@ -183,7 +183,7 @@ func (l *loader) checkNames(cfg server.Config) {
 
 // checkDetector: a heartbeat must have come several times before its absence
 // means anything.
-func (l *loader) checkDetector(cfg server.Config) {
+func (l *loader) checkDetector(cfg config.Config) {
 	order := func(a string, av time.Duration, b string, bv time.Duration) {
 		if av < bv || !l.good(a, b) {
 			return
@@ -202,7 +202,7 @@ func (l *loader) checkDetector(cfg server.Config) {
 	}
 }
 
-func (l *loader) checkMembership(cfg server.Config) {
+func (l *loader) checkMembership(cfg config.Config) {
 	m := cfg.Membership
 	for _, p := range []struct {
 		provider, key string
@@ -225,7 +225,7 @@ func (l *loader) checkMembership(cfg server.Config) {
 	}
 }
 
-func (l *loader) checkSessions(cfg server.Config) {
+func (l *loader) checkSessions(cfg config.Config) {
 	s := cfg.Sessions
 	if s.MaxInactive > s.AbsoluteLifetime {
 		l.warn(l.latest("sessions.max_inactive", "sessions.absolute_lifetime"),

@@ -17,21 +17,21 @@ import (
 	"testing"
 
 	"github.com/nodeserver/nodeserver/conf"
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/config"
 )
 
 // Each key that a conf file may have is read by the program, apart from this
 // package: one that is taken and does nothing would be a lie.
 func TestEveryKeyIsConsumed(t *testing.T) {
-	read := fieldsRead(t, "server", "server/balance", "cmd/nodeserver")
-	for section := range reflect.TypeFor[server.Config]().Fields() {
+	read := fieldsRead(t, "server", "server/cluster", "server/balance", "cmd/nodeserver")
+	for section := range reflect.TypeFor[config.Config]().Fields() {
 		of := section.Type
 		if of.Kind() == reflect.Slice {
 			of = of.Elem()
 		}
 		for f := range of.Fields() {
 			if !read[of.Name()+"."+f.Name] {
-				t.Errorf("[%s] %s is accepted, but nothing reads server.%s.%s", section.Tag.Get("conf"), f.Tag.Get("conf"), of.Name(), f.Name)
+				t.Errorf("[%s] %s is accepted, but nothing reads config.%s.%s", section.Tag.Get("conf"), f.Tag.Get("conf"), of.Name(), f.Name)
 			}
 		}
 	}
@@ -40,8 +40,8 @@ func TestEveryKeyIsConsumed(t *testing.T) {
 	}
 }
 
-// fieldsRead are the fields of package server's types that the packages' code,
-// tests apart, selects: "HTTPConfig.Address".
+// fieldsRead are the fields of package config's types that the packages' code,
+// tests apart, selects: "HTTP.Address".
 func fieldsRead(t *testing.T, folders ...string) map[string]bool {
 	t.Helper()
 	const module = "github.com/nodeserver/nodeserver/"
@@ -91,7 +91,7 @@ func fieldsRead(t *testing.T, folders ...string) map[string]bool {
 			if pointer, ok := of.Underlying().(*types.Pointer); ok {
 				of = pointer.Elem()
 			}
-			if n, ok := of.(*types.Named); ok && s.Kind() == types.FieldVal && n.Obj().Pkg() != nil && n.Obj().Pkg().Path() == module+"server" {
+			if n, ok := of.(*types.Named); ok && s.Kind() == types.FieldVal && n.Obj().Pkg() != nil && n.Obj().Pkg().Path() == module+"server/config" {
 				read[n.Obj().Name()+"."+s.Obj().Name()] = true
 			}
 		}

@@ -1,5 +1,5 @@
 // Package conf reads the configuration of a node: from a TOML file, the
-// environment and the command line to a server.Config. It is the only package
+// environment and the command line to a config.Config. It is the only package
 // that knows viper.
 //
 // # Layers

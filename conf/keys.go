@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/config"
 )
 
 // kind is how a key's value is written.
@@ -22,7 +22,7 @@ const (
 	table         // anything, handed on as it is
 )
 
-// schema is every key there is, as server.Config has them.
+// schema is every key there is, as config.Config has them.
 type schema struct {
 	kinds    map[string]kind // by section.key; [[app]] has section app
 	sections []string
@@ -31,7 +31,7 @@ type schema struct {
 
 func newSchema() schema {
 	s := schema{kinds: map[string]kind{}, envs: map[string]string{}}
-	for f := range reflect.TypeFor[server.Config]().Fields() {
+	for f := range reflect.TypeFor[config.Config]().Fields() {
 		section, t := f.Tag.Get("conf"), f.Type
 		s.sections = append(s.sections, section)
 		if t.Kind() == reflect.Slice {

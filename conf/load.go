@@ -14,7 +14,7 @@ import (
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/spf13/viper"
 
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/config"
 )
 
 //go:embed nodeserver.toml
@@ -25,27 +25,27 @@ var defaults []byte
 // gives them) and sets ("section.key=value"), later ones over earlier ones. An
 // *Error holds everything that is wrong; any other error says why the file
 // can't be read.
-func Load(file string, sets, environ []string) (server.Config, *Origins, error) {
+func Load(file string, sets, environ []string) (config.Config, *Origins, error) {
 	l := newLoader(file)
 	if err := l.defaults(); err != nil {
-		return server.Config{}, nil, err
+		return config.Config{}, nil, err
 	}
 	whole, err := l.readFile()
 	if err != nil {
-		return server.Config{}, nil, err
+		return config.Config{}, nil, err
 	}
 	l.readEnvironment(environ)
 	l.readSets(sets)
 	cfg, err := l.merge()
 	if err != nil {
-		return server.Config{}, nil, err
+		return config.Config{}, nil, err
 	}
 	if whole {
 		l.check(cfg)
 	}
 	if len(l.problems) > 0 {
 		inOrder(l.problems)
-		return server.Config{}, nil, &Error{Problems: l.problems}
+		return config.Config{}, nil, &Error{Problems: l.problems}
 	}
 	inOrder(l.warnings)
 	return cfg, &Origins{Values: l.values(cfg), Warnings: l.warnings}, nil
@@ -59,7 +59,7 @@ type loader struct {
 	like     map[string]string      // a good value of each key
 	layers   [layers]map[string]any // typed values by key
 	origins  map[string]origin      // of the value that wins
-	apps     []server.AppConfig     // one for each [[app]]
+	apps     []config.App           // one for each [[app]]
 	appFrom  []map[string]origin    // of each app's keys; "" is its head
 	bad      map[string]bool        // keys with a problem
 	problems []Problem
@@ -152,7 +152,7 @@ func (l *loader) readFile() (whole bool, err error) {
 	}
 	d := document{name: l.file, schema: l.schema, bad: l.problem, found: l.found}
 	d.head = func(at origin) {
-		l.apps = append(l.apps, server.AppConfig{})
+		l.apps = append(l.apps, config.App{})
 		l.appFrom = append(l.appFrom, map[string]origin{"": at})
 	}
 	return d.read(data), nil
@@ -244,26 +244,26 @@ func (l *loader) readSets(sets []string) {
 }
 
 // merge lays the layers over each other and fills the struct.
-func (l *loader) merge() (server.Config, error) {
+func (l *loader) merge() (config.Config, error) {
 	v := viper.New()
 	for key, value := range l.layers[fromDefault] {
 		v.SetDefault(key, value)
 	}
 	for _, layer := range []layer{fromFile, fromEnvironment} {
 		if err := v.MergeConfigMap(nest(l.layers[layer])); err != nil {
-			return server.Config{}, fmt.Errorf("merge configuration: %w", err)
+			return config.Config{}, fmt.Errorf("merge configuration: %w", err)
 		}
 	}
 	for key, value := range l.layers[fromSet] {
 		v.Set(key, value)
 	}
 	v.Set("app", l.apps) // typed, so that viper leaves the case of its keys alone
-	var cfg server.Config
+	var cfg config.Config
 	err := v.UnmarshalExact(&cfg, func(c *mapstructure.DecoderConfig) {
 		c.TagName, c.ErrorUnset, c.WeaklyTypedInput = "conf", true, false
 	})
 	if err != nil {
-		return server.Config{}, fmt.Errorf("merge configuration: %w", err)
+		return config.Config{}, fmt.Errorf("merge configuration: %w", err)
 	}
 	return cfg, nil
 }
@@ -287,7 +287,7 @@ func (l *loader) value(key string) any {
 }
 
 // values lists every value with its origin.
-func (l *loader) values(cfg server.Config) []Origin {
+func (l *loader) values(cfg config.Config) []Origin {
 	var list []Origin
 	for _, key := range l.keys {
 		list = append(list, Origin{Key: key, Value: l.show(key), From: l.origins[key].source()})

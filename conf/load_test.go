@@ -13,11 +13,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/nodeserver/nodeserver/conf"
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/config"
 )
 
 // load loads what must be right.
-func load(t *testing.T, file string, sets, environ []string) (server.Config, *conf.Origins) {
+func load(t *testing.T, file string, sets, environ []string) (config.Config, *conf.Origins) {
 	t.Helper()
 	cfg, origins, err := conf.Load(file, sets, environ)
 	if err != nil {
@@ -41,7 +41,7 @@ func TestGoodFile(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", path.key, path.got, path.want)
 		}
 	}
-	want := []server.AppConfig{
+	want := []config.App{
 		{
 			Name: "cart", Path: "/shop/", Acks: "one", MaxInactive: 2 * time.Hour,
 			// Capitals and dots in a webapp's own keys are its own business.

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/pelletier/go-toml/v2"
 
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/config"
 )
 
 // The file with the defaults and the struct have the same keys, and every
@@ -31,7 +31,7 @@ func TestDefaultsAreComplete(t *testing.T) {
 			inFile = append(inFile, section+"."+key)
 		}
 	}
-	for section := range reflect.TypeFor[server.Config]().Fields() {
+	for section := range reflect.TypeFor[config.Config]().Fields() {
 		if section.Type.Kind() != reflect.Struct {
 			continue // [[app]] has no defaults
 		}

@@ -6,10 +6,9 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"sort"
-	"strings"
 
 	"github.com/nodeserver/nodeserver/membership"
-	"github.com/nodeserver/nodeserver/server/keys"
+	"github.com/nodeserver/nodeserver/server/cluster"
 )
 
 // MembersReply is what /api/v1/members answers.
@@ -63,10 +62,6 @@ type MemberRow struct {
 
 // adminHandler serves operators.
 func (s *Server) adminHandler() (http.Handler, error) {
-	token, err := readToken(s.cfg.Admin.TokenFile)
-	if err != nil {
-		return nil, err
-	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
@@ -78,37 +73,9 @@ func (s *Server) adminHandler() (http.Handler, error) {
 	guarded.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	guarded.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	guarded.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	mux.Handle("/", guard(token, guarded))
-	return mux, nil
-}
-
-// readToken reads the bearer token; none configured: nil, everybody on loopback
-// may look.
-func readToken(file string) (*keys.Secret, error) {
-	if file == "" {
-		return nil, nil //nolint:nilnil // no token is no error
-	}
-	token, err := keys.ReadSecret(file)
-	if err != nil {
-		return nil, fmt.Errorf("admin.token_file: %w", err)
-	}
-	return &token, nil
-}
-
-// guard lets requests with the token pass.
-func guard(token *keys.Secret, next http.Handler) http.Handler {
-	if token == nil {
-		return next
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok || !token.Matches(given) {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="nodeserver"`)
-			http.Error(w, "this needs the token in admin.token_file as: Authorization: Bearer TOKEN", http.StatusUnauthorized)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+	operators, err := cluster.ForOperators(s.cfg.Admin, guarded)
+	mux.Handle("/", operators)
+	return mux, err
 }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/deploy"
 	"github.com/nodeserver/nodeserver/webapps"
 )
@@ -96,7 +97,7 @@ func TestCookieAttributes(t *testing.T) {
 		{
 			"own path and name", "test", "/shop/a/", "SID",
 			func(c *Config) {
-				c.Sessions.CookieName, c.Apps = "SID", []AppConfig{{Name: "test", Path: "/shop/a/"}}
+				c.Sessions.CookieName, c.Apps = "SID", []config.App{{Name: "test", Path: "/shop/a/"}}
 			},
 			"; Path=/shop/a/; HttpOnly; SameSite=Lax",
 		},
@@ -164,7 +165,7 @@ func TestNoCookieWithoutReason(t *testing.T) {
 func TestAppsOnOneHostAreApart(t *testing.T) {
 	t.Parallel()
 	cfg := testConf("n1")
-	cfg.Apps = []AppConfig{{Name: "below", Path: "/test/below/"}}
+	cfg.Apps = []config.App{{Name: "below", Path: "/test/below/"}}
 	n := startNode(t, cfg, named("root", testApp()), testApp(), named("below", testApp()))
 	n.waitReady()
 	u := newUser(t)
@@ -434,7 +435,7 @@ func TestCookiesBehindTLS(t *testing.T) {
 	} {
 		cfg := testConf("n1")
 		cfg.HTTP.TrustedProxies = []string{c.trusted}
-		cfg.Apps = []AppConfig{{Name: "test", Path: c.path}}
+		cfg.Apps = []config.App{{Name: "test", Path: c.path}}
 		n := startNode(t, cfg, app)
 		n.waitReady()
 		cookie := ""

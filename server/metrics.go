@@ -9,6 +9,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/deltamanager"
+	"github.com/nodeserver/nodeserver/server/cluster"
 	"github.com/nodeserver/nodeserver/server/deploy"
 )
 
@@ -59,43 +60,12 @@ func newMetrics(s *Server) *metrics {
 		appUp:       d("app_up", "1 when the app is served, 0 when it could not be loaded or started.", "app"),
 		trouble:     d("replication_trouble_total", "What should not happen often.", "app", "kind"),
 	}
-	m.registry.MustRegister(m, Connections("nodeserver_", func() map[string]*listen.Listener { return s.bounds }), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	m.registry.MustRegister(m, cluster.Connections("nodeserver_", func() map[string]*listen.Listener { return s.bounds }), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return m
 }
 
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
-}
-
-// Connections is a collector of what listeners, by name, hold open and refuse. The
-// names of its metrics begin with the prefix.
-func Connections(prefix string, listeners func() map[string]*listen.Listener) prometheus.Collector {
-	return connections{
-		listeners: listeners,
-		open:      prometheus.NewDesc(prefix+"connections", "Connections that others have made.", []string{"listener"}, nil),
-		refused: prometheus.NewDesc(prefix+"connections_refused_total",
-			"Connections closed at once, since there were too many, by limit, or not accepted at all.", []string{"listener", "limit"}, nil),
-	}
-}
-
-type connections struct {
-	listeners     func() map[string]*listen.Listener
-	open, refused *prometheus.Desc
-}
-
-// Describe implements prometheus.Collector.
-func (c connections) Describe(ch chan<- *prometheus.Desc) { ch <- c.open; ch <- c.refused }
-
-// Collect implements prometheus.Collector.
-func (c connections) Collect(ch chan<- prometheus.Metric) {
-	for name, l := range c.listeners() {
-		s := l.Stats()
-		ch <- prometheus.MustNewConstMetric(c.open, prometheus.GaugeValue, float64(s.Open), name)
-		ch <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(s.Failed), name, "not_accepted")
-		for limit, n := range s.Refused {
-			ch <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(n), name, limit)
-		}
-	}
 }
 
 // Describe implements prometheus.Collector.

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,6 +18,9 @@ import (
 	"github.com/nodeserver/nodeserver/channel/grpctransport"
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/cluster"
+	"github.com/nodeserver/nodeserver/server/config"
+	"github.com/nodeserver/nodeserver/server/keys"
 	"github.com/nodeserver/nodeserver/server/session"
 )
 
@@ -102,25 +104,12 @@ func (s *Server) listen(ctx context.Context) error {
 		}
 		if err != nil {
 			s.closeListeners()
-			return fmt.Errorf("%s: %w", l.key, listenError(l.at, err))
+			return fmt.Errorf("%s: %w", l.key, cluster.ListenError(l.at, err))
 		}
 		*l.listener = n
 	}
 	s.bound()
 	return nil
-}
-
-func listenError(addr string, err error) error {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		_, port, _ := net.SplitHostPort(addr)
-		return fmt.Errorf("listen on %s: the port is taken by another process; see which with: ss -ltnp 'sport = :%s'", addr, port)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("listen on %s: this machine has no such address; see which it has with: ip address", addr)
-	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("listen on %s: not permitted; ports below 1024 need root or CAP_NET_BIND_SERVICE", addr)
-	}
-	return fmt.Errorf("listen on %s: %w", addr, err)
 }
 
 func (s *Server) closeListeners() {
@@ -141,7 +130,7 @@ func (s *Server) makeChannel() error {
 	if err != nil {
 		return err
 	}
-	providers, err := Providers(s.cfg, self, s.log.With("part", "membership"))
+	providers, err := cluster.Providers(s.cfg, self, s.log.With("part", "membership"))
 	if err != nil {
 		return err
 	}
@@ -161,7 +150,7 @@ func (s *Server) makeChannel() error {
 func (s *Server) security() (grpctransport.Security, error) {
 	c := s.cfg
 	c.Channel.Address = s.channelL.Addr().String() // as it is bound, whatever the conf says
-	security, err := Security(c, c.Node.Name)
+	security, err := cluster.Security(c, c.Node.Name)
 	if err == nil && !security.TLS() {
 		s.log.Warn("members don't prove who they are: no cluster.secret_file", "addr", c.Channel.Address, "other_machines", security.Proven())
 	}
@@ -173,31 +162,17 @@ func (s *Server) self() (membership.Member, error) {
 	m := membership.Member{ID: s.id, Domain: s.cfg.Cluster.Domain, Version: s.version, ChannelAddress: s.cfg.Channel.Advertise}
 	if m.ChannelAddress == "" {
 		var err error
-		if m.ChannelAddress, err = reachable(s.channelL.Addr().String(), s.cfg.Membership.Interface); err != nil {
+		if m.ChannelAddress, err = cluster.Reachable(s.channelL.Addr().String(), s.cfg.Membership.Interface); err != nil {
 			return m, fmt.Errorf("channel.advertise: %w", err)
 		}
 	}
 	m.HTTPAddress = s.httpL.Addr().String()
-	if host, port, err := net.SplitHostPort(m.HTTPAddress); err == nil && unspecified(host) {
+	if host, port, err := net.SplitHostPort(m.HTTPAddress); err == nil && cluster.Unspecified(host) {
 		host, _, _ = net.SplitHostPort(m.ChannelAddress)
 		m.HTTPAddress = net.JoinHostPort(host, port)
 	}
 	m.Apps = s.apps.Names()
 	return m, nil
-}
-
-// reachable is the address of a listener as others dial it: an address that
-// stands for all of the machine's is replaced by the interface's own.
-func reachable(addr, iface string) (string, error) {
-	if host, _, err := net.SplitHostPort(addr); err == nil && !unspecified(host) {
-		return addr, nil
-	}
-	return membership.Advertise(addr, iface)
-}
-
-func unspecified(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "" || ip != nil && ip.IsUnspecified()
 }
 
 // membersChanged keeps the member list at hand for requests.
@@ -308,7 +283,7 @@ func (s *Server) serveHTTP(life context.Context, h *http.Server) error {
 		case <-s.wasReady:
 		}
 		if err := s.release(); err != nil {
-			return fmt.Errorf("http.address: %w", listenError(s.httpL.Addr().String(), err))
+			return fmt.Errorf("http.address: %w", cluster.ListenError(s.httpL.Addr().String(), err))
 		}
 	}
 	if s.cfg.HTTP.TLSCert != "" {
@@ -373,4 +348,21 @@ func (s *Server) flush(ctx context.Context) bool {
 
 func (s *Server) httpLog() *log.Logger {
 	return slog.NewLogLogger(s.log.With("part", "http").Handler(), slog.LevelDebug)
+}
+
+// keyPair reads the certificate and key for HTTPS.
+func keyPair(c config.HTTP) (tls.Certificate, error) {
+	cert, err := keys.Read(c.TLSCert)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("http.tls_cert: %w", err)
+	}
+	key, err := keys.ReadPrivate(c.TLSKey)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("http.tls_key: %w", err)
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return pair, fmt.Errorf("http.tls_cert %s, http.tls_key %s: %w", c.TLSCert, c.TLSKey, err)
+	}
+	return pair, nil
 }

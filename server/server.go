@@ -15,12 +15,17 @@ import (
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/deploy"
 	"github.com/nodeserver/nodeserver/server/forward"
 	"github.com/nodeserver/nodeserver/server/internal/drain"
+	"github.com/nodeserver/nodeserver/server/keys"
 	"github.com/nodeserver/nodeserver/server/session"
 	"github.com/nodeserver/nodeserver/webapps"
 )
+
+// Config is everything a node is told.
+type Config = config.Config
 
 // Server is one node. New wires its parts, Run opens, serves and closes them.
 type Server struct {
@@ -116,8 +121,8 @@ func (s *Server) appSettings(name string) deploy.Settings {
 }
 
 // settings are an app's own, with everything else filled in.
-func (s *Server) settings(name string) AppConfig {
-	c := AppConfig{Name: name}
+func (s *Server) settings(name string) config.App {
+	c := config.App{Name: name}
 	for _, o := range s.cfg.Apps {
 		if o.Name == name {
 			c = o
@@ -139,7 +144,7 @@ func (s *Server) settings(name string) AppConfig {
 }
 
 // managerConfig is what an app's delta manager is told.
-func (s *Server) managerConfig(a AppConfig) deltamanager.Config {
+func (s *Server) managerConfig(a config.App) deltamanager.Config {
 	acks, _ := deltamanager.ParseAcks(a.Acks) // checked by package conf
 	r, n := s.cfg.Replication, s.cfg.Sessions
 	if n.Freshness == "off" {
@@ -189,4 +194,18 @@ func (s *Server) status() []membership.Status {
 		return *list
 	}
 	return nil
+}
+
+// tokenKeys are the keys of users' tokens that the cluster's secret gives. Where members prove
+// themselves otherwise there are none, and the delta managers agree on some.
+func tokenKeys(c Config) ([]deltamanager.TokenKey, error) {
+	if c.Cluster.SecretFile == "" || c.Channel.TLSCA != "" {
+		return nil, nil
+	}
+	secret, err := keys.ReadSecret(c.Cluster.SecretFile)
+	if err != nil {
+		return nil, fmt.Errorf("cluster.secret_file: %w", err)
+	}
+	key := secret.Derive("nodeserver tokens v1")
+	return []deltamanager.TokenKey{deltamanager.TokenKey(key[:])}, nil
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
@@ -68,14 +69,14 @@ type node struct {
 
 func testConf(name string, static ...string) Config {
 	return Config{
-		Node:  NodeConfig{Name: name},
-		HTTP:  HTTPConfig{Address: "127.0.0.1:0", ReadHeaderTimeout: time.Second, MaxBodyBytes: 32 << 20, ShutdownGrace: 2 * time.Second, ExposeNode: true},
-		Admin: AdminConfig{Address: "127.0.0.1:0"}, Cluster: ClusterConfig{Name: "test"},
-		Channel:     ChannelConfig{Address: "127.0.0.1:0", QueueEntries: 65536, Heartbeat: 100 * time.Millisecond, SuspectAfter: time.Second, DownAfter: 3 * time.Second},
-		Membership:  MembershipConfig{Providers: []string{"static"}, Static: static},
-		Webapps:     WebappsConfig{Strict: true},
-		Sessions:    SessionsConfig{CookieName: "NSESSIONID", MaxInactive: 30 * time.Minute, AbsoluteLifetime: 24 * time.Hour, MaxSessionBytes: 1 << 20, Freshness: "off"},
-		Replication: ReplicationConfig{Acks: "async", AckTimeout: 250 * time.Millisecond, OnAckTimeout: "proceed", Gather: time.Millisecond, RepairInterval: 10 * time.Second, JoinTimeout: time.Minute, JoinPolicy: "wait"},
+		Node:  config.Node{Name: name},
+		HTTP:  config.HTTP{Address: "127.0.0.1:0", ReadHeaderTimeout: time.Second, MaxBodyBytes: 32 << 20, ShutdownGrace: 2 * time.Second, ExposeNode: true},
+		Admin: config.Admin{Address: "127.0.0.1:0"}, Cluster: config.Cluster{Name: "test"},
+		Channel:     config.Channel{Address: "127.0.0.1:0", QueueEntries: 65536, Heartbeat: 100 * time.Millisecond, SuspectAfter: time.Second, DownAfter: 3 * time.Second},
+		Membership:  config.Membership{Providers: []string{"static"}, Static: static},
+		Webapps:     config.Webapps{Strict: true},
+		Sessions:    config.Sessions{CookieName: "NSESSIONID", MaxInactive: 30 * time.Minute, AbsoluteLifetime: 24 * time.Hour, MaxSessionBytes: 1 << 20, Freshness: "off"},
+		Replication: config.Replication{Acks: "async", AckTimeout: 250 * time.Millisecond, OnAckTimeout: "proceed", Gather: time.Millisecond, RepairInterval: 10 * time.Second, JoinTimeout: time.Minute, JoinPolicy: "wait"},
 	}
 }
 

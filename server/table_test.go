@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/channel/channeltest"
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/internal/headers"
 	"github.com/nodeserver/nodeserver/webapps"
 )
@@ -72,8 +73,8 @@ func TestBadAppsAreNotServed(t *testing.T) {
 		}
 		cfg := testConf("n1")
 		cfg.Channel.Insecure = true
-		cfg.Webapps = WebappsConfig{Dir: dir}
-		cfg.Apps = []AppConfig{{Name: "a-path", Path: "/shop/"}, {Name: "b-path", Path: "/shop/"}}
+		cfg.Webapps = config.Webapps{Dir: dir}
+		cfg.Apps = []config.App{{Name: "a-path", Path: "/shop/"}, {Name: "b-path", Path: "/shop/"}}
 		network := channeltest.NewNetwork()
 		var log strings.Builder
 		const limit = 30 * time.Second

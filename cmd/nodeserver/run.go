@@ -11,6 +11,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/conf"
 	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/config"
 )
 
 func newRunCommand(e env) *cobra.Command {
@@ -107,7 +108,7 @@ func must(err error) {
 }
 
 // newLogger logs as the configuration says.
-func newLogger(w io.Writer, c server.LogConfig) *slog.Logger {
+func newLogger(w io.Writer, c config.Log) *slog.Logger {
 	var level slog.Level
 	must(level.UnmarshalText([]byte(c.Level))) // conf lets only levels through
 	options := &slog.HandlerOptions{Level: level}

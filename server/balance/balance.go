@@ -15,7 +15,8 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/channel/listen"
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/cluster"
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/forward"
 	"github.com/nodeserver/nodeserver/server/internal/drain"
 	"github.com/nodeserver/nodeserver/server/internal/headers"
@@ -40,7 +41,7 @@ type Config struct {
 	// HTTP bounds what users can hold open, as on a node: connections, by default one for
 	// three descriptors, the size of a request's head, and times. Its other fields
 	// mean nothing here.
-	HTTP server.HTTPConfig
+	HTTP config.HTTP
 
 	// Trust says which proxies in front of it are believed; default: none.
 	Trust forward.Trust
@@ -80,7 +81,7 @@ type Balancer struct {
 	ask    chan *node // in doubt
 
 	suspects suspects
-	lacks    server.Seldom
+	lacks    cluster.Seldom
 	drain    drain.Drain
 
 	metrics *metrics
@@ -136,10 +137,10 @@ func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 		Handler: b, ReadHeaderTimeout: b.cfg.HTTP.ReadHeaderTimeout, IdleTimeout: b.cfg.HTTP.IdleTimeout, MaxHeaderBytes: b.cfg.HTTP.MaxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelDebug),
 	}
-	server.WarnOfFew(b.log)
-	bounds := map[string]*listen.Listener{"http": listen.New(ln, b.cfg.HTTP.ForUsers(listen.Descriptors()/descriptorsEach, b.log))}
+	cluster.WarnOfFew(b.log)
+	bounds := map[string]*listen.Listener{"http": listen.New(ln, cluster.ForUsers(b.cfg.HTTP, listen.Descriptors()/descriptorsEach, b.log))}
 	if admin != nil {
-		bounds["admin"] = listen.New(admin, b.cfg.HTTP.ForAdmin(b.log))
+		bounds["admin"] = listen.New(admin, cluster.ForAdmin(b.cfg.HTTP, b.log))
 	}
 	b.bounds.Store(&bounds)
 	var parts sync.WaitGroup

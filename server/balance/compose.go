@@ -7,7 +7,8 @@ import (
 
 	"github.com/nodeserver/nodeserver/channel/grpctransport"
 	"github.com/nodeserver/nodeserver/membership"
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/cluster"
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/forward"
 )
 
@@ -15,13 +16,13 @@ import (
 // where and how, [admin] who may look, [cluster], [channel] and [membership] how to find and prove
 // the cluster, as for a node; [sessions] the cookie. It opens nothing, but
 // multicast is tried for a moment.
-func FromConfig(cfg server.Config, log *slog.Logger) (*Balancer, error) {
-	sec, err := server.Security(cfg, "") // it only asks, so any name that its certificate has will do
+func FromConfig(cfg config.Config, log *slog.Logger) (*Balancer, error) {
+	sec, err := cluster.Security(cfg, "") // it only asks, so any name that its certificate has will do
 	if err != nil {
 		return nil, err
 	}
 	// A member without a name only asks. Its address leads to the interface.
-	providers, err := server.Providers(cfg, membership.Member{ChannelAddress: cfg.Channel.Address}, log)
+	providers, err := cluster.Providers(cfg, membership.Member{ChannelAddress: cfg.Channel.Address}, log)
 	if err != nil {
 		return nil, err
 	}
@@ -41,6 +42,6 @@ func FromConfig(cfg server.Config, log *slog.Logger) (*Balancer, error) {
 		Domain: cfg.Cluster.Domain, Dialer: sec.Dialer(dialTimeout), HTTP: cfg.HTTP, Trust: trust,
 	}
 	b := New(c, NewMembers(providers, watch, log), log)
-	b.admin, err = server.ForOperators(cfg.Admin, b.admin)
+	b.admin, err = cluster.ForOperators(cfg.Admin, b.admin)
 	return b, err
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/membership"
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/cluster"
 )
 
 // WatchFunc asks the member at a channel address for its member list, and hands
@@ -43,7 +43,7 @@ type Members struct {
 	wg        sync.WaitGroup
 	watched   map[string]*watched // by address
 	live      []*report           // of watches that are up
-	strangers server.Seldom
+	strangers cluster.Seldom
 }
 
 var _ Source = (*Members)(nil)

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/nodeserver/nodeserver/channel/listen"
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/cluster"
 )
 
 // metrics shows what the front door counts in Prometheus's format. Its labels
@@ -52,7 +52,7 @@ func newMetrics(b *Balancer) *metrics {
 		}
 		return nil
 	}
-	m.registry.MustRegister(m, server.Connections("nodeserver_door_", listeners), m.answers, m.latency, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	m.registry.MustRegister(m, cluster.Connections("nodeserver_door_", listeners), m.answers, m.latency, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return m
 }
 

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/nodeserver/nodeserver/channel/grpctransport"
-	"github.com/nodeserver/nodeserver/server"
 	"github.com/nodeserver/nodeserver/server/balance"
+	"github.com/nodeserver/nodeserver/server/config"
 )
 
 // A member may announce any address as that of its HTTP listener: an admin
@@ -76,13 +76,13 @@ func TestTheBalancerPrefersItsDomain(t *testing.T) {
 
 // The balancer refuses what a node refuses, and says the same.
 func TestTheBalancerRefusesWhatANodeRefuses(t *testing.T) {
-	for key, change := range map[string]func(*server.Config){
-		"channel.address":      func(c *server.Config) { c.Channel.Address = "10.0.0.1:4001" },
-		"channel.advertise":    func(c *server.Config) { c.Channel.Advertise = "10.0.0.1:4001" },
-		"membership.interface": func(c *server.Config) { c.Membership.Interface = "eth0" },
-		"membership.static":    func(c *server.Config) { c.Membership.Static = []string{"localhost:4001", "10.0.0.1:4001"} },
+	for key, change := range map[string]func(*config.Config){
+		"channel.address":      func(c *config.Config) { c.Channel.Address = "10.0.0.1:4001" },
+		"channel.advertise":    func(c *config.Config) { c.Channel.Advertise = "10.0.0.1:4001" },
+		"membership.interface": func(c *config.Config) { c.Membership.Interface = "eth0" },
+		"membership.static":    func(c *config.Config) { c.Membership.Static = []string{"localhost:4001", "10.0.0.1:4001"} },
 	} {
-		cfg := server.Config{Cluster: server.ClusterConfig{Name: "shop"}, Channel: server.ChannelConfig{Address: "127.0.0.1:4001"}}
+		cfg := config.Config{Cluster: config.Cluster{Name: "shop"}, Channel: config.Channel{Address: "127.0.0.1:4001"}}
 		cfg.Membership.Providers = []string{"mdns", "static"}
 		change(&cfg)
 		_, err := balance.FromConfig(cfg, slog.New(slog.DiscardHandler))

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
@@ -26,7 +26,7 @@ const patience = 20 * time.Second
 // know each other and are ready. Each change, if any, is called with the
 // configuration of each node before it starts. The cluster stops when the test
 // ends. If anything goes wrong, so does the test.
-func Start(tb testing.TB, n int, app webapps.App, change ...func(*server.Config)) *Cluster {
+func Start(tb testing.TB, n int, app webapps.App, change ...func(*config.Config)) *Cluster {
 	tb.Helper()
 	if n < 1 {
 		tb.Fatalf("servertest: start %d nodes: want 1 at least", n)
@@ -48,7 +48,7 @@ func Start(tb testing.TB, n int, app webapps.App, change ...func(*server.Config)
 	return c
 }
 
-func appPath(cfg server.Config, name string) string {
+func appPath(cfg config.Config, name string) string {
 	for _, a := range cfg.Apps {
 		if a.Name == name && a.Path != "" {
 			return a.Path[:len(a.Path)-1]

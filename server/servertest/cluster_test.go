@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/servertest"
 	"github.com/nodeserver/nodeserver/webapps"
 	"github.com/nodeserver/nodeserver/webapps/counter"
@@ -49,7 +49,7 @@ func TestKillAndRevive(t *testing.T) {
 
 func TestStopIsOrderly(t *testing.T) {
 	t.Parallel()
-	c := servertest.Start(t, 2, counter.Webapp(), func(c *server.Config) { c.Replication.Acks = "async" })
+	c := servertest.Start(t, 2, counter.Webapp(), func(c *config.Config) { c.Replication.Acks = "async" })
 	u := c.Visitor()
 	for n := range 50 {
 		want(t, u, text, fmt.Sprintf("%d n1\n", n+1))
@@ -116,7 +116,7 @@ func TestKillBreaksRequestsOff(t *testing.T) {
 // said that it leaves.
 func TestKillIsNoticed(t *testing.T) {
 	t.Parallel()
-	slow := func(c *server.Config) {
+	slow := func(c *config.Config) {
 		c.Channel.SuspectAfter, c.Channel.DownAfter = time.Minute, 3*time.Minute
 	}
 	c := servertest.Start(t, 3, counter.Webapp(), slow)
@@ -160,8 +160,8 @@ func TestConfig(t *testing.T) {
 			fmt.Fprint(w, s.Greeting, " ", r.Method, r.URL.Path, " ", r.FormValue("k"))
 		}), nil
 	}}
-	c := servertest.Start(t, 1, app, func(c *server.Config) {
-		c.Apps = []server.AppConfig{{Name: "a", Path: "/shop/", Config: map[string]any{"Greeting": "hello"}}}
+	c := servertest.Start(t, 1, app, func(c *config.Config) {
+		c.Apps = []config.App{{Name: "a", Path: "/shop/", Config: map[string]any{"Greeting": "hello"}}}
 	})
 	u := c.Visitor()
 	want(t, u, "/x%2Fy?k=v", "hello GET/x/y v")

@@ -12,12 +12,13 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
 // node is one place of a cluster, dead or alive.
 type node struct {
-	cfg  server.Config
+	cfg  config.Config
 	addr struct{ http, admin, channel string } // host:port, the same for all its lives
 	run  *run                                  // nil: dead. Only the test's goroutine changes it
 }
@@ -29,8 +30,8 @@ type run struct {
 	done   chan error // what Run returned
 }
 
-func newNode(i int, app webapps.App, change []func(*server.Config)) (*node, error) {
-	n := &node{cfg: config(fmt.Sprintf("n%d", i+1))}
+func newNode(i int, app webapps.App, change []func(*config.Config)) (*node, error) {
+	n := &node{cfg: nodeConfig(fmt.Sprintf("n%d", i+1))}
 	for _, f := range change {
 		f(&n.cfg)
 	}
@@ -41,21 +42,21 @@ func newNode(i int, app webapps.App, change []func(*server.Config)) (*node, erro
 }
 
 // config is a node's, made for tests: see the package's text.
-func config(name string) server.Config {
-	return server.Config{
-		Node:  server.NodeConfig{Name: name},
-		HTTP:  server.HTTPConfig{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 64 << 10, MaxBodyBytes: 32 << 20, ShutdownGrace: 5 * time.Second, ExposeNode: true},
-		Admin: server.AdminConfig{Address: "127.0.0.1:0"}, Cluster: server.ClusterConfig{Name: "servertest"},
-		Channel: server.ChannelConfig{
+func nodeConfig(name string) config.Config {
+	return config.Config{
+		Node:  config.Node{Name: name},
+		HTTP:  config.HTTP{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 64 << 10, MaxBodyBytes: 32 << 20, ShutdownGrace: 5 * time.Second, ExposeNode: true},
+		Admin: config.Admin{Address: "127.0.0.1:0"}, Cluster: config.Cluster{Name: "servertest"},
+		Channel: config.Channel{
 			Address: "127.0.0.1:0", QueueEntries: 65536, Heartbeat: 100 * time.Millisecond,
 			SuspectAfter: 2 * time.Second, DownAfter: 6 * time.Second,
 		},
-		Membership: server.MembershipConfig{Providers: []string{"static"}},
-		Webapps:    server.WebappsConfig{Strict: true},
-		Sessions: server.SessionsConfig{
+		Membership: config.Membership{Providers: []string{"static"}},
+		Webapps:    config.Webapps{Strict: true},
+		Sessions: config.Sessions{
 			CookieName: "NSESSIONID", MaxInactive: 30 * time.Minute, AbsoluteLifetime: 24 * time.Hour, MaxSessionBytes: 1 << 20,
 		},
-		Replication: server.ReplicationConfig{
+		Replication: config.Replication{
 			Acks: "all", AckTimeout: 5 * time.Second, OnAckTimeout: "proceed", Gather: time.Millisecond,
 			RepairInterval: 10 * time.Second, JoinTimeout: time.Minute, JoinPolicy: "wait",
 		},

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/servertest"
 	"github.com/nodeserver/nodeserver/webapps"
 )
@@ -124,7 +124,7 @@ func TestBodyLimit(t *testing.T) {
 			fmt.Fprint(w, len(b), err)
 		}), nil
 	}}
-	c := servertest.Start(t, 1, app, func(c *server.Config) { c.HTTP.MaxBodyBytes = 100 })
+	c := servertest.Start(t, 1, app, func(c *config.Config) { c.HTTP.MaxBodyBytes = 100 })
 	u := c.Visitor()
 	if got := u.PostForm("/", url.Values{"k": {strings.Repeat("v", 98)}}); got.Status != 200 || got.Body != "100 <nil>" {
 		t.Errorf("100 bytes: %d %q", got.Status, got.Body)

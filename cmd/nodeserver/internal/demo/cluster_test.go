@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/conf"
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/config"
 )
 
 // What is written must be what conf reads, whichever way members are found.
@@ -45,7 +45,7 @@ func TestConfFiles(t *testing.T) {
 	}
 }
 
-func load(t *testing.T, c *cluster, file string) server.Config {
+func load(t *testing.T, c *cluster, file string) config.Config {
 	t.Helper()
 	cfg, origins, err := conf.Load(filepath.Join(c.dir, file), nil, nil)
 	if err != nil {

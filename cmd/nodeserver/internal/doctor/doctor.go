@@ -21,6 +21,8 @@ import (
 	"github.com/nodeserver/nodeserver/conf"
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/cluster"
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/plugins"
 )
 
@@ -65,7 +67,7 @@ func Run(ctx context.Context, o Options) []Finding {
 	if !ok {
 		return r.findings
 	}
-	_, err := server.Security(cfg, cfg.Node.Name)
+	_, err := cluster.Security(cfg, cfg.Node.Name)
 	r.add("security", err, security(cfg))
 	reply, running := server.MembersReply{}, false
 	if o.Members != nil {
@@ -120,7 +122,7 @@ func (r *report) descriptors() {
 	r.say(OK, "file descriptors", "%d at most", limit.Max)
 }
 
-func (r *report) conf(o Options) (server.Config, bool) {
+func (r *report) conf(o Options) (config.Config, bool) {
 	cfg, origins, err := conf.Load(o.Conf, nil, o.Environ)
 	var wrong *conf.Error
 	switch {
@@ -140,7 +142,7 @@ func (r *report) conf(o Options) (server.Config, bool) {
 	return cfg, true
 }
 
-func security(cfg server.Config) string {
+func security(cfg config.Config) string {
 	switch {
 	case cfg.Channel.TLSCA != "":
 		return "members prove by certificates of " + cfg.Channel.TLSCA
@@ -153,7 +155,7 @@ func security(cfg server.Config) string {
 }
 
 // ports tries to listen where the node will.
-func (r *report) ports(cfg server.Config, running bool) {
+func (r *report) ports(cfg config.Config, running bool) {
 	for _, p := range []struct{ key, address string }{
 		{"http.address", cfg.HTTP.Address}, {"channel.address", cfg.Channel.Address}, {"admin.address", cfg.Admin.Address},
 	} {
@@ -180,7 +182,7 @@ func (r *report) ports(cfg server.Config, running bool) {
 }
 
 // discovery tries each way to find members.
-func (r *report) discovery(cfg server.Config) {
+func (r *report) discovery(cfg config.Config) {
 	m := cfg.Membership
 	for _, name := range m.Providers {
 		what := "membership " + name
@@ -226,7 +228,7 @@ func (r *report) resolve(what, address string) {
 }
 
 // webapps checks each plugin that the node will load.
-func (r *report) webapps(cfg server.Config) {
+func (r *report) webapps(cfg config.Config) {
 	if cfg.Webapps.Dir == "" {
 		return
 	}

@@ -1,6 +1,10 @@
-package server
+package cluster
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/nodeserver/nodeserver/server/config"
+)
 
 // A node may serve users on the network without a secret; that a front door will
 // not send any there is said.
@@ -19,8 +23,8 @@ func TestAddressThatNoFrontDoorBelieves(t *testing.T) {
 		{http: "10.0.0.5:8081", secret: "file"},
 		{http: "10.0.0.5:8081", insecure: true},
 	} {
-		c := Config{HTTP: HTTPConfig{Address: tc.http}, Cluster: ClusterConfig{SecretFile: tc.secret}}
-		c.Channel = ChannelConfig{Address: "127.0.0.1:4001", Insecure: tc.insecure}
+		c := config.Config{HTTP: config.HTTP{Address: tc.http}, Cluster: config.Cluster{SecretFile: tc.secret}}
+		c.Channel = config.Channel{Address: "127.0.0.1:4001", Insecure: tc.insecure}
 		if got := Unused(c); (got != "") != tc.unused {
 			t.Errorf("%+v: %q", tc, got)
 		}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package server
+package cluster
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/keys"
 )
 
@@ -35,7 +36,7 @@ func TestSecurityRefusesBadSecrets(t *testing.T) {
 		{"one file for both", good, good, "admin.token_file: DIR/good holds the same secret as cluster.secret_file"},
 		{"one secret for both", good, copied, "admin.token_file: DIR/copied holds the same secret as cluster.secret_file"},
 	} {
-		var cfg Config
+		var cfg config.Config
 		cfg.Channel.Address = "127.0.0.1:0"
 		cfg.Cluster.SecretFile, cfg.Admin.TokenFile = c.secret, c.token
 		_, err := Security(cfg, "n1")
@@ -49,18 +50,5 @@ func TestSecurityRefusesBadSecrets(t *testing.T) {
 				t.Errorf("%s: the secret is in the error: %s", c.name, got)
 			}
 		}
-	}
-}
-
-func TestKeyForHTTPSIsPrivate(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	if err := errors.Join(os.WriteFile(cert, nil, 0o600), os.WriteFile(key, nil, 0o600), os.Chmod(key, 0o644)); err != nil {
-		t.Fatal(err)
-	}
-	want := "http.tls_key: " + key + " can be read by others (mode 0644): run `chmod 600 " + key + "`"
-	if _, err := keyPair(HTTPConfig{TLSCert: cert, TLSKey: key}); err == nil || err.Error() != want {
-		t.Errorf("%v\nwant %s", err, want)
 	}
 }

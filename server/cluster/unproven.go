@@ -1,4 +1,4 @@
-package server
+package cluster
 
 import (
 	"net"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/channel/grpctransport"
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/config"
 )
 
 // Problem is what is wrong with the value of a key.
@@ -22,7 +23,7 @@ const proofCure = `: make a secret with "nodeserver secret new FILE", the same f
 // who is there: the conf has no cluster secret, no PKI, and does not say that the
 // network is trusted. A node and a front door refuse to start with it. Host names
 // are not looked up; where they lead to is seen when they are dialled.
-func Unproven(c Config) []Problem {
+func Unproven(c config.Config) []Problem {
 	if proven(c) {
 		return nil
 	}
@@ -50,7 +51,7 @@ func Unproven(c Config) []Problem {
 }
 
 // NotAllowed says what is wrong with channel.tls_allowed where it is needed.
-func NotAllowed(c Config) string {
+func NotAllowed(c config.Config) string {
 	if _, err := grpctransport.ParseAllowed(c.Channel.TLSAllowed); err != nil {
 		return err.Error()
 	}
@@ -59,14 +60,14 @@ func NotAllowed(c Config) string {
 
 // Unused says why a front door will not send users to the conf's http.address;
 // empty if it will.
-func Unused(c Config) string {
-	if host, _, _ := net.SplitHostPort(c.HTTP.Address); proven(c) || unspecified(host) || !otherMachine(c.HTTP.Address) {
+func Unused(c config.Config) string {
+	if host, _, _ := net.SplitHostPort(c.HTTP.Address); proven(c) || Unspecified(host) || !otherMachine(c.HTTP.Address) {
 		return ""
 	}
 	return `"` + c.HTTP.Address + `" gets no requests from a front door: without cluster.secret_file it believes in loopback addresses only`
 }
 
-func proven(c Config) bool {
+func proven(c config.Config) bool {
 	return c.Channel.TLSCA != "" || c.Cluster.SecretFile != "" || c.Channel.Insecure
 }
 

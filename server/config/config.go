@@ -1,4 +1,6 @@
-package server
+// Package config is everything that a node and a front door are told, as plain values. Package
+// conf reads them from a file; each part of the node is given its own.
+package config
 
 import "time"
 
@@ -6,27 +8,27 @@ import "time"
 // field tags are the keys of DESIGN's public contract. Durations and sizes are
 // already parsed, relative paths already resolved; every default is already in.
 type Config struct {
-	Node        NodeConfig        `conf:"node"`
-	HTTP        HTTPConfig        `conf:"http"`
-	Admin       AdminConfig       `conf:"admin"`
-	Cluster     ClusterConfig     `conf:"cluster"`
-	Channel     ChannelConfig     `conf:"channel"`
-	Membership  MembershipConfig  `conf:"membership"`
-	Sessions    SessionsConfig    `conf:"sessions"`
-	Replication ReplicationConfig `conf:"replication"`
-	Webapps     WebappsConfig     `conf:"webapps"`
-	Apps        []AppConfig       `conf:"app"`
-	Balance     BalanceConfig     `conf:"balance"`
-	Log         LogConfig         `conf:"log"`
+	Node        Node        `conf:"node"`
+	HTTP        HTTP        `conf:"http"`
+	Admin       Admin       `conf:"admin"`
+	Cluster     Cluster     `conf:"cluster"`
+	Channel     Channel     `conf:"channel"`
+	Membership  Membership  `conf:"membership"`
+	Sessions    Sessions    `conf:"sessions"`
+	Replication Replication `conf:"replication"`
+	Webapps     Webapps     `conf:"webapps"`
+	Apps        []App       `conf:"app"`
+	Balance     Balance     `conf:"balance"`
+	Log         Log         `conf:"log"`
 }
 
-// NodeConfig says who the node is.
-type NodeConfig struct {
+// Node says who the node is.
+type Node struct {
 	Name string `conf:"name"` // unique in the cluster, also the route in cookies
 }
 
-// HTTPConfig is the listener for users.
-type HTTPConfig struct {
+// HTTP is the listener for users.
+type HTTP struct {
 	Address           string        `conf:"address"`
 	TLSCert           string        `conf:"tls_cert"` // PEM file; with TLSKey: HTTPS
 	TLSKey            string        `conf:"tls_key"`
@@ -46,21 +48,21 @@ type HTTPConfig struct {
 	ExposeNode bool `conf:"expose_node"` // header Nodeserver-Node on each response
 }
 
-// AdminConfig is the listener for operators.
-type AdminConfig struct {
+// Admin is the listener for operators.
+type Admin struct {
 	Address   string `conf:"address"`
 	TokenFile string `conf:"token_file"` // bearer token; required unless Address is loopback
 }
 
-// ClusterConfig says which cluster the node belongs to.
-type ClusterConfig struct {
+// Cluster says which cluster the node belongs to.
+type Cluster struct {
 	Name       string `conf:"name"`
 	Domain     string `conf:"domain"`
 	SecretFile string `conf:"secret_file"` // see package keys; empty: loopback only
 }
 
-// ChannelConfig is the members' way to each other.
-type ChannelConfig struct {
+// Channel is the members' way to each other.
+type Channel struct {
 	Address      string        `conf:"address"`
 	Advertise    string        `conf:"advertise"` // host:port others dial; empty: Address
 	TLSCA        string        `conf:"tls_ca"`    // own PKI instead of the secret
@@ -74,8 +76,8 @@ type ChannelConfig struct {
 	DownAfter    time.Duration `conf:"down_after"` // from the last sign of life to gone, at most
 }
 
-// MembershipConfig says how members are found.
-type MembershipConfig struct {
+// Membership says how members are found.
+type Membership struct {
 	Providers    []string      `conf:"providers"` // of mdns, static, dns, file
 	Interface    string        `conf:"interface"` // for mdns; empty: the one that holds the channel's address
 	MDNSInterval time.Duration `conf:"mdns_interval"`
@@ -85,8 +87,8 @@ type MembershipConfig struct {
 	Expect       int           `conf:"expect"` // members there before the node is ready; 0: however many there are
 }
 
-// SessionsConfig is about sessions and their cookie.
-type SessionsConfig struct {
+// Sessions is about sessions and their cookie.
+type Sessions struct {
 	CookieName       string        `conf:"cookie_name"`
 	MaxInactive      time.Duration `conf:"max_inactive"`
 	FirstInactive    time.Duration `conf:"first_inactive"` // until the cookie has come back; 0: MaxInactive
@@ -98,8 +100,8 @@ type SessionsConfig struct {
 	FreshnessWait    time.Duration `conf:"freshness_wait"`
 }
 
-// ReplicationConfig is about what a write waits for, and about repair.
-type ReplicationConfig struct {
+// Replication is about what a write waits for, and about repair.
+type Replication struct {
 	Acks           string        `conf:"acks"` // async, one, majority, all
 	AckTimeout     time.Duration `conf:"ack_timeout"`
 	OnAckTimeout   string        `conf:"on_ack_timeout"` // proceed, fail
@@ -109,14 +111,14 @@ type ReplicationConfig struct {
 	JoinPolicy     string        `conf:"join_policy"` // wait, serve
 }
 
-// WebappsConfig says where plugins lie.
-type WebappsConfig struct {
+// Webapps says where plugins lie.
+type Webapps struct {
 	Dir    string `conf:"dir"`    // folder of NAME.so; empty: no plugins
 	Strict bool   `conf:"strict"` // an app that can't be deployed is an error of New
 }
 
-// AppConfig holds settings of one webapp.
-type AppConfig struct {
+// App holds settings of one webapp.
+type App struct {
 	Name        string         `conf:"name"`
 	Path        string         `conf:"path"`         // empty: /NAME/
 	Acks        string         `conf:"acks"`         // empty: as [replication]
@@ -124,14 +126,14 @@ type AppConfig struct {
 	Config      map[string]any `conf:"config"`       // handed to the app
 }
 
-// BalanceConfig is the front door (nodeserver balance).
-type BalanceConfig struct {
+// Balance is the front door (nodeserver balance).
+type Balance struct {
 	Address        string        `conf:"address"`
 	HealthInterval time.Duration `conf:"health_interval"`
 }
 
-// LogConfig is the node's log.
-type LogConfig struct {
+// Log is the node's log.
+type Log struct {
 	Level  string `conf:"level"`  // debug, info, warn, error
 	Format string `conf:"format"` // text, json
 }

@@ -1,0 +1,76 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const minRate = 500 // bytes a second that a request's body must bring, in the long run
+
+// lively wants a request's body to go on coming: it gets the stall time, and
+// then as long as it brings minRate. Requests without a body cost nothing.
+func (s *Server) lively(next http.Handler) http.Handler {
+	stall := s.cfg.HTTP.StallTimeout
+	if stall <= 0 {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
+			r.Body = &livelyBody{under: r.Body, control: http.NewResponseController(w), stall: stall}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// livelyBody is a request's body for which the handler waits no longer than it may in all:
+// the stall time, and more with each byte that has come. What the handler does between two
+// reads takes nothing from that.
+type livelyBody struct {
+	under   io.ReadCloser
+	control *http.ResponseController
+	stall   time.Duration
+
+	mu   sync.Mutex
+	left time.Duration // to wait, beyond the stall time
+	over bool          // has been read to its end, or closed
+}
+
+// Read implements io.Reader.
+func (b *livelyBody) Read(p []byte) (int, error) {
+	began := time.Now()
+	b.mu.Lock()
+	if !b.over {
+		_ = b.control.SetReadDeadline(began.Add(b.stall + b.left)) // fails where the connection is gone
+	}
+	b.mu.Unlock()
+	n, err := b.under.Read(p)
+	b.mu.Lock()
+	b.left += time.Duration(n)*time.Second/minRate - time.Since(began)
+	b.mu.Unlock()
+	if errors.Is(err, io.EOF) {
+		b.release()
+	}
+	return n, err
+}
+
+// Close implements io.Closer. It reads what is left of a short body.
+func (b *livelyBody) Close() error {
+	err := b.under.Close()
+	b.release()
+	return err
+}
+
+// release takes the deadline away, since from now on the connection waits for its next
+// request, or for the client to go. Where the body was not read to its end, the deadline
+// stays: net/http reads on, and sets another one for the next request.
+func (b *livelyBody) release() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.over {
+		b.over = true
+		_ = b.control.SetReadDeadline(time.Time{}) // fails where the connection is gone
+	}
+}

@@ -1,0 +1,65 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/nodeserver/nodeserver/channel/grpctransport"
+	"github.com/nodeserver/nodeserver/server/config"
+	"github.com/nodeserver/nodeserver/server/keys"
+)
+
+// Security is how whoever has this conf proves to members that they belong to
+// the cluster, and members to them: by the conf's own PKI, by the cluster's secret,
+// or not at all. Without proof, and unless channel.insecure is set, a conf that
+// leads to other machines is refused (see [Unproven]). The name goes into a
+// certificate made from the secret; the PKI's must prove it, unless it is empty. It reads the files that the conf names; its
+// errors say which key is concerned.
+func Security(c config.Config, name string) (grpctransport.Security, error) {
+	if problems := Unproven(c); len(problems) > 0 {
+		return grpctransport.Security{}, errors.New(problems[0].Key + ": " + problems[0].Text)
+	}
+	if err := oneUseEach(c); err != nil {
+		return grpctransport.Security{}, err
+	}
+	switch {
+	case c.Channel.TLSCA != "":
+		allowed, err := grpctransport.ParseAllowed(c.Channel.TLSAllowed)
+		if err != nil {
+			return grpctransport.Security{}, fmt.Errorf("channel.tls_allowed: %w", err)
+		}
+		return grpctransport.PKICredentials(grpctransport.PKI{
+			CA: c.Channel.TLSCA, Cert: c.Channel.TLSCert, Key: c.Channel.TLSKey,
+			Allowed: allowed, Name: name, Read: keys.Read, ReadPrivate: keys.ReadPrivate,
+		})
+	case c.Cluster.SecretFile != "":
+		secret, err := keys.ReadSecret(c.Cluster.SecretFile)
+		if err != nil {
+			return grpctransport.Security{}, fmt.Errorf("cluster.secret_file: %w", err)
+		}
+		return grpctransport.SecretCredentials([]grpctransport.Seed{secret.Derive(grpctransport.Purpose)}, name)
+	case c.Channel.Insecure:
+		return grpctransport.Insecure(), nil
+	}
+	return grpctransport.Security{}, nil
+}
+
+// oneUseEach refuses a secret that is used for two things: whoever is told it for
+// one could do the other.
+func oneUseEach(c config.Config) error {
+	if c.Cluster.SecretFile == "" || c.Admin.TokenFile == "" {
+		return nil
+	}
+	secret, err := keys.ReadSecret(c.Cluster.SecretFile)
+	if err != nil {
+		return fmt.Errorf("cluster.secret_file: %w", err)
+	}
+	token, err := readToken(c.Admin.TokenFile)
+	if err != nil {
+		return err
+	}
+	if token.Equal(secret) {
+		return fmt.Errorf("admin.token_file: %s holds the same secret as cluster.secret_file, so that an operator's token would make a member: make another with `nodeserver secret new FILE`", c.Admin.TokenFile)
+	}
+	return nil
+}
