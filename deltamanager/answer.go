@@ -24,30 +24,30 @@ const (
 // replyDue tells whether an answer is owed on the live stream that may be given now.
 // Called with l.mu held.
 func (l *link) replyDue(now time.Duration) bool {
-	return len(l.replies) > 0 && l.spent[0].left(now, answerRate, answerBurst)
+	return len(l.questions.replies) > 0 && l.questions.spent[0].left(now, answerRate, answerBurst)
 }
 
 // owesLarge is replyDue for the bulk stream.
 func (c *Core) owesLarge(now time.Duration, l *link) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.up && len(l.large) > 0 && l.spent[1].left(now, answerRate, answerBurst)
+	return l.up && len(l.questions.large) > 0 && l.questions.spent[1].left(now, answerRate, answerBurst)
 }
 
 // appendAsks encodes questions and answers that are due. Called with l.mu held.
 func (c *Core) appendAsks(now time.Duration, l *link, body []byte) []byte {
-	for _, a := range l.asks[len(l.asks)-l.unasked:] {
+	for _, a := range l.questions.asks[len(l.questions.asks)-l.questions.unasked:] {
 		m := wire.Ask{Request: a.request, Key: a.key, Tag: a.tag, State: a.state, Since: a.since, Held: a.held}
 		body = m.Append(body)
 	}
-	l.unasked = 0
+	l.questions.unasked = 0
 	for n := 0; n < wire.FrameReplies && len(body) < frameBytes && l.replyDue(now); n++ {
-		q := l.replies[0]
-		l.replies = l.replies[1:]
+		q := l.questions.replies[0]
+		l.questions.replies = l.questions.replies[1:]
 		m := wire.Reply{Request: q.Request}
 		var size int
 		if m.Encoded, size = c.answer(nil, now, &q, largeAnswer); size > largeAnswer {
-			l.large = append(l.large, q)
+			l.questions.large = append(l.questions.large, q)
 			continue
 		}
 		if m.Refused = !c.spend(now, &q, size); m.Refused {
@@ -55,21 +55,21 @@ func (c *Core) appendAsks(now time.Duration, l *link, body []byte) []byte {
 		}
 		before := len(body)
 		body = m.Append(body)
-		l.spent[0].take(now, float64(len(body)-before), answerRate, answerBurst)
+		l.questions.spent[0].take(now, float64(len(body)-before), answerRate, answerBurst)
 	}
 	return body
 }
 
 // answerLarge answers one question on the bulk stream. Called with l.mu held.
 func (c *Core) answerLarge(now time.Duration, l *link) *wire.Repair {
-	q := l.large[0]
-	l.large = l.large[1:]
+	q := l.questions.large[0]
+	l.questions.large = l.questions.large[1:]
 	r := &wire.Sessions{Asks: []uint64{q.Request}}
 	var size int
 	if r.Encoded, size = c.answer(nil, now, &q, math.MaxInt); !c.spend(now, &q, size) {
 		r.Encoded, r.Refused = nil, true
 	}
-	l.spent[1].take(now, float64(len(r.Encoded)), answerRate, answerBurst)
+	l.questions.spent[1].take(now, float64(len(r.Encoded)), answerRate, answerBurst)
 	return &wire.Repair{Sessions: r}
 }
 
@@ -126,8 +126,8 @@ func (c *Core) questions(now time.Duration, l *link, f *wire.Frame, late time.Du
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, a := range f.Asks {
-		if len(l.replies)+len(l.large) < wire.MaxAsks {
-			l.replies = append(l.replies, a)
+		if len(l.questions.replies)+len(l.questions.large) < wire.MaxAsks {
+			l.questions.replies = append(l.questions.replies, a)
 		}
 	}
 	return true

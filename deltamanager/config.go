@@ -89,7 +89,6 @@ func (a Acks) need(others int) int {
 // Limits of what one frame, message and session hold (DESIGN part 4.8).
 const (
 	frameBytes = 256 << 10
-	windowSent = 256 // frames not yet acknowledged
 )
 
 // pauseFence is how long a node may not have run without noticing: after that

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/progress"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/token"
 	"github.com/nodeserver/nodeserver/membership"
@@ -37,6 +38,8 @@ type Core struct {
 	log     *changeLog
 	enc     encoder
 	stats   counters
+	numbers numbers
+	pauses  atomic.Uint64 // times the process had not run for over pauseFence
 	deal    deal
 	touches touches
 	names   table.Names
@@ -60,11 +63,17 @@ type Core struct {
 	askable    budget     // questions for ids that nothing proves
 }
 
+// numbers are handed out once each, whichever link asks.
+type numbers struct {
+	seqs   atomic.Uint64 // highest number of a frame so far
+	epochs atomic.Uint64 // last epoch
+}
+
 // pastLife is a life that has ended, or was believed to have.
 type pastLife struct {
 	membership.ID
 	clean time.Duration // when it had applied all changes
-	lag   lag
+	lag   progress.Lag
 }
 
 // maxPast is how many ended lives are remembered.
@@ -121,8 +130,8 @@ func (c *Core) ensureLink(now time.Duration, id membership.ID) *link {
 	if l := c.link(id); l != nil {
 		return l
 	}
-	l := newLink(now, id, c.stats.epochs.Add(1), c.stats.seqs.Load(), c.log.head.Load())
-	l.clean, l.untold, l.strange, l.lag = past.clean, true, !known, past.lag
+	l := newLink(now, id, c.numbers.epochs.Add(1), c.numbers.seqs.Load(), c.log.head.Load())
+	l.out.clean, l.out.untold, l.out.strange, l.in.lag = past.clean, true, !known, past.lag
 	links := append(slices.Clone(*c.links.Load()), l)
 	slices.SortFunc(links, func(a, b *link) int { return compareIDs(a.id, b.id) })
 	c.links.Store(&links)
@@ -136,7 +145,7 @@ func (c *Core) recall(now time.Duration, id membership.ID) (past pastLife, known
 	defer c.mu.Unlock()
 	i := slices.IndexFunc(c.past, func(p pastLife) bool { return p.ID == id })
 	if i < 0 {
-		return pastLife{id, c.toldAll(now), lag{}}, false
+		return pastLife{id, c.toldAll(now), progress.Lag{}}, false
 	}
 	p := c.past[i]
 	c.past = slices.Delete(c.past, i, i+1)
@@ -162,7 +171,7 @@ func (c *Core) enter(now time.Duration) {
 	if last == 0 || now-time.Duration(last) <= pauseFence || mutate.Is(mutate.NoPauseFence) || !c.beatAt.CompareAndSwap(last, int64(now)) {
 		return
 	}
-	c.stats.pauses.Add(1)
+	c.pauses.Add(1)
 	c.mu.Lock()
 	c.pausedFrom = time.Duration(last)
 	c.mu.Unlock()
@@ -178,8 +187,9 @@ func (c *Core) rejoin(now time.Duration) {
 	c.deal.reset()
 	for _, l := range *c.links.Load() {
 		l.mu.Lock()
-		l.repaired, l.repair, l.behindAt = 0, nil, now
-		l.distrust = true
+		l.in.Unsettle()
+		l.repair.run, l.repair.behindAt = nil, now
+		l.repair.distrust = true
 		l.mu.Unlock()
 	}
 }
@@ -241,7 +251,7 @@ func (c *Core) CreateKey(now time.Duration, k Key, tag Tag, tx Tx) (Ref, Receipt
 	c.observe(events)
 	c.stats.created.Add(1)
 	c.wakeAll(false)
-	return Ref{c, s, c.stats.pauses.Load()}, Receipt{Stamp: stamp, pos: pos, wrote: true}, nil
+	return Ref{c, s, c.pauses.Load()}, Receipt{Stamp: stamp, pos: pos, wrote: true}, nil
 }
 
 // appendWrites adds what the request wrote.
@@ -261,7 +271,7 @@ func (c *Core) appendWrites(regs []table.Register, tx Tx, stamp Stamp) []table.R
 // it read may have been old.
 func (c *Core) Commit(now time.Duration, r Ref, tx Tx) (Receipt, error) {
 	c.enter(now)
-	if r.pauses != c.stats.pauses.Load() {
+	if r.pauses != c.pauses.Load() {
 		return Receipt{}, ErrNotReady
 	}
 	b := c.table.Lock(r.s.Key)
@@ -334,9 +344,9 @@ func (c *Core) overtake(k Key) {
 	head := c.log.head.Load()
 	for _, l := range *c.links.Load() {
 		l.mu.Lock()
-		lags := l.up && (head-l.cursor > backlog || len(l.sent) >= windowSent)
+		lags := l.up && (head-l.out.Cursor() > backlog || l.out.Full())
 		if lags {
-			l.push.add(k)
+			l.repair.push.add(k)
 		}
 		l.mu.Unlock()
 		if lags {
@@ -433,9 +443,8 @@ func (c *Core) HandOver(now time.Duration) {
 	}
 	for _, l := range *c.links.Load() {
 		l.mu.Lock()
-		l.epoch = c.stats.epochs.Add(1)
-		l.rewind()
-		l.beatDue = true
+		l.out.Renew(c.numbers.epochs.Add(1))
+		l.out.beatDue = true
 		l.mu.Unlock()
 		c.group.Wake(l.id, false, true)
 	}
@@ -446,7 +455,7 @@ func (c *Core) HandOver(now time.Duration) {
 func (c *Core) Flushed() bool {
 	for _, l := range *c.links.Load() {
 		l.mu.Lock()
-		behind := l.acked != c.log.head.Load() || l.peer.Repaired != l.epoch && !mutate.Is(mutate.FlushedTooEarly) || l.push.len() > 0
+		behind := l.out.Acked() != c.log.head.Load() || l.in.peer.Repaired != l.out.Epoch() && !mutate.Is(mutate.FlushedTooEarly) || l.repair.push.len() > 0
 		l.mu.Unlock()
 		if behind {
 			return false
@@ -485,7 +494,7 @@ func (c *Core) Disconnected(now time.Duration, id membership.ID) {
 	if l := c.link(id); l != nil {
 		c.deal.release(l)
 		l.mu.Lock()
-		l.up, l.repair = false, nil
+		l.up, l.repair.run = false, nil
 		l.missAsks()
 		l.mu.Unlock()
 	}
@@ -502,7 +511,7 @@ func (c *Core) Gone(now time.Duration, id membership.ID) {
 	}
 	c.deal.release(l)
 	l.mu.Lock()
-	past := pastLife{id, l.clean, l.lag}
+	past := pastLife{id, l.out.clean, l.in.lag}
 	l.mu.Unlock()
 	c.mu.Lock()
 	links := slices.DeleteFunc(slices.Clone(*c.links.Load()), func(o *link) bool { return o == l })

@@ -230,7 +230,7 @@ func BenchmarkCommit(b *testing.B) {
 			c.cores[0].Pull(c.now, c.ids[1], false)
 			c.cores[0].Pull(c.now, c.ids[2], false)
 			for _, l := range *c.cores[0].links.Load() {
-				l.acknowledged(l.seq)
+				l.acknowledged(l.out.Seq())
 			}
 		}
 	}
@@ -278,7 +278,7 @@ func BenchmarkReceive(b *testing.B) {
 				}
 				frames = append(frames, c.cores[0].Pull(c.now, c.ids[1], false))
 				l := c.cores[0].link(c.ids[1])
-				l.acknowledged(l.seq)
+				l.acknowledged(l.out.Seq())
 			}
 			b.StartTimer()
 		}

@@ -35,7 +35,7 @@ func (c *Core) Covers(s Stamp) bool {
 
 // covered is Covers for the link's member. Called with l.mu held.
 func (l *link) covered(clock uint64) bool {
-	return l.theirEpoch != 0 && l.repaired == l.theirEpoch && clock <= l.covers
+	return l.in.Covered(clock)
 }
 
 // Query is a question to other members for one session, on its way.
@@ -184,7 +184,7 @@ func (c *Core) reaches(boot uint64) bool {
 func (c *Core) behind() bool {
 	for _, l := range *c.links.Load() {
 		l.mu.Lock()
-		behind := l.up && l.repaired != l.theirEpoch
+		behind := l.up && l.in.Behind()
 		l.mu.Unlock()
 		if behind {
 			return true
@@ -222,21 +222,21 @@ func (c *Core) ask(l *link, a ask, whole bool, q **Query) bool {
 	case a.clock != 0 && l.covered(a.clock), a.query != nil && l.askedFor(a):
 		l.mu.Unlock()
 		return true
-	case !l.up || len(l.asks) >= wire.MaxAsks:
+	case !l.up || len(l.questions.asks) >= wire.MaxAsks:
 		l.mu.Unlock()
 		return false
 	}
 	if whole && a.clock != 0 && l.covered(0) {
-		a.since = l.covers
+		a.since = l.in.Covers()
 	}
 	if *q == nil {
 		*q = newQuery()
 	}
 	a.query = *q
-	l.asked++
-	a.request = l.asked
-	l.asks = append(l.asks, a)
-	l.unasked++
+	l.requests++
+	a.request = l.requests
+	l.questions.asks = append(l.questions.asks, a)
+	l.questions.unasked++
 	a.query.mu.Lock()
 	a.query.open++
 	a.query.mu.Unlock()
@@ -249,20 +249,20 @@ func (c *Core) ask(l *link, a ask, whole bool, q **Query) bool {
 // askedFor tells whether the query has a question to the member already, which
 // then has to bring what a asks for, too. Called with l.mu held.
 func (l *link) askedFor(a ask) bool {
-	i := slices.IndexFunc(l.asks, func(o ask) bool { return o.query == a.query })
+	i := slices.IndexFunc(l.questions.asks, func(o ask) bool { return o.query == a.query })
 	if i < 0 {
 		return false
 	}
-	l.asks[i].clock = max(l.asks[i].clock, a.clock) // a question to all is the only one of its query
+	l.questions.asks[i].clock = max(l.questions.asks[i].clock, a.clock) // a question to all is the only one of its query
 	return true
 }
 
 // settleAsks ends the questions that are answered: by an answer with that number, which
 // may be a refusal, or by what the member's frames have brought. Called with l.mu held.
 func (l *link) settleAsks(request uint64, refused bool) {
-	first := len(l.asks) - l.unasked // those from here on have not been sent
+	first := len(l.questions.asks) - l.questions.unasked // those from here on have not been sent
 	i := 0
-	l.asks = slices.DeleteFunc(l.asks, func(a ask) bool {
+	l.questions.asks = slices.DeleteFunc(l.questions.asks, func(a ask) bool {
 		brought := a.clock != 0 && l.covered(a.clock)
 		over := brought || a.request == request
 		if over {
@@ -272,7 +272,7 @@ func (l *link) settleAsks(request uint64, refused bool) {
 			}
 			a.query.settle(missed, 1)
 			if i >= first {
-				l.unasked--
+				l.questions.unasked--
 			}
 		}
 		i++
@@ -282,10 +282,10 @@ func (l *link) settleAsks(request uint64, refused bool) {
 
 // missAsks ends all questions: they will not be answered. Called with l.mu held.
 func (l *link) missAsks() {
-	for _, a := range l.asks {
+	for _, a := range l.questions.asks {
 		a.query.settle(1, 1)
 	}
-	l.asks, l.unasked, l.replies, l.large = nil, 0, nil, nil
+	l.questions.asks, l.questions.unasked, l.questions.replies, l.questions.large = nil, 0, nil, nil
 }
 
 func (q *Query) settle(missed, answered int) {
@@ -323,7 +323,7 @@ func (q *Query) Done() <-chan struct{} { return q.done }
 func (c *Core) Patient(now time.Duration, q *Query) bool {
 	for _, l := range *c.links.Load() {
 		l.mu.Lock()
-		slow := l.up && now-l.heardAt <= 2*c.cfg.Heartbeat && slices.ContainsFunc(l.asks, func(a ask) bool { return a.query == q })
+		slow := l.up && now-l.in.heardAt <= 2*c.cfg.Heartbeat && slices.ContainsFunc(l.questions.asks, func(a ask) bool { return a.query == q })
 		l.mu.Unlock()
 		if slow {
 			return true
@@ -356,10 +356,10 @@ func (c *Core) Close(q *Query) (stale bool) {
 }
 
 func (l *link) dropAsks(q *Query) {
-	first, i := len(l.asks)-l.unasked, 0
-	l.asks = slices.DeleteFunc(l.asks, func(a ask) bool {
+	first, i := len(l.questions.asks)-l.questions.unasked, 0
+	l.questions.asks = slices.DeleteFunc(l.questions.asks, func(a ask) bool {
 		if a.query == q && i >= first {
-			l.unasked--
+			l.questions.unasked--
 		}
 		i++
 		return a.query == q

@@ -60,7 +60,7 @@ func (m *Manager) Run(ctx context.Context) error {
 			t.Reset(tickEvery - sinceFull(time.Now(), tickEvery))
 		}
 		m.Tick(m.now())
-		if p := int64(m.stats.pauses.Load()); p != pauses {
+		if p := int64(m.pauses.Load()); p != pauses {
 			pauses = p
 			m.log.Warn("this process had not run for over 2 s; repairing before serving")
 		}

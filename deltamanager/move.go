@@ -28,7 +28,7 @@ type Identity struct {
 // the same step. Of two moves of one session at two nodes, each has a session of its own.
 func (c *Core) Move(now time.Duration, r Ref, to Identity, tx Tx) (Ref, Receipt, error) {
 	c.enter(now)
-	if r.pauses != c.stats.pauses.Load() {
+	if r.pauses != c.pauses.Load() {
 		return Ref{}, Receipt{}, ErrNotReady
 	}
 	from, b, unlock := c.table.LockBoth(r.s.Key, to.Key)

@@ -42,7 +42,7 @@ func (c *Core) Open(now time.Duration, tag Tag) (Ref, Info, bool) {
 	if back {
 		c.wakeAll(false)
 	}
-	return Ref{c, s, c.stats.pauses.Load()}, info, true
+	return Ref{c, s, c.pauses.Load()}, info, true
 }
 
 // Key is the session's key.

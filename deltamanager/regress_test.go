@@ -392,7 +392,7 @@ func TestOverflowBetweenTwoLooksIsRepaired(t *testing.T) {
 	odd := table.Delta{Key: Key{1}, Full: true, Regs: []table.Register{{ID: nil, Stamp: Stamp{Clock: 1 << 20, Boot: 5}, Value: Auth{Tag: Tag{1}}.Encode()}}}
 	c.cores[0].apply(c.now, &odd, table.Listed) // by no stream: the roots differ for good
 	l := c.cores[0].link(c.ids[1])
-	for end := c.now + time.Minute; l.repair == nil || l.repair.confirm; c.run(10 * time.Millisecond) {
+	for end := c.now + time.Minute; l.repair.run == nil || l.repair.run.confirm; c.run(10 * time.Millisecond) {
 		if c.now > end {
 			t.Fatal("no repair that confirms within a minute")
 		}

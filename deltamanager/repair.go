@@ -114,26 +114,26 @@ func (c *Core) stepRepair(now time.Duration, l *link) {
 
 // repairDue reports whether there is something to send. Called with l.mu held.
 func (c *Core) repairDue(now time.Duration, l *link) bool {
-	if !l.up || !l.heard {
+	if !l.up || !l.in.heard {
 		return false
 	}
-	if l.repair != nil {
+	if l.repair.run != nil {
 		return c.driveRepair(now, l)
 	}
-	behind := l.theirEpoch != 0 && l.repaired != l.theirEpoch
+	behind := l.in.Epoch() != 0 && l.in.Behind()
 	switch {
 	case behind && c.myTurn(now, l):
-		l.repair = &repair{dealt: !c.ready.Load(), compare: true}
-	case !behind && now-l.lookAt >= c.lookEvery(l):
-		lead := compareIDs(c.cfg.Self, l.id) < 0 || now-l.lookAt >= 2*c.lookEvery(l)
+		l.repair.run = &repair{dealt: !c.ready.Load(), compare: true}
+	case !behind && now-l.repair.lookAt >= c.lookEvery(l):
+		lead := compareIDs(c.cfg.Self, l.id) < 0 || now-l.repair.lookAt >= 2*c.lookEvery(l)
 		if !lead {
 			return false
 		}
-		l.lookAt = now
-		if !l.rootDiffer {
+		l.repair.lookAt = now
+		if !l.in.rootDiffer {
 			return false
 		}
-		l.repair = &repair{confirm: true, compare: true}
+		l.repair.run = &repair{confirm: true, compare: true}
 	default:
 		return false
 	}
@@ -144,7 +144,7 @@ func (c *Core) repairDue(now time.Duration, l *link) bool {
 // the other one has, they differ for ever: after two repairs without any effect here it
 // doubles, up to sixteen times. Called with l.mu held.
 func (c *Core) lookEvery(l *link) time.Duration {
-	return c.cfg.RepairInterval << max(0, l.futile-1)
+	return c.cfg.RepairInterval << max(0, l.repair.futile-1)
 }
 
 const maxFutile = 5
@@ -156,15 +156,15 @@ const maxFutile = 5
 // it has left changes out, begins none.
 func (c *Core) myTurn(now time.Duration, l *link) bool {
 	joining := !c.ready.Load()
-	if joining != l.peer.Joining {
-		return joining || now-l.behindAt > donorGrace
+	if joining != l.in.peer.Joining {
+		return joining || now-l.repair.behindAt > donorGrace
 	}
-	return compareIDs(c.cfg.Self, l.id) < 0 || l.skipped && l.peer.Repaired == l.epoch || !l.peer.Repairing && now-l.behindAt >= secondLook
+	return compareIDs(c.cfg.Self, l.id) < 0 || l.in.Skipped() && l.in.peer.Repaired == l.out.Epoch() || !l.in.peer.Repairing && now-l.repair.behindAt >= secondLook
 }
 
 // driveRepair asks again what was not answered, and moves on.
 func (c *Core) driveRepair(now time.Duration, l *link) bool {
-	r := l.repair
+	r := l.repair.run
 	r.pending = slices.DeleteFunc(r.pending, func(q request) bool {
 		if now-q.at < askAgain {
 			return false
@@ -178,14 +178,14 @@ func (c *Core) driveRepair(now time.Duration, l *link) bool {
 		return true
 	})
 	c.settleRepair(l)
-	return l.repair != nil && (r.compare && now >= r.compAt || !r.compare && !r.todo.Empty())
+	return l.repair.run != nil && (r.compare && now >= r.compAt || !r.compare && !r.todo.Empty())
 }
 
 // settleRepair ends the repair when nothing is left to do. A dealt one looks
 // once more at all buckets first, since others have brought most of them.
 // Called with l.mu held.
 func (c *Core) settleRepair(l *link) {
-	r := l.repair
+	r := l.repair.run
 	if r.dealt {
 		done := c.deal.finished()
 		done.Each(r.todo.Drop)
@@ -197,10 +197,11 @@ func (c *Core) settleRepair(l *link) {
 		r.dealt, r.compare = false, true
 		return
 	}
-	l.repaired, l.repair, l.distrust, l.beatDue = r.epoch, nil, false, true
-	l.rootDiffer = false // so said a beat from before it
-	if l.futile = min(l.futile+1, maxFutile); r.news || !r.fetched {
-		l.futile = 0
+	l.in.Settle(r.epoch)
+	l.repair.run, l.repair.distrust, l.out.beatDue = nil, false, true
+	l.in.rootDiffer = false // so said a beat from before it
+	if l.repair.futile = min(l.repair.futile+1, maxFutile); r.news || !r.fetched {
+		l.repair.futile = 0
 	}
 	c.stats.repairs.Add(1)
 }
@@ -214,26 +215,26 @@ func (c *Core) pullBulk(now time.Duration, l *link) []byte {
 	}
 	var m *wire.Repair
 	switch {
-	case len(l.answers) > 0:
-		answer := l.answers[0]
-		l.answers = l.answers[1:]
+	case len(l.repair.answers) > 0:
+		answer := l.repair.answers[0]
+		l.repair.answers = l.repair.answers[1:]
 		return answer(now)
-	case len(l.large) > 0 && l.spent[1].left(now, answerRate, answerBurst):
+	case len(l.questions.large) > 0 && l.questions.spent[1].left(now, answerRate, answerBurst):
 		m = c.answerLarge(now, l)
-	case l.push.len() > 0:
+	case l.repair.push.len() > 0:
 		var body []byte
-		for l.push.len() > 0 && len(body) < frameBytes {
-			body = c.appendWhole(body, now, l.push.take())
+		for l.repair.push.len() > 0 && len(body) < frameBytes {
+			body = c.appendWhole(body, now, l.repair.push.take())
 		}
 		m = &wire.Repair{Sessions: &wire.Sessions{Encoded: body}}
-	case l.want.len() > 0:
+	case l.repair.want.len() > 0:
 		var keys []byte
-		for l.want.len() > 0 && len(keys) < 16<<10 {
-			k := l.want.take()
+		for l.repair.want.len() > 0 && len(keys) < 16<<10 {
+			k := l.repair.want.take()
 			keys = append(keys, k[:]...)
 		}
 		m = &wire.Repair{Fetch: &wire.Fetch{Keys: keys}}
-	case l.repair != nil:
+	case l.repair.run != nil:
 		m = c.nextRequest(now, l)
 	}
 	if m == nil {
@@ -252,7 +253,7 @@ func (c *Core) finishRepair(now time.Duration, m *wire.Repair) []byte {
 
 // nextRequest is what the repair asks next. Called with l.mu held.
 func (c *Core) nextRequest(now time.Duration, l *link) *wire.Repair {
-	r := l.repair
+	r := l.repair.run
 	switch {
 	case len(r.pending) >= maxPending:
 		return nil
@@ -266,9 +267,9 @@ func (c *Core) nextRequest(now time.Duration, l *link) *wire.Repair {
 }
 
 func (c *Core) askCompare(now time.Duration, l *link, r *repair) *wire.Repair {
-	l.asked++
-	r.pending = append(r.pending, request{number: l.asked, at: now, again: !r.todo.Empty()})
-	q := &wire.Compare{Request: l.asked}
+	l.requests++
+	r.pending = append(r.pending, request{number: l.requests, at: now, again: !r.todo.Empty()})
+	q := &wire.Compare{Request: l.requests}
 	set := table.AllBuckets()
 	if !r.todo.Empty() { // the second look
 		set, q.Buckets = r.todo, r.todo.Bytes()
@@ -281,7 +282,7 @@ func (c *Core) askCompare(now time.Duration, l *link, r *repair) *wire.Repair {
 }
 
 func (c *Core) askFetch(now time.Duration, l *link, r *repair) *wire.Repair {
-	q := &wire.Fetch{Request: l.asked + 1}
+	q := &wire.Fetch{Request: l.requests + 1}
 	for n := r.todo.Next(0); n >= 0 && len(q.Buckets) < groupSize && len(q.Listing) < groupBytes; n = r.todo.After(n) {
 		if r.dealt && !c.deal.take(n, l) {
 			continue
@@ -295,8 +296,8 @@ func (c *Core) askFetch(now time.Duration, l *link, r *repair) *wire.Repair {
 	if len(q.Buckets) == 0 {
 		return nil
 	}
-	l.asked++
-	r.pending = append(r.pending, request{number: l.asked, at: now, buckets: q.Buckets})
+	l.requests++
+	r.pending = append(r.pending, request{number: l.requests, at: now, buckets: q.Buckets})
 	return &wire.Repair{Fetch: q}
 }
 
@@ -312,7 +313,7 @@ func (c *Core) receiveBulk(now time.Duration, l *link, payload []byte) error {
 		return errFarAhead(c.clock.Ahead(now, m.Clock))
 	}
 	l.mu.Lock()
-	late := l.lag.late(now, uint32(c.clock.Physical(now)>>16), m.SentMS)
+	late := l.in.lag.Late(now, uint32(c.clock.Physical(now)>>16), m.SentMS)
 	l.mu.Unlock()
 	switch {
 	case m.Compare != nil:
@@ -331,8 +332,8 @@ func (c *Core) receiveBulk(now time.Duration, l *link, payload []byte) error {
 func (c *Core) owe(l *link, answer func(time.Duration) []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.answers) < maxAnswers {
-		l.answers = append(l.answers, answer)
+	if len(l.repair.answers) < maxAnswers {
+		l.repair.answers = append(l.repair.answers, answer)
 	}
 }
 
@@ -352,14 +353,14 @@ func (c *Core) answerCompare(now time.Duration, l *link, q *wire.Compare) []byte
 	if n := differ.Next(0); n >= 0 && mutate.Is(mutate.RepairSkipsBucket) {
 		differ.Drop(n)
 	}
-	return c.finishRepair(now, &wire.Repair{Differ: &wire.Differ{Request: q.Request, Buckets: differ.Bytes(), Epoch: l.epoch}})
+	return c.finishRepair(now, &wire.Repair{Differ: &wire.Differ{Request: q.Request, Buckets: differ.Bytes(), Epoch: l.out.Epoch()}})
 }
 
 // differs takes the answer to a comparison.
 func (c *Core) differs(now time.Duration, l *link, a *wire.Differ) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := l.repair
+	r := l.repair.run
 	if r == nil {
 		return
 	}
@@ -462,22 +463,21 @@ func (c *Core) appendWhole(body []byte, now time.Duration, k Key) []byte {
 
 // arrived merges sessions that a repair brought.
 func (c *Core) arrived(now time.Duration, l *link, a *wire.Sessions, late time.Duration) {
-	before := c.stats.repaired.Load()
 	from := table.Listed
 	if a.Request == 0 {
 		from = table.Asked
 	}
+	news := false
 	for _, raw := range a.Deltas {
-		c.applyRaw(now, l, raw, late, from)
+		news = c.applyRaw(now, l, raw, late, from) || news
 	}
-	news := c.stats.repaired.Load() != before
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, n := range a.Asks {
 		l.settleAsks(n, a.Refused)
 	}
-	wire.EachKey(a.Wants, l.push.add)
-	r := l.repair
+	wire.EachKey(a.Wants, l.repair.push.add)
+	r := l.repair.run
 	if r == nil {
 		return
 	}

@@ -7,11 +7,8 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// counters count since the node's start. seqs and epochs hand out numbers.
+// counters count since the node's start, for operators: nothing is decided by them.
 type counters struct {
-	seqs, epochs atomic.Uint64
-	pauses       atomic.Uint64
-
 	created, commits, invalidated, expired atomic.Int64
 	deltasIn, deltasOut                    atomic.Int64
 	framesIn, framesOut                    atomic.Int64
@@ -78,7 +75,7 @@ func (c *Core) Stats() Stats {
 		DeltasIn: n.deltasIn.Load(), DeltasOut: n.deltasOut.Load(), FramesIn: n.framesIn.Load(), FramesOut: n.framesOut.Load(),
 		BytesIn: n.bytesIn.Load(), BytesOut: n.bytesOut.Load(), RepairBytesOut: n.repairBytes.Load(),
 		Overflows: n.overflows.Load(), Resends: n.resends.Load(), Repairs: n.repairs.Load(), Repaired: n.repaired.Load(),
-		Malformed: n.malformed.Load(), FarAhead: n.farAhead.Load(), Pauses: int64(n.pauses.Load()), Unacked: n.unacked.Load(),
+		Malformed: n.malformed.Load(), FarAhead: n.farAhead.Load(), Pauses: int64(c.pauses.Load()), Unacked: n.unacked.Load(),
 		Asks: n.asks.Load(), Stale: n.stale.Load(), Evicted: n.evicted.Load(), Moves: n.moves.Load(), TombstonesEvicted: t.Evicted,
 		TokensRefused: n.tokensRefused.Load(), AsksRefused: n.asksRefused.Load(),
 	}
@@ -86,9 +83,9 @@ func (c *Core) Stats() Stats {
 	for _, l := range *c.links.Load() {
 		l.mu.Lock()
 		s.Links = append(s.Links, LinkStats{
-			ID: l.id, Up: l.up, Queue: int(head - min(head, l.acked)),
-			Repaired: l.theirEpoch != 0 && l.repaired == l.theirEpoch, Repairing: l.repair != nil,
-			Behind: l.behind(head, time.Duration(c.beatAt.Load())), RootDiffer: l.rootDiffer, Sessions: l.peer.Sessions, Held: l.held(),
+			ID: l.id, Up: l.up, Queue: int(head - min(head, l.out.Acked())),
+			Repaired: l.in.Settled(), Repairing: l.repair.run != nil,
+			Behind: l.behind(head, time.Duration(c.beatAt.Load())), RootDiffer: l.in.rootDiffer, Sessions: l.in.peer.Sessions, Held: l.held(),
 		})
 		l.mu.Unlock()
 	}
@@ -101,13 +98,13 @@ func (c *Core) Digest() uint64 { return c.table.Root() }
 
 // behind is since when the member has not had all changes. Called with l.mu held.
 func (l *link) behind(head uint64, now time.Duration) time.Duration {
-	if l.acked >= head {
+	if l.out.Acked() >= head {
 		return 0
 	}
-	return max(0, now-l.clean)
+	return max(0, now-l.out.clean)
 }
 
 // held counts what the link remembers. Called with l.mu held.
 func (l *link) held() int {
-	return len(l.sent) + len(l.waiters) + len(l.ahead) + len(l.answers) + l.push.len() + l.want.len() + len(l.asks) + len(l.replies) + len(l.large)
+	return l.out.InFlight() + len(l.out.waiters) + l.in.Ahead() + len(l.repair.answers) + l.repair.push.len() + l.repair.want.len() + len(l.questions.asks) + len(l.questions.replies) + len(l.questions.large)
 }

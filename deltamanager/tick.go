@@ -36,21 +36,21 @@ func (c *Core) tickLink(now time.Duration, l *link) bool {
 		return false
 	}
 	l.tellWaiters()
-	if l.acked == c.log.head.Load() && !l.untold && c.touches.over() {
-		l.clean = now
+	if l.out.Acked() == c.log.head.Load() && !l.out.untold && c.touches.over() {
+		l.out.clean = now
 	}
-	if beat := max(c.cfg.Heartbeat, 1); now/beat != l.beatAt/beat { // at the same moments for all members
-		l.beatDue = true
+	if beat := max(c.cfg.Heartbeat, 1); now/beat != l.out.beatAt/beat { // at the same moments for all members
+		l.out.beatDue = true
 	}
-	if l.ackBy > 0 && now >= l.ackBy {
-		l.ackDue = true
+	if l.in.ackBy > 0 && now >= l.in.ackBy {
+		l.out.ackDue = true
 	}
-	if len(l.sent) > 0 && now-l.sent[0].at >= c.cfg.ResendAfter && !mutate.Is(mutate.NoResend) {
+	if l.out.Overdue(now, c.cfg.ResendAfter) && !mutate.Is(mutate.NoResend) {
 		c.stats.resends.Add(1)
-		l.rewind()
+		l.out.Rewind()
 		return true
 	}
-	return l.beatDue || l.ackDue || l.replyDue(now)
+	return l.out.beatDue || l.out.ackDue || l.replyDue(now)
 }
 
 // checkReady makes the node ready once it has repaired with every member it
@@ -72,7 +72,7 @@ func (c *Core) allRepaired() bool {
 		l.mu.Lock()
 		// A link that is down may be the one whose member has what is missing
 		// here; it counts until the member is gone.
-		behind := !l.gone && (l.theirEpoch == 0 || l.repaired != l.theirEpoch)
+		behind := !l.gone && !l.in.Settled()
 		l.mu.Unlock()
 		if behind {
 			return false

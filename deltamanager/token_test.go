@@ -223,7 +223,7 @@ func TestMadeUpIDsSpendTheirOwnQuestions(t *testing.T) {
 	c := freshCluster(t, 3)
 	c.cores[0].cfg.MaxInactive = time.Hour
 	l := c.cores[0].link(c.ids[1])
-	l.repaired = 0 // something of n2's is missing here
+	l.in.Unsettle() // something of n2's is missing here
 	flood := c.asks(0, func() {
 		for n := range 10000 {
 			c.cores[0].Close(c.cores[0].Fresh(c.now, Tag{1, byte(n), byte(n >> 8)}, nil, asker(7)))
@@ -233,7 +233,7 @@ func TestMadeUpIDsSpendTheirOwnQuestions(t *testing.T) {
 		t.Errorf("one client had %d questions asked at once", flood)
 	}
 	for user := range 100 {
-		l.repaired = 0
+		l.in.Unsettle()
 		if n := c.asks(0, func() { c.cores[0].Close(c.cores[0].Fresh(c.now, Tag{2, byte(user)}, nil, asker(8+user))) }); n != 2 {
 			t.Fatalf("user %d: %d questions instead of 2", user, n)
 		}

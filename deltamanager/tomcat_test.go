@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager/internal/progress"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/membership"
 )
@@ -451,7 +452,7 @@ func TestW29SlowMemberHoldsNobodyBack(t *testing.T) {
 		c.wantAt(1, tagOf(n%1000), "v", strconv.Itoa(n)+string(value))
 	}
 	for _, l := range c.cores[0].Stats().Links {
-		if l.Held > 2*windowSent {
+		if l.Held > 2*progress.Window {
 			t.Errorf("%d entries are held for %v", l.Held, l.ID)
 		}
 	}

@@ -70,7 +70,7 @@ func (c *Core) roomy() bool {
 	head := c.log.head.Load()
 	for _, l := range *c.links.Load() {
 		l.mu.Lock()
-		lags := l.up && head-l.acked > uint64(len(c.log.slots)/2)
+		lags := l.up && head-l.out.Acked() > uint64(len(c.log.slots)/2)
 		l.mu.Unlock()
 		if lags {
 			return false

@@ -35,13 +35,13 @@ func (c *Core) Expect(r Receipt, level Acks) *Waiter {
 		switch {
 		case l.gone:
 			w.lose(true)
-		case r.pos < l.start:
+		case l.out.LeftOut(r.pos):
 			w.lose(false) // it gets the change by repair, which confirms nothing
-		case r.pos < l.acked:
+		case r.pos < l.out.Acked():
 			w.confirm(l.id)
 		default:
-			l.waiters = append(l.waiters, w)
-			l.askAck = l.askAck || r.pos < l.cursor
+			l.out.waiters = append(l.out.waiters, w)
+			l.out.askAck = l.out.askAck || r.pos < l.out.Cursor()
 		}
 		l.mu.Unlock()
 		c.group.Wake(l.id, false, true)

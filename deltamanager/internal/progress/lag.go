@@ -1,4 +1,4 @@
-package deltamanager
+package progress
 
 import (
 	"time"
@@ -6,13 +6,13 @@ import (
 	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
-// lag finds out how much longer than the fastest one a message of a member
+// Lag finds out how much longer than the fastest one a message of a member
 // took: the ages in it are that much higher by now. The two clocks' offset
 // cancels out (the idea of LEDBAT, RFC 6817).
 //
 // What is known outlives connections: the first message of a new one may well
 // be one that was held back for long.
-type lag struct {
+type Lag struct {
 	known  bool
 	offset int32         // smallest (our time − their sent_ms) seen
 	at     time.Duration // up to when drift is in offset
@@ -21,9 +21,9 @@ type lag struct {
 // driftTime is in how long two clocks may drift apart by a millisecond (100 ppm).
 const driftTime = 10 * time.Second
 
-// late is how much longer than usual a message took that was sent at their
+// Late is how much longer than usual a message took that was sent at their
 // time, in milliseconds, and came at ours.
-func (g *lag) late(now time.Duration, ours, theirs uint32) time.Duration {
+func (g *Lag) Late(now time.Duration, ours, theirs uint32) time.Duration {
 	d := int32(ours - theirs)
 	switch {
 	case mutate.Is(mutate.SenderClock):
