@@ -132,7 +132,7 @@ func (s service) Probe(ctx context.Context, cluster, target string) (uint64, err
 	case cluster != c.cfg.Cluster:
 		return 0, fmt.Errorf("probe from cluster %q at a node of %q", cluster, c.cfg.Cluster)
 	case target == "":
-		return c.cfg.Self.Boot, nil
+		return c.cfg.Self.Incarnation, nil
 	case !c.isMember(target):
 		return 0, nil
 	}

@@ -425,7 +425,7 @@ func TestStrayIsToldOnceThoughDialling(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		log := &lines{}
-		cfg := channel.Config{Self: membership.Member{ID: membership.ID{Name: "a", Boot: 1}, ChannelAddress: "a:1"}, Cluster: "test"}
+		cfg := channel.Config{Self: membership.Member{ID: membership.ID{Name: "a", Incarnation: 1}, ChannelAddress: "a:1"}, Cluster: "test"}
 		tr := &strangers{}
 		c := channel.New(cfg, tr, []membership.Provider{static{"b:1"}}, slog.New(slog.NewTextHandler(log, nil)))
 		var stray *channel.StrayError

@@ -61,7 +61,7 @@ func (cl *cluster) startWith(name, host string, providers []membership.Provider,
 	cl.incarnation++
 	addr := host + ":1"
 	n := &node{
-		id: membership.ID{Name: name, Boot: cl.incarnation}, host: host, log: &lines{}, err: make(chan error, 1),
+		id: membership.ID{Name: name, Incarnation: cl.incarnation}, host: host, log: &lines{}, err: make(chan error, 1),
 		box: newBox(),
 	}
 	cfg := channel.Config{Self: membership.Member{ID: n.id, ChannelAddress: addr, HTTPAddress: host + ":2"}, Cluster: "test"}

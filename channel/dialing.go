@@ -211,7 +211,7 @@ func (t *dialing) failed(now time.Time, addr string, err error) (s dialStep, aga
 // the same time, the one with the lower incarnation stays.
 func (t *dialing) judge(s *dialStep, d *candidate, now time.Time, r *Refusal) {
 	switch {
-	case r.Reason == RefusedDuplicate && (!r.Newcomer || t.cfg.Self.Boot >= r.Holder.Boot):
+	case r.Reason == RefusedDuplicate && (!r.Newcomer || t.cfg.Self.Incarnation >= r.Holder.Incarnation):
 		t.nameTaken(s, d, now, r)
 	case r.Reason == RefusedSuperseded:
 		d.taken = time.Time{}

@@ -99,7 +99,7 @@ var (
 	noAsking = finder{"dns", membership.Stats{}}
 
 	silentErr  = errors.New("no welcome")
-	duplicated = &Refusal{Reason: RefusedDuplicate, Holder: membership.Member{ID: membership.ID{Name: "n", Boot: 9}}}
+	duplicated = &Refusal{Reason: RefusedDuplicate, Holder: membership.Member{ID: membership.ID{Name: "n", Incarnation: 9}}}
 	superseded = &Refusal{Reason: RefusedSuperseded}
 	foreign    = &Refusal{Reason: RefusedCluster, Text: "cluster names differ"}
 )
@@ -107,7 +107,7 @@ var (
 func newcomer(incarnation uint64) *Refusal {
 	return &Refusal{
 		Reason: RefusedDuplicate, Own: true, Newcomer: true,
-		Holder: membership.Member{ID: membership.ID{Name: "n", Boot: incarnation}},
+		Holder: membership.Member{ID: membership.ID{Name: "n", Incarnation: incarnation}},
 	}
 }
 
@@ -271,7 +271,7 @@ func TestDialing(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tc.cfg.Self = membership.Member{ID: membership.ID{Name: "n", Boot: 5}, ChannelAddress: "self:1"}
+			tc.cfg.Self = membership.Member{ID: membership.ID{Name: "n", Incarnation: 5}, ChannelAddress: "self:1"}
 			d, begin := newDialing(tc.cfg.withDefaults()), time.Unix(1e9, 0)
 			d.begun = begin
 			for i, e := range tc.events {

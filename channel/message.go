@@ -59,7 +59,7 @@ func checkMember(m membership.Member) error {
 		return err
 	}
 	switch {
-	case m.Boot == 0:
+	case m.Incarnation == 0:
 		return fmt.Errorf("member %s has no incarnation", m.Name)
 	case m.ChannelAddress == "":
 		return fmt.Errorf("member %s has no channel address", m.Name)

@@ -60,7 +60,7 @@ func (p *probe) outcome(incarnation uint64, err error) membership.Outcome {
 		return membership.Unasked
 	case err != nil || incarnation == 0:
 		return membership.Failed
-	case incarnation != p.id.Boot:
+	case incarnation != p.id.Incarnation:
 		return membership.Replaced
 	}
 	return membership.Answered

@@ -46,7 +46,7 @@ func TestProviderThatFails(t *testing.T) {
 			inBubble(t, func(t *testing.T, cl *cluster) {
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Hour)
 				defer cancel()
-				self := membership.Member{ID: membership.ID{Name: "a", Boot: 1}, ChannelAddress: "a:1"}
+				self := membership.Member{ID: membership.ID{Name: "a", Incarnation: 1}, ChannelAddress: "a:1"}
 				log := &lines{}
 				c := channel.New(channel.Config{Self: self}, grpctransport.New(grpctransport.Insecure(), cl.net.Listen("a:1"), cl.net.Dialer("a")),
 					[]membership.Provider{broken{tt.after}}, slog.New(slog.NewTextHandler(log, nil)))
@@ -63,7 +63,7 @@ func TestProviderThatFails(t *testing.T) {
 
 func TestListenerThatCloses(t *testing.T) {
 	inBubble(t, func(t *testing.T, cl *cluster) {
-		self := membership.Member{ID: membership.ID{Name: "a", Boot: 1}, ChannelAddress: "a:1"}
+		self := membership.Member{ID: membership.ID{Name: "a", Incarnation: 1}, ChannelAddress: "a:1"}
 		lis := cl.net.Listen("a:1")
 		tr := grpctransport.New(grpctransport.Insecure(), lis, cl.net.Dialer("a"))
 		c := channel.New(channel.Config{Self: self}, tr, nil, slog.New(slog.DiscardHandler))

@@ -172,7 +172,7 @@ func (s *state) admit(m membership.Member) *Refusal {
 	switch {
 	case h == nil || h.peer == nil || h.peer.id == m.ID:
 		return nil
-	case slices.Contains(h.over, m.Boot):
+	case slices.Contains(h.over, m.Incarnation):
 		return &Refusal{Reason: RefusedSuperseded, Holder: h.peer.info, Text: fmt.Sprintf(
 			"superseded: a newer node of the name %q is at %s", m.Name, h.peer.info.ChannelAddress)}
 	case s.view.State(h.peer.id) == membership.Alive:
@@ -202,7 +202,7 @@ func (s *state) peer(m membership.Member) *peer {
 	if old := h.peer; old != nil {
 		s.apply(s.view.Ended(time.Now(), old.id, "a new incarnation of it is here"))
 		s.drop(old, errAnew)
-		h.over = append(h.over, old.id.Boot)
+		h.over = append(h.over, old.id.Incarnation)
 		h.over = h.over[max(0, len(h.over)-maxOver):]
 	}
 	h.peer = newPeer(m)

@@ -98,15 +98,15 @@ func (c *Core) answer(body []byte, now time.Duration, q *wire.Ask, most int) (en
 	defer b.Unlock()
 	d, ok := b.DeadDelta(now, q.Key)
 	if s := b.Session(q.Key); s != nil {
-		d, ok = s.News(now, q.State, q.Since, q.Held, c.cfg.Self.Boot), true
+		d, ok = s.News(now, q.State, q.Since, q.Held, c.cfg.Self.Incarnation), true
 	}
 	if !ok {
 		return body, 0
 	}
-	if size = wire.DeltaSize(&d, c.cfg.Self.Boot); size > most {
+	if size = wire.DeltaSize(&d, c.cfg.Self.Incarnation); size > most {
 		return body, size
 	}
-	return wire.AppendDelta(body, 2, &d, c.cfg.Self.Boot), size
+	return wire.AppendDelta(body, 2, &d, c.cfg.Self.Incarnation), size
 }
 
 // questions takes the questions and answers of a frame. It reports whether

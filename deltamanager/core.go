@@ -111,9 +111,9 @@ func compareIDs(a, b membership.ID) int {
 		return c
 	}
 	switch {
-	case a.Boot < b.Boot:
+	case a.Incarnation < b.Incarnation:
 		return -1
-	case a.Boot > b.Boot:
+	case a.Incarnation > b.Incarnation:
 		return 1
 	}
 	return 0
@@ -235,7 +235,7 @@ func (c *Core) CreateKey(now time.Duration, k Key, tag Tag, tx Tx) (Ref, Receipt
 	}
 	b := c.table.Lock(k)
 	pos := c.log.reserve()
-	stamp := Stamp{Clock: c.clock.Tick(now), Boot: c.cfg.Self.Boot}
+	stamp := Stamp{Clock: c.clock.Tick(now), Incarnation: c.cfg.Self.Incarnation}
 	var few [4]table.Register
 	regs := append(few[:0], table.Register{ID: nil, Stamp: stamp, Value: Auth{Tag: tag, Principal: tx.Principal}.Encode()})
 	regs = c.appendWrites(regs, tx, stamp)
@@ -316,7 +316,7 @@ func (c *Core) Commit(now time.Duration, r Ref, tx Tx) (Receipt, error) {
 // write merges and logs the writes.
 func (c *Core) write(now time.Duration, b table.Bucket, s *table.Session, tx Tx) (Receipt, []Event) {
 	pos := c.log.reserve()
-	stamp := Stamp{Clock: c.clock.Tick(now), Boot: c.cfg.Self.Boot}
+	stamp := Stamp{Clock: c.clock.Tick(now), Incarnation: c.cfg.Self.Incarnation}
 	var few [4]table.Register
 	regs := c.appendWrites(few[:0], tx, stamp)
 	ch := &written{change: change{pos: pos, key: s.Key}}
@@ -330,7 +330,7 @@ func (c *Core) write(now time.Duration, b table.Bucket, s *table.Session, tx Tx)
 // invalidate buries the session and logs it.
 func (c *Core) invalidate(now time.Duration, b table.Bucket, k Key) Receipt {
 	pos := c.log.reserve()
-	stamp := Stamp{Clock: c.clock.Tick(now), Boot: c.cfg.Self.Boot}
+	stamp := Stamp{Clock: c.clock.Tick(now), Incarnation: c.cfg.Self.Incarnation}
 	b.Invalidate(now, k, stamp.Clock)
 	c.log.publish(&change{pos: pos, key: k, over: table.Invalidated})
 	c.stats.invalidated.Add(1)

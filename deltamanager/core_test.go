@@ -35,7 +35,7 @@ func testConfig(id membership.ID) Config {
 	return Config{
 		Self: id, MaxInactive: 30 * time.Minute, AbsoluteLifetime: 24 * time.Hour, MaxSessionBytes: 1 << 20,
 		QueueEntries: 1024, Heartbeat: 250 * time.Millisecond, RepairInterval: 10 * time.Second,
-		JoinTimeout: time.Minute, AckTimeout: 250 * time.Millisecond, Wall: time.UnixMilli(1_700_000_000_000), Rand: randomKeys(byte(id.Boot)),
+		JoinTimeout: time.Minute, AckTimeout: 250 * time.Millisecond, Wall: time.UnixMilli(1_700_000_000_000), Rand: randomKeys(byte(id.Incarnation)),
 	}
 }
 
@@ -51,7 +51,7 @@ func newCluster(t testing.TB, n int, tune ...func(*Config)) *cluster {
 // start adds a core and connects it with all others.
 func (c *cluster) start() int {
 	i := len(c.cores)
-	id := membership.ID{Name: fmt.Sprintf("n%d", i+1), Boot: uint64(100 + i)}
+	id := membership.ID{Name: fmt.Sprintf("n%d", i+1), Incarnation: uint64(100 + i)}
 	cfg := testConfig(id)
 	for _, tune := range c.tune {
 		tune(&cfg)

@@ -27,7 +27,7 @@ func twins(t testing.TB, n int) *cluster {
 		var k Key
 		binary.LittleEndian.PutUint64(k[:], table.Mix(uint64(i)))
 		binary.LittleEndian.PutUint64(k[8:], uint64(i))
-		stamp := Stamp{Clock: 1<<56 | uint64(i), Boot: 7}
+		stamp := Stamp{Clock: 1<<56 | uint64(i), Incarnation: 7}
 		d := table.Delta{Key: k, Full: true, Regs: []table.Register{{ID: nil, Stamp: stamp, Value: Auth{Tag: tagOf(i)}.Encode()}, {ID: nameOf("blob"), Stamp: stamp, Value: value}}}
 		for _, core := range c.cores {
 			core.apply(c.now, &d, table.Live)
@@ -119,7 +119,7 @@ func benchmarkTick(b *testing.B, sessions int) {
 	c := twins(b, sessions)
 	core := c.cores[0]
 	for i := range 14 {
-		core.Connected(c.now, membership.ID{Name: "m" + strconv.Itoa(i), Boot: uint64(200 + i)})
+		core.Connected(c.now, membership.ID{Name: "m" + strconv.Itoa(i), Incarnation: uint64(200 + i)})
 	}
 	b.ReportAllocs()
 	for b.Loop() {
@@ -137,7 +137,7 @@ func BenchmarkMerge(b *testing.B) {
 	s := c.table.ByTag(tagOf(1))
 	bucket := c.table.Lock(s.Key)
 	defer bucket.Unlock()
-	regs := []table.Register{{ID: nameOf("blob"), Stamp: Stamp{Clock: 1 << 57, Boot: 7}, Value: []byte("x")}}
+	regs := []table.Register{{ID: nameOf("blob"), Stamp: Stamp{Clock: 1 << 57, Incarnation: 7}, Value: []byte("x")}}
 	b.ReportAllocs()
 	for b.Loop() {
 		regs[0].Stamp.Clock++

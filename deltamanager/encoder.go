@@ -169,5 +169,5 @@ func (c *Core) appendChange(body []byte, now time.Duration, ch *change) []byte {
 			return body // expired here meanwhile, and told by its own change
 		}
 	}
-	return wire.AppendDelta(body, 10, &d, c.cfg.Self.Boot)
+	return wire.AppendDelta(body, 10, &d, c.cfg.Self.Incarnation)
 }

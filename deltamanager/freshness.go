@@ -12,7 +12,7 @@ import (
 // linkOf is the link to the life with this boot, nil if there is none.
 func (c *Core) linkOf(boot uint64) *link {
 	for _, l := range *c.links.Load() {
-		if l.id.Boot == boot {
+		if l.id.Incarnation == boot {
 			return l
 		}
 	}
@@ -21,10 +21,10 @@ func (c *Core) linkOf(boot uint64) *link {
 
 // Covers tells whether all writes of that origin up to the stamp are here.
 func (c *Core) Covers(s Stamp) bool {
-	if s.Boot == c.cfg.Self.Boot {
+	if s.Incarnation == c.cfg.Self.Incarnation {
 		return true
 	}
-	l := c.linkOf(s.Boot)
+	l := c.linkOf(s.Incarnation)
 	if l == nil {
 		return false
 	}
@@ -110,7 +110,7 @@ func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token, from Asker) *Qu
 	} else {
 		for _, s := range n.stamps {
 			a.clock = s.Clock
-			if l := c.linkOf(s.Boot); l == nil || !c.ask(l, a, here.Whole, &q) {
+			if l := c.linkOf(s.Incarnation); l == nil || !c.ask(l, a, here.Whole, &q) {
 				missed++
 			}
 		}
@@ -161,7 +161,7 @@ func (c *Core) needs(now time.Duration, tag Tag, tokens []Token, from Asker, who
 			continue
 		}
 		c.clock.Follow(now, t.Stamp.Clock)
-		if c.reaches(t.Stamp.Boot) {
+		if c.reaches(t.Stamp.Incarnation) {
 			n.stamps = append(n.stamps, t.Stamp)
 		} else {
 			n.unreachable++

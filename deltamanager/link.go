@@ -260,7 +260,7 @@ func (c *Core) applyFrame(now time.Duration, l *link, f *wire.Frame, late time.D
 // the delta had news.
 func (c *Core) applyRaw(now time.Duration, l *link, raw []byte, late time.Duration, from table.Source) (news bool) {
 	var few [4]table.Register
-	d, err := wire.ParseDelta(raw, l.id.Boot, &c.names, few[:])
+	d, err := wire.ParseDelta(raw, l.id.Incarnation, &c.names, few[:])
 	if err != nil || !c.observeDelta(now, &d) {
 		c.stats.malformed.Add(1)
 		return false

@@ -47,14 +47,14 @@ func TestHeartbeatsFallTogether(t *testing.T) {
 		for i := range 3 {
 			<-time.After(time.Duration(i) * 33 * time.Millisecond)
 			own := &wakingGroup{wakes: w}
-			cfg := testConfig(membership.ID{Name: "n1", Boot: 1})
+			cfg := testConfig(membership.ID{Name: "n1", Incarnation: 1})
 			cfg.Wall = time.Time{}
 			own.manager = New(cfg, own, slog.New(slog.DiscardHandler))
 			own.manager.Settle()
 			running.Go(func() { _ = own.manager.Run(ctx) })
 			for j := range 5 {
 				<-time.After(time.Duration(j) * 7 * time.Millisecond)
-				own.manager.Core.Connected(own.manager.now(), membership.ID{Name: "n2", Boot: uint64(2 + j)})
+				own.manager.Core.Connected(own.manager.now(), membership.ID{Name: "n2", Incarnation: uint64(2 + j)})
 			}
 		}
 		<-time.After(10 * time.Second)

@@ -14,7 +14,7 @@ func TestMergeTakesLittleTime(t *testing.T) {
 	const merges, limit = 1000, time.Microsecond
 	c := twins(t, 1000).cores[0]
 	s := c.table.ByTag(tagOf(1))
-	bucket, regs := c.table.Lock(s.Key), []table.Register{{ID: nameOf("blob"), Stamp: Stamp{Clock: 1 << 57, Boot: 7}, Value: []byte("x")}}
+	bucket, regs := c.table.Lock(s.Key), []table.Register{{ID: nameOf("blob"), Stamp: Stamp{Clock: 1 << 57, Incarnation: 7}, Value: []byte("x")}}
 	defer bucket.Unlock()
 	best := time.Hour
 	for range 100 {

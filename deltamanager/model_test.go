@@ -18,7 +18,7 @@ func checkSums(t *testing.T, c *Core) {
 }
 
 func loneCore(tune ...func(*Config)) *Core {
-	cfg := testConfig(membership.ID{Name: "n1", Boot: 1})
+	cfg := testConfig(membership.ID{Name: "n1", Incarnation: 1})
 	for _, tune := range tune {
 		tune(&cfg)
 	}

@@ -62,7 +62,7 @@ func (c *Core) Move(now time.Duration, r Ref, to Identity, tx Tx) (Ref, Receipt,
 // that of old's end, which is to be logged.
 func (c *Core) move(now time.Duration, b table.Bucket, old *table.Session, to Identity, tx Tx) (*table.Session, Receipt, []Event) {
 	pos, end := c.log.reserve(), c.log.reserve()
-	stamp := Stamp{Clock: c.clock.Tick(now), Boot: c.cfg.Self.Boot}
+	stamp := Stamp{Clock: c.clock.Tick(now), Incarnation: c.cfg.Self.Incarnation}
 	auth := Auth{Tag: to.Tag, Principal: to.Principal, Parent: old.Key}
 	if was, _ := old.Auth(); mutate.Is(mutate.TornAuth) {
 		auth.Principal = was.Principal

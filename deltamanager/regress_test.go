@@ -41,7 +41,7 @@ func (c *cluster) lastUse(i int, tag Tag) time.Duration {
 
 func TestPartOfASessionIsNotTheWhole(t *testing.T) {
 	a, b := loneCore(), loneCore()
-	full := table.Delta{Key: Key{1}, Full: true, Regs: []table.Register{{ID: nil, Stamp: Stamp{Clock: 1 << 20, Boot: 5}, Value: Auth{Tag: Tag{1}}.Encode()}}}
+	full := table.Delta{Key: Key{1}, Full: true, Regs: []table.Register{{ID: nil, Stamp: Stamp{Clock: 1 << 20, Incarnation: 5}, Value: Auth{Tag: Tag{1}}.Encode()}}}
 	part := full
 	part.Full = false
 	a.apply(time.Hour, &full, table.Live)
@@ -66,7 +66,7 @@ func TestPartOfASessionIsNotTheWhole(t *testing.T) {
 
 func TestDeltasSayHowOldTheSessionIs(t *testing.T) {
 	c := loneCore()
-	late := table.Delta{Key: Key{1}, Age: 25 * time.Hour, Regs: []table.Register{{ID: nameOf("a"), Stamp: Stamp{Clock: 1 << 20, Boot: 5}, Value: []byte("x")}}}
+	late := table.Delta{Key: Key{1}, Age: 25 * time.Hour, Regs: []table.Register{{ID: nameOf("a"), Stamp: Stamp{Clock: 1 << 20, Incarnation: 5}, Value: []byte("x")}}}
 	if v := c.apply(time.Hour, &late, table.Live); v.Missing || c.Stats().Sessions != 0 {
 		t.Errorf("a session beyond its lifetime came back")
 	}
@@ -389,7 +389,7 @@ func TestOverflowBetweenTwoLooksIsRepaired(t *testing.T) {
 		c.create(1, 10+n)
 	}
 	c.run(time.Second)
-	odd := table.Delta{Key: Key{1}, Full: true, Regs: []table.Register{{ID: nil, Stamp: Stamp{Clock: 1 << 20, Boot: 5}, Value: Auth{Tag: Tag{1}}.Encode()}}}
+	odd := table.Delta{Key: Key{1}, Full: true, Regs: []table.Register{{ID: nil, Stamp: Stamp{Clock: 1 << 20, Incarnation: 5}, Value: Auth{Tag: Tag{1}}.Encode()}}}
 	c.cores[0].apply(c.now, &odd, table.Listed) // by no stream: the roots differ for good
 	l := c.cores[0].link(c.ids[1])
 	for end := c.now + time.Minute; l.repair.run == nil || l.repair.run.confirm; c.run(10 * time.Millisecond) {
@@ -480,7 +480,7 @@ func TestUsesAreToldAgainAfterASecondSplit(t *testing.T) {
 // the sessions are the same says nothing of when they were used.
 func TestStrangerWithSessionsIsToldOfAllUses(t *testing.T) {
 	c := newCluster(t, 1)
-	id := membership.ID{Name: "n2", Boot: 101}
+	id := membership.ID{Name: "n2", Incarnation: 101}
 	other := NewCore(testConfig(id), quietGroup{})
 	other.Settle()
 	c.ids, c.cores = append(c.ids, id), append(c.cores, other)

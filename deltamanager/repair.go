@@ -432,13 +432,13 @@ func (c *Core) answerBucket(now time.Duration, n int, theirs map[Key]uint64, lis
 		}
 		if hash != table.DeadHash {
 			d := s.Full(now)
-			a.Encoded = wire.AppendDelta(a.Encoded, 2, &d, c.cfg.Self.Boot)
+			a.Encoded = wire.AppendDelta(a.Encoded, 2, &d, c.cfg.Self.Incarnation)
 		}
 	}
 	for _, k := range b.Dead() {
 		if theirs[k] != table.DeadHash {
 			d, _ := b.DeadDelta(now, k)
-			a.Encoded = wire.AppendDelta(a.Encoded, 2, &d, c.cfg.Self.Boot)
+			a.Encoded = wire.AppendDelta(a.Encoded, 2, &d, c.cfg.Self.Incarnation)
 		}
 	}
 	for ; len(listing) > 0; listing = listing[wire.ListingEntry:] {
@@ -458,7 +458,7 @@ func (c *Core) appendWhole(body []byte, now time.Duration, k Key) []byte {
 	if !ok {
 		return body
 	}
-	return wire.AppendDelta(body, 2, &d, c.cfg.Self.Boot)
+	return wire.AppendDelta(body, 2, &d, c.cfg.Self.Incarnation)
 }
 
 // arrived merges sessions that a repair brought.

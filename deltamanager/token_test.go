@@ -77,8 +77,8 @@ func TestForgedTokensCauseNothing(t *testing.T) {
 		"another session's":    other,
 		"a clock one higher":   bent(func(t *Token) { t.Stamp.Clock++ }),
 		"an hour ahead":        bent(func(t *Token) { t.Stamp.Clock += 3600_000 << 16 }),
-		"another boot":         bent(func(t *Token) { t.Stamp.Boot = c.ids[2].Boot }),
-		"a boot nobody knows":  bent(func(t *Token) { t.Stamp.Boot = 9 }),
+		"another boot":         bent(func(t *Token) { t.Stamp.Incarnation = c.ids[2].Incarnation }),
+		"a boot nobody knows":  bent(func(t *Token) { t.Stamp.Incarnation = 9 }),
 		"another name":         bent(func(t *Token) { t.Name = "n3" }),
 		"a longer name":        bent(func(t *Token) { t.Name += "\x00" }),
 		"an endless name":      bent(func(t *Token) { t.Name = strings.Repeat("n", 1000) }),
@@ -110,7 +110,7 @@ func TestOldTokensSpendABudget(t *testing.T) {
 	c := freshCluster(t, 2)
 	c.create(0, 1)
 	c.run(time.Second)
-	s := Stamp{Clock: c.cores[0].clock.Read() + 1<<16, Boot: c.ids[0].Boot}
+	s := Stamp{Clock: c.cores[0].clock.Read() + 1<<16, Incarnation: c.ids[0].Incarnation}
 	c.cut[[2]int{0, 1}] = true // n1 writes on, and n2 does not hear of it
 	for _, x := range []struct {
 		after time.Duration
@@ -149,7 +149,7 @@ func TestTokensMoveNoClockFar(t *testing.T) {
 		moves bool
 	}{{time.Hour, false}, {table.ClockSlack + time.Second, false}, {table.ClockSlack, true}} {
 		before := c.cores[1].clock.Read()
-		s := Stamp{Clock: before + uint64(x.ahead/time.Millisecond)<<16, Boot: c.ids[0].Boot}
+		s := Stamp{Clock: before + uint64(x.ahead/time.Millisecond)<<16, Incarnation: c.ids[0].Incarnation}
 		if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, tagOf(1), mint(c, 0, tagOf(1), s), nil)) }); n != 1 {
 			t.Errorf("%v ahead: %d questions", x.ahead, n)
 		}
@@ -200,7 +200,7 @@ func TestKeysFromASecret(t *testing.T) {
 			t.Error("a key from a secret is told")
 		}
 	}
-	by := func(c *Core) *Token { k, _ := c.keys.Sign(Tag{1}, Stamp{Clock: 1, Boot: 1}, "n"); return &k }
+	by := func(c *Core) *Token { k, _ := c.keys.Sign(Tag{1}, Stamp{Clock: 1, Incarnation: 1}, "n"); return &k }
 	for _, x := range []struct {
 		what     string
 		reader   *Core
@@ -278,7 +278,7 @@ func TestAnswersSayWhatIsNew(t *testing.T) {
 	c.create(0, 1)
 	c.write(0, tagOf(1), "big", strings.Repeat("x", 1<<20-1000))
 	c.run(time.Second)
-	forged := Token{Name: "n1", Stamp: Stamp{Clock: c.cores[0].clock.Read() + 1<<20, Boot: c.ids[0].Boot}, MAC: MAC{1}}
+	forged := Token{Name: "n1", Stamp: Stamp{Clock: c.cores[0].clock.Read() + 1<<20, Incarnation: c.ids[0].Incarnation}, MAC: MAC{1}}
 	if n := c.sent(func() { c.freshAtN2(tagOf(1), []Token{forged}) }); n > 4096 {
 		t.Errorf("a forged token: %d bytes", n)
 	}
@@ -291,7 +291,7 @@ func TestAnswersSayWhatIsNew(t *testing.T) {
 	}); n > 4096 {
 		t.Errorf("a write of a byte: %d bytes", n)
 	}
-	dead := Stamp{Clock: c.cores[0].clock.Read(), Boot: 12345} // of a life that nobody knows any more
+	dead := Stamp{Clock: c.cores[0].clock.Read(), Incarnation: 12345} // of a life that nobody knows any more
 	c.run(time.Second)
 	for range 100 {
 		if n := c.sent(func() {
@@ -313,7 +313,7 @@ func TestLargeAnswersComeOnTheBulkStream(t *testing.T) {
 	c.create(0, 1)
 	c.write(0, tagOf(1), "big", strings.Repeat("x", 1<<20-1000))
 	c.run(time.Second)
-	tokens := mint(c, 0, tagOf(1), Stamp{Clock: c.cores[0].clock.Read(), Boot: c.ids[0].Boot})
+	tokens := mint(c, 0, tagOf(1), Stamp{Clock: c.cores[0].clock.Read(), Incarnation: c.ids[0].Incarnation})
 	whole := 0
 	for n := range 30 {
 		s := c.cores[1].table.ByTag(tagOf(1))
@@ -352,7 +352,7 @@ func FuzzTokens(f *testing.F) {
 	c.create(0, 1)
 	c.run(time.Second)
 	f.Fuzz(func(t *testing.T, name string, clock, boot uint64, mac, tag []byte) {
-		tok := Token{Name: name, Stamp: Stamp{Clock: clock, Boot: boot}}
+		tok := Token{Name: name, Stamp: Stamp{Clock: clock, Incarnation: boot}}
 		copy(tok.MAC[:], mac)
 		tags := []Tag{tagOf(1), {}}
 		copy(tags[1][:], tag)
@@ -379,12 +379,12 @@ func TestMembersAgreeOnAKey(t *testing.T) {
 	first := func(r *token.Ring) token.AgreedKey { k, _ := r.Told(c.now); return k }
 	key := first(&c.cores[0].keys)
 	believes := func(i, by int) bool {
-		token := mint(c, by, Tag{1}, Stamp{Clock: 1, Boot: 1})[0]
+		token := mint(c, by, Tag{1}, Stamp{Clock: 1, Incarnation: 1})[0]
 		return c.cores[i].keys.Proves(Tag{1}, &token)
 	}
 	c.run(time.Minute)
 	c.join(func(cfg *Config) { cfg.Rand, cfg.Wall = rand.Reader, cfg.Wall.Add(c.now) })
-	own := mint(c, 2, Tag{1}, Stamp{Clock: 1, Boot: 1})[0]
+	own := mint(c, 2, Tag{1}, Stamp{Clock: 1, Incarnation: 1})[0]
 	c.run(time.Second)
 	for i := range c.cores {
 		if got := first(&c.cores[i].keys); got != key {
@@ -397,7 +397,7 @@ func TestMembersAgreeOnAKey(t *testing.T) {
 
 	a := freshCluster(t, 2, func(cfg *Config) { cfg.Rand = rand.Reader })
 	for _, core := range a.cores {
-		token := mint(c, 0, Tag{1}, Stamp{Clock: 1, Boot: 1})[0]
+		token := mint(c, 0, Tag{1}, Stamp{Clock: 1, Incarnation: 1})[0]
 		if core.keys.Proves(Tag{1}, &token) {
 			t.Fatal("two clusters have one key though they never met")
 		}

@@ -41,8 +41,8 @@ func (r Ref) Tokens(now time.Duration, seen []Token) []Token {
 			continue
 		}
 		name := c.cfg.Self.Name
-		if s.Boot != c.cfg.Self.Boot {
-			origin := c.nameOf(s.Boot)
+		if s.Incarnation != c.cfg.Self.Incarnation {
+			origin := c.nameOf(s.Incarnation)
 			if origin == "" {
 				continue
 			}
@@ -59,7 +59,7 @@ func (r Ref) Tokens(now time.Duration, seen []Token) []Token {
 // origin, that is good for the session as its cookie is now.
 func (c *Core) shown(tag Tag, s Stamp, seen []Token) bool {
 	for i := range seen {
-		if t := &seen[i]; t.Stamp.Boot == s.Boot && t.Stamp.Clock >= s.Clock && c.keys.Proves(tag, t) {
+		if t := &seen[i]; t.Stamp.Incarnation == s.Incarnation && t.Stamp.Clock >= s.Clock && c.keys.Proves(tag, t) {
 			return true
 		}
 	}
@@ -69,7 +69,7 @@ func (c *Core) shown(tag Tag, s Stamp, seen []Token) bool {
 // newest keeps one stamp per boot, the highest.
 func newest(stamps []Stamp, s Stamp) []Stamp {
 	for i := range stamps {
-		if stamps[i].Boot == s.Boot {
+		if stamps[i].Incarnation == s.Incarnation {
 			stamps[i].Clock = max(stamps[i].Clock, s.Clock)
 			return stamps
 		}
@@ -84,7 +84,7 @@ func (c *Core) nameOf(boot uint64) string {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if i := slices.IndexFunc(c.past, func(p pastLife) bool { return p.Boot == boot }); i >= 0 {
+	if i := slices.IndexFunc(c.past, func(p pastLife) bool { return p.Incarnation == boot }); i >= 0 {
 		return c.past[i].Name
 	}
 	return ""

@@ -23,7 +23,7 @@ import (
 // join adds a core with a configuration of its own and connects it with all others.
 func (c *cluster) join(change func(*Config)) int {
 	i := len(c.cores)
-	cfg := testConfig(membership.ID{Name: fmt.Sprintf("n%d", i+1), Boot: uint64(100 + i)})
+	cfg := testConfig(membership.ID{Name: fmt.Sprintf("n%d", i+1), Incarnation: uint64(100 + i)})
 	change(&cfg)
 	core := NewCore(cfg, quietGroup{})
 	core.Settle()

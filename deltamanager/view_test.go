@@ -13,8 +13,8 @@ import (
 // been applied elsewhere, the others go on.
 func TestViewIsFreeWhileItsCommitWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := New(testConfig(membership.ID{Name: "n1", Boot: 1}), quietGroup{}, slog.New(slog.DiscardHandler))
-		m.Connected(membership.ID{Name: "n2", Boot: 2}) // never answers
+		m := New(testConfig(membership.ID{Name: "n1", Incarnation: 1}), quietGroup{}, slog.New(slog.DiscardHandler))
+		m.Connected(membership.ID{Name: "n2", Incarnation: 2}) // never answers
 		v, err := m.Create(tagOf(1))
 		if err != nil {
 			t.Fatal(err)

@@ -10,12 +10,12 @@ import (
 // ID names one incarnation of one member: the time from one start of the node to its end. It is
 // comparable; the zero ID is no member's.
 type ID struct {
-	Name string
-	Boot uint64 // number of the incarnation, drawn at random when the node starts, never 0
+	Name        string
+	Incarnation uint64 // number of the incarnation, drawn at random when the node starts, never 0
 }
 
 // String is the name with the last four hex digits of the incarnation, for logs.
-func (id ID) String() string { return fmt.Sprintf("%s#%04x", id.Name, id.Boot&0xffff) }
+func (id ID) String() string { return fmt.Sprintf("%s#%04x", id.Name, id.Incarnation&0xffff) }
 
 // Member is the record of one incarnation of one node. It is a value: a Member that was passed on
 // is never changed.

@@ -258,9 +258,9 @@ func (id ID) compare(o ID) int {
 		return c
 	}
 	switch {
-	case id.Boot < o.Boot:
+	case id.Incarnation < o.Incarnation:
 		return -1
-	case id.Boot > o.Boot:
+	case id.Incarnation > o.Incarnation:
 		return 1
 	}
 	return 0

@@ -37,7 +37,7 @@ func (a announcement) txt() ([]string, error) {
 		"v=" + mdnsVersion,
 		"c=" + url.QueryEscape(a.cluster),
 		"id=" + a.id.Name,
-		"inc=" + strconv.FormatUint(a.id.Boot, 16),
+		"inc=" + strconv.FormatUint(a.id.Incarnation, 16),
 		"a=" + a.address,
 	}
 	n := 0
@@ -63,7 +63,7 @@ func parseTXT(list []string) (announcement, error) {
 		case "id":
 			a.id.Name, err = value, CheckName(value)
 		case "inc":
-			a.id.Boot, err = strconv.ParseUint(value, 16, 64)
+			a.id.Incarnation, err = strconv.ParseUint(value, 16, 64)
 		case "a":
 			a.address, err = value, CheckAddress(value)
 		}
@@ -71,7 +71,7 @@ func parseTXT(list []string) (announcement, error) {
 			return announcement{}, fmt.Errorf("mdns field %s: %w", key, err)
 		}
 	}
-	if a.cluster == "" || a.id.Name == "" || a.id.Boot == 0 || a.address == "" {
+	if a.cluster == "" || a.id.Name == "" || a.id.Incarnation == 0 || a.address == "" {
 		return announcement{}, fmt.Errorf("mdns answer lacks one of c, id, inc, a")
 	}
 	return a, nil
@@ -81,7 +81,7 @@ func parseTXT(list []string) (announcement, error) {
 // incarnations that differ in anything, since equal names would hide each other in one answer. It
 // has a hash because DNS names have no case and libraries escape most special characters.
 func (a announcement) instance() string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%x", a.cluster, a.id.Name, a.id.Boot))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%x", a.cluster, a.id.Name, a.id.Incarnation))
 	readable := strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9':

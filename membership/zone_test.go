@@ -95,7 +95,7 @@ func FuzzParseTXT(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if CheckName(a.id.Name) != nil || CheckAddress(a.address) != nil || a.id.Boot == 0 || a.cluster == "" {
+		if CheckName(a.id.Name) != nil || CheckAddress(a.address) != nil || a.id.Incarnation == 0 || a.cluster == "" {
 			t.Errorf("%q was read as %+v", s, a)
 		}
 	})

@@ -45,7 +45,7 @@ type ProviderRow struct {
 // MemberRow is one member as a node sees it.
 type MemberRow struct {
 	Name           string   `json:"name"`
-	Boot           string   `json:"boot"` // hex
+	Incarnation    string   `json:"incarnation"` // hex
 	State          string   `json:"state"`
 	Ready          bool     `json:"ready"`
 	Draining       bool     `json:"draining"`
@@ -150,7 +150,7 @@ func (s *Server) memberRows() []MemberRow {
 			}
 		}
 		rows = append(rows, MemberRow{
-			Name: m.Name, Boot: fmt.Sprintf("%016x", m.Boot), State: m.State.String(), Ready: m.Ready, Draining: m.Draining,
+			Name: m.Name, Incarnation: fmt.Sprintf("%016x", m.Incarnation), State: m.State.String(), Ready: m.Ready, Draining: m.Draining,
 			ChannelAddress: m.ChannelAddress, HTTPAddress: m.HTTPAddress, Apps: m.Apps, Domain: m.Domain, Version: m.Version, Self: self,
 			Sessions: x.sessions, Queue: x.queue, InSync: !x.behind,
 		})

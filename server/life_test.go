@@ -18,7 +18,7 @@ func TestOnlyTheListenerForUsersNamesItsLife(t *testing.T) {
 	n := startNode(t, testConf("n1"), testApp())
 	n.waitReady()
 	id := n.server.id
-	for _, other := range []membership.ID{{Name: "n1", Boot: id.Boot + 1}, {Name: "n2", Boot: id.Boot}} {
+	for _, other := range []membership.ID{{Name: "n1", Incarnation: id.Incarnation + 1}, {Name: "n2", Incarnation: id.Incarnation}} {
 		if headers.LifeToken(id) == headers.LifeToken(other) {
 			t.Errorf("%s and %s have one token", id, other)
 		}

@@ -170,7 +170,7 @@ func (s *Server) seed(app string) uint64 {
 func drawID(name string) membership.ID {
 	var b [8]byte
 	rand.Read(b[:])
-	return membership.ID{Name: name, Boot: binary.LittleEndian.Uint64(b[:]) | 1}
+	return membership.ID{Name: name, Incarnation: binary.LittleEndian.Uint64(b[:]) | 1}
 }
 
 // members is the server as its requests see it.

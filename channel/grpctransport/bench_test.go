@@ -65,7 +65,7 @@ func newGroup(b *testing.B, n, size int) *group {
 		if err != nil {
 			b.Fatal(err)
 		}
-		self := membership.Member{ID: membership.ID{Name: name, Boot: 1}, ChannelAddress: lis.Addr().String()}
+		self := membership.Member{ID: membership.ID{Name: name, Incarnation: 1}, ChannelAddress: lis.Addr().String()}
 		c := channel.New(channel.Config{Self: self}, grpctransport.New(sec, lis, nil),
 			[]membership.Provider{at(addrs)}, slog.New(slog.DiscardHandler))
 		addrs = append(addrs, self.ChannelAddress)

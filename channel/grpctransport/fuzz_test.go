@@ -15,7 +15,7 @@ import (
 // a hello that was read is written and read as the same.
 func FuzzHello(f *testing.F) {
 	self := membership.Member{
-		ID: membership.ID{Name: "n1", Boot: 1}, ChannelAddress: "127.0.0.1:7001", HTTPAddress: "127.0.0.1:8001",
+		ID: membership.ID{Name: "n1", Incarnation: 1}, ChannelAddress: "127.0.0.1:7001", HTTPAddress: "127.0.0.1:8001",
 		Apps: []string{"cart"}, Domain: "a", Version: "v1",
 	}
 	seed, err := proto.Marshal(toMessage(channel.Message{Hello: &channel.Hello{

@@ -119,7 +119,7 @@ func start(t *testing.T, name string, sec grpctransport.Security, known ...strin
 		t.Fatal(err)
 	}
 	n := &node{box: newBox(), addr: lis.Addr().String(), log: &lines{}, err: make(chan error, 1)}
-	self := membership.Member{ID: membership.ID{Name: name, Boot: uint64(time.Now().UnixNano())}, ChannelAddress: n.addr}
+	self := membership.Member{ID: membership.ID{Name: name, Incarnation: uint64(time.Now().UnixNano())}, ChannelAddress: n.addr}
 	log := slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	n.Channel = channel.New(channel.Config{Self: self, Cluster: "c"}, grpctransport.New(sec, lis, nil), []membership.Provider{at(known)}, log)
 	n.topic = n.Topic("t", n.box, nil)

@@ -12,14 +12,14 @@ import (
 
 func toMember(m membership.Member) *membershipv1.Member {
 	return &membershipv1.Member{
-		Name: m.Name, Incarnation: m.Boot, ChannelAddress: m.ChannelAddress, HttpAddress: m.HTTPAddress,
+		Name: m.Name, Incarnation: m.Incarnation, ChannelAddress: m.ChannelAddress, HttpAddress: m.HTTPAddress,
 		Apps: m.Apps, Domain: m.Domain, Version: m.Version,
 	}
 }
 
 func fromMember(m *membershipv1.Member) membership.Member {
 	return membership.Member{
-		ID:             membership.ID{Name: m.GetName(), Boot: m.GetIncarnation()},
+		ID:             membership.ID{Name: m.GetName(), Incarnation: m.GetIncarnation()},
 		ChannelAddress: m.GetChannelAddress(), HTTPAddress: m.GetHttpAddress(),
 		Apps: m.GetApps(), Domain: m.GetDomain(), Version: m.GetVersion(),
 	}

@@ -48,7 +48,7 @@ func TestHalfOpenConnectionsKeepNobodyOut(t *testing.T) {
 	bounded := listen.New(nl, listen.Limits{Unproven: 20})
 	addr := nl.Addr().String()
 	box := newBox()
-	self := membership.Member{ID: membership.ID{Name: "a", Boot: 1}, ChannelAddress: addr}
+	self := membership.Member{ID: membership.ID{Name: "a", Incarnation: 1}, ChannelAddress: addr}
 	tr := grpctransport.New(secrets(t, "a", oldSecret), bounded, nil)
 	c := channel.New(channel.Config{Self: self, Cluster: "c"}, tr, []membership.Provider{at(nil)}, slog.New(slog.DiscardHandler))
 	c.Topic("t", box, nil)

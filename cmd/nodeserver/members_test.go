@@ -15,8 +15,8 @@ import (
 )
 
 const membersBody = `{"schema":"nodeserver.members/1","node":"n1","members":[
-{"name":"n1","boot":"01","state":"alive","ready":true,"draining":false,"channel_address":"127.0.0.1:4001","http_address":"127.0.0.1:8081","apps":["bench","counter"],"version":"(devel)","self":true,"sessions":12,"queue":0,"in_sync":true},
-{"name":"n2","boot":"02","state":"suspect","ready":true,"draining":true,"channel_address":"127.0.0.1:4002","http_address":"127.0.0.1:8082","apps":[],"version":"(devel)","self":false,"sessions":0,"queue":3,"in_sync":false}],
+{"name":"n1","incarnation":"01","state":"alive","ready":true,"draining":false,"channel_address":"127.0.0.1:4001","http_address":"127.0.0.1:8081","apps":["bench","counter"],"version":"(devel)","self":true,"sessions":12,"queue":0,"in_sync":true},
+{"name":"n2","incarnation":"02","state":"suspect","ready":true,"draining":true,"channel_address":"127.0.0.1:4002","http_address":"127.0.0.1:8082","apps":[],"version":"(devel)","self":false,"sessions":0,"queue":3,"in_sync":false}],
 "apps_down":[{"name":"cart","path":"/cart/","origin":"cart.so","reason":"plugin cart.so does not fit this node:\n  built by go1.99"}],
 "providers":[{"name":"mdns","problem":""},{"name":"dns","problem":"look up members at nodes: no such host"}],"waiting":"3 members are expected (membership.expect), here are 2"}
 `

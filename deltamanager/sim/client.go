@@ -628,7 +628,7 @@ func (w *world) forge(v *visit, tag deltamanager.Tag) {
 	tokens := v.c.tokens(w.now)
 	for _, t := range slices.Clone(tokens) {
 		t.Stamp.Clock += 1 << 24
-		tokens = append(tokens, t, deltamanager.Token{Name: v.l.node.name, Stamp: deltamanager.Stamp{Clock: t.Stamp.Clock, Boot: 1}})
+		tokens = append(tokens, t, deltamanager.Token{Name: v.l.node.name, Stamp: deltamanager.Stamp{Clock: t.Stamp.Clock, Incarnation: 1}})
 	}
 	behind := slices.ContainsFunc(v.l.core.Stats().Links, func(l deltamanager.LinkStats) bool { return l.Up && !l.Repaired })
 	if q := v.l.core.Fresh(v.l.now(), tag, tokens, v.c); q != nil {

@@ -251,7 +251,7 @@ func (n *network) pull(w *world, c *conn, bulk bool) {
 }
 
 func (n *network) send(w *world, c *conn, bulk bool, p []byte) {
-	w.fold(uint64(w.now), c.from.id.Boot, c.to.id.Boot)
+	w.fold(uint64(w.now), c.from.id.Incarnation, c.to.id.Incarnation)
 	w.foldBytes(p)
 	w.obs.count(Payloads)
 	if w.story != nil && bytes.Contains(p, w.focus[:]) {

@@ -433,7 +433,7 @@ func (o *observer) gone(v *visit) {
 	if !o.old(k) && !idle {
 		for _, t := range v.seen {
 			for _, wr := range o.writes[k] {
-				if wr.stamp.Boot == t.token.Stamp.Boot && wr.stamp.Clock <= t.token.Stamp.Clock && o.w.now-t.set < tokenLife-time.Second && o.w.now-wr.at < tokenLife-time.Second {
+				if wr.stamp.Incarnation == t.token.Stamp.Incarnation && wr.stamp.Clock <= t.token.Stamp.Clock && o.w.now-t.set < tokenLife-time.Second && o.w.now-wr.at < tokenLife-time.Second {
 					o.broken("I4", &k, "%v does not know a session in which its user has seen a write by %v", v.l.id, wr.by.id)
 					return
 				}
@@ -515,7 +515,7 @@ func (o *observer) toldOf(v *visit, tokens []deltamanager.Token) {
 		return
 	}
 	for _, t := range tokens {
-		if t.Stamp.Boot == v.wrote.Boot && !t.Stamp.Less(v.wrote) {
+		if t.Stamp.Incarnation == v.wrote.Incarnation && !t.Stamp.Less(v.wrote) {
 			return
 		}
 	}
@@ -556,7 +556,7 @@ func (o *observer) healthy(v *visit, tokens []deltamanager.Token) bool {
 	for _, t := range tokens {
 		ok := false
 		for _, l := range o.lives {
-			if l.id.Boot == t.Stamp.Boot && l.alive && o.steady(v.l, l) {
+			if l.id.Incarnation == t.Stamp.Incarnation && l.alive && o.steady(v.l, l) {
 				ok = true
 			}
 		}
@@ -579,12 +579,14 @@ func (o *observer) starts(n *node, skew time.Duration) {
 
 // forget is called when one life holds another for gone: it heeds nothing of it
 // until they meet again.
-func (o *observer) forget(from, at *life) { delete(o.heard, [2]uint64{from.id.Boot, at.id.Boot}) }
+func (o *observer) forget(from, at *life) {
+	delete(o.heard, [2]uint64{from.id.Incarnation, at.id.Incarnation})
+}
 
 // arrived notes how long the first payload of one life to another took: the
 // fastest that is known is what later ones are measured by.
 func (o *observer) arrived(c *conn, took time.Duration) {
-	pair := [2]uint64{c.from.id.Boot, c.to.id.Boot}
+	pair := [2]uint64{c.from.id.Incarnation, c.to.id.Incarnation}
 	if o.heard == nil {
 		o.heard = map[[2]uint64]bool{}
 	}

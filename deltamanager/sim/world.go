@@ -138,7 +138,7 @@ func (r randomReader) Read(p []byte) (int, error) {
 func (w *world) start(n *node) {
 	w.boots++
 	l := &life{w: w, node: n, born: w.now, alive: true, conns: make([]*conn, len(w.nodes))}
-	l.id = membership.ID{Name: n.name, Boot: w.rnd.Uint64()<<16 | w.boots}
+	l.id = membership.ID{Name: n.name, Incarnation: w.rnd.Uint64()<<16 | w.boots}
 	skew := w.between(-w.mix.Skew, w.mix.Skew)
 	w.obs.starts(n, skew)
 	m := w.mix

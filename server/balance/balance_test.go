@@ -65,7 +65,7 @@ func (b *backend) start(t *testing.T) {
 func (b *backend) serve(w http.ResponseWriter, r *http.Request) {
 	if r.RequestURI == "*" {
 		if b.boot != 0 {
-			w.Header().Set(headers.Life, headers.LifeToken(membership.ID{Name: b.name, Boot: b.boot}))
+			w.Header().Set(headers.Life, headers.LifeToken(membership.ID{Name: b.name, Incarnation: b.boot}))
 		}
 		return
 	}
@@ -451,9 +451,9 @@ func TestUses(t *testing.T) {
 	a.boot, b.boot = 1, 2
 	list := func(ua, ub balance.Use) (l []balance.Node) {
 		if ua != 0 {
-			l = append(l, balance.Node{Name: "a", Boot: 1, Address: a.addr, Use: ua})
+			l = append(l, balance.Node{Name: "a", Incarnation: 1, Address: a.addr, Use: ua})
 		}
-		return append(l, balance.Node{Name: "b", Boot: 2, Address: b.addr, Use: ub})
+		return append(l, balance.Node{Name: "b", Incarnation: 2, Address: b.addr, Use: ub})
 	}
 	for _, tc := range []struct {
 		name          string

@@ -41,7 +41,7 @@ func TestIdleConnectionsToADrainingNodeEnd(t *testing.T) {
 	t.Cleanup(func() { _ = srv.Close() })
 	source := make(told)
 	d := open(t, source)
-	node := balance.Node{Name: "a", Boot: 1, Address: b.addr, Use: balance.Full}
+	node := balance.Node{Name: "a", Incarnation: 1, Address: b.addr, Use: balance.Full}
 	source <- []balance.Node{node}
 	until(t, "the node is known", func() bool { return d.log.count("node added") == 1 })
 	if status, text := d.ask(t, "POST", ""); status != http.StatusOK {

@@ -37,7 +37,7 @@ func (c *cluster) set(addr string, members ...string) {
 		case "gone":
 			s.State, s.Ready = membership.Gone, false
 		}
-		s.Name, s.Boot, s.ChannelAddress, s.HTTPAddress = m, 1, m+":4001", m+":8081"
+		s.Name, s.Incarnation, s.ChannelAddress, s.HTTPAddress = m, 1, m+":4001", m+":8081"
 		list = append(list, s)
 	}
 	if c.lists == nil {

@@ -17,7 +17,7 @@ func says(who string, heard int, rows ...string) *report {
 		name, state, _ := strings.Cut(spec, ":")
 		state, boot, _ := strings.Cut(state, "#")
 		s := membership.Status{State: membership.Alive}
-		s.Name, s.Boot = name, uint64(1+len(boot))
+		s.Name, s.Incarnation = name, uint64(1+len(boot))
 		s.ChannelAddress, s.HTTPAddress = name+":4001", name+":8081"
 		switch state {
 		case "ready":
@@ -62,8 +62,8 @@ func TestMerge(t *testing.T) {
 			var got []string
 			for _, n := range merge(tc.reports) {
 				s := fmt.Sprintf("%s:%d", n.Name, n.Use)
-				if n.Boot != 1 {
-					s += fmt.Sprintf("#%d", n.Boot)
+				if n.Incarnation != 1 {
+					s += fmt.Sprintf("#%d", n.Incarnation)
 				}
 				got = append(got, s)
 				if n.Address != n.Name+":8081" {
@@ -106,7 +106,7 @@ func TestDoubtful(t *testing.T) {
 func TestReportKeepsAges(t *testing.T) {
 	r := &report{}
 	list := func(s membership.State) []membership.Status {
-		return []membership.Status{{Member: membership.Member{ID: membership.ID{Name: "b", Boot: 1}}, State: s}}
+		return []membership.Status{{Member: membership.Member{ID: membership.ID{Name: "b", Incarnation: 1}}, State: s}}
 	}
 	r.note(second(1), list(membership.Alive))
 	r.note(second(2), list(membership.Alive))

@@ -110,7 +110,7 @@ func (p *pool) replace(list []Node, news *[]change) (out, spare []*node) {
 // believed when it says that a node has become fit for everything again.
 func (p *pool) keep(n Node) *node {
 	for _, old := range p.nodes {
-		if old.Name == n.Name && old.Boot == n.Boot && old.Address == n.Address {
+		if old.Name == n.Name && old.Incarnation == n.Incarnation && old.Address == n.Address {
 			if old.Use < Full && n.Use == Full {
 				old.down = false
 			}

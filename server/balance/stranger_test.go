@@ -18,9 +18,9 @@ func TestAForgedAddressGetsNoRequest(t *testing.T) {
 	n1 := newBackend(t, "n1")
 	n1.boot = 1
 	for name, forged := range map[string]balance.Node{
-		"an admin address":        {Name: "n9", Boot: 9, Address: admin.addr},
-		"another member":          {Name: "n9", Boot: 9, Address: n1.addr},
-		"a former life of itself": {Name: "n1", Boot: 2, Address: n1.addr},
+		"an admin address":        {Name: "n9", Incarnation: 9, Address: admin.addr},
+		"another member":          {Name: "n9", Incarnation: 9, Address: n1.addr},
+		"a former life of itself": {Name: "n1", Incarnation: 2, Address: n1.addr},
 	} {
 		d := open(t, balance.Fixed{forged})
 		until(t, "the list", func() bool { return d.log.count("node added") == 1 })
@@ -31,7 +31,7 @@ func TestAForgedAddressGetsNoRequest(t *testing.T) {
 			t.Errorf("%s: the POST was answered: %d %q", name, status, got)
 		}
 	}
-	d := open(t, balance.Fixed{{Name: "n9", Boot: 9, Address: admin.addr}, {Name: "n1", Boot: 1, Address: n1.addr}})
+	d := open(t, balance.Fixed{{Name: "n9", Incarnation: 9, Address: admin.addr}, {Name: "n1", Incarnation: 1, Address: n1.addr}})
 	until(t, "an answer of n1", func() bool { _, got := d.ask(t, "GET", "", "x.n9"); return got == "n1 " })
 	if n := admin.hits.Load(); n != 0 {
 		t.Errorf("%d requests came to the admin address", n)
@@ -41,7 +41,7 @@ func TestAForgedAddressGetsNoRequest(t *testing.T) {
 // Without proof a member's announcement leads the balancer to loopback only.
 func TestWithoutProofNoRequestLeavesTheMachine(t *testing.T) {
 	cfg := balance.Config{Dialer: grpctransport.Security{}.Dialer(0)}
-	d := openWith(t, cfg, balance.Fixed{{Name: "n1", Boot: 1, Address: "192.0.2.1:8081"}})
+	d := openWith(t, cfg, balance.Fixed{{Name: "n1", Incarnation: 1, Address: "192.0.2.1:8081"}})
 	until(t, "the list", func() bool { return d.log.count("node added") == 1 })
 	if status, got := d.ask(t, "GET", "", "x.n1"); status != http.StatusServiceUnavailable {
 		t.Errorf("answered: %d %q", status, got)

@@ -85,7 +85,7 @@ func newTransport(n *node, broke func(*node)) *http.Transport {
 // whose life isn't known is not asked.
 func (n *node) connect(ctx context.Context, patience time.Duration) (net.Conn, error) {
 	c, err := n.dialer.DialContext(ctx, "tcp", n.Address)
-	if err != nil || n.Boot == 0 {
+	if err != nil || n.Incarnation == 0 {
 		return c, err
 	}
 	if err = n.greet(ctx, c, patience); err != nil {
@@ -110,7 +110,7 @@ func (n *node) greet(ctx context.Context, c net.Conn, patience time.Duration) er
 		return err
 	}
 	_ = res.Body.Close()
-	if n.Boot != 0 && (res.Header.Get(headers.Life) != headers.LifeToken(membership.ID{Name: n.Name, Boot: n.Boot}) || in.Buffered() > 0) {
+	if n.Incarnation != 0 && (res.Header.Get(headers.Life) != headers.LifeToken(membership.ID{Name: n.Name, Incarnation: n.Incarnation}) || in.Buffered() > 0) {
 		return errStranger
 	}
 	if res.Close {

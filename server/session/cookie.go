@@ -182,7 +182,7 @@ func parseToken(name, value string) (t deltamanager.Token, ok bool) {
 		return t, false
 	}
 	t.Name = node
-	t.Stamp = deltamanager.Stamp{Clock: binary.BigEndian.Uint64(b[:]), Boot: binary.BigEndian.Uint64(b[8:])}
+	t.Stamp = deltamanager.Stamp{Clock: binary.BigEndian.Uint64(b[:]), Incarnation: binary.BigEndian.Uint64(b[8:])}
 	copy(t.MAC[:], b[16:])
 	return t, true
 }
@@ -193,7 +193,7 @@ func (v *visit) setTokens(h http.Header, tokens []deltamanager.Token) {
 	for _, t := range tokens {
 		var b [tokenBytes]byte
 		binary.BigEndian.PutUint64(b[:], t.Stamp.Clock)
-		binary.BigEndian.PutUint64(b[8:], t.Stamp.Boot)
+		binary.BigEndian.PutUint64(b[8:], t.Stamp.Incarnation)
 		copy(b[16:], t.MAC[:])
 		var text [tokenText]byte
 		base64.RawURLEncoding.Encode(text[:], b[:])

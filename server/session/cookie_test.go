@@ -36,7 +36,7 @@ func newLone() lone {
 	l.App = New(Config{
 		App: "test", Path: "/test/", Node: "n1", Cookie: "NSESSIONID", Fresh: true,
 		Sessions: deltamanager.Config{
-			Self: membership.ID{Name: "n1", Boot: 1}, MaxInactive: time.Minute, MaxSessionBytes: 1 << 20, FreshnessWait: time.Millisecond,
+			Self: membership.ID{Name: "n1", Incarnation: 1}, MaxInactive: time.Minute, MaxSessionBytes: 1 << 20, FreshnessWait: time.Millisecond,
 			QueueEntries: 100, Heartbeat: time.Second, RepairInterval: time.Minute, JoinTimeout: time.Second, Rand: rand.Reader,
 		},
 	}, l, l, slog.New(slog.DiscardHandler))
@@ -78,7 +78,7 @@ func TestForgedTokensLeaveTheClockAlone(t *testing.T) {
 	forged := func(ahead time.Duration) string {
 		h := http.Header{}
 		clock := uint64(time.Now().Add(ahead).UnixMilli()) << 16
-		a.setTokens(h, []deltamanager.Token{{Name: "n2", Stamp: deltamanager.Stamp{Clock: clock, Boot: 12345}}})
+		a.setTokens(h, []deltamanager.Token{{Name: "n2", Stamp: deltamanager.Stamp{Clock: clock, Incarnation: 12345}}})
 		pair, _, _ := strings.Cut(h.Get("Set-Cookie"), ";")
 		return pair
 	}
@@ -140,7 +140,7 @@ func TestAsker(t *testing.T) {
 
 func TestTokensComeBack(t *testing.T) {
 	a := newLone()
-	want := deltamanager.Token{Name: "a-b_c.n2", Stamp: deltamanager.Stamp{Clock: 1<<63 + 5, Boot: 1<<64 - 1}, MAC: deltamanager.MAC{1, 2, 3, 4, 5, 6, 7, 255}}
+	want := deltamanager.Token{Name: "a-b_c.n2", Stamp: deltamanager.Stamp{Clock: 1<<63 + 5, Incarnation: 1<<64 - 1}, MAC: deltamanager.MAC{1, 2, 3, 4, 5, 6, 7, 255}}
 	h := http.Header{}
 	a.setTokens(h, []deltamanager.Token{want})
 	c := (&http.Response{Header: h}).Cookies()

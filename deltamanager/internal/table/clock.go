@@ -10,13 +10,13 @@ import (
 // Stamp orders all writes of a cluster: a hybrid logical clock value and the
 // boot that drew it. No two writes have the same stamp.
 type Stamp struct {
-	Clock uint64 // 48 bits milliseconds since 1970, 16 bits counter
-	Boot  uint64 // membership.ID.Boot of the writer
+	Clock       uint64 // 48 bits milliseconds since 1970, 16 bits counter
+	Incarnation uint64 // membership.ID.Incarnation of the writer
 }
 
 // Less tells whether a is older than b.
 func (a Stamp) Less(b Stamp) bool {
-	return a.Clock < b.Clock || a.Clock == b.Clock && a.Boot < b.Boot
+	return a.Clock < b.Clock || a.Clock == b.Clock && a.Incarnation < b.Incarnation
 }
 
 // MaxAhead is how far a stamp may lie in the future: beyond it a single broken

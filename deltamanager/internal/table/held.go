@@ -25,7 +25,7 @@ func (t *Table) HeldBy(k Key) string {
 	for i := range s.Regs {
 		list = binary.LittleEndian.AppendUint64(list, nameHash(s.Regs[i].Name()))
 		list = binary.LittleEndian.AppendUint64(list, s.Regs[i].Stamp.Clock)
-		list = binary.LittleEndian.AppendUint64(list, s.Regs[i].Stamp.Boot)
+		list = binary.LittleEndian.AppendUint64(list, s.Regs[i].Stamp.Incarnation)
 	}
 	return string(list)
 }

@@ -157,7 +157,7 @@ func (r *Register) hash(k Key, seed uint64) uint64 {
 		tail |= uint64(name[i]) << (8 * i)
 	}
 	h = Mix(h ^ tail ^ length<<56)
-	return Mix(h ^ Mix(r.Stamp.Clock) + r.Stamp.Boot)
+	return Mix(h ^ Mix(r.Stamp.Clock) + r.Stamp.Incarnation)
 }
 
 // State is what members compare: equal states mean equal registers. A session
@@ -261,7 +261,7 @@ func (s *Session) News(now time.Duration, state, since uint64, list string, self
 		d.Regs, d.Full = nil, false
 		return d
 	case since != 0:
-		old = func(r Register) bool { return r.Stamp.Boot != self || r.Stamp.Clock <= since }
+		old = func(r Register) bool { return r.Stamp.Incarnation != self || r.Stamp.Clock <= since }
 	case list != "":
 		held := parseHeld(list)
 		old = func(r Register) bool { return !held[nameHash(r.Name())].Less(r.Stamp) }

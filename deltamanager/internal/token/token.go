@@ -47,7 +47,7 @@ func (k *Key) mac(tag table.Tag, s table.Stamp, name string) (m MAC) {
 	b := append(buf[:0], k[:]...)
 	b = append(b, tag[:]...)
 	b = binary.BigEndian.AppendUint64(b, s.Clock)
-	b = binary.BigEndian.AppendUint64(b, s.Boot)
+	b = binary.BigEndian.AppendUint64(b, s.Incarnation)
 	b = append(b, name[:min(len(name), MaxTokenName)]...)
 	sum := sha256.Sum256(b)
 	copy(m[:], sum[:])

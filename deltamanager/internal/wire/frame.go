@@ -189,7 +189,7 @@ func registerSize(r *table.Register, common, boot uint64) int {
 	if r.Stamp.Clock != common {
 		n += 9
 	}
-	if r.Stamp.Boot != boot {
+	if r.Stamp.Incarnation != boot {
 		n += 9
 	}
 	if r.Value != nil {
@@ -206,8 +206,8 @@ func appendRegister(b []byte, r *table.Register, common, boot uint64) []byte {
 	if r.Stamp.Clock != common {
 		b = appendFixed64(b, 2, r.Stamp.Clock)
 	}
-	if r.Stamp.Boot != boot {
-		b = appendFixed64(b, 3, r.Stamp.Boot)
+	if r.Stamp.Incarnation != boot {
+		b = appendFixed64(b, 3, r.Stamp.Incarnation)
 	}
 	if r.Value != nil {
 		b = protowire.AppendTag(b, 4, protowire.BytesType)
@@ -465,7 +465,7 @@ func ParseDelta(b []byte, boot uint64, n *table.Names, regs []table.Register) (t
 }
 
 func parseRegister(b []byte, boot uint64, n *table.Names) (table.Register, error) {
-	r := table.Register{Stamp: table.Stamp{Boot: boot}}
+	r := table.Register{Stamp: table.Stamp{Incarnation: boot}}
 	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
 		switch num {
 		case 1:
@@ -476,7 +476,7 @@ func parseRegister(b []byte, boot uint64, n *table.Names) (table.Register, error
 		case 2:
 			r.Stamp.Clock = v
 		case 3:
-			r.Stamp.Boot = v
+			r.Stamp.Incarnation = v
 		case 4:
 			r.Value = append(make([]byte, 0, len(data)), data...)
 		}

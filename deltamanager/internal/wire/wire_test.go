@@ -34,9 +34,9 @@ func randomDelta(r *rand.Rand) table.Delta {
 		d.Full = true
 	}
 	for i := range r.IntN(4) {
-		reg := table.Register{ID: nameID([]string{"", "n", "name", "föö"}[i]), Stamp: table.Stamp{Clock: uint64(1 + r.IntN(3)), Boot: testBoot}}
+		reg := table.Register{ID: nameID([]string{"", "n", "name", "föö"}[i]), Stamp: table.Stamp{Clock: uint64(1 + r.IntN(3)), Incarnation: testBoot}}
 		if r.IntN(3) == 0 {
-			reg.Stamp.Boot = 1 + r.Uint64N(9)
+			reg.Stamp.Incarnation = 1 + r.Uint64N(9)
 		}
 		if r.IntN(4) > 0 {
 			reg.Value = make([]byte, r.IntN(20))
@@ -66,8 +66,8 @@ func generated(d *table.Delta) *sessionv1.Delta {
 		if r.Stamp.Clock != deltaClock(d) {
 			g.Clock = r.Stamp.Clock
 		}
-		if r.Stamp.Boot != testBoot {
-			g.Boot = r.Stamp.Boot
+		if r.Stamp.Incarnation != testBoot {
+			g.Incarnation = r.Stamp.Incarnation
 		}
 		m.Registers = append(m.Registers, g)
 	}

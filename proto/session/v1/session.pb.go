@@ -188,7 +188,7 @@ type Ask struct {
 	// only hold what it wrote since; 0: everything.
 	Since uint64 `protobuf:"fixed64,5,opt,name=since,proto3" json:"since,omitempty"`
 	// Else what is in that copy, 24 bytes a register, little endian: FNV-1a of its name, clock and
-	// boot of its stamp. The answer need only hold what is newer. Empty: everything.
+	// incarnation of its stamp. The answer need only hold what is newer. Empty: everything.
 	Held          []byte `protobuf:"bytes,6,opt,name=held,proto3" json:"held,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -578,8 +578,8 @@ type Register struct {
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Stamp: hybrid logical clock; unset: the delta's.
 	Clock uint64 `protobuf:"fixed64,2,opt,name=clock,proto3" json:"clock,omitempty"`
-	// Stamp: boot of the writer; unset: the frame's sender.
-	Boot uint64 `protobuf:"fixed64,3,opt,name=boot,proto3" json:"boot,omitempty"`
+	// Stamp: incarnation of the writer; unset: the frame's sender.
+	Incarnation uint64 `protobuf:"fixed64,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// Absent: the value was removed.
 	Value         []byte `protobuf:"bytes,4,opt,name=value,proto3,oneof" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -630,9 +630,9 @@ func (x *Register) GetClock() uint64 {
 	return 0
 }
 
-func (x *Register) GetBoot() uint64 {
+func (x *Register) GetIncarnation() uint64 {
 	if x != nil {
-		return x.Boot
+		return x.Incarnation
 	}
 	return 0
 }
@@ -1180,11 +1180,11 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\aexpired\x18\b \x01(\bR\aexpired\x12\x1a\n" +
 	"\breturned\x18\t \x01(\bR\breturned\x12\x14\n" +
 	"\x05moved\x18\n" +
-	" \x01(\bR\x05moved\"m\n" +
+	" \x01(\bR\x05moved\"{\n" +
 	"\bRegister\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05clock\x18\x02 \x01(\x06R\x05clock\x12\x12\n" +
-	"\x04boot\x18\x03 \x01(\x06R\x04boot\x12\x19\n" +
+	"\x05clock\x18\x02 \x01(\x06R\x05clock\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\x06R\vincarnation\x12\x19\n" +
 	"\x05value\x18\x04 \x01(\fH\x00R\x05value\x88\x01\x01B\b\n" +
 	"\x06_value\"e\n" +
 	"\x04Auth\x12\x10\n" +

@@ -25,7 +25,7 @@ const Life = "Nodeserver-Life"
 // LifeToken is the value of Life: a hash of the name and the boot, from which a stranger
 // learns neither.
 func LifeToken(id membership.ID) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "nodeserver life %s/%x", id.Name, id.Boot))
+	sum := sha256.Sum256(fmt.Appendf(nil, "nodeserver life %s/%x", id.Name, id.Incarnation))
 	return fmt.Sprintf("%x", sum[:12])
 }
 

@@ -188,7 +188,7 @@ func (r *report) discovery(cfg config.Config) {
 		what := "membership " + name
 		switch name {
 		case "mdns":
-			self := membership.Member{ID: membership.ID{Name: cfg.Node.Name, Boot: 1}, ChannelAddress: cfg.Channel.Address}
+			self := membership.Member{ID: membership.ID{Name: cfg.Node.Name, Incarnation: 1}, ChannelAddress: cfg.Channel.Address}
 			_, err := membership.NewMulticast(membership.MulticastConfig{
 				Cluster: cfg.Cluster.Name, Self: self, Interface: m.Interface, Interval: m.MDNSInterval,
 			}, slog.New(slog.DiscardHandler))
