@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/e2e/netns"
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/admin"
 )
 
 // node is one node: where it listens, and its present process. One goroutine
@@ -142,12 +142,12 @@ func (n *node) ask(path string) (status int, body []byte, err error) {
 }
 
 // members is what the node says of all.
-func (n *node) members() ([]server.MemberRow, error) {
+func (n *node) members() ([]admin.MemberRow, error) {
 	status, body, err := n.ask("/api/v1/members")
 	if err != nil {
 		return nil, err
 	}
-	var reply server.MembersReply
+	var reply admin.MembersReply
 	if err := json.Unmarshal(body, &reply); err != nil || status != http.StatusOK {
 		return nil, fmt.Errorf("%s: members: status %d, %w", n.name, status, err)
 	}

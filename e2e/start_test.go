@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/e2e/netns"
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/admin"
 )
 
 // exitLimit is for a node that can't start to say so and end.
@@ -141,7 +141,7 @@ func TestStartWithBadPlugin(t *testing.T) {
 			within(t, startLimit, "ready without the bad plugin", func() error { return n.sees(n) })
 			n.servesOnly(t, "counter", "bench", "it could not be loaded")
 			_, body, err := n.ask("/api/v1/members")
-			var reply server.MembersReply
+			var reply admin.MembersReply
 			if err := errors.Join(err, json.Unmarshal(body, &reply)); err != nil {
 				t.Fatal(err)
 			}

@@ -15,7 +15,8 @@
 //
 // # Not here
 //
-// A request's way to its session (package session), which apps there are
-// (package deploy), configuration files (package conf), replication (deltamanager), moving bytes
-// (channel), finding and watching members (membership), and the front door (balance).
+// A request's way to its session (package session), which apps there are (package deploy), what
+// operators see (package admin), what a front door needs, too (package cluster), configuration
+// files (package conf), replication (deltamanager), moving bytes (channel), finding and watching
+// members (membership), and the front door (balance).
 package server

@@ -1,9 +1,30 @@
 package server
 
 import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
+
+	"github.com/nodeserver/nodeserver/server/admin"
 )
+
+// memberRows is what operators are told of the members.
+func memberRows(t *testing.T, s *Server) []admin.MemberRow {
+	t.Helper()
+	h, err := admin.Handler(admin.Config{ID: s.id, Domain: s.cfg.Cluster.Domain}, view{s}, s.apps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/v1/members", http.NoBody))
+	var reply admin.MembersReply
+	if err := json.Unmarshal(w.Body.Bytes(), &reply); err != nil {
+		t.Fatal(err)
+	}
+	return reply.Members
+}
 
 // Members of another domain are seen, and that is all: no session goes there, no
 // write waits for them, and nobody is unready because of them.
@@ -20,8 +41,11 @@ func TestDomainsShareNoSessions(t *testing.T) {
 		west := []*bubbleNode{b.start("n3", all, testApp(), in("west")), b.start("n4", all, testApp(), in("west"))}
 		for _, n := range append(east, west...) {
 			b.within(5*time.Second, n.host+" ready", func() bool {
-				rows := n.server.memberRows()
-				return n.server.ready.Load() && len(rows) == 4 && rows[3].State == "alive" && rows[0].State == "alive"
+				if !n.server.ready.Load() {
+					return false
+				}
+				rows := memberRows(t, n.server)
+				return len(rows) == 4 && rows[3].State == "alive" && rows[0].State == "alive"
 			})
 		}
 		users := b.users(20)
@@ -47,7 +71,7 @@ func TestDomainsShareNoSessions(t *testing.T) {
 				t.Errorf("%s has %d sessions, want %d; ready %v", n.host, got, want, n.server.ready.Load())
 			}
 		}
-		if rows := east[0].server.memberRows(); rows[2].Domain != "west" || !rows[2].InSync || rows[2].Queue != 0 {
+		if rows := memberRows(t, east[0].server); rows[2].Domain != "west" || !rows[2].InSync || rows[2].Queue != 0 {
 			t.Errorf("a member of another domain: %+v", rows[2])
 		}
 		users[0].want(west[0].node, "/test/get", "none")

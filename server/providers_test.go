@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/nodeserver/nodeserver/server/admin"
 )
 
 // A members file that goes away is seen by operators, with the reason, until it is
@@ -35,7 +37,7 @@ func TestAProviderThatFailsIsShown(t *testing.T) {
 		return string(b)
 	}
 	problem := func() string {
-		var reply MembersReply
+		var reply admin.MembersReply
 		err := json.Unmarshal([]byte(get("/api/v1/members")), &reply)
 		if err != nil || len(reply.Providers) != 1 || reply.Providers[0].Name != "file" {
 			t.Fatalf("members: %+v, %v", reply, err)

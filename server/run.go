@@ -18,6 +18,7 @@ import (
 	"github.com/nodeserver/nodeserver/channel/grpctransport"
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/admin"
 	"github.com/nodeserver/nodeserver/server/cluster"
 	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/keys"
@@ -34,7 +35,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.listen(ctx); err != nil {
 		return err
 	}
-	admin, err := s.adminHandler()
+	operators, err := admin.Handler(admin.Config{Admin: s.cfg.Admin, ID: s.id, Domain: s.cfg.Cluster.Domain}, view{s}, s.apps)
 	if err == nil {
 		err = s.makeChannel()
 	}
@@ -43,7 +44,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	s.membersChanged(s.channel.Members()) // itself, until the channel runs
-	adminServer := &http.Server{Handler: admin, ReadHeaderTimeout: 5 * time.Second, ErrorLog: s.httpLog()}
+	adminServer := &http.Server{Handler: operators, ReadHeaderTimeout: 5 * time.Second, ErrorLog: s.httpLog()}
 	httpServer := s.httpServer()
 	// life is of the parts that must outlive the orderly stop.
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))

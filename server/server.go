@@ -39,7 +39,6 @@ type Server struct {
 	channel   *channel.Channel
 	providers []membership.Provider // of the channel
 	members   atomic.Pointer[[]membership.Status]
-	metrics   *metrics
 	tokenKeys []deltamanager.TokenKey // none: the delta managers agree on some
 
 	httpL, adminL, channelL net.Listener
@@ -97,13 +96,12 @@ func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*
 		s.apps.Stop()
 		return nil, err
 	}
-	s.metrics = newMetrics(s)
 	return s, nil
 }
 
 // deployConfig says where the apps come from and what they are given.
 func (s *Server) deployConfig() deploy.Config {
-	c := deploy.Config{Dir: s.cfg.Webapps.Dir, Strict: s.cfg.Webapps.Strict, Settings: s.appSettings, Members: members{s}}
+	c := deploy.Config{Dir: s.cfg.Webapps.Dir, Strict: s.cfg.Webapps.Strict, Settings: s.appSettings, Members: view{s}}
 	for _, a := range s.cfg.Apps {
 		c.Named = append(c.Named, a.Name)
 	}
@@ -173,12 +171,8 @@ func drawID(name string) membership.ID {
 	return membership.ID{Name: name, Incarnation: binary.LittleEndian.Uint64(b[:]) | 1}
 }
 
-// members is the server as its requests see it.
-type members struct{ server *Server }
-
-// Serves implements session.Members: the node with this route serves this node's users.
-func (m members) Serves(route string) bool { return m.server.serves(route) }
-
+// serves tells whether the node with this route serves this node's users, as far as is known
+// here.
 func (s *Server) serves(route string) bool {
 	for _, m := range s.status() {
 		if m.Name == route && m.Domain == s.cfg.Cluster.Domain && m.State != membership.Gone && m.Ready && !m.Draining {

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nodeserver/nodeserver/cmd/nodeserver/internal/doctor"
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/admin"
 )
 
 // doctorReply is what doctor --json prints.
@@ -36,7 +36,7 @@ Each line begins with ok, warn or fail. The exit code is 1 if something fails.`,
 			if len(args) == 1 {
 				o.Plugin = args[0]
 			}
-			o.Members = func(ctx context.Context) (reply server.MembersReply, err error) {
+			o.Members = func(ctx context.Context) (reply admin.MembersReply, err error) {
 				body, err := (&node{file: file}).get(ctx, e, "/api/v1/members")
 				if err == nil {
 					err = json.Unmarshal(body, &reply)

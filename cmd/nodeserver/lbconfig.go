@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nodeserver/nodeserver/conf"
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/admin"
 	"github.com/nodeserver/nodeserver/server/balance/recipes"
 )
 
@@ -29,7 +29,7 @@ with probes and retries as they were measured (docs/LOAD-BALANCING.md).`,
 			if err != nil {
 				return err
 			}
-			var reply server.MembersReply
+			var reply admin.MembersReply
 			if err := json.Unmarshal(body, &reply); err != nil || reply.Schema != "nodeserver.members/1" {
 				return fmt.Errorf("what answers at %s is no nodeserver of this version: %.60q", to.admin, body)
 			}

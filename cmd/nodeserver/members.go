@@ -17,7 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nodeserver/nodeserver/conf"
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/admin"
 	"github.com/nodeserver/nodeserver/server/keys"
 )
 
@@ -33,7 +33,7 @@ func newMembersCommand(e env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var reply server.MembersReply
+			var reply admin.MembersReply
 			if err := json.Unmarshal(body, &reply); err != nil || reply.Schema != "nodeserver.members/1" {
 				return fmt.Errorf("what answers at %s is no nodeserver of this version: %.60q", to.admin, body)
 			}
@@ -50,7 +50,7 @@ func newMembersCommand(e env) *cobra.Command {
 }
 
 // printMembers prints the table; a star marks the node that was asked.
-func printMembers(w io.Writer, reply server.MembersReply) error {
+func printMembers(w io.Writer, reply admin.MembersReply) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	put(t, "NAME\tSTATE\tREADY\tCHANNEL\tHTTP\tAPPS\tSESSIONS\tQUEUE\n") // what fails comes out of Flush
 	for _, m := range reply.Members {

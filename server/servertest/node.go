@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/admin"
 	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/webapps"
 )
@@ -106,7 +107,7 @@ func listen(at *string) (net.Listener, error) {
 
 // sees tells whether the node is ready and sees all these lives so.
 func (n *node) sees(alive map[string]string) bool {
-	var reply server.MembersReply
+	var reply admin.MembersReply
 	if n.ask("/readyz", nil) != nil || n.ask("/api/v1/members", &reply) != nil {
 		return false
 	}

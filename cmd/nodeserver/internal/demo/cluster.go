@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/membership"
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/admin"
 	"github.com/nodeserver/nodeserver/server/keys"
 )
 
@@ -179,7 +179,7 @@ func (c *cluster) processes() (list []*process) {
 // door reaches them.
 func (c *cluster) awaitReady(ctx context.Context, limit time.Duration) error {
 	err := c.await(ctx, limit, "ready", c.nodes, func(n *member) bool {
-		return c.ready(n) && c.count(n, func(r server.MemberRow) bool { return r.State == "alive" && r.Ready }) == len(c.nodes)
+		return c.ready(n) && c.count(n, func(r admin.MemberRow) bool { return r.State == "alive" && r.Ready }) == len(c.nodes)
 	})
 	if err != nil {
 		return err
@@ -236,8 +236,8 @@ func (c *cluster) doorReady() bool {
 }
 
 // members are what the node says of all, nil if it doesn't answer.
-func (c *cluster) members(n *member) []server.MemberRow {
-	var reply server.MembersReply
+func (c *cluster) members(n *member) []admin.MemberRow {
+	var reply admin.MembersReply
 	status, body, err := c.get(n.admin, "/api/v1/members")
 	if err != nil || status != http.StatusOK || json.Unmarshal(body, &reply) != nil {
 		return nil
@@ -246,7 +246,7 @@ func (c *cluster) members(n *member) []server.MemberRow {
 }
 
 // count counts members by what the node says of them.
-func (c *cluster) count(n *member, is func(server.MemberRow) bool) (count int) {
+func (c *cluster) count(n *member, is func(admin.MemberRow) bool) (count int) {
 	for _, r := range c.members(n) {
 		if is(r) {
 			count++

@@ -8,7 +8,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/admin"
 )
 
 // Options of a demo.
@@ -189,8 +189,8 @@ func (s *show) kill(ctx context.Context) (*member, error) {
 
 	others := s.cluster.others(victim)
 	err := s.cluster.await(ctx, goneLimit, "told that "+victim.name+" is gone", others, func(n *member) bool {
-		known := s.cluster.count(n, func(server.MemberRow) bool { return true }) > 0
-		return known && s.cluster.count(n, func(r server.MemberRow) bool { return r.Name == victim.name && r.State != "gone" }) == 0
+		known := s.cluster.count(n, func(admin.MemberRow) bool { return true }) > 0
+		return known && s.cluster.count(n, func(r admin.MemberRow) bool { return r.Name == victim.name && r.State != "gone" }) == 0
 	})
 	gone := time.Now()
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/conf"
 	"github.com/nodeserver/nodeserver/membership"
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/admin"
 	"github.com/nodeserver/nodeserver/server/cluster"
 	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/plugins"
@@ -49,7 +49,7 @@ type Options struct {
 	Environ []string // as os.Environ gives it
 	Plugin  string   // file; empty: none
 	// Members asks the node that runs with the conf; nil: none is asked.
-	Members func(context.Context) (server.MembersReply, error)
+	Members func(context.Context) (admin.MembersReply, error)
 }
 
 // Run looks, and returns what it found in the order of the checks.
@@ -69,10 +69,10 @@ func Run(ctx context.Context, o Options) []Finding {
 	}
 	_, err := cluster.Security(cfg, cfg.Node.Name)
 	r.add("security", err, security(cfg))
-	reply, running := server.MembersReply{}, false
+	reply, running := admin.MembersReply{}, false
 	if o.Members != nil {
 		reply, err = o.Members(ctx)
-		running = err == nil && slices.ContainsFunc(reply.Members, func(m server.MemberRow) bool { return m.Self && m.Name == cfg.Node.Name })
+		running = err == nil && slices.ContainsFunc(reply.Members, func(m admin.MemberRow) bool { return m.Self && m.Name == cfg.Node.Name })
 	}
 	r.ports(cfg, running)
 	r.discovery(cfg)

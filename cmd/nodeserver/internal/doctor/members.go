@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nodeserver/nodeserver/server"
+	"github.com/nodeserver/nodeserver/server/admin"
 )
 
 const (
@@ -15,7 +15,7 @@ const (
 )
 
 // members says how the others are, as the running node and their own clocks tell.
-func (r *report) members(ctx context.Context, reply server.MembersReply) {
+func (r *report) members(ctx context.Context, reply admin.MembersReply) {
 	rows := make([]Finding, len(reply.Members))
 	var all sync.WaitGroup
 	for i, m := range reply.Members {
@@ -25,7 +25,7 @@ func (r *report) members(ctx context.Context, reply server.MembersReply) {
 	r.findings = append(r.findings, rows...)
 }
 
-func member(ctx context.Context, m server.MemberRow) Finding {
+func member(ctx context.Context, m admin.MemberRow) Finding {
 	what := "member " + m.Name
 	if m.State != "alive" {
 		return Finding{Warn, what, "is " + m.State + ": does it run, and can this machine reach " + m.ChannelAddress + "?"}

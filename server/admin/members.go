@@ -1,14 +1,12 @@
-package server
+package admin
 
 import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/pprof"
 	"sort"
 
 	"github.com/nodeserver/nodeserver/membership"
-	"github.com/nodeserver/nodeserver/server/cluster"
 )
 
 // MembersReply is what /api/v1/members answers.
@@ -60,58 +58,23 @@ type MemberRow struct {
 	InSync         bool     `json:"in_sync"`  // nothing is known to be missing here of what it has
 }
 
-// adminHandler serves operators.
-func (s *Server) adminHandler() (http.Handler, error) {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", s.readyz)
-	guarded := http.NewServeMux()
-	guarded.Handle("GET /metrics", s.metrics.handler())
-	guarded.HandleFunc("GET /api/v1/members", s.serveMembers)
-	guarded.HandleFunc("/debug/pprof/", pprof.Index)
-	guarded.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	guarded.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	guarded.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	guarded.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	operators, err := cluster.ForOperators(s.cfg.Admin, guarded)
-	mux.Handle("/", operators)
-	return mux, err
-}
-
-func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
-	s.drain.Probed()
-	switch {
-	case s.drain.Begun():
-		http.Error(w, "draining", http.StatusServiceUnavailable)
-	case !s.ready.Load() && s.channel.Waiting() != "":
-		http.Error(w, "not ready: "+s.channel.Waiting(), http.StatusServiceUnavailable)
-	case !s.ready.Load():
-		http.Error(w, "not ready: the sessions of the other members are still on their way", http.StatusServiceUnavailable)
-	default:
-		fmt.Fprintln(w, "ready")
-		for _, d := range s.apps.Down() { // the reasons are not for everybody
-			fmt.Fprintf(w, "not served: app %q, see the log\n", d.Name)
-		}
-	}
-}
-
-func (s *Server) serveMembers(w http.ResponseWriter, _ *http.Request) {
-	reply := MembersReply{Schema: "nodeserver.members/1", Node: s.cfg.Node.Name, Members: s.memberRows(), Down: s.downRows(), Providers: s.providerRows(), Waiting: s.channel.Waiting()}
+func (a *admin) serveMembers(w http.ResponseWriter, _ *http.Request) {
+	reply := MembersReply{Schema: "nodeserver.members/1", Node: a.cfg.ID.Name, Members: a.memberRows(), Down: a.downRows(), Providers: a.providerRows(), Waiting: a.node.Waiting()}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(reply) // an operator who hung up needs no answer
 }
 
-func (s *Server) downRows() []DownRow {
+func (a *admin) downRows() []DownRow {
 	rows := []DownRow{}
-	for _, d := range s.apps.Down() {
+	for _, d := range a.apps.Down() {
 		rows = append(rows, DownRow{Name: d.Name, Path: d.Path, Origin: d.Origin, Reason: d.Err.Error()})
 	}
 	return rows
 }
 
-func (s *Server) providerRows() []ProviderRow {
+func (a *admin) providerRows() []ProviderRow {
 	rows := []ProviderRow{}
-	for _, p := range s.providers {
+	for _, p := range a.node.Providers() {
 		n := p.Stats()
 		rows = append(rows, ProviderRow{Name: p.Name(), Queries: n.Queries, Answers: n.Answers, Refused: n.Foreign + n.Refused + n.Noise, Errors: n.Errors, Problem: n.Problem})
 	}
@@ -119,7 +82,7 @@ func (s *Server) providerRows() []ProviderRow {
 }
 
 // memberRows joins what membership and the delta managers know.
-func (s *Server) memberRows() []MemberRow {
+func (a *admin) memberRows() []MemberRow {
 	type sum struct {
 		sessions int64
 		queue    int
@@ -127,7 +90,7 @@ func (s *Server) memberRows() []MemberRow {
 	}
 	sums := map[membership.ID]*sum{}
 	own := sum{}
-	for p := range s.apps.Each() {
+	for p := range a.apps.Each() {
 		stats := p.Manager().Stats()
 		own.sessions += stats.Sessions
 		for _, l := range stats.Links {
@@ -142,11 +105,11 @@ func (s *Server) memberRows() []MemberRow {
 		}
 	}
 	var rows []MemberRow
-	for _, m := range s.status() {
-		x, self := &own, m.ID == s.id
+	for _, m := range a.node.Members() {
+		x, self := &own, m.ID == a.cfg.ID
 		if !self {
 			if x = sums[m.ID]; x == nil {
-				x = &sum{behind: m.Domain == s.cfg.Cluster.Domain} // of another domain nothing is missing
+				x = &sum{behind: m.Domain == a.cfg.Domain} // of another domain nothing is missing
 			}
 		}
 		rows = append(rows, MemberRow{

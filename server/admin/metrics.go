@@ -1,4 +1,4 @@
-package server
+package admin
 
 import (
 	"net/http"
@@ -7,7 +7,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/server/cluster"
 	"github.com/nodeserver/nodeserver/server/deploy"
@@ -16,7 +15,7 @@ import (
 // metrics shows the parts' Stats in Prometheus's format: they count on their
 // own, and are only asked when somebody looks.
 type metrics struct {
-	server   *Server
+	admin    *admin
 	registry *prometheus.Registry
 
 	members, ready, requests, panics, lost, refused, hasty, stale *prometheus.Desc
@@ -29,12 +28,12 @@ type metrics struct {
 	found, providerUp                                             *prometheus.Desc
 }
 
-func newMetrics(s *Server) *metrics {
+func newMetrics(a *admin) *metrics {
 	d := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("nodeserver_"+name, help, labels, nil)
 	}
 	m := &metrics{
-		server: s, registry: prometheus.NewRegistry(),
+		admin: a, registry: prometheus.NewRegistry(),
 		members:     d("members", "Members this node knows, itself included, by state.", "state"),
 		ready:       d("ready", "1 when this node serves requests."),
 		requests:    d("http_requests_total", "Requests taken by the HTTP listener."),
@@ -60,7 +59,7 @@ func newMetrics(s *Server) *metrics {
 		appUp:       d("app_up", "1 when the app is served, 0 when it could not be loaded or started.", "app"),
 		trouble:     d("replication_trouble_total", "What should not happen often.", "app", "kind"),
 	}
-	m.registry.MustRegister(m, cluster.Connections("nodeserver_", func() map[string]*listen.Listener { return s.bounds }), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	m.registry.MustRegister(m, cluster.Connections("nodeserver_", a.node.Listeners), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return m
 }
 
@@ -80,24 +79,24 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
 	states := map[string]int{"alive": 0, "suspect": 0}
-	for _, s := range m.server.status() {
+	for _, s := range m.admin.node.Members() {
 		states[s.State.String()]++
 	}
 	for state, n := range states {
 		gauge(m.members, float64(n), state)
 	}
-	gauge(m.ready, number(m.server.ready.Load()))
-	count(m.requests, m.server.requests.Load())
-	for _, p := range m.server.providerRows() {
+	gauge(m.ready, number(m.admin.node.Ready()))
+	count(m.requests, m.admin.node.Requests())
+	for _, p := range m.admin.providerRows() {
 		gauge(m.providerUp, number(p.Problem == ""), p.Name)
 		for kind, n := range map[string]uint64{"proposed": p.Answers, "refused": p.Refused, "error": p.Errors} {
 			count(m.found, int64(n), p.Name, kind)
 		}
 	}
-	for name, up := range m.server.apps.States() {
+	for name, up := range m.admin.apps.States() {
 		gauge(m.appUp, number(up), name)
 	}
-	for p := range m.server.apps.Each() {
+	for p := range m.admin.apps.Each() {
 		m.collectApp(p, p.Manager().Stats(), gauge, count)
 	}
 }

@@ -1,0 +1,29 @@
+package server
+
+import (
+	"github.com/nodeserver/nodeserver/channel/listen"
+	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/admin"
+	"github.com/nodeserver/nodeserver/server/session"
+)
+
+// view is the server as its parts see it: what they declare that they need of the node.
+type view struct{ server *Server }
+
+var (
+	_ session.Members = view{}
+	_ admin.Node      = view{}
+)
+
+// Serves implements session.Members: the node with this route serves this node's users.
+func (v view) Serves(route string) bool { return v.server.serves(route) }
+
+// Ready implements admin.Node, as do the methods below.
+func (v view) Ready() bool                            { return v.server.ready.Load() }
+func (v view) Draining() bool                         { return v.server.drain.Begun() }
+func (v view) Probed()                                { v.server.drain.Probed() }
+func (v view) Waiting() string                        { return v.server.channel.Waiting() }
+func (v view) Requests() int64                        { return v.server.requests.Load() }
+func (v view) Members() []membership.Status           { return v.server.status() }
+func (v view) Providers() []membership.Provider       { return v.server.providers }
+func (v view) Listeners() map[string]*listen.Listener { return v.server.bounds }
