@@ -32,7 +32,7 @@ func buildHost(t *testing.T) (file string) {
 	return file
 }
 
-// writeModule writes a webapp that requires the modules (PATH VERSION), and whose answer
+// writeModule writes a webapp that requires the modules (PATH VERSION), or replaces some (PATH => PATH VERSION), and whose answer
 // is the expression. It imports packages, each in its own form of an import.
 func writeModule(t *testing.T, name, answer string, modules, imports []string) (dir string) {
 	t.Helper()
@@ -45,7 +45,11 @@ func writeModule(t *testing.T, name, answer string, modules, imports []string) (
 	}
 	mod := "module example.org/" + name + "\n\ngo 1.26\n\nreplace github.com/nodeserver/nodeserver => " + root + "\n"
 	for _, m := range modules {
-		mod += "require " + m + "\n"
+		verb := "require "
+		if strings.Contains(m, "=>") {
+			verb = "replace "
+		}
+		mod += verb + m + "\n"
 	}
 	write(t, filepath.Join(dir, "go.mod"), mod)
 	tidy(t, dir)

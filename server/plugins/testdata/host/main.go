@@ -12,7 +12,8 @@ import (
 	"os"
 	"path/filepath"
 
-	_ "golang.org/x/sys/unix" // a module that apps have in other versions
+	_ "golang.org/x/net/trace" // a package that can't be twice in a process
+	_ "golang.org/x/sys/unix"  // a module that apps have in other versions
 
 	"github.com/nodeserver/nodeserver/server/plugins"
 )
