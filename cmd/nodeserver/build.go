@@ -28,6 +28,11 @@ its go.mod. It needs the go command and gcc.`,
 			}
 			_, err = fmt.Fprintf(e.stdout, "%s  %.1f MB  revision %s  in %.1f s\n",
 				b.File, float64(b.Bytes)/1e6, b.Revision, time.Since(start).Seconds())
+			for _, s := range b.Shared {
+				if err == nil {
+					_, err = fmt.Fprintf(e.stdout, "  shares %s with the node and other plugins, in one version: %s\n", s.Package, s.Why)
+				}
+			}
 			return err
 		},
 	}

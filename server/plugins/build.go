@@ -35,6 +35,13 @@ type Built struct {
 	File     string
 	Revision string // hash of the webapp's sources
 	Bytes    int64
+	Shared   []Shared // packages, sorted, that are shared with the node and all other plugins
+}
+
+// Shared is a package of a library that can't be twice in a process.
+type Shared struct {
+	Package string
+	Why     string // "it calls …"
 }
 
 // Build makes a plugin that the host, mostly the running binary, can load: with the same
@@ -103,7 +110,9 @@ func build(ctx context.Context, o BuildOptions) (Built, error) {
 		return Built{}, err
 	}
 	c := compiler{host: host, tools: tools, work: work, src: src, app: st, cache: cache}
-	return c.compile(ctx, o.Out)
+	built, err := c.compile(ctx, o.Out)
+	built.Shared = w.shared()
+	return built, err
 }
 
 // outFile is the plugin's file, where out may name its folder.

@@ -18,7 +18,7 @@ func writeLibrary(t *testing.T, n int) (dir string) {
 	v := strconv.Itoa(n)
 	for name, text := range map[string]string{
 		"go.mod": "module example.org/dep\n\ngo 1.21\n",
-		"c/c.go": `package c
+		"c.go": `package dep
 
 // int answer(void);
 import "C"
@@ -28,8 +28,8 @@ func fromGo() C.int { return ` + v + ` }
 
 func Answer() int { return int(C.answer()) }
 `,
-		"c/answer.c":             "#include \"sub/answer.h\"\nextern int fromGo(void);\nint shared_name(void) { return ANSWER; }\nint answer(void) { return 10 * fromGo() + shared_name(); }\n",
-		"c/sub/answer.h":         "#define ANSWER " + v + "\n",
+		"answer.c":               "#include \"sub/answer.h\"\nextern int fromGo(void);\nint shared_name(void) { return ANSWER; }\nint answer(void) { return 10 * fromGo() + shared_name(); }\n",
+		"sub/answer.h":           "#define ANSWER " + v + "\n",
 		"internal/word/word.txt": "word" + v,
 		"internal/word/word.go":  "package word\n\nimport _ \"embed\"\n\n//go:embed word.txt\nvar Word string\n\nfunc hidden() string { return \"hidden" + v + "\" }\n",
 		"link.v1/link.go":        "package link\n\nimport (\n\t_ \"unsafe\"\n\n\t\"example.org/dep/internal/word\"\n)\n\n//go:linkname hidden example.org/dep/internal/word.hidden\nfunc hidden() string\n\nfunc Words() string { return word.Word + hidden() }\n",
@@ -70,13 +70,13 @@ import (
 	"database/sql"
 	"fmt"
 
+	"example.org/dep"
 	"example.org/dep/asm"
-	"example.org/dep/c"
 	_ "example.org/dep/driver"
 	"example.org/dep/link.v1"
 )
 
-var Answer = fmt.Sprintln(c.Answer(), link.Words(), asm.Value(), open())
+var Answer = fmt.Sprintln(dep.Answer(), link.Words(), asm.Value(), open())
 
 func open() error {
 	db, err := sql.Open("dep", "")

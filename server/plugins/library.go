@@ -24,7 +24,7 @@ func (l *library) sources() ([]string, error) {
 			return err
 		case d.IsDir() && name != l.Dir && (isModule(name) || d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".")):
 			return fs.SkipDir
-		case !d.Type().IsRegular() || filepath.Ext(name) == ".go":
+		case !d.Type().IsRegular() || filepath.Ext(name) == ".go" || d.Name() == "go.mod" || strings.HasPrefix(d.Name(), "."):
 			return nil
 		case filepath.Dir(name) == l.Dir && cSource(name): // or it is in built, or for another platform
 			return nil

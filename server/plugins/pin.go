@@ -34,11 +34,26 @@ func (w *world) pin() error {
 		}
 		for _, i := range l.Imports {
 			if of := w.byPath[i]; of != nil && of.pinned == "" {
-				of.pinned = l.ImportPath + " imports it"
+				of.pinned = imported
 			}
 		}
 	}
 	return nil
+}
+
+// imported is why a package keeps its path that has no reason of its own.
+const imported = "a package imports it that keeps its path"
+
+// shared are the packages that keep their path for a reason of their own.
+func (w *world) shared() []Shared {
+	var all []Shared
+	for _, l := range w.all {
+		if l.pinned != "" && l.pinned != imported {
+			all = append(all, Shared{l.ImportPath, l.pinned})
+		}
+	}
+	slices.SortFunc(all, func(a, b Shared) int { return strings.Compare(a.Package, b.Package) })
+	return all
 }
 
 // onceOnly are functions that panic, or end the process, when they are called twice
@@ -58,9 +73,9 @@ var onceOnly = map[string][]string{
 func (l *library) pinnedFor() (string, error) {
 	switch {
 	case len(l.SysoFiles) > 0:
-		return "has an object file (" + l.SysoFiles[0] + "), whose symbols can't be renamed", nil
+		return "it has an object file (" + l.SysoFiles[0] + "), whose symbols can't be renamed", nil
 	case len(l.SwigFiles)+len(l.SwigCXXFiles) > 0:
-		return "is built with SWIG", nil
+		return "it is built with SWIG", nil
 	}
 	for _, name := range slices.Concat(l.GoFiles, l.CgoFiles) {
 		text, err := os.ReadFile(filepath.Join(l.Dir, name))
@@ -86,7 +101,7 @@ func (l *library) pinnedC() (string, error) {
 			return "", err
 		}
 		if bytes.Contains(text, []byte(`#include "../`)) || bytes.Contains(text, []byte("SRCDIR}/..")) {
-			return "has C code that needs files outside its folder (" + name + ")", nil
+			return "it has C code that needs files outside its folder (" + name + ")", nil
 		}
 	}
 	return "", nil
@@ -105,7 +120,7 @@ func pinnedIn(text []byte) string {
 	}
 	if linkname {
 		if symbol := defines(f); symbol != "" {
-			return "defines " + symbol + " of the standard library (go:linkname)"
+			return "it defines " + symbol + " of the standard library (go:linkname)"
 		}
 	}
 	return registersOnce(f)
@@ -164,7 +179,7 @@ func registersOnce(f *ast.File) string {
 		}
 		if s, ok := call.Fun.(*ast.SelectorExpr); ok {
 			if x, ok := s.X.(*ast.Ident); ok && slices.Contains(onceOnly[names[x.Name]], s.Sel.Name) {
-				found = fmt.Sprintf("calls %s.%s as it starts, which takes a name once in a process", names[x.Name], s.Sel.Name)
+				found = fmt.Sprintf("it calls %s.%s as it starts, which takes a name once in a process", names[x.Name], s.Sel.Name)
 			}
 		}
 		return found == ""
