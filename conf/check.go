@@ -32,6 +32,7 @@ var durations = map[string]between[time.Duration]{
 	"replication.ack_timeout":     {time.Millisecond, time.Minute},
 	"replication.gather":          {0, 5 * time.Millisecond},
 	"replication.repair_interval": {100 * time.Millisecond, time.Hour},
+	"webapps.drain":               {0, time.Hour},
 	"replication.join_timeout":    {100 * time.Millisecond, time.Hour},
 	"balance.health_interval":     {10 * time.Millisecond, time.Minute},
 }
@@ -47,6 +48,7 @@ var numbers = map[string]between[int]{
 	"membership.expect":                {0, 64},
 	"sessions.max_sessions":            {-1, 1 << 30},
 	"sessions.new_per_address":         {0, 1 << 20},
+	"webapps.max_revisions":            {0, 1 << 20},
 	"sessions.max_session_bytes":       {1 << 10, 3 << 20},
 }
 

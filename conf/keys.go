@@ -82,10 +82,8 @@ var files = []string{
 // later are keys that are planned, with what holds until they are there. To take
 // one and do nothing would be a promise that is not kept.
 var later = map[string]string{
-	"node.data_dir":         "a node keeps nothing between starts",
-	"replication.replicas":  "every member holds every session",
-	"webapps.watch":         "plugins are loaded when the node starts",
-	"webapps.max_revisions": "plugins are loaded when the node starts",
+	"node.data_dir":        "a node keeps nothing between starts",
+	"replication.replicas": "every member holds every session",
 }
 
 func noEffect(now string) string { return "has no effect in this version: remove it (" + now + ")" }

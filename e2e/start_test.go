@@ -185,13 +185,17 @@ func plugin(t *testing.T, name, source string) (apps string) {
 		"app.go": `package main
 
 import (
+	"context"
 	"net/http"
 	"os"
 
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
-var _ = os.Exit
+var (
+	_ = os.Exit
+	_ context.Context
+)
 ` + source + `
 func main() {}
 `,

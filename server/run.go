@@ -314,6 +314,9 @@ func (s *Server) leave(ctx context.Context, h *http.Server) {
 		s.log.Warn("requests did not end within the grace; breaking them off", "err", err)
 		_ = h.Close() // same
 	}
+	cleaning, cancel := context.WithTimeout(ctx, s.cfg.Webapps.Drain)
+	defer cancel()
+	s.apps.Finish(cleaning)
 	s.apps.HandOver()
 	flush, cancel := context.WithTimeout(ctx, flushTime)
 	defer cancel()

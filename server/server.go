@@ -101,7 +101,10 @@ func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*
 
 // deployConfig says where the apps come from and what they are given.
 func (s *Server) deployConfig() deploy.Config {
-	c := deploy.Config{Dir: s.cfg.Webapps.Dir, Strict: s.cfg.Webapps.Strict, Settings: s.appSettings, Members: view{s}}
+	c := deploy.Config{
+		Dir: s.cfg.Webapps.Dir, Strict: s.cfg.Webapps.Strict, Settings: s.appSettings, Members: view{s},
+		Watch: s.cfg.Webapps.Watch, Drain: s.cfg.Webapps.Drain, MaxRevisions: s.cfg.Webapps.MaxRevisions,
+	}
 	for _, a := range s.cfg.Apps {
 		c.Named = append(c.Named, a.Name)
 	}

@@ -115,6 +115,10 @@ type Replication struct {
 type Webapps struct {
 	Dir    string `conf:"dir"`    // folder of NAME.so; empty: no plugins
 	Strict bool   `conf:"strict"` // an app that can't be deployed is an error of New
+
+	Watch        bool          `conf:"watch"`         // redeploy apps whose files change while the node runs
+	Drain        time.Duration `conf:"drain"`         // for a replaced or stopped app to end its requests and clean up
+	MaxRevisions int           `conf:"max_revisions"` // of an app in the process; 0: no limit
 }
 
 // App holds settings of one webapp.

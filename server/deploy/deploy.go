@@ -82,7 +82,12 @@ func (t *Table) candidates(compiled []webapps.App) ([]*candidate, error) {
 		add(w, "compiled in")
 	}
 	if t.cfg.Dir != "" {
-		opened, err := plugins.NewLoader().OpenDir(t.cfg.Dir)
+		t.loaded = map[string]fileState{}
+		names, _ := filepath.Glob(filepath.Join(t.cfg.Dir, "*.so"))
+		for _, name := range names { // as they are before they are read
+			t.loaded[name] = stateOf(name)
+		}
+		opened, err := t.loader.OpenDir(t.cfg.Dir)
 		if err != nil {
 			return nil, err
 		}
@@ -144,6 +149,7 @@ func (t *Table) startAll(all []*candidate) {
 				c.fail(notStarted, err)
 				return
 			}
+			c.place.resident[v.Source] = true
 			c.place.swap(v)
 		})
 	}
@@ -171,7 +177,7 @@ func (t *Table) tellDown() {
 func (t *Table) newPlace(c Settings) *Place {
 	p := &Place{
 		name: c.Session.App, path: c.Session.Path, node: c.Session.Node, config: c.Config,
-		log: t.log.With("app", c.Session.App), group: new(group),
+		log: t.log.With("app", c.Session.App), group: new(group), resident: map[string]bool{},
 	}
 	p.sessions = session.New(c.Session, t.cfg.Members, p.group, p.log)
 	p.group.manager = p.sessions.Manager()

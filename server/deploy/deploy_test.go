@@ -162,7 +162,7 @@ func testSwapUnderRequests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		idle := p.swap(v)
+		_, idle := p.swap(v)
 		<-idle
 		ended.Store(n)
 	}
@@ -203,7 +203,7 @@ func testSwapLeavesRequestsWhereTheyAre(t *testing.T) {
 	if err := p.start(v, says("shop", "new").New); err != nil {
 		t.Fatal(err)
 	}
-	idle := p.swap(v)
+	_, idle := p.swap(v)
 	if _, body := get(p, "/shop/"); body != "new" || old.InFlight() != 1 {
 		t.Errorf("after the swap: %q, %d in the old revision", body, old.InFlight())
 	}

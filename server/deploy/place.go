@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/pprof"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +29,16 @@ type Place struct {
 	sessions *session.App
 	group    *group
 	current  atomic.Pointer[Revision] // nil until the first one has started
+	failure  atomic.Pointer[Failure]  // of the latest redeployment; nil: none failed since one succeeded
+
+	mu       sync.Mutex      // one redeployment at a time
+	resident map[string]bool // the plugins' revisions that are in the process, for good
+}
+
+// Failure is why a revision was not taken over.
+type Failure struct {
+	At     time.Time
+	Reason string
 }
 
 // Name is the app's.
@@ -34,6 +46,15 @@ func (p *Place) Name() string { return p.name }
 
 // Path is where the app is served, with a slash at its end.
 func (p *Place) Path() string { return p.path }
+
+// Origin is where the app's code comes from: the plugin's file, or "compiled in".
+func (p *Place) Origin() string { return p.current.Load().Origin }
+
+// Current is the revision that serves now.
+func (p *Place) Current() *Revision { return p.current.Load() }
+
+// Failed is why the latest redeployment was not done; nil: it was, or there was none.
+func (p *Place) Failed() *Failure { return p.failure.Load() }
 
 // Manager replicates the app's sessions.
 func (p *Place) Manager() *deltamanager.Manager { return p.sessions.Manager() }
@@ -46,6 +67,8 @@ func (p *Place) Counts() session.Counts { return p.sessions.Counts() }
 func (p *Place) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v := p.take()
 	defer v.give()
+	pprof.SetGoroutineLabels(v.labels)         //nolint:contextcheck // labels of the goroutine, not of the request
+	defer pprof.SetGoroutineLabels(unlabelled) //nolint:contextcheck // same
 	p.sessions.Serve(v.handler, w, r)
 }
 
@@ -63,14 +86,14 @@ func (p *Place) take() *Revision {
 
 // swap makes the revision, which has started, the one that serves from now on: its handler
 // gets the requests that begin, its listeners hear of the sessions. The channel closes when
-// the revision before has no request any more; nil: there was none.
-func (p *Place) swap(v *Revision) (idle <-chan struct{}) {
-	old := p.current.Swap(v)
+// the revision before has no request any more; both are nil if there was none.
+func (p *Place) swap(v *Revision) (old *Revision, idle <-chan struct{}) {
+	old = p.current.Swap(v)
 	p.sessions.Hear(v.listeners)
 	if old == nil {
-		return nil
+		return nil, nil
 	}
-	return old.retire()
+	return old, old.retire()
 }
 
 // newLimit is how long an app's New may take.
@@ -82,7 +105,11 @@ func (p *Place) start(v *Revision, create func(webapps.Context) (http.Handler, e
 	if p.current.Load() == nil {
 		p.sessions.Hear(v.listeners) // its New may make sessions
 	}
-	h, err := plugins.Guard(newLimit, "its New function", func() (http.Handler, error) { return create(&appContext{p, v}) })
+	v.label(p.name)
+	h, err := plugins.Guard(newLimit, "its New function", func() (http.Handler, error) {
+		pprof.SetGoroutineLabels(v.labels) // what New starts, inherits them
+		return create(&appContext{p, v})
+	})
 	if err == nil && noHandler(h) {
 		err = errors.New("its New function returned no handler, and no error")
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nodeserver/nodeserver/server/session"
 )
@@ -14,12 +15,17 @@ type Revision struct {
 	Version string // as the app calls itself
 	Origin  string // file of the plugin, or "compiled in"
 	Source  string // hash of the plugin's sources; empty: compiled in
+	Since   time.Time
+
+	number int64 // no other of this process has it
 
 	handler   http.Handler
 	listeners *session.Listeners
 	life      context.Context //nolint:containedctx // the revision's life, handed to the app as Context.Done
 	end       context.CancelFunc
 
+	labels   context.Context //nolint:containedctx // carries the labels of the goroutines that it starts
+	closed   sync.Once
 	inFlight atomic.Int64
 	retired  atomic.Bool // no request is to come
 	once     sync.Once
@@ -28,10 +34,12 @@ type Revision struct {
 
 // newRevision makes a revision whose life is within another.
 func newRevision(within context.Context) *Revision {
-	v := &Revision{idle: make(chan struct{})}
+	v := &Revision{idle: make(chan struct{}), number: revisions.Add(1), Since: time.Now()}
 	v.life, v.end = context.WithCancel(within)
 	return v
 }
+
+var revisions atomic.Int64
 
 // InFlight is how many requests the revision serves now.
 func (v *Revision) InFlight() int64 { return v.inFlight.Load() }

@@ -10,9 +10,11 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nodeserver/nodeserver/channel"
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/plugins"
 	"github.com/nodeserver/nodeserver/server/session"
 )
 
@@ -24,6 +26,10 @@ type Config struct {
 	// Settings are what an app of this name is given here, whether or not it is there.
 	Settings func(app string) Settings
 	Members  session.Members
+
+	Watch        bool          // redeploy apps whose files change while the node runs
+	Drain        time.Duration // for a revision that was replaced to end its requests and clean up
+	MaxRevisions int           // of an app in the process; 0: no limit
 }
 
 // Settings are what an app is given.
@@ -39,6 +45,10 @@ type Table struct {
 	life context.Context //nolint:containedctx // ends when apps are to stop
 	stop context.CancelFunc
 	now  atomic.Pointer[state]
+
+	loader   *plugins.Loader
+	loaded   map[string]fileState // of plugins, as they were when Deploy opened them
+	retiring sync.WaitGroup       // revisions that were replaced
 }
 
 // state is what the table holds at one time. It is replaced as a whole and never changed.
@@ -60,7 +70,7 @@ type Down struct {
 
 // New makes an empty table. It is to be stopped, so that the apps hear of it.
 func New(c Config, log *slog.Logger) *Table {
-	t := &Table{cfg: c, log: log}
+	t := &Table{cfg: c, log: log, loader: plugins.NewLoader()}
 	t.life, t.stop = context.WithCancel(context.Background())
 	t.now.Store(newState(nil, nil))
 	return t
@@ -150,6 +160,12 @@ func (t *Table) Run(ctx context.Context) {
 	var managers sync.WaitGroup
 	for p := range t.Each() {
 		managers.Go(func() { _ = p.Manager().Run(ctx) })
+	}
+	if t.cfg.Watch && t.cfg.Dir != "" {
+		watching, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(t.life, cancel)() //nolint:contextcheck // the apps' life ends first
+		t.watch(watching)
 	}
 	managers.Wait()
 }

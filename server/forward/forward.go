@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -120,15 +121,15 @@ func (t Trust) believe(r *http.Request, from netip.Addr) bool {
 	}
 	client := from
 	var last seen // of the step at which the user's own address was seen
-	for i := len(steps) - 1; i >= 0; i-- {
-		a, ok := address(steps[i].addr)
+	for _, step := range slices.Backward(steps) {
+		a, ok := address(step.addr)
 		if !ok {
-			if steps[i].addr == "" { // an address is not told, the rest may be
-				last = merge(steps[i], last)
+			if step.addr == "" { // an address is not told, the rest may be
+				last = merge(step, last)
 			}
 			break
 		}
-		client, last = a, merge(steps[i], last)
+		client, last = a, merge(step, last)
 		if !t.Has(a) {
 			break
 		}

@@ -27,8 +27,10 @@ func TestApply(t *testing.T) {
 	}{
 		{"nobody in between", "192.0.2.9:1234", "", false, "192.0.2.9:1234 site.example http"},
 		{"TLS here", "192.0.2.9:1234", "", true, "192.0.2.9:1234 site.example https"},
-		{"a stranger's word", "192.0.2.9:1234", "X-Forwarded-For: 203.0.113.1\nX-Forwarded-Proto: https\nX-Forwarded-Host: evil.example\nForwarded: for=203.0.113.1", false,
-			"192.0.2.9:1234 site.example http"},
+		{
+			"a stranger's word", "192.0.2.9:1234", "X-Forwarded-For: 203.0.113.1\nX-Forwarded-Proto: https\nX-Forwarded-Host: evil.example\nForwarded: for=203.0.113.1", false,
+			"192.0.2.9:1234 site.example http",
+		},
 		{"a proxy's word", "10.1.2.3:1234", "X-Forwarded-For: 203.0.113.1\nX-Forwarded-Proto: https\nX-Forwarded-Host: shop.example:444", false, "203.0.113.1:0 shop.example:444 https"},
 		{"a proxy that says nothing", "10.1.2.3:1234", "", false, "10.1.2.3:1234 site.example http"},
 		{"what the user wrote before", "10.1.2.3:1234", "X-Forwarded-For: 1.1.1.1, 203.0.113.1", false, "203.0.113.1:0 site.example http"},

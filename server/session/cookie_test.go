@@ -97,8 +97,8 @@ func TestForgedTokensLeaveTheClockAlone(t *testing.T) {
 	}
 }
 
-func (a lone) setTokens(h http.Header, tokens []deltamanager.Token) {
-	(&visit{app: a.App}).setTokens(h, tokens)
+func (l lone) setTokens(h http.Header, tokens []deltamanager.Token) {
+	(&visit{app: l.App}).setTokens(h, tokens)
 }
 
 // A client is known by its address: of IPv6 the network, behind a trusted proxy what the proxy says.

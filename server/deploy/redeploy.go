@@ -1,0 +1,137 @@
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nodeserver/nodeserver/server/plugins"
+	"github.com/nodeserver/nodeserver/webapps"
+)
+
+// healthLimit is how long an app may take to say whether it can serve.
+const healthLimit = 10 * time.Second
+
+// Redeploy makes the plugin's code serve the app from now on: it starts, is asked for its
+// health, and gets the requests that begin. Those that run end at the revision before, whose
+// Done closes; its cleanup is waited for in the background. After an error nothing has changed.
+func (t *Table) Redeploy(p *Place, o plugins.Plugin) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if most := t.cfg.MaxRevisions; most > 0 && !p.resident[o.Revision] && len(p.resident) >= most {
+		return fmt.Errorf("%s: %d revisions of app %s are in this process, and Go can't unload any (webapps.max_revisions): restart the node; a rolling restart loses nothing", o.File, len(p.resident), p.name)
+	}
+	p.resident[o.Revision] = true
+	v := newRevision(t.life)
+	v.Version, v.Origin, v.Source, v.listeners = o.App.Version, o.File, o.Revision, p.sessions.NewListeners()
+	if err := p.start(v, o.App.New); err != nil {
+		return err
+	}
+	if err := v.health(t.life); err != nil {
+		v.end()
+		v.cleanUp(t.life, t.cfg.Drain, p.log)
+		return fmt.Errorf("%s: app %s is not healthy: %w", o.File, p.name, err)
+	}
+	old, idle := p.swap(v)
+	p.failure.Store(nil)
+	old.end()
+	t.retiring.Go(func() { t.retire(p, old, idle) })
+	return nil
+}
+
+// health asks the revision's handler whether it can serve.
+func (v *Revision) health(ctx context.Context) error {
+	h, ok := v.handler.(webapps.Healthy)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	defer cancel()
+	_, err := plugins.Guard(healthLimit, "its Health function", func() (struct{}, error) { return struct{}{}, h.Health(ctx) })
+	return err
+}
+
+// cleanUp has the revision's handler clean up, once.
+func (v *Revision) cleanUp(ctx context.Context, limit time.Duration, log *slog.Logger) {
+	h, ok := v.handler.(webapps.Closer)
+	if !ok {
+		return
+	}
+	v.closed.Do(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+		defer cancel()
+		if _, err := plugins.Guard(limit+time.Second, "its Close function", func() (struct{}, error) { return struct{}{}, h.Close(ctx) }); err != nil {
+			log.Warn("app did not clean up", "revision", short(v.Source), "err", err)
+		}
+	})
+}
+
+// retire waits for the last requests of a revision that was replaced, has it clean up, and
+// names what it leaves behind.
+func (t *Table) retire(p *Place, v *Revision, idle <-chan struct{}) {
+	over := time.NewTimer(t.cfg.Drain)
+	defer over.Stop()
+	select {
+	case <-idle:
+	case <-over.C:
+		p.log.Warn("requests of a revision that was replaced still run", "revision", short(v.Source), "requests", v.InFlight(), "dur", t.cfg.Drain)
+	}
+	v.cleanUp(t.life, t.cfg.Drain, p.log)
+	select {
+	case <-over.C:
+	case <-t.life.Done(): // the node stops, all of it ends
+		return
+	}
+	if left := leftOf(p.name, v); left > 0 {
+		p.log.Warn("a revision that was replaced has left goroutines running: they should end when Context.Done closes", "revision", short(v.Source), "goroutines", left)
+	}
+}
+
+// Finish has all apps clean up, and returns when they have, or when ctx ends. To be called after
+// Stop, when no request runs any more.
+func (t *Table) Finish(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for p := range t.Each() {
+			t.retiring.Go(func() { p.current.Load().cleanUp(ctx, t.cfg.Drain, p.log) })
+		}
+		t.retiring.Wait()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		t.log.Warn("apps still clean up while the node ends", "err", ctx.Err())
+	}
+}
+
+var unlabelled = context.Background()
+
+// label makes the labels of the revision's goroutines: a profile of goroutines shows them.
+func (v *Revision) label(app string) {
+	v.labels = pprof.WithLabels(context.Background(), pprof.Labels("app", app, "revision", short(v.Source), "deployed", strconv.FormatInt(v.number, 10)))
+}
+
+var goroutines = regexp.MustCompile(`(?m)^(\d+) @ .*\n# labels: (\{.*\})$`)
+
+// leftOf counts the goroutines that the revision has started and that run.
+func leftOf(app string, v *Revision) (n int) {
+	var b bytes.Buffer
+	if pprof.Lookup("goroutine").WriteTo(&b, 1) != nil {
+		return 0
+	}
+	mark := fmt.Sprintf("%q:%q", "deployed", strconv.FormatInt(v.number, 10))
+	for _, m := range goroutines.FindAllStringSubmatch(b.String(), -1) {
+		if strings.Contains(m[2], mark) && strings.Contains(m[2], fmt.Sprintf("%q:%q", "app", app)) {
+			count, _ := strconv.Atoi(m[1]) // digits, by the pattern
+			n += count
+		}
+	}
+	return n
+}
