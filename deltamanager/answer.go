@@ -27,15 +27,22 @@ func (l *link) replyDue(now time.Duration) bool {
 	return len(l.questions.replies) > 0 && l.questions.spent[0].left(now, answerRate, answerBurst)
 }
 
+// answerer answers questions for single sessions.
+type answerer struct {
+	*base
+	applier  *applier
+	answered shares // bytes of answers, by session
+}
+
 // owesLarge is replyDue for the bulk stream.
-func (c *Core) owesLarge(now time.Duration, l *link) bool {
+func (c *answerer) owesLarge(now time.Duration, l *link) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.up && len(l.questions.large) > 0 && l.questions.spent[1].left(now, answerRate, answerBurst)
 }
 
 // appendAsks encodes questions and answers that are due. Called with l.mu held.
-func (c *Core) appendAsks(now time.Duration, l *link, body []byte) []byte {
+func (c *answerer) appendAsks(now time.Duration, l *link, body []byte) []byte {
 	for _, a := range l.questions.asks[len(l.questions.asks)-l.questions.unasked:] {
 		m := wire.Ask{Request: a.request, Key: a.key, Tag: a.tag, State: a.state, Since: a.since, Held: a.held}
 		body = m.Append(body)
@@ -61,7 +68,7 @@ func (c *Core) appendAsks(now time.Duration, l *link, body []byte) []byte {
 }
 
 // answerLarge answers one question on the bulk stream. Called with l.mu held.
-func (c *Core) answerLarge(now time.Duration, l *link) *wire.Repair {
+func (c *answerer) answerLarge(now time.Duration, l *link) *wire.Repair {
 	q := l.questions.large[0]
 	l.questions.large = l.questions.large[1:]
 	r := &wire.Sessions{Asks: []uint64{q.Request}}
@@ -75,7 +82,7 @@ func (c *Core) answerLarge(now time.Duration, l *link) *wire.Repair {
 
 // spend takes bytes from what may be answered of the session. False: nothing is left. What
 // is hardly longer than the question is always answered.
-func (c *Core) spend(now time.Duration, q *wire.Ask, size int) bool {
+func (c *answerer) spend(now time.Duration, q *wire.Ask, size int) bool {
 	if size <= smallAnswer || c.answered.take(now, q.Key.Hash(c.cfg.Seed), float64(size), sessionRate, sessionBurst) {
 		return true
 	}
@@ -86,7 +93,7 @@ func (c *Core) spend(now time.Duration, q *wire.Ask, size int) bool {
 // answer encodes what a question's asker lacks of the session, unless that takes more
 // than most bytes. It returns how many it takes; none: the session is not here. The
 // question gets to know the session's key.
-func (c *Core) answer(body []byte, now time.Duration, q *wire.Ask, most int) (encoded []byte, size int) {
+func (c *answerer) answer(body []byte, now time.Duration, q *wire.Ask, most int) (encoded []byte, size int) {
 	if q.Key == (Key{}) {
 		s := c.table.ByTag(q.Tag)
 		if s == nil {
@@ -111,10 +118,10 @@ func (c *Core) answer(body []byte, now time.Duration, q *wire.Ask, most int) (en
 
 // questions takes the questions and answers of a frame. It reports whether
 // answers are owed.
-func (c *Core) questions(now time.Duration, l *link, f *wire.Frame, late time.Duration) bool {
+func (c *answerer) questions(now time.Duration, l *link, f *wire.Frame, late time.Duration) bool {
 	for _, r := range f.Replies {
 		if r.Delta != nil {
-			c.applyRaw(now, l, r.Delta, late, table.Asked)
+			c.applier.applyRaw(now, l, r.Delta, late, table.Asked)
 		}
 		l.mu.Lock()
 		l.settleAsks(r.Request, r.Refused)

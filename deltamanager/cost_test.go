@@ -30,7 +30,7 @@ func twins(t testing.TB, n int) *cluster {
 		stamp := Stamp{Clock: 1<<56 | uint64(i), Incarnation: 7}
 		d := table.Delta{Key: k, Full: true, Regs: []table.Register{{ID: nil, Stamp: stamp, Value: Auth{Tag: tagOf(i)}.Encode()}, {ID: nameOf("blob"), Stamp: stamp, Value: value}}}
 		for _, core := range c.cores {
-			core.apply(c.now, &d, table.Live)
+			core.applier.apply(c.now, &d, table.Live)
 		}
 	}
 	c.run(5 * time.Second)
@@ -125,7 +125,7 @@ func benchmarkTick(b *testing.B, sessions int) {
 	for b.Loop() {
 		c.now += tickEvery
 		core.Tick(c.now)
-		for _, l := range *core.links.Load() {
+		for _, l := range core.peers.all() {
 			core.Pull(c.now, l.id, false)
 		}
 	}
@@ -229,7 +229,7 @@ func BenchmarkCommit(b *testing.B) {
 		if n%8 == 0 {
 			c.cores[0].Pull(c.now, c.ids[1], false)
 			c.cores[0].Pull(c.now, c.ids[2], false)
-			for _, l := range *c.cores[0].links.Load() {
+			for _, l := range c.cores[0].peers.all() {
 				l.acknowledged(l.out.Seq())
 			}
 		}
@@ -277,7 +277,7 @@ func BenchmarkReceive(b *testing.B) {
 					}
 				}
 				frames = append(frames, c.cores[0].Pull(c.now, c.ids[1], false))
-				l := c.cores[0].link(c.ids[1])
+				l := c.cores[0].peers.link(c.ids[1])
 				l.acknowledged(l.out.Seq())
 			}
 			b.StartTimer()

@@ -39,7 +39,7 @@ type pending struct {
 
 // encode returns the deltas from the position on, within the size of a frame.
 // to == from means that there are none.
-func (e *encoder) encode(c *Core, now time.Duration, from uint64) batch {
+func (e *encoder) encode(c *base, now time.Duration, from uint64) batch {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.latest.from == from && e.latest.to > from && (now-e.latest.at <= batchLife || mutate.Is(mutate.OldBatch)) {
@@ -76,10 +76,10 @@ func (e *encoder) encode(c *Core, now time.Duration, from uint64) batch {
 }
 
 // add encodes what the change says, once.
-func (b *batch) add(c *Core, now time.Duration, p *pending) {
+func (b *batch) add(c *base, now time.Duration, p *pending) {
 	if !p.said {
 		p.said = true
-		b.body = c.appendChange(b.body, now, &p.change)
+		b.body = appendChange(c, b.body, now, &p.change)
 		b.deltas++
 	}
 }
@@ -87,7 +87,7 @@ func (b *batch) add(c *Core, now time.Duration, p *pending) {
 // successor finds what the batch says of the session that goes on in the place of
 // one that it says is over. That comes first, since a member that heard only of the end
 // would have lost what the session held, if this node died then.
-func (e *encoder) successor(c *Core, i int) (int, bool) {
+func (e *encoder) successor(c *base, i int) (int, bool) {
 	if e.todo[i].over != table.Invalidated {
 		return 0, false
 	}
@@ -107,7 +107,7 @@ const batchLife = 10 * time.Millisecond
 const maxBatch = 1024
 
 // collect gathers the changes of the batch by session. False: overwritten.
-func (e *encoder) collect(c *Core, b *batch) bool {
+func (e *encoder) collect(c *base, b *batch) bool {
 	for b.to < b.head && len(e.todo) < maxBatch {
 		ch, overwritten := c.log.read(b.to)
 		if overwritten {
@@ -146,7 +146,7 @@ func (p *pending) join(ch *change) {
 }
 
 // appendChange encodes what the change says of the session as it is now.
-func (c *Core) appendChange(body []byte, now time.Duration, ch *change) []byte {
+func appendChange(c *base, body []byte, now time.Duration, ch *change) []byte {
 	b := c.table.Lock(ch.key)
 	defer b.Unlock()
 	var d table.Delta

@@ -1,6 +1,12 @@
 package deltamanager
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
+)
 
 // States that callers branch on.
 var (
@@ -18,3 +24,7 @@ var (
 	// members as asked for have confirmed it in time.
 	ErrUnacked = errors.New("write not acknowledged in time")
 )
+
+func errFarAhead(d time.Duration) error {
+	return fmt.Errorf("%w: stamped %v in the future", wire.ErrMalformed, d.Round(time.Second))
+}

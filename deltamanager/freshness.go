@@ -9,30 +9,6 @@ import (
 	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
 )
 
-// linkOf is the link to the life with this boot, nil if there is none.
-func (c *Core) linkOf(boot uint64) *link {
-	for _, l := range *c.links.Load() {
-		if l.id.Incarnation == boot {
-			return l
-		}
-	}
-	return nil
-}
-
-// Covers tells whether all writes of that origin up to the stamp are here.
-func (c *Core) Covers(s Stamp) bool {
-	if s.Incarnation == c.cfg.Self.Incarnation {
-		return true
-	}
-	l := c.linkOf(s.Incarnation)
-	if l == nil {
-		return false
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.covered(s.Clock)
-}
-
 // covered is Covers for the link's member. Called with l.mu held.
 func (l *link) covered(clock uint64) bool {
 	return l.in.Covered(clock)
@@ -75,59 +51,6 @@ const (
 // is known. It is only called when a question is to be counted.
 type Asker interface{ Asker() uint64 }
 
-// Fresh asks for what is missing here before a request may see the session:
-// the origins of writes that the user has seen and this node does not cover, or,
-// if the session is unknown or an origin is out of reach, all members. The answers
-// are merged as they come. Nil: nothing is missing. Otherwise wait for Done, as long
-// as is reasonable, and Close.
-//
-// Only tokens that a member made for this very tag count. A budget for each asker (nil: one
-// for those) and one for all bound two kinds of questions: by tokens that seem too old, since
-// clocks may differ, but somebody may keep tokens to use them again and again; and for ids that
-// no token proves, which are asked of all only while something is known to be missing here.
-func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token, from Asker) *Query {
-	c.enter(now)
-	if c.cfg.FreshnessWait <= 0 {
-		return nil
-	}
-	here := c.table.Holds(now, tag)
-	var few [4]Stamp
-	n := needed{stamps: few[:0]}
-	c.needs(now, tag, tokens, from, here.Whole, &n)
-	all := n.unreachable > 0 || !here.Whole && (n.proved || c.behind() && c.mayAsk(now, from))
-	var q *Query // made when there is something to ask: most requests miss nothing
-	missed := n.unreachable + n.unpaid
-	a := ask{key: here.Key, tag: tag, state: here.State}
-	if all {
-		if here.Whole {
-			a.held = c.table.HeldBy(here.Key)
-		}
-		for _, l := range *c.links.Load() {
-			if !c.ask(l, a, here.Whole, &q) {
-				missed++ // it may be the one that knows
-			}
-		}
-	} else {
-		for _, s := range n.stamps {
-			a.clock = s.Clock
-			if l := c.linkOf(s.Incarnation); l == nil || !c.ask(l, a, here.Whole, &q) {
-				missed++
-			}
-		}
-	}
-	if q == nil {
-		if missed == 0 {
-			return nil
-		}
-		q = newQuery()
-	}
-	q.settle(missed, 1)
-	if q.answered() {
-		return nil
-	}
-	return q
-}
-
 // needed is what a user's tokens ask for.
 type needed struct {
 	stamps      []Stamp // to be asked of their origins
@@ -135,115 +58,6 @@ type needed struct {
 	unpaid      int     // tokens that were not asked about, since the budget was spent
 	proved      bool    // a member has given a token for this tag
 	paid        bool    // out of the budget
-}
-
-// needs looks at the tokens. Those of a session that is here whole are only checked if
-// what they name is not: users who stay cost nothing.
-func (c *Core) needs(now time.Duration, tag Tag, tokens []Token, from Asker, whole bool, n *needed) {
-	for i := range tokens {
-		t := &tokens[i]
-		covered := c.Covers(t.Stamp)
-		if whole && covered {
-			continue
-		}
-		if !c.keys.Proves(tag, t) {
-			c.stats.tokensRefused.Add(1)
-			continue
-		}
-		if old := c.clock.Ahead(now, t.Stamp.Clock) < -TokenLife-table.ClockSlack; old && !n.paid {
-			if n.paid = c.mayAsk(now, from); !n.paid {
-				n.unpaid++
-				continue
-			}
-		}
-		n.proved = true
-		if covered {
-			continue
-		}
-		c.clock.Follow(now, t.Stamp.Clock)
-		if c.reaches(t.Stamp.Incarnation) {
-			n.stamps = append(n.stamps, t.Stamp)
-		} else {
-			n.unreachable++
-		}
-	}
-}
-
-// reaches tells whether the life with this boot can be asked.
-func (c *Core) reaches(boot uint64) bool {
-	l := c.linkOf(boot)
-	if l == nil {
-		return false
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.up
-}
-
-// behind tells whether something is known to be missing of what a member has.
-func (c *Core) behind() bool {
-	for _, l := range *c.links.Load() {
-		l.mu.Lock()
-		behind := l.up && l.in.Behind()
-		l.mu.Unlock()
-		if behind {
-			return true
-		}
-	}
-	return false
-}
-
-// mayAsk takes one of the questions that an asker has, and of all.
-func (c *Core) mayAsk(now time.Duration, from Asker) bool {
-	who := uint64(0)
-	if from != nil {
-		who = from.Asker()
-	}
-	if !c.askers.take(now, who, 1, askEach, askAtOnce) {
-		c.stats.asksRefused.Add(1)
-		return false
-	}
-	c.mu.Lock()
-	ok := c.askable.take(now, 1, askRate, askBurst)
-	c.mu.Unlock()
-	if !ok {
-		c.stats.asksRefused.Add(1)
-	}
-	return ok
-}
-
-// ask puts the question to a member, unless it is not needed or asked already.
-// It reports false when the member can't be asked. The first question makes the query.
-// Of a session that is here whole, the member need only say what is new.
-func (c *Core) ask(l *link, a ask, whole bool, q **Query) bool {
-	a.query = *q
-	l.mu.Lock()
-	switch {
-	case a.clock != 0 && l.covered(a.clock), a.query != nil && l.askedFor(a):
-		l.mu.Unlock()
-		return true
-	case !l.up || len(l.questions.asks) >= wire.MaxAsks:
-		l.mu.Unlock()
-		return false
-	}
-	if whole && a.clock != 0 && l.covered(0) {
-		a.since = l.in.Covers()
-	}
-	if *q == nil {
-		*q = newQuery()
-	}
-	a.query = *q
-	l.requests++
-	a.request = l.requests
-	l.questions.asks = append(l.questions.asks, a)
-	l.questions.unasked++
-	a.query.mu.Lock()
-	a.query.open++
-	a.query.mu.Unlock()
-	l.mu.Unlock()
-	c.stats.asks.Add(1)
-	c.group.Wake(l.id, false, true)
-	return true
 }
 
 // askedFor tells whether the query has a question to the member already, which
@@ -318,10 +132,172 @@ func (q *Query) finish() {
 // Done is closed when no answer is awaited any more.
 func (q *Query) Done() <-chan struct{} { return q.done }
 
-// Patient tells whether it is worth to wait on: a member that has not answered
+func (l *link) dropAsks(q *Query) {
+	first, i := len(l.questions.asks)-l.questions.unasked, 0
+	l.questions.asks = slices.DeleteFunc(l.questions.asks, func(a ask) bool {
+		if a.query == q && i >= first {
+			l.questions.unasked--
+		}
+		i++
+		return a.query == q
+	})
+}
+
+// asker asks members for single sessions.
+type asker struct {
+	*base
+	askers shares // questions for ids that nothing proves, by who asks
+
+	mu      sync.Mutex // a leaf
+	askable budget     // questions for ids that nothing proves, of all
+}
+
+// covers tells whether all writes of that origin up to the stamp are here.
+func (c *asker) covers(s Stamp) bool {
+	if s.Incarnation == c.cfg.Self.Incarnation {
+		return true
+	}
+	l := c.peers.linkOf(s.Incarnation)
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.covered(s.Clock)
+}
+
+// fresh is Core.Fresh.
+func (c *asker) fresh(now time.Duration, tag Tag, tokens []Token, from Asker) *Query {
+	if c.cfg.FreshnessWait <= 0 {
+		return nil
+	}
+	here := c.table.Holds(now, tag)
+	var few [4]Stamp
+	n := needed{stamps: few[:0]}
+	c.needs(now, tag, tokens, from, here.Whole, &n)
+	all := n.unreachable > 0 || !here.Whole && (n.proved || c.peers.behind() && c.mayAsk(now, from))
+	var q *Query // made when there is something to ask: most requests miss nothing
+	missed := n.unreachable + n.unpaid
+	a := ask{key: here.Key, tag: tag, state: here.State}
+	if all {
+		if here.Whole {
+			a.held = c.table.HeldBy(here.Key)
+		}
+		for _, l := range c.peers.all() {
+			if !c.ask(l, a, here.Whole, &q) {
+				missed++ // it may be the one that knows
+			}
+		}
+	} else {
+		for _, s := range n.stamps {
+			a.clock = s.Clock
+			if l := c.peers.linkOf(s.Incarnation); l == nil || !c.ask(l, a, here.Whole, &q) {
+				missed++
+			}
+		}
+	}
+	if q == nil {
+		if missed == 0 {
+			return nil
+		}
+		q = newQuery()
+	}
+	q.settle(missed, 1)
+	if q.answered() {
+		return nil
+	}
+	return q
+}
+
+// needs looks at the tokens. Those of a session that is here whole are only checked if
+// what they name is not: users who stay cost nothing.
+func (c *asker) needs(now time.Duration, tag Tag, tokens []Token, from Asker, whole bool, n *needed) {
+	for i := range tokens {
+		t := &tokens[i]
+		covered := c.covers(t.Stamp)
+		if whole && covered {
+			continue
+		}
+		if !c.keys.Proves(tag, t) {
+			c.stats.tokensRefused.Add(1)
+			continue
+		}
+		if old := c.clock.Ahead(now, t.Stamp.Clock) < -TokenLife-table.ClockSlack; old && !n.paid {
+			if n.paid = c.mayAsk(now, from); !n.paid {
+				n.unpaid++
+				continue
+			}
+		}
+		n.proved = true
+		if covered {
+			continue
+		}
+		c.clock.Follow(now, t.Stamp.Clock)
+		if c.peers.reaches(t.Stamp.Incarnation) {
+			n.stamps = append(n.stamps, t.Stamp)
+		} else {
+			n.unreachable++
+		}
+	}
+}
+
+// mayAsk takes one of the questions that an asker has, and of all.
+func (c *asker) mayAsk(now time.Duration, from Asker) bool {
+	who := uint64(0)
+	if from != nil {
+		who = from.Asker()
+	}
+	if !c.askers.take(now, who, 1, askEach, askAtOnce) {
+		c.stats.asksRefused.Add(1)
+		return false
+	}
+	c.mu.Lock()
+	ok := c.askable.take(now, 1, askRate, askBurst)
+	c.mu.Unlock()
+	if !ok {
+		c.stats.asksRefused.Add(1)
+	}
+	return ok
+}
+
+// ask puts the question to a member, unless it is not needed or asked already.
+// It reports false when the member can't be asked. The first question makes the query.
+// Of a session that is here whole, the member need only say what is new.
+func (c *asker) ask(l *link, a ask, whole bool, q **Query) bool {
+	a.query = *q
+	l.mu.Lock()
+	switch {
+	case a.clock != 0 && l.covered(a.clock), a.query != nil && l.askedFor(a):
+		l.mu.Unlock()
+		return true
+	case !l.up || len(l.questions.asks) >= wire.MaxAsks:
+		l.mu.Unlock()
+		return false
+	}
+	if whole && a.clock != 0 && l.covered(0) {
+		a.since = l.in.Covers()
+	}
+	if *q == nil {
+		*q = newQuery()
+	}
+	a.query = *q
+	l.requests++
+	a.request = l.requests
+	l.questions.asks = append(l.questions.asks, a)
+	l.questions.unasked++
+	a.query.mu.Lock()
+	a.query.open++
+	a.query.mu.Unlock()
+	l.mu.Unlock()
+	c.stats.asks.Add(1)
+	c.group.Wake(l.id, false, true)
+	return true
+}
+
+// patient tells whether it is worth to wait on: a member that has not answered
 // was heard from within two heartbeats, so it is only slow.
-func (c *Core) Patient(now time.Duration, q *Query) bool {
-	for _, l := range *c.links.Load() {
+func (c *asker) patient(now time.Duration, q *Query) bool {
+	for _, l := range c.peers.all() {
 		l.mu.Lock()
 		slow := l.up && now-l.in.heardAt <= 2*c.cfg.Heartbeat && slices.ContainsFunc(l.questions.asks, func(a ask) bool { return a.query == q })
 		l.mu.Unlock()
@@ -332,9 +308,9 @@ func (c *Core) Patient(now time.Duration, q *Query) bool {
 	return false
 }
 
-// Close gives up what has not been answered. It reports whether something was
+// close gives up what has not been answered. It reports whether something was
 // missed: what the node holds may then be older than what the user has seen.
-func (c *Core) Close(q *Query) (stale bool) {
+func (c *asker) close(q *Query) (stale bool) {
 	if q == nil {
 		return false
 	}
@@ -343,7 +319,7 @@ func (c *Core) Close(q *Query) (stale bool) {
 	open := q.open
 	q.mu.Unlock()
 	if open > 0 {
-		for _, l := range *c.links.Load() {
+		for _, l := range c.peers.all() {
 			l.mu.Lock()
 			l.dropAsks(q)
 			l.mu.Unlock()
@@ -355,13 +331,28 @@ func (c *Core) Close(q *Query) (stale bool) {
 	return stale
 }
 
-func (l *link) dropAsks(q *Query) {
-	first, i := len(l.questions.asks)-l.questions.unasked, 0
-	l.questions.asks = slices.DeleteFunc(l.questions.asks, func(a ask) bool {
-		if a.query == q && i >= first {
-			l.questions.unasked--
-		}
-		i++
-		return a.query == q
-	})
+// Covers tells whether all writes of that origin up to the stamp are here.
+func (c *Core) Covers(s Stamp) bool { return c.asker.covers(s) }
+
+// Fresh asks for what is missing here before a request may see the session:
+// the origins of writes that the user has seen and this node does not cover, or,
+// if the session is unknown or an origin is out of reach, all members. The answers
+// are merged as they come. Nil: nothing is missing. Otherwise wait for Done, as long
+// as is reasonable, and Close.
+//
+// Only tokens that a member made for this very tag count. A budget for each asker (nil: one
+// for those) and one for all bound two kinds of questions: by tokens that seem too old, since
+// clocks may differ, but somebody may keep tokens to use them again and again; and for ids that
+// no token proves, which are asked of all only while something is known to be missing here.
+func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token, from Asker) *Query {
+	c.enter(now)
+	return c.asker.fresh(now, tag, tokens, from)
 }
+
+// Patient tells whether it is worth to wait on: a member that has not answered
+// was heard from within two heartbeats, so it is only slow.
+func (c *Core) Patient(now time.Duration, q *Query) bool { return c.asker.patient(now, q) }
+
+// Close gives up what has not been answered. It reports whether something was
+// missed: what the node holds may then be older than what the user has seen.
+func (c *Core) Close(q *Query) (stale bool) { return c.asker.close(q) }

@@ -13,7 +13,7 @@ import (
 // Manager is a Core with a clock: the shell that a node uses. It adds nothing
 // to the model. Safe for concurrent use.
 type Manager struct {
-	*Core
+	Core  *Core     // the state machine
 	start time.Time // about when it was made
 	log   *slog.Logger
 	locks locks
@@ -36,7 +36,7 @@ func New(cfg Config, group Group, log *slog.Logger) *Manager {
 func (m *Manager) now() time.Duration { return max(time.Since(m.start), 1) }
 
 // wall turns an instant of the monotonic clock into a time to show.
-func (m *Manager) wall(d time.Duration) time.Time { return m.cfg.Wall.Add(d) }
+func (m *Manager) wall(d time.Duration) time.Time { return m.Core.cfg.Wall.Add(d) }
 
 // tickEvery is the interval of Tick.
 const tickEvery = 50 * time.Millisecond
@@ -45,6 +45,15 @@ const tickEvery = 50 * time.Millisecond
 func sinceFull(now time.Time, d time.Duration) time.Duration {
 	return time.Duration(now.UnixNano()) % d
 }
+
+// Stats is Core's.
+func (m *Manager) Stats() Stats { return m.Core.Stats() }
+
+// SetObserving is Core's.
+func (m *Manager) SetObserving(on bool) { m.Core.SetObserving(on) }
+
+// Flushed is Core's.
+func (m *Manager) Flushed() bool { return m.Core.Flushed() }
 
 // Run lets time pass until ctx ends.
 func (m *Manager) Run(ctx context.Context) error {
@@ -59,14 +68,14 @@ func (m *Manager) Run(ctx context.Context) error {
 		case <-t.C:
 			t.Reset(tickEvery - sinceFull(time.Now(), tickEvery))
 		}
-		m.Tick(m.now())
-		if p := int64(m.pauses.Load()); p != pauses {
+		m.Core.Tick(m.now())
+		if p := int64(m.Core.fence.pauses.Load()); p != pauses {
 			pauses = p
 			m.log.Warn("this process had not run for over 2 s; repairing before serving")
 		}
 		if r := m.Ready(); r != ready {
 			ready = r
-			m.log.Debug("readiness changed", "ready", r, "sessions", m.table.Sessions())
+			m.log.Debug("readiness changed", "ready", r, "sessions", m.Core.table.Sessions())
 		}
 	}
 }
@@ -83,7 +92,7 @@ func (m *Manager) Gone(id membership.ID) { m.Core.Gone(m.now(), id) }
 // Settle is Core's; a node that is alone, or has all already, is ready then.
 func (m *Manager) Settle() {
 	m.Core.Settle()
-	m.checkReady(m.now())
+	m.Core.checkReady(m.now())
 }
 
 // HandOver is Core's, now.
@@ -105,19 +114,19 @@ func (m *Manager) Open(tag Tag) (*View, bool) {
 	if !ok {
 		return nil, false
 	}
-	return &View{m: m, ref: r, info: info, acks: m.cfg.Acks}, true
+	return &View{m: m, ref: r, info: info, acks: m.Core.cfg.Acks}, true
 }
 
 // Ready is Core's, now: it notices a pause before it answers, so that whoever asks
 // it before each request never serves what is old.
-func (m *Manager) Ready() bool { return m.Enter(m.now()) }
+func (m *Manager) Ready() bool { return m.Core.Enter(m.now()) }
 
 // OpenFresh is Open for a user who has seen the writes that the tokens stand
 // for: what is not here of them is asked for, and waited for: FreshnessWait, and as long
 // again and again while who has it is heard from. View.Stale tells whether that was in
 // vain. See Fresh for what is asked when the tag is unknown here; from is who the user is.
 func (m *Manager) OpenFresh(ctx context.Context, tag Tag, tokens []Token, from Asker) (*View, bool) {
-	stale := m.awaitFresh(ctx, m.Fresh(m.now(), tag, tokens, from))
+	stale := m.awaitFresh(ctx, m.Core.Fresh(m.now(), tag, tokens, from))
 	v, ok := m.Open(tag)
 	if ok {
 		v.stale, v.tokens = stale, tokens
@@ -129,8 +138,8 @@ func (m *Manager) awaitFresh(ctx context.Context, q *Query) (stale bool) {
 	if q == nil {
 		return false
 	}
-	defer func() { stale = m.Close(q) }()
-	t := time.NewTimer(m.cfg.FreshnessWait)
+	defer func() { stale = m.Core.Close(q) }()
+	t := time.NewTimer(m.Core.cfg.FreshnessWait)
 	defer t.Stop()
 	for range freshnessRounds {
 		select {
@@ -140,10 +149,10 @@ func (m *Manager) awaitFresh(ctx context.Context, q *Query) (stale bool) {
 			return
 		case <-t.C:
 		}
-		if !m.Patient(m.now(), q) {
+		if !m.Core.Patient(m.now(), q) {
 			return
 		}
-		t.Reset(m.cfg.FreshnessWait)
+		t.Reset(m.Core.cfg.FreshnessWait)
 	}
 	return
 }
@@ -155,13 +164,13 @@ const freshnessRounds = 20
 // Create begins a request's view of a session that does not exist yet. It is
 // made by the first commit, with the tag; until then nobody else can see it.
 func (m *Manager) Create(tag Tag) (*View, error) {
-	if m.table.Full() && m.table.Unreturned() == 0 {
-		return nil, fmt.Errorf("%w: %d, the limit (sessions.max_sessions)", ErrFull, m.cfg.MaxSessions)
+	if m.Core.table.Full() && m.Core.table.Unreturned() == 0 {
+		return nil, fmt.Errorf("%w: %d, the limit (sessions.max_sessions)", ErrFull, m.Core.cfg.MaxSessions)
 	}
 	now := m.now()
-	v := &View{m: m, create: true, acks: m.cfg.Acks}
-	v.info = Info{Created: now, LastAccess: now, MaxInactive: m.cfg.MaxInactive, Auth: Auth{Tag: tag}}
-	if _, err := m.cfg.Rand.Read(v.info.Key[:]); err != nil {
+	v := &View{m: m, create: true, acks: m.Core.cfg.Acks}
+	v.info = Info{Created: now, LastAccess: now, MaxInactive: m.Core.cfg.MaxInactive, Auth: Auth{Tag: tag}}
+	if _, err := m.Core.cfg.Rand.Read(v.info.Key[:]); err != nil {
 		return nil, fmt.Errorf("draw a session key: %w", err)
 	}
 	return v, nil

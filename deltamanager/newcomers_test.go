@@ -52,7 +52,7 @@ func TestSessionsNobodyComesBackToEndEarly(t *testing.T) {
 		}
 	}
 	c.wantSame()
-	c.run(2*time.Second + 2*table.Granule(first) + c.cores[0].sweepTime())
+	c.run(2*time.Second + 2*table.Granule(first) + c.cores[0].expirer.sweepTime())
 	for i, core := range c.cores {
 		for n, want := range []bool{false, true, true, false, false, true, true, true} {
 			if c.has(i, n) != want {

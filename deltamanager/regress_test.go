@@ -44,20 +44,20 @@ func TestPartOfASessionIsNotTheWhole(t *testing.T) {
 	full := table.Delta{Key: Key{1}, Full: true, Regs: []table.Register{{ID: nil, Stamp: Stamp{Clock: 1 << 20, Incarnation: 5}, Value: Auth{Tag: Tag{1}}.Encode()}}}
 	part := full
 	part.Full = false
-	a.apply(time.Hour, &full, table.Live)
-	if v := b.apply(time.Hour, &part, table.Live); !v.Missing {
+	a.applier.apply(time.Hour, &full, table.Live)
+	if v := b.applier.apply(time.Hour, &part, table.Live); !v.Missing {
 		t.Errorf("a session in part is not asked for")
 	}
 	if a.Digest() == b.Digest() {
 		t.Errorf("a session in part has the digest of the whole one")
 	}
-	if v := b.apply(time.Hour, &part, table.Listed); v.Missing {
+	if v := b.applier.apply(time.Hour, &part, table.Listed); v.Missing {
 		t.Errorf("two members that have it in part ask each other for ever")
 	}
 	if _, ok := b.Peek(time.Hour, Tag{1}); ok {
 		t.Errorf("a session in part is served")
 	}
-	b.apply(time.Hour, &full, table.Listed)
+	b.applier.apply(time.Hour, &full, table.Listed)
 	if a.Digest() != b.Digest() {
 		t.Errorf("made whole, it has another digest")
 	}
@@ -67,7 +67,7 @@ func TestPartOfASessionIsNotTheWhole(t *testing.T) {
 func TestDeltasSayHowOldTheSessionIs(t *testing.T) {
 	c := loneCore()
 	late := table.Delta{Key: Key{1}, Age: 25 * time.Hour, Regs: []table.Register{{ID: nameOf("a"), Stamp: Stamp{Clock: 1 << 20, Incarnation: 5}, Value: []byte("x")}}}
-	if v := c.apply(time.Hour, &late, table.Live); v.Missing || c.Stats().Sessions != 0 {
+	if v := c.applier.apply(time.Hour, &late, table.Live); v.Missing || c.Stats().Sessions != 0 {
 		t.Errorf("a session beyond its lifetime came back")
 	}
 }
@@ -390,8 +390,8 @@ func TestOverflowBetweenTwoLooksIsRepaired(t *testing.T) {
 	}
 	c.run(time.Second)
 	odd := table.Delta{Key: Key{1}, Full: true, Regs: []table.Register{{ID: nil, Stamp: Stamp{Clock: 1 << 20, Incarnation: 5}, Value: Auth{Tag: Tag{1}}.Encode()}}}
-	c.cores[0].apply(c.now, &odd, table.Listed) // by no stream: the roots differ for good
-	l := c.cores[0].link(c.ids[1])
+	c.cores[0].applier.apply(c.now, &odd, table.Listed) // by no stream: the roots differ for good
+	l := c.cores[0].peers.link(c.ids[1])
 	for end := c.now + time.Minute; l.repair.run == nil || l.repair.run.confirm; c.run(10 * time.Millisecond) {
 		if c.now > end {
 			t.Fatal("no repair that confirms within a minute")
@@ -488,7 +488,7 @@ func TestStrangerWithSessionsIsToldOfAllUses(t *testing.T) {
 	c.run(time.Second)
 	r := c.create(0, 1)
 	same := r.s.Full(c.now)
-	other.apply(c.now, &same, table.Listed)
+	other.applier.apply(c.now, &same, table.Listed)
 	c.run(5 * time.Minute)
 	if _, err := c.cores[0].Commit(c.now, r, Tx{}); err != nil {
 		t.Fatal(err)

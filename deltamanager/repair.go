@@ -2,12 +2,9 @@ package deltamanager
 
 import (
 	"encoding/binary"
-	"fmt"
 	"slices"
-	"sync"
 	"time"
 
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
 )
@@ -49,61 +46,18 @@ const (
 	groupBytes = 32 << 10 // listing in one fetch
 )
 
-// deal shares out the buckets among the donors of a joining node.
-type deal struct {
-	mu   sync.Mutex
-	by   map[int]*link
-	done table.Set
-}
+const maxFutile = 5
 
-func (d *deal) reset() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	clear(d.by)
-	d.done = table.Set{}
-}
-
-// take claims the bucket for l; false: another donor has been asked for it.
-func (d *deal) take(n int, l *link) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.by == nil {
-		d.by = map[int]*link{}
-	}
-	if o := d.by[n]; o != nil && o != l {
-		return false
-	}
-	d.by[n] = l
-	return true
-}
-
-// finish says that the bucket has arrived.
-func (d *deal) finish(n int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.by, n)
-	d.done.Add(n)
-}
-
-func (d *deal) finished() table.Set {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.done
-}
-
-// release gives back what a donor was asked for.
-func (d *deal) release(l *link) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for n, o := range d.by {
-		if o == l && !mutate.Is(mutate.DonorForgotten) {
-			delete(d.by, n)
-		}
-	}
+// repairer compares sessions with members, and exchanges what differs.
+type repairer struct {
+	*base
+	applier  *applier
+	answerer *answerer
+	deal     deal
 }
 
 // stepRepair begins, drives or ends the repair with a member.
-func (c *Core) stepRepair(now time.Duration, l *link) {
+func (c *repairer) stepRepair(now time.Duration, l *link) {
 	l.mu.Lock()
 	wake := c.repairDue(now, l)
 	l.mu.Unlock()
@@ -113,7 +67,7 @@ func (c *Core) stepRepair(now time.Duration, l *link) {
 }
 
 // repairDue reports whether there is something to send. Called with l.mu held.
-func (c *Core) repairDue(now time.Duration, l *link) bool {
+func (c *repairer) repairDue(now time.Duration, l *link) bool {
 	if !l.up || !l.in.heard {
 		return false
 	}
@@ -123,7 +77,7 @@ func (c *Core) repairDue(now time.Duration, l *link) bool {
 	behind := l.in.Epoch() != 0 && l.in.Behind()
 	switch {
 	case behind && c.myTurn(now, l):
-		l.repair.run = &repair{dealt: !c.ready.Load(), compare: true}
+		l.repair.run = &repair{dealt: !c.fence.ready.Load(), compare: true}
 	case !behind && now-l.repair.lookAt >= c.lookEvery(l):
 		lead := compareIDs(c.cfg.Self, l.id) < 0 || now-l.repair.lookAt >= 2*c.lookEvery(l)
 		if !lead {
@@ -143,19 +97,17 @@ func (c *Core) repairDue(now time.Duration, l *link) bool {
 // lookEvery is the time between two looks at the roots. Where one side can't read what
 // the other one has, they differ for ever: after two repairs without any effect here it
 // doubles, up to sixteen times. Called with l.mu held.
-func (c *Core) lookEvery(l *link) time.Duration {
+func (c *repairer) lookEvery(l *link) time.Duration {
 	return c.cfg.RepairInterval << max(0, l.repair.futile-1)
 }
-
-const maxFutile = 5
 
 // myTurn tells whether this node begins the repair with a member it is behind
 // of. One repair serves both, so the one that needs it more goes first: who
 // joins, else the smaller id; the other one waits until that is over, and then
 // mostly finds the roots equal. A member that is not behind of this node, since only
 // it has left changes out, begins none.
-func (c *Core) myTurn(now time.Duration, l *link) bool {
-	joining := !c.ready.Load()
+func (c *repairer) myTurn(now time.Duration, l *link) bool {
+	joining := !c.fence.ready.Load()
 	if joining != l.in.peer.Joining {
 		return joining || now-l.repair.behindAt > donorGrace
 	}
@@ -163,7 +115,7 @@ func (c *Core) myTurn(now time.Duration, l *link) bool {
 }
 
 // driveRepair asks again what was not answered, and moves on.
-func (c *Core) driveRepair(now time.Duration, l *link) bool {
+func (c *repairer) driveRepair(now time.Duration, l *link) bool {
 	r := l.repair.run
 	r.pending = slices.DeleteFunc(r.pending, func(q request) bool {
 		if now-q.at < askAgain {
@@ -184,7 +136,7 @@ func (c *Core) driveRepair(now time.Duration, l *link) bool {
 // settleRepair ends the repair when nothing is left to do. A dealt one looks
 // once more at all buckets first, since others have brought most of them.
 // Called with l.mu held.
-func (c *Core) settleRepair(l *link) {
+func (c *repairer) settleRepair(l *link) {
 	r := l.repair.run
 	if r.dealt {
 		done := c.deal.finished()
@@ -207,7 +159,7 @@ func (c *Core) settleRepair(l *link) {
 }
 
 // pullBulk builds the next repair message for the member, or returns nil.
-func (c *Core) pullBulk(now time.Duration, l *link) []byte {
+func (c *repairer) pullBulk(now time.Duration, l *link) []byte {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.up {
@@ -220,7 +172,7 @@ func (c *Core) pullBulk(now time.Duration, l *link) []byte {
 		l.repair.answers = l.repair.answers[1:]
 		return answer(now)
 	case len(l.questions.large) > 0 && l.questions.spent[1].left(now, answerRate, answerBurst):
-		m = c.answerLarge(now, l)
+		m = c.answerer.answerLarge(now, l)
 	case l.repair.push.len() > 0:
 		var body []byte
 		for l.repair.push.len() > 0 && len(body) < frameBytes {
@@ -243,7 +195,7 @@ func (c *Core) pullBulk(now time.Duration, l *link) []byte {
 	return c.finishRepair(now, m)
 }
 
-func (c *Core) finishRepair(now time.Duration, m *wire.Repair) []byte {
+func (c *repairer) finishRepair(now time.Duration, m *wire.Repair) []byte {
 	m.Clock = c.clock.Read()
 	m.SentMS = uint32(c.clock.Physical(now) >> 16)
 	b := m.Encode()
@@ -252,7 +204,7 @@ func (c *Core) finishRepair(now time.Duration, m *wire.Repair) []byte {
 }
 
 // nextRequest is what the repair asks next. Called with l.mu held.
-func (c *Core) nextRequest(now time.Duration, l *link) *wire.Repair {
+func (c *repairer) nextRequest(now time.Duration, l *link) *wire.Repair {
 	r := l.repair.run
 	switch {
 	case len(r.pending) >= maxPending:
@@ -266,7 +218,7 @@ func (c *Core) nextRequest(now time.Duration, l *link) *wire.Repair {
 	return c.askFetch(now, l, r)
 }
 
-func (c *Core) askCompare(now time.Duration, l *link, r *repair) *wire.Repair {
+func (c *repairer) askCompare(now time.Duration, l *link, r *repair) *wire.Repair {
 	l.requests++
 	r.pending = append(r.pending, request{number: l.requests, at: now, again: !r.todo.Empty()})
 	q := &wire.Compare{Request: l.requests}
@@ -281,7 +233,7 @@ func (c *Core) askCompare(now time.Duration, l *link, r *repair) *wire.Repair {
 	return &wire.Repair{Compare: q}
 }
 
-func (c *Core) askFetch(now time.Duration, l *link, r *repair) *wire.Repair {
+func (c *repairer) askFetch(now time.Duration, l *link, r *repair) *wire.Repair {
 	q := &wire.Fetch{Request: l.requests + 1}
 	for n := r.todo.Next(0); n >= 0 && len(q.Buckets) < groupSize && len(q.Listing) < groupBytes; n = r.todo.After(n) {
 		if r.dealt && !c.deal.take(n, l) {
@@ -302,7 +254,7 @@ func (c *Core) askFetch(now time.Duration, l *link, r *repair) *wire.Repair {
 }
 
 // receiveBulk takes one repair message of the member.
-func (c *Core) receiveBulk(now time.Duration, l *link, payload []byte) error {
+func (c *repairer) receiveBulk(now time.Duration, l *link, payload []byte) error {
 	m, err := wire.ParseRepair(payload)
 	if err != nil {
 		c.stats.malformed.Add(1)
@@ -329,7 +281,7 @@ func (c *Core) receiveBulk(now time.Duration, l *link, payload []byte) error {
 	return nil
 }
 
-func (c *Core) owe(l *link, answer func(time.Duration) []byte) {
+func (c *repairer) owe(l *link, answer func(time.Duration) []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.repair.answers) < maxAnswers {
@@ -337,27 +289,8 @@ func (c *Core) owe(l *link, answer func(time.Duration) []byte) {
 	}
 }
 
-func (c *Core) answerCompare(now time.Duration, l *link, q *wire.Compare) []byte {
-	set := table.AllBuckets()
-	if len(q.Buckets) > 0 {
-		set, _ = table.ParseSet(q.Buckets) // checked when it came
-	}
-	var differ table.Set
-	sums := q.Sums
-	set.Each(func(n int) {
-		if c.table.Digest(n) != binary.LittleEndian.Uint64(sums) {
-			differ.Add(n)
-		}
-		sums = sums[8:]
-	})
-	if n := differ.Next(0); n >= 0 && mutate.Is(mutate.RepairSkipsBucket) {
-		differ.Drop(n)
-	}
-	return c.finishRepair(now, &wire.Repair{Differ: &wire.Differ{Request: q.Request, Buckets: differ.Bytes(), Epoch: l.out.Epoch()}})
-}
-
 // differs takes the answer to a comparison.
-func (c *Core) differs(now time.Duration, l *link, a *wire.Differ) {
+func (c *repairer) differs(now time.Duration, l *link, a *wire.Differ) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.repair.run
@@ -383,93 +316,15 @@ func (c *Core) differs(now time.Duration, l *link, a *wire.Differ) {
 	c.settleRepair(l)
 }
 
-// answerFetch ships what the asker lacks of the buckets, and says what is
-// lacking here.
-func (c *Core) answerFetch(now time.Duration, q *wire.Fetch) []byte {
-	a := &wire.Sessions{Request: q.Request}
-	theirs := wire.ParseListing(q.Listing)
-	a.Encoded = make([]byte, 0, c.guess(q.Buckets))
-	for _, n := range q.Buckets {
-		if !c.answerBucket(now, n, theirs, q.Listing, a) {
-			break
-		}
-		a.Done++
-	}
-	wire.EachKey(q.Keys, func(k Key) {
-		if len(a.Encoded) < frameBytes {
-			a.Encoded = c.appendWhole(a.Encoded, now, k)
-		}
-	})
-	return c.finishRepair(now, &wire.Repair{Sessions: a})
-}
-
-// guess is how long an answer about all of these buckets is, more or less.
-func (c *Core) guess(buckets []int) (size int) {
-	const most, session = frameBytes + 16<<10, 160
-	for _, n := range buckets {
-		size += session * c.table.SessionsIn(n)
-		if size >= most {
-			return most
-		}
-	}
-	return size
-}
-
-// answerBucket adds what differs in one bucket. False: the message is full.
-func (c *Core) answerBucket(now time.Duration, n int, theirs map[Key]uint64, listing []byte, a *wire.Sessions) bool {
-	b := c.table.LockAt(n)
-	defer b.Unlock()
-	for s := range b.All() {
-		if len(a.Encoded) >= frameBytes {
-			return false
-		}
-		hash, listed := theirs[s.Key]
-		if listed && hash == s.State() || b.Expired(s, now) {
-			continue
-		}
-		if listed {
-			a.Wants = append(a.Wants, s.Key[:]...)
-		}
-		if hash != table.DeadHash {
-			d := s.Full(now)
-			a.Encoded = wire.AppendDelta(a.Encoded, 2, &d, c.cfg.Self.Incarnation)
-		}
-	}
-	for _, k := range b.Dead() {
-		if theirs[k] != table.DeadHash {
-			d, _ := b.DeadDelta(now, k)
-			a.Encoded = wire.AppendDelta(a.Encoded, 2, &d, c.cfg.Self.Incarnation)
-		}
-	}
-	for ; len(listing) > 0; listing = listing[wire.ListingEntry:] {
-		k := Key(listing[:16])
-		if k.Bucket() == n && b.Session(k) == nil && !b.Buried(k) {
-			a.Wants = append(a.Wants, k[:]...)
-		}
-	}
-	return true
-}
-
-// appendWhole encodes all there is to say of a session, if anything.
-func (c *Core) appendWhole(body []byte, now time.Duration, k Key) []byte {
-	b := c.table.Lock(k)
-	defer b.Unlock()
-	d, ok := b.Whole(now, k)
-	if !ok {
-		return body
-	}
-	return wire.AppendDelta(body, 2, &d, c.cfg.Self.Incarnation)
-}
-
 // arrived merges sessions that a repair brought.
-func (c *Core) arrived(now time.Duration, l *link, a *wire.Sessions, late time.Duration) {
+func (c *repairer) arrived(now time.Duration, l *link, a *wire.Sessions, late time.Duration) {
 	from := table.Listed
 	if a.Request == 0 {
 		from = table.Asked
 	}
 	news := false
 	for _, raw := range a.Deltas {
-		news = c.applyRaw(now, l, raw, late, from) || news
+		news = c.applier.applyRaw(now, l, raw, late, from) || news
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -501,40 +356,4 @@ func (c *Core) arrived(now time.Duration, l *link, a *wire.Sessions, late time.D
 		r.todo.Add(n)
 	}
 	c.settleRepair(l)
-}
-
-func errFarAhead(d time.Duration) error {
-	return fmt.Errorf("%w: stamped %v in the future", wire.ErrMalformed, d.Round(time.Second))
-}
-
-// keyQueue is a FIFO of keys without doubles. What does not fit is left out:
-// digests will show it.
-type keyQueue struct {
-	keys []Key
-	in   map[Key]struct{}
-}
-
-const maxKeyQueue = 1 << 16
-
-func (q *keyQueue) len() int { return len(q.keys) }
-
-func (q *keyQueue) add(k Key) {
-	if _, ok := q.in[k]; ok || len(q.keys) >= maxKeyQueue {
-		return
-	}
-	if q.in == nil {
-		q.in = make(map[Key]struct{})
-	}
-	q.in[k] = struct{}{}
-	q.keys = append(q.keys, k)
-}
-
-func (q *keyQueue) take() Key {
-	k := q.keys[0]
-	q.keys = q.keys[1:]
-	delete(q.in, k)
-	if len(q.keys) == 0 {
-		q.keys = nil
-	}
-	return k
 }

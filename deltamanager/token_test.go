@@ -121,7 +121,7 @@ func TestOldTokensSpendABudget(t *testing.T) {
 			token := mint(c, 0, tag, s)
 			if n := c.asks(1, func() {
 				for range 500 {
-					if !c.cores[1].Close(c.cores[1].Fresh(c.now, tag, token, asker(who))) {
+					if !c.cores[1].Close(c.cores[1].Fresh(c.now, tag, token, client(who))) {
 						t.Fatalf("after %v more, %v: nobody says that something is missing", x.after, tag[0])
 					}
 				}
@@ -213,20 +213,20 @@ func TestKeysFromASecret(t *testing.T) {
 	}
 }
 
-type asker uint64
+type client uint64
 
-func (a asker) Asker() uint64 { return uint64(a) }
+func (a client) Asker() uint64 { return uint64(a) }
 
 // While something is known to be missing, ids that are not here are asked for. Somebody who makes
 // up ids spends what is theirs, and nobody else's.
 func TestMadeUpIDsSpendTheirOwnQuestions(t *testing.T) {
 	c := freshCluster(t, 3)
 	c.cores[0].cfg.MaxInactive = time.Hour
-	l := c.cores[0].link(c.ids[1])
+	l := c.cores[0].peers.link(c.ids[1])
 	l.in.Unsettle() // something of n2's is missing here
 	flood := c.asks(0, func() {
 		for n := range 10000 {
-			c.cores[0].Close(c.cores[0].Fresh(c.now, Tag{1, byte(n), byte(n >> 8)}, nil, asker(7)))
+			c.cores[0].Close(c.cores[0].Fresh(c.now, Tag{1, byte(n), byte(n >> 8)}, nil, client(7)))
 		}
 	})
 	if flood > 2*askAtOnce {
@@ -234,14 +234,14 @@ func TestMadeUpIDsSpendTheirOwnQuestions(t *testing.T) {
 	}
 	for user := range 100 {
 		l.in.Unsettle()
-		if n := c.asks(0, func() { c.cores[0].Close(c.cores[0].Fresh(c.now, Tag{2, byte(user)}, nil, asker(8+user))) }); n != 2 {
+		if n := c.asks(0, func() { c.cores[0].Close(c.cores[0].Fresh(c.now, Tag{2, byte(user)}, nil, client(8+user))) }); n != 2 {
 			t.Fatalf("user %d: %d questions instead of 2", user, n)
 		}
 	}
 	c.now += time.Second
 	again := c.asks(0, func() {
 		for n := range 1000 {
-			c.cores[0].Close(c.cores[0].Fresh(c.now, Tag{3, byte(n), byte(n >> 8)}, nil, asker(7)))
+			c.cores[0].Close(c.cores[0].Fresh(c.now, Tag{3, byte(n), byte(n >> 8)}, nil, client(7)))
 		}
 	})
 	if again < 2 || again > 2*(askEach+1) {
@@ -249,7 +249,7 @@ func TestMadeUpIDsSpendTheirOwnQuestions(t *testing.T) {
 	}
 	all := c.asks(0, func() {
 		for n := range 10000 {
-			c.cores[0].Close(c.cores[0].Fresh(c.now, Tag{4, byte(n), byte(n >> 8)}, nil, asker(1000+n)))
+			c.cores[0].Close(c.cores[0].Fresh(c.now, Tag{4, byte(n), byte(n >> 8)}, nil, client(1000+n)))
 		}
 	})
 	if all > 2*askBurst {

@@ -1,7 +1,6 @@
 package deltamanager
 
 import (
-	"slices"
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
@@ -42,7 +41,7 @@ func (r Ref) Tokens(now time.Duration, seen []Token) []Token {
 		}
 		name := c.cfg.Self.Name
 		if s.Incarnation != c.cfg.Self.Incarnation {
-			origin := c.nameOf(s.Incarnation)
+			origin := c.peers.nameOf(s.Incarnation)
 			if origin == "" {
 				continue
 			}
@@ -57,7 +56,7 @@ func (r Ref) Tokens(now time.Duration, seen []Token) []Token {
 
 // shown tells whether the user has a token for the write, or for a later one of its
 // origin, that is good for the session as its cookie is now.
-func (c *Core) shown(tag Tag, s Stamp, seen []Token) bool {
+func (c *base) shown(tag Tag, s Stamp, seen []Token) bool {
 	for i := range seen {
 		if t := &seen[i]; t.Stamp.Incarnation == s.Incarnation && t.Stamp.Clock >= s.Clock && c.keys.Proves(tag, t) {
 			return true
@@ -75,17 +74,4 @@ func newest(stamps []Stamp, s Stamp) []Stamp {
 		}
 	}
 	return append(stamps, s)
-}
-
-// nameOf is the name of the node that a life was at; empty: not known any more.
-func (c *Core) nameOf(boot uint64) string {
-	if l := c.linkOf(boot); l != nil {
-		return l.id.Name
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if i := slices.IndexFunc(c.past, func(p pastLife) bool { return p.Incarnation == boot }); i >= 0 {
-		return c.past[i].Name
-	}
-	return ""
 }

@@ -353,7 +353,7 @@ func TestW24LimitsAreTheSessionsOwn(t *testing.T) {
 				t.Errorf("%v still has the session of %v", c.ids[i], limit)
 			}
 		}
-		c.run(c.cores[1].sweepTime())
+		c.run(c.cores[1].expirer.sweepTime())
 	}
 	for i := 1; i < 3; i++ {
 		if got := c.cores[i].Stats().Sessions; got != 0 {

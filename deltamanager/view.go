@@ -132,7 +132,7 @@ func (v *View) identify(name string, tag Tag) error {
 		return nil
 	}
 	to := Identity{Tag: tag, Principal: name}
-	if _, err := v.m.cfg.Rand.Read(to.Key[:]); err != nil {
+	if _, err := v.m.Core.cfg.Rand.Read(to.Key[:]); err != nil {
 		return fmt.Errorf("draw a session key: %w", err)
 	}
 	v.move = &to
@@ -232,7 +232,7 @@ func (v *View) set(name string, value []byte) error {
 
 func (v *View) fits(writes []Write) error {
 	if v.create {
-		return fit(v.m.table.FitsNew(writes))
+		return fit(v.m.Core.table.FitsNew(writes))
 	}
 	return v.ref.Fits(writes)
 }
@@ -337,14 +337,14 @@ func (v *View) commit() (receipt Receipt, wait Wait, err error) {
 		return receipt, wait, nil
 	}
 	tx := Tx{Writes: v.writes, MaxInactive: v.inactive, Invalidate: v.invalidate, Returned: v.unowned}
-	wait = m.Wait(v.acks, v.create, v.invalidate || v.move != nil)
+	wait = m.Core.Wait(v.acks, v.create, v.invalidate || v.move != nil)
 	ref, final := v.ref, v.invalidate || v.move != nil
 	switch {
 	case v.create:
 		tx.Principal = v.info.Auth.Principal
-		ref, receipt, err = m.CreateKey(m.now(), v.info.Key, v.info.Auth.Tag, tx)
+		ref, receipt, err = m.Core.CreateKey(m.now(), v.info.Key, v.info.Auth.Tag, tx)
 	case v.move != nil:
-		ref, receipt, err = m.Move(m.now(), v.ref, *v.move, tx)
+		ref, receipt, err = m.Core.Move(m.now(), v.ref, *v.move, tx)
 	default:
 		receipt, err = m.Core.Commit(m.now(), v.ref, tx)
 	}
@@ -370,7 +370,7 @@ func (m *Manager) await(ctx context.Context, r Receipt, wait Wait) (Result, erro
 	if !r.wrote || wait.Level == Async {
 		return result, nil
 	}
-	w := m.Expect(r, wait.Level)
+	w := m.Core.Expect(r, wait.Level)
 	defer w.Close()
 	t := time.NewTimer(wait.Limit)
 	defer t.Stop()
@@ -383,7 +383,7 @@ func (m *Manager) await(ctx context.Context, r Receipt, wait Wait) (Result, erro
 	if result.Applied >= result.Need {
 		return result, nil
 	}
-	m.stats.unacked.Add(1)
+	m.Core.stats.unacked.Add(1)
 	if wait.Strict {
 		return result, ErrUnacked
 	}

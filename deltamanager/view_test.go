@@ -40,7 +40,7 @@ func TestViewIsFreeWhileItsCommitWaits(t *testing.T) {
 		if err := v.Set("m", []byte("2")); err != nil || !v.Pending() {
 			t.Errorf("a write meanwhile: %v", err)
 		}
-		if r := <-done; r.Applied != 0 || r.Need != 1 || time.Since(begin) != m.cfg.AckTimeout {
+		if r := <-done; r.Applied != 0 || r.Need != 1 || time.Since(begin) != m.Core.cfg.AckTimeout {
 			t.Errorf("%+v after %v", r, time.Since(begin))
 		}
 		if !v.Pending() {

@@ -165,7 +165,7 @@ func (b *bubble) whole(limit time.Duration, nodes ...*bubbleNode) time.Duration 
 	})
 }
 
-func (n *bubbleNode) digest() uint64 { return n.server.manager().Digest() }
+func (n *bubbleNode) digest() uint64 { return n.server.manager().Core.Digest() }
 func (n *bubbleNode) sessions() int  { return int(n.server.manager().Stats().Sessions) }
 
 // user is a browser on its way through the cluster.

@@ -171,7 +171,7 @@ func TestRefusedCommitIsFinal(t *testing.T) {
 		if status != http.StatusServiceUnavailable || body != "this node is not ready: it still gets the sessions from the others\n" || h.Get("Retry-After") != "1" || h["Set-Cookie"] != nil || h.Get(headers.Retry) != "" {
 			t.Errorf("%s: %d %q %v", path, status, body, h)
 		}
-		eventually(t, "ready again", func() bool { a.Manager().Tick(10*time.Minute + time.Second); return a.Manager().Core.Ready() })
+		eventually(t, "ready again", func() bool { a.Manager().Core.Tick(10*time.Minute + time.Second); return a.Manager().Core.Ready() })
 		_, got, _ := u.get(node, "/test/get")
 		if got != "1 <nil>" {
 			t.Errorf("%s: afterwards %q", path, got)

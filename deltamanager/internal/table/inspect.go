@@ -107,3 +107,13 @@ func (t *Table) checkBucket(n int) (sum uint64, err error) {
 	}
 	return sum, nil
 }
+
+// Get is a register of the session as it is now, nil if it has none or has ended.
+func (t *Table) Get(s *Session, name string) []byte {
+	b := t.Lock(s.Key)
+	defer b.Unlock()
+	if now, _ := b.Current(s); now != nil {
+		return now.Get(name)
+	}
+	return nil
+}

@@ -9,26 +9,12 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// Waiter counts the members that have applied a commit. Close it.
-type Waiter struct {
-	pos    uint64
-	level  Acks
-	closed atomic.Bool
-
-	mu      sync.Mutex
-	applied []membership.ID
-	need    int
-	open    int // members that may yet confirm
-	ended   bool
-	done    chan struct{} // closed when enough have confirmed, or too few can
-}
-
 // Expect starts waiting until level's number of members have applied what the
 // receipt stands for, which are then sent it at once. Members counts those
 // linked now; a member whose link is down counts, but can't confirm before it
 // is up. One that is gone counts no longer.
 func (c *Core) Expect(r Receipt, level Acks) *Waiter {
-	links := *c.links.Load()
+	links := c.peers.all()
 	w := &Waiter{pos: r.pos, level: level, need: level.need(len(links)), open: len(links), done: make(chan struct{})}
 	for _, l := range links {
 		l.mu.Lock()
@@ -48,6 +34,33 @@ func (c *Core) Expect(r Receipt, level Acks) *Waiter {
 	}
 	w.settle(func() {})
 	return w
+}
+
+// Wait is what a commit waits for that asks for a level. In every mode, what
+// concerns security waits for all for a moment, and a new session for one, so that
+// a node that dies right after a login does not take the session along.
+func (c *Core) Wait(asked Acks, create, security bool) Wait {
+	switch {
+	case security && asked != All:
+		return Wait{All, securityWait, c.cfg.FailUnacked}
+	case create && asked == Async:
+		return Wait{One, createWait, false}
+	}
+	return Wait{asked, c.cfg.AckTimeout, c.cfg.FailUnacked}
+}
+
+// Waiter counts the members that have applied a commit. Close it.
+type Waiter struct {
+	pos    uint64
+	level  Acks
+	closed atomic.Bool
+
+	mu      sync.Mutex
+	applied []membership.ID
+	need    int
+	open    int // members that may yet confirm
+	ended   bool
+	done    chan struct{} // closed when enough have confirmed, or too few can
 }
 
 func (w *Waiter) confirm(id membership.ID) {
@@ -105,19 +118,6 @@ type Wait struct {
 	Level  Acks
 	Limit  time.Duration
 	Strict bool
-}
-
-// Wait is what a commit waits for that asks for a level. In every mode, what
-// concerns security waits for all for a moment, and a new session for one, so that
-// a node that dies right after a login does not take the session along.
-func (c *Core) Wait(asked Acks, create, security bool) Wait {
-	switch {
-	case security && asked != All:
-		return Wait{All, securityWait, c.cfg.FailUnacked}
-	case create && asked == Async:
-		return Wait{One, createWait, false}
-	}
-	return Wait{asked, c.cfg.AckTimeout, c.cfg.FailUnacked}
 }
 
 const (

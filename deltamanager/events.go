@@ -1,6 +1,10 @@
 package deltamanager
 
-import "github.com/nodeserver/nodeserver/deltamanager/internal/table"
+import (
+	"sync/atomic"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
+)
 
 // EventKind says what happened to a session.
 type EventKind uint8
@@ -26,26 +30,31 @@ type Event struct {
 	Value  func(name string) []byte // reads an attribute, also of a session that has ended
 }
 
-// SetObserving tells whether anybody listens to what cfg.Observe is told. To begin
-// with, somebody does, if it is set.
-func (c *Core) SetObserving(on bool) { c.observing.Store(on && c.cfg.Observe != nil) }
+// listeners are told what happens to sessions.
+type listeners struct {
+	table     *table.Table
+	told      func(Event) // nil: nobody
+	observing atomic.Bool
+}
+
+// set tells whether anybody listens.
+func (c *listeners) set(on bool) { c.observing.Store(on && c.told != nil) }
 
 // observe reports events, if anybody listens. Never called with a lock held.
-func (c *Core) observe(events []Event) {
+func (c *listeners) observe(events []Event) {
 	for _, e := range events {
-		c.cfg.Observe(e)
+		c.told(e)
 	}
 }
 
 // events are what it means for s that these registers have changed: it was Created or is
 // there in the place of another one (IDChanged), or neither. Nil unless somebody
 // listens.
-func (c *Core) events(s *table.Session, kind EventKind, remote bool, changed []string) []Event {
+func (c *listeners) events(s *table.Session, kind EventKind, remote bool, changed []string) []Event {
 	if !c.observing.Load() {
 		return nil
 	}
-	ref := Ref{c: c, s: s}
-	value := func(name string) []byte { b, _ := ref.Get(name); return b }
+	value := func(name string) []byte { return c.table.Get(s, name) }
 	var list []Event
 	if kind != AttributeChanged {
 		list = append(list, Event{Kind: kind, Key: s.Key, Remote: remote, Value: value})
@@ -60,23 +69,13 @@ func (c *Core) events(s *table.Session, kind EventKind, remote bool, changed []s
 
 // ended is the event of a session that was removed; nil unless somebody
 // listens. Nothing changes it any more, so its values are read without a lock.
-func (c *Core) ended(kind EventKind, s *table.Session, remote bool) []Event {
+func (c *listeners) ended(kind EventKind, s *table.Session, remote bool) []Event {
 	if s == nil || !c.observing.Load() {
 		return nil
 	}
 	return []Event{{Kind: kind, Key: s.Key, Remote: remote, Value: s.Get}}
 }
 
-// expiresHere tells whether this node speaks for the end of a session that
-// another one used last, and has not told of its end: that one must be gone.
-func (c *Core) expiresHere() bool {
-	for _, l := range *c.links.Load() {
-		l.mu.Lock()
-		smaller := l.up && compareIDs(l.id, c.cfg.Self) < 0
-		l.mu.Unlock()
-		if smaller {
-			return false
-		}
-	}
-	return true
-}
+// SetObserving tells whether anybody listens to what cfg.Observe is told. To begin
+// with, somebody does, if it is set.
+func (c *Core) SetObserving(on bool) { c.listeners.set(on) }

@@ -66,36 +66,6 @@ type LinkStats struct {
 	Sessions   uint64
 }
 
-// Stats takes a snapshot.
-func (c *Core) Stats() Stats {
-	n, t := &c.stats, c.table.Counts()
-	s := Stats{
-		Sessions: t.Sessions, Newcomers: t.Newcomers, Tombstones: t.Tombstones, Ready: c.Ready(),
-		Created: n.created.Load(), Commits: n.commits.Load(), Invalidated: n.invalidated.Load(), Expired: n.expired.Load(),
-		DeltasIn: n.deltasIn.Load(), DeltasOut: n.deltasOut.Load(), FramesIn: n.framesIn.Load(), FramesOut: n.framesOut.Load(),
-		BytesIn: n.bytesIn.Load(), BytesOut: n.bytesOut.Load(), RepairBytesOut: n.repairBytes.Load(),
-		Overflows: n.overflows.Load(), Resends: n.resends.Load(), Repairs: n.repairs.Load(), Repaired: n.repaired.Load(),
-		Malformed: n.malformed.Load(), FarAhead: n.farAhead.Load(), Pauses: int64(c.pauses.Load()), Unacked: n.unacked.Load(),
-		Asks: n.asks.Load(), Stale: n.stale.Load(), Evicted: n.evicted.Load(), Moves: n.moves.Load(), TombstonesEvicted: t.Evicted,
-		TokensRefused: n.tokensRefused.Load(), AsksRefused: n.asksRefused.Load(),
-	}
-	head := c.log.head.Load()
-	for _, l := range *c.links.Load() {
-		l.mu.Lock()
-		s.Links = append(s.Links, LinkStats{
-			ID: l.id, Up: l.up, Queue: int(head - min(head, l.out.Acked())),
-			Repaired: l.in.Settled(), Repairing: l.repair.run != nil,
-			Behind: l.behind(head, time.Duration(c.beatAt.Load())), RootDiffer: l.in.rootDiffer, Sessions: l.in.peer.Sessions, Held: l.held(),
-		})
-		l.mu.Unlock()
-	}
-	return s
-}
-
-// Digest is the sum over all sessions and tombstones: equal digests mean equal
-// state. For tests and operators.
-func (c *Core) Digest() uint64 { return c.table.Root() }
-
 // behind is since when the member has not had all changes. Called with l.mu held.
 func (l *link) behind(head uint64, now time.Duration) time.Duration {
 	if l.out.Acked() >= head {
@@ -108,3 +78,50 @@ func (l *link) behind(head uint64, now time.Duration) time.Duration {
 func (l *link) held() int {
 	return l.out.InFlight() + len(l.out.waiters) + l.in.Ahead() + len(l.repair.answers) + l.repair.push.len() + l.repair.want.len() + len(l.questions.asks) + len(l.questions.replies) + len(l.questions.large)
 }
+
+// Dump copies all sessions, by bucket and key. Sessions that have expired and
+// were not swept yet are left out.
+func (c *Core) Dump(now time.Duration) []Dump { return c.table.Dump(now) }
+
+// Peek is Open without using the session.
+func (c *Core) Peek(now time.Duration, tag Tag) (Info, bool) { return c.table.Peek(now, tag) }
+
+// StampOf is the stamp of a session's register, zero if there is none.
+func (c *Core) StampOf(k Key, name string) Stamp { return c.table.StampOf(k, name) }
+
+// Dead tells whether the session is known here to have been invalidated.
+func (c *Core) Dead(k Key) bool { return c.table.KnowsDead(k) }
+
+// Proves tells whether a member made the token for the session with the tag, as far as
+// this node knows the members' keys.
+func (c *Core) Proves(tag Tag, t Token) bool { return c.keys.Proves(tag, &t) }
+
+// Stats takes a snapshot.
+func (c *Core) Stats() Stats {
+	n, t := &c.stats, c.table.Counts()
+	s := Stats{
+		Sessions: t.Sessions, Newcomers: t.Newcomers, Tombstones: t.Tombstones, Ready: c.Ready(),
+		Created: n.created.Load(), Commits: n.commits.Load(), Invalidated: n.invalidated.Load(), Expired: n.expired.Load(),
+		DeltasIn: n.deltasIn.Load(), DeltasOut: n.deltasOut.Load(), FramesIn: n.framesIn.Load(), FramesOut: n.framesOut.Load(),
+		BytesIn: n.bytesIn.Load(), BytesOut: n.bytesOut.Load(), RepairBytesOut: n.repairBytes.Load(),
+		Overflows: n.overflows.Load(), Resends: n.resends.Load(), Repairs: n.repairs.Load(), Repaired: n.repaired.Load(),
+		Malformed: n.malformed.Load(), FarAhead: n.farAhead.Load(), Pauses: int64(c.fence.pauses.Load()), Unacked: n.unacked.Load(),
+		Asks: n.asks.Load(), Stale: n.stale.Load(), Evicted: n.evicted.Load(), Moves: n.moves.Load(), TombstonesEvicted: t.Evicted,
+		TokensRefused: n.tokensRefused.Load(), AsksRefused: n.asksRefused.Load(),
+	}
+	head := c.log.head.Load()
+	for _, l := range c.peers.all() {
+		l.mu.Lock()
+		s.Links = append(s.Links, LinkStats{
+			ID: l.id, Up: l.up, Queue: int(head - min(head, l.out.Acked())),
+			Repaired: l.in.Settled(), Repairing: l.repair.run != nil,
+			Behind: l.behind(head, time.Duration(c.fence.beatAt.Load())), RootDiffer: l.in.rootDiffer, Sessions: l.in.peer.Sessions, Held: l.held(),
+		})
+		l.mu.Unlock()
+	}
+	return s
+}
+
+// Digest is the sum over all sessions and tombstones: equal digests mean equal
+// state. For tests and operators.
+func (c *Core) Digest() uint64 { return c.table.Root() }

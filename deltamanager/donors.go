@@ -1,0 +1,61 @@
+package deltamanager
+
+import (
+	"sync"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
+)
+
+// deal shares out the buckets among the donors of a joining node.
+type deal struct {
+	mu   sync.Mutex
+	by   map[int]*link
+	done table.Set
+}
+
+func (d *deal) reset() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.by)
+	d.done = table.Set{}
+}
+
+// take claims the bucket for l; false: another donor has been asked for it.
+func (d *deal) take(n int, l *link) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.by == nil {
+		d.by = map[int]*link{}
+	}
+	if o := d.by[n]; o != nil && o != l {
+		return false
+	}
+	d.by[n] = l
+	return true
+}
+
+// finish says that the bucket has arrived.
+func (d *deal) finish(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.by, n)
+	d.done.Add(n)
+}
+
+func (d *deal) finished() table.Set {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.done
+}
+
+// release gives back what a donor was asked for.
+func (d *deal) release(l *link) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for n, o := range d.by {
+		if o == l && !mutate.Is(mutate.DonorForgotten) {
+			delete(d.by, n)
+		}
+	}
+}

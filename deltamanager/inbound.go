@@ -1,0 +1,118 @@
+package deltamanager
+
+import (
+	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/progress"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
+)
+
+// receiver takes the frames of members.
+type receiver struct {
+	*base
+	applier  *applier
+	repairer *repairer
+	answerer *answerer
+}
+
+// receiveLive applies one frame of the member.
+func (c *receiver) receiveLive(now time.Duration, l *link, payload []byte) error {
+	f, err := wire.ParseFrame(payload)
+	if err != nil {
+		c.stats.malformed.Add(1)
+		return err
+	}
+	if !c.clock.Observe(now, f.Clock) {
+		c.stats.farAhead.Add(1)
+		return errFarAhead(c.clock.Ahead(now, f.Clock))
+	}
+	if f.Beat != nil {
+		c.keys.Learn(now, f.Beat.Key, f.Beat.Former)
+	}
+	c.stats.framesIn.Add(1)
+	c.stats.bytesIn.Add(int64(len(payload)))
+	fresh, late := c.admit(now, l, &f)
+	if fresh {
+		c.applyFrame(now, l, &f, late)
+	}
+	due := c.applied(now, l, &f, fresh)
+	if c.answerer.questions(now, l, &f, late) || due {
+		c.group.Wake(l.id, false, true)
+	}
+	if f.Beat != nil {
+		c.repairer.stepRepair(now, l)
+	}
+	return nil
+}
+
+// admit takes note of the frame's header. It reports whether the deltas are to
+// be applied (they were not yet), and how much later than usual the frame came.
+func (c *receiver) admit(now time.Duration, l *link, f *wire.Frame) (fresh bool, late time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.in.heardAt = now
+	l.seenAt = now
+	late = l.in.lag.Late(now, uint32(c.clock.Physical(now)>>16), f.SentMS)
+	a := l.in.Arrive(f.Epoch, f.Floor, f.Seq)
+	if a.NewEpoch {
+		l.repair.behindAt = now
+	}
+	l.out.ackDue = l.out.ackDue || a.Again
+	l.acknowledged(f.Ack)
+	return a.Fresh, late
+}
+
+func (c *receiver) applyFrame(now time.Duration, l *link, f *wire.Frame, late time.Duration) {
+	for _, raw := range f.Deltas {
+		c.applier.applyRaw(now, l, raw, late, table.Live)
+	}
+}
+
+// applied takes note that the frame's deltas are in. It reports whether an ack
+// must go out at once.
+func (c *receiver) applied(now time.Duration, l *link, f *wire.Frame, fresh bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f.Beat != nil {
+		joined := l.in.heard && l.in.peer.Joining && !f.Beat.Joining
+		l.in.peer, l.in.heard = *f.Beat, true
+		if l.out.strange && f.Beat.Sessions > 0 {
+			l.out.clean = 0 // it has sessions, for who knows how long
+		}
+		l.out.strange = false
+		if l.out.untold && !f.Beat.Joining {
+			l.out.untold = false
+			c.touches.missed(l.out.clean)
+		}
+		if joined && !c.fence.ready.Load() {
+			l.in.Unsettle() // it has more now than when this node, which joins as well, compared
+		}
+		l.in.rootDiffer = f.Beat.Root != c.table.Root()
+		if mutate.Is(mutate.CompareCounts) {
+			l.in.rootDiffer = f.Beat.Sessions != uint64(c.table.Sessions())
+		}
+		if !l.in.rootDiffer {
+			l.repair.futile = 0
+		}
+		if !l.in.rootDiffer && !l.repair.distrust && l.in.Whole(f.Epoch, f.Floor) && l.in.Behind() {
+			l.in.Settle(l.in.Epoch())
+			l.out.beatDue = true // the member may wait to hear of it
+		}
+	}
+	if f.Seq == 0 && l.in.Whole(f.Epoch, f.Floor) {
+		l.in.Cover(f.Covers)
+	}
+	defer l.settleAsks(0, false)
+	if !fresh || f.Epoch != l.in.Epoch() {
+		return l.out.ackDue || l.out.beatDue
+	}
+	l.in.Applied(f.Seq, f.Covers)
+	l.in.unacked++
+	if l.in.ackBy == 0 {
+		l.in.ackBy = now + ackDelay
+	}
+	l.out.ackDue = l.out.ackDue || f.AckNow || l.in.unacked >= progress.Window/4
+	return l.out.ackDue
+}

@@ -1,0 +1,38 @@
+package deltamanager
+
+import (
+	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
+)
+
+// HandOver lets every member compare itself with this node, which is about to
+// leave: it may be the only one that has what a third has written. Flushed
+// tells when that is done.
+func (c *Core) HandOver(now time.Duration) {
+	c.enter(now)
+	if mutate.Is(mutate.NoHandOver) {
+		return
+	}
+	for _, l := range c.peers.all() {
+		l.mu.Lock()
+		l.out.Renew(c.peers.epoch())
+		l.out.beatDue = true
+		l.mu.Unlock()
+		c.group.Wake(l.id, false, true)
+	}
+}
+
+// Flushed tells whether every member that is linked has applied all changes
+// made here, and after a HandOver has all that this node had: it may end.
+func (c *Core) Flushed() bool {
+	for _, l := range c.peers.all() {
+		l.mu.Lock()
+		behind := l.out.Acked() != c.log.head.Load() || l.in.peer.Repaired != l.out.Epoch() && !mutate.Is(mutate.FlushedTooEarly) || l.repair.push.len() > 0
+		l.mu.Unlock()
+		if behind {
+			return false
+		}
+	}
+	return true
+}

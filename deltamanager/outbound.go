@@ -1,0 +1,134 @@
+package deltamanager
+
+import (
+	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
+)
+
+// sender makes the frames of this node's changes for each member.
+type sender struct {
+	*base
+	answerer *answerer
+	enc      encoder
+}
+
+// pullLive builds the next frame for the member, or returns nil.
+func (c *sender) pullLive(now time.Duration, l *link) []byte {
+	l.mu.Lock()
+	large := len(l.questions.large)
+	defer func() {
+		wake := len(l.questions.large) > large
+		l.mu.Unlock()
+		if wake {
+			c.group.Wake(l.id, true, true)
+		}
+	}()
+	if !l.up {
+		return nil
+	}
+	f := wire.Frame{Clock: c.clock.Read(), Ack: l.in.Ack(), SentMS: uint32(c.clock.Physical(now) >> 16)}
+	var body []byte
+	if !l.out.Full() {
+		body = c.nextChanges(now, l, &f)
+	}
+	if body == nil && !l.out.beatDue && !l.out.ackDue && l.questions.unasked == 0 && !l.replyDue(now) {
+		return nil
+	}
+	f.Epoch, f.Floor = l.out.Epoch(), l.out.Floor()
+	if l.out.beatDue {
+		f.Beat = &wire.Beat{Root: c.table.Root(), Joining: !c.fence.ready.Load(), Repairing: l.repair.run != nil, Sessions: uint64(max(0, c.table.Sessions())), Repaired: l.in.SettledEpoch()}
+		f.Beat.Key, f.Beat.Former = c.keys.Told(now)
+		l.out.beatAt = now
+		if body == nil && l.out.InFlight() == 0 && c.log.head.Load() == l.out.Cursor() || mutate.Is(mutate.CoversTooHigh) {
+			f.Covers = f.Clock // all is sent and acknowledged
+		}
+	}
+	l.out.beatDue, l.out.ackDue, l.in.unacked, l.in.ackBy = false, false, 0, 0
+	out := f.AppendHeader(make([]byte, 0, 64+len(body)))
+	out = append(out, body...)
+	out = c.answerer.appendAsks(now, l, out)
+	c.stats.framesOut.Add(1)
+	c.stats.bytesOut.Add(int64(len(out)))
+	return out
+}
+
+// nextChanges takes the changes from the cursor on into frame f. Called with
+// l.mu held.
+func (c *sender) nextChanges(now time.Duration, l *link, f *wire.Frame) []byte {
+	batch := c.enc.encode(c.base, now, l.out.Cursor())
+	if batch.overwritten {
+		c.stats.overflows.Add(1)
+		if mutate.Is(mutate.OverflowUnsaid) {
+			l.skip(l.out.Epoch(), c.log.head.Load())
+			return nil
+		}
+		l.skip(c.peers.epoch(), c.log.head.Load())
+		l.out.beatDue = true
+		c.touches.missed(l.out.clean)
+		return nil
+	}
+	if batch.to == l.out.Cursor() && !l.out.askAck {
+		return nil
+	}
+	l.out.askAck = false
+	f.Seq, f.Covers = l.out.Send(now, batch.to, batch.head, batch.clock)
+	c.peers.raiseSeqs(f.Seq)
+	f.AckNow = len(l.out.waiters) > 0
+	c.stats.deltasOut.Add(int64(batch.deltas))
+	if batch.body == nil {
+		return []byte{} // nothing is left to say of these changes; the frame's number is due all the same
+	}
+	return batch.body
+}
+
+// tickLink reports whether a frame is due.
+func (c *sender) tickLink(now time.Duration, l *link) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.up {
+		return false
+	}
+	l.tellWaiters()
+	if l.out.Acked() == c.log.head.Load() && !l.out.untold && c.touches.over() {
+		l.out.clean = now
+	}
+	if beat := max(c.cfg.Heartbeat, 1); now/beat != l.out.beatAt/beat { // at the same moments for all members
+		l.out.beatDue = true
+	}
+	if l.in.ackBy > 0 && now >= l.in.ackBy {
+		l.out.ackDue = true
+	}
+	if l.out.Overdue(now, c.cfg.ResendAfter) && !mutate.Is(mutate.NoResend) {
+		c.stats.resends.Add(1)
+		l.out.Rewind()
+		return true
+	}
+	return l.out.beatDue || l.out.ackDue || l.replyDue(now)
+}
+
+// retouch logs uses that members may have missed, as fast as the log has room:
+// it never makes a member lag so far that changes are left out.
+func (c *sender) retouch() {
+	if c.touches.over() {
+		return
+	}
+	news := false
+	for range Buckets / 16 {
+		if !c.peers.roomy() || mutate.Is(mutate.NoRetouch) {
+			break
+		}
+		n, since := c.touches.take()
+		if n >= Buckets {
+			break
+		}
+		for _, k := range c.table.UsedSince(n, since) {
+			c.log.publish(&change{pos: c.log.reserve(), key: k})
+			news = true
+		}
+	}
+	if news {
+		c.peers.wakeAll(false)
+	}
+}

@@ -1,0 +1,250 @@
+package deltamanager
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/progress"
+	"github.com/nodeserver/nodeserver/membership"
+)
+
+// peers are the links to all members' lives, and what is remembered of ended ones.
+type peers struct {
+	self    membership.ID
+	group   Group
+	log     *changeLog
+	fence   *fence
+	granule time.Duration           // how exactly uses are told
+	links   atomic.Pointer[[]*link] // sorted by id; replaced, never changed
+
+	seqs   atomic.Uint64 // highest number of a frame so far
+	epochs atomic.Uint64 // last epoch
+
+	mu   sync.Mutex // guards what follows, and replacing links
+	past []pastLife // ended, the latest maxPast
+}
+
+// pastLife is a life that has ended, or was believed to have.
+type pastLife struct {
+	membership.ID
+	clean time.Duration // when it had applied all changes
+	lag   progress.Lag
+}
+
+// maxPast is how many ended lives are remembered.
+const maxPast = 256
+
+// all are the links, sorted by id; not to be changed.
+func (p *peers) all() []*link { return *p.links.Load() }
+
+// drop forgets the link, since its life has ended.
+func (p *peers) drop(l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	links := slices.DeleteFunc(slices.Clone(p.all()), func(o *link) bool { return o == l })
+	p.links.Store(&links)
+}
+
+// epoch draws an epoch that was never used.
+func (p *peers) epoch() uint64 { return p.epochs.Add(1) }
+
+// link returns the link to a member's life, nil if there is none.
+func (p *peers) link(id membership.ID) *link {
+	links := p.all()
+	if i, ok := slices.BinarySearchFunc(links, id, func(l *link, id membership.ID) int { return compareIDs(l.id, id) }); ok {
+		return links[i]
+	}
+	return nil
+}
+
+// ensureLink returns the link to a member's life, making it if need be.
+func (p *peers) ensureLink(now time.Duration, id membership.ID) *link {
+	if l := p.link(id); l != nil {
+		return l
+	}
+	past, known := p.recall(now, id)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l := p.link(id); l != nil {
+		return l
+	}
+	l := newLink(now, id, p.epoch(), p.seqs.Load(), p.log.head.Load())
+	l.out.clean, l.out.untold, l.out.strange, l.in.lag = past.clean, true, !known, past.lag
+	links := append(slices.Clone(p.all()), l)
+	slices.SortFunc(links, func(a, b *link) int { return compareIDs(a.id, b.id) })
+	p.links.Store(&links)
+	return l
+}
+
+// recall takes what is remembered of a life that gets a new link. A life that
+// is new here may learn of others' sessions from somebody who is a little behind.
+func (p *peers) recall(now time.Duration, id membership.ID) (past pastLife, known bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.IndexFunc(p.past, func(o pastLife) bool { return o.ID == id })
+	if i < 0 {
+		return pastLife{id, p.toldAll(now), progress.Lag{}}, false
+	}
+	past = p.past[i]
+	p.past = slices.Delete(p.past, i, i+1)
+	return past, true
+}
+
+// toldAll is up to when the other members surely have all that was told here.
+func (p *peers) toldAll(now time.Duration) time.Duration {
+	const lag = 10 * time.Second // a member that is behind for longer is gone
+	return p.fence.toldUntil(now, lag) - p.granule
+}
+
+// overtake sends a session, or that it is over, ahead of the changes that a
+// lagging member has not been sent yet: a login or logout must not wait for them.
+func (p *peers) overtake(k Key) {
+	backlog := uint64(min(maxBatch, len(p.log.slots)/4))
+	head := p.log.head.Load()
+	for _, l := range p.all() {
+		l.mu.Lock()
+		lags := l.up && (head-l.out.Cursor() > backlog || l.out.Full())
+		if lags {
+			l.repair.push.add(k)
+		}
+		l.mu.Unlock()
+		if lags {
+			p.group.Wake(l.id, true, true)
+		}
+	}
+}
+
+func (p *peers) wakeAll(urgent bool) {
+	for _, l := range p.all() {
+		p.group.Wake(l.id, false, urgent)
+	}
+}
+
+func (p *peers) remember(past pastLife) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.past = append(p.past[max(0, len(p.past)-maxPast+1):], past)
+}
+
+// isPast tells whether the life has ended, or is believed to have, and has not been
+// connected since.
+func (p *peers) isPast(id membership.ID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.past, func(o pastLife) bool { return o.ID == id })
+}
+
+// expiresHere tells whether this node speaks for the end of a session that
+// another one used last, and has not told of its end: that one must be gone.
+func (p *peers) expiresHere() bool {
+	for _, l := range p.all() {
+		l.mu.Lock()
+		smaller := l.up && compareIDs(l.id, p.self) < 0
+		l.mu.Unlock()
+		if smaller {
+			return false
+		}
+	}
+	return true
+}
+
+// linkOf is the link to the life with this boot, nil if there is none.
+func (p *peers) linkOf(boot uint64) *link {
+	for _, l := range p.all() {
+		if l.id.Incarnation == boot {
+			return l
+		}
+	}
+	return nil
+}
+
+// reaches tells whether the life with this boot can be asked.
+func (p *peers) reaches(boot uint64) bool {
+	l := p.linkOf(boot)
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.up
+}
+
+// behind tells whether something is known to be missing of what a member has.
+func (p *peers) behind() bool {
+	for _, l := range p.all() {
+		l.mu.Lock()
+		behind := l.up && l.in.Behind()
+		l.mu.Unlock()
+		if behind {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *peers) allRepaired() bool {
+	for _, l := range p.all() {
+		l.mu.Lock()
+		// A link that is down may be the one whose member has what is missing
+		// here; it counts until the member is gone.
+		behind := !l.gone && !l.in.Settled()
+		l.mu.Unlock()
+		if behind {
+			return false
+		}
+	}
+	return true
+}
+
+// nameOf is the name of the node that a life was at; empty: not known any more.
+func (p *peers) nameOf(boot uint64) string {
+	if l := p.linkOf(boot); l != nil {
+		return l.id.Name
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.IndexFunc(p.past, func(o pastLife) bool { return o.Incarnation == boot }); i >= 0 {
+		return p.past[i].Name
+	}
+	return ""
+}
+
+// roomy tells whether no member lags by more than half of the log.
+func (p *peers) roomy() bool {
+	head := p.log.head.Load()
+	for _, l := range p.all() {
+		l.mu.Lock()
+		lags := l.up && head-l.out.Acked() > uint64(len(p.log.slots)/2)
+		l.mu.Unlock()
+		if lags {
+			return false
+		}
+	}
+	return true
+}
+
+// raiseSeqs keeps the highest frame number of all links, where new links begin.
+func (p *peers) raiseSeqs(seq uint64) {
+	for {
+		old := p.seqs.Load()
+		if seq <= old || p.seqs.CompareAndSwap(old, seq) {
+			return
+		}
+	}
+}
+
+func compareIDs(a, b membership.ID) int {
+	if c := strings.Compare(a.Name, b.Name); c != 0 {
+		return c
+	}
+	switch {
+	case a.Incarnation < b.Incarnation:
+		return -1
+	case a.Incarnation > b.Incarnation:
+		return 1
+	}
+	return 0
+}
