@@ -279,7 +279,7 @@ func faultless() graph {
 
 // topLevel is fixed; names with a dot in front are free.
 var topLevel = []string{
-	"CHANGELOG.md", "LICENSE", "Makefile", "README.md", "SECURITY.md", "go.mod", "go.sum",
+	"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "SECURITY.md", "go.mod", "go.sum",
 	"bench", "channel", "cmd", "conf", "deltamanager", "deploy", "docs", "e2e", "membership", "proto", "server", "webapps",
 }
 
