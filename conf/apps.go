@@ -24,7 +24,7 @@ func (l *loader) setApp(app int, key string, v any, err error, at origin) {
 	case "path":
 		a.Path = v.(string)
 	case "acks":
-		a.Acks = v.(string)
+		a.Acks = config.Acks(v.(string))
 	case "max_inactive":
 		a.MaxInactive = v.(time.Duration)
 	case "config":
@@ -33,10 +33,7 @@ func (l *loader) setApp(app int, key string, v any, err error, at origin) {
 	l.appFrom[app][key] = at
 }
 
-var (
-	appName = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
-	appPath = regexp.MustCompile(`^/([A-Za-z0-9._~-]+/)*$`)
-)
+var appPath = regexp.MustCompile(`^/([A-Za-z0-9._~-]+/)*$`)
 
 // checkApps looks at each [[app]].
 func (l *loader) checkApps(cfg config.Config) {
@@ -46,7 +43,7 @@ func (l *loader) checkApps(cfg config.Config) {
 		bad := func(key, text string) { l.problem("app."+key, text, from[key]) }
 		if _, named := from["name"]; !named {
 			l.problem("app.name", "missing: say which webapp the settings are for", from[""])
-		} else if !appName.MatchString(a.Name) {
+		} else if !config.AppName(a.Name) {
 			bad("name", show(a.Name)+" is not a webapp's name: use 1 to 64 of a-z 0-9 -")
 		} else if line, twice := names[a.Name]; twice {
 			bad("name", show(a.Name)+" has an [[app]] in line "+itoa(line)+" already")
@@ -60,8 +57,8 @@ func (l *loader) checkApps(cfg config.Config) {
 		} else {
 			paths[a.Path] = from[""].line
 		}
-		if a.Acks != "" && !slices.Contains(acks, a.Acks) {
-			bad("acks", noneOf(a.Acks, acks))
+		if err := l.schema.read("app.acks", string(a.Acks)); a.Acks != "" && err != nil {
+			bad("acks", err.Error())
 		}
 		if _, given := from["max_inactive"]; given {
 			if text := outOfRange(a.MaxInactive, durations["sessions.max_inactive"]); text != "" {
@@ -78,7 +75,7 @@ func (l *loader) checkApps(cfg config.Config) {
 func (l *loader) appValues(cfg config.Config) []Origin {
 	var list []Origin
 	for i, a := range cfg.Apps {
-		values := map[string]any{"path": a.Path, "acks": a.Acks, "max_inactive": a.MaxInactive}
+		values := map[string]any{"path": a.Path, "acks": string(a.Acks), "max_inactive": a.MaxInactive}
 		for _, key := range slices.Sorted(maps.Keys(values)) {
 			if at, ok := l.appFrom[i][key]; ok {
 				list = append(list, Origin{Key: "app." + a.Name + "." + key, Value: show(values[key]), From: at.source()})

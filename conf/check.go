@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nodeserver/nodeserver/server/config"
@@ -50,19 +49,6 @@ var numbers = map[string]between[int]{
 	"sessions.new_per_address":         {0, 1 << 20},
 	"webapps.max_revisions":            {0, 1 << 20},
 	"sessions.max_session_bytes":       {1 << 10, 3 << 20},
-}
-
-var acks = []string{"async", "one", "majority", "all"}
-
-// choices are the words allowed.
-var choices = map[string][]string{
-	"membership.providers":       {"mdns", "static", "dns", "file"},
-	"sessions.freshness":         {"on", "off"},
-	"replication.acks":           acks,
-	"replication.on_ack_timeout": {"proceed", "fail"},
-	"replication.join_policy":    {"wait", "serve"},
-	"log.level":                  {"debug", "info", "warn", "error"},
-	"log.format":                 {"text", "json"},
 }
 
 // check looks at what the values mean, one by one and together.
@@ -130,13 +116,13 @@ func (l *loader) checkValue(key string) {
 			l.wrong(key, fmt.Sprintf("%s is out of range (%s to %s)", l.number(key, v), l.number(key, r.least), l.number(key, r.most)))
 		}
 	case string:
-		if words, ok := choices[key]; ok && !slices.Contains(words, v) {
-			l.wrong(key, noneOf(v, words))
+		if err := l.schema.read(key, v); err != nil {
+			l.wrong(key, err.Error())
 		}
 	case []string:
 		for _, word := range v {
-			if words, ok := choices[key]; ok && !slices.Contains(words, word) {
-				l.wrong(key, noneOf(word, words))
+			if err := l.schema.read(key, word); err != nil {
+				l.wrong(key, err.Error())
 			}
 		}
 	}
@@ -155,10 +141,6 @@ func outOfRange(d time.Duration, r between[time.Duration]) string {
 		return ""
 	}
 	return fmt.Sprintf("%s is out of range (%s to %s)", short(d), short(r.least), short(r.most))
-}
-
-func noneOf(word string, words []string) string {
-	return show(word) + " is none of " + strings.Join(words, ", ")
 }
 
 var (
@@ -207,12 +189,13 @@ func (l *loader) checkDetector(cfg config.Config) {
 func (l *loader) checkMembership(cfg config.Config) {
 	m := cfg.Membership
 	for _, p := range []struct {
-		provider, key string
-		empty         bool
+		provider config.Provider
+		key      string
+		empty    bool
 	}{
-		{"static", "membership.static", len(m.Static) == 0},
-		{"dns", "membership.dns_name", m.DNSName == ""},
-		{"file", "membership.file", m.File == ""},
+		{config.ProviderStatic, "membership.static", len(m.Static) == 0},
+		{config.ProviderDNS, "membership.dns_name", m.DNSName == ""},
+		{config.ProviderFile, "membership.file", m.File == ""},
 	} {
 		used := slices.Contains(m.Providers, p.provider)
 		if used && p.empty && l.good(p.key) {

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"encoding"
 	"reflect"
 	"slices"
 	"strings"
@@ -24,13 +25,14 @@ const (
 
 // schema is every key there is, as config.Config has them.
 type schema struct {
-	kinds    map[string]kind // by section.key; [[app]] has section app
+	kinds    map[string]kind         // by section.key; [[app]] has section app
+	words    map[string]reflect.Type // of the keys whose values are one of few words, or a list of such
 	sections []string
 	envs     map[string]string // variable to key
 }
 
 func newSchema() schema {
-	s := schema{kinds: map[string]kind{}, envs: map[string]string{}}
+	s := schema{kinds: map[string]kind{}, words: map[string]reflect.Type{}, envs: map[string]string{}}
 	for f := range reflect.TypeFor[config.Config]().Fields() {
 		section, t := f.Tag.Get("conf"), f.Type
 		s.sections = append(s.sections, section)
@@ -40,12 +42,35 @@ func newSchema() schema {
 		for f := range t.Fields() {
 			key := section + "." + f.Tag.Get("conf")
 			s.kinds[key] = kindOf(key, f.Type)
+			if t := f.Type; isWord(t) {
+				s.words[key] = t
+			} else if t.Kind() == reflect.Slice && isWord(t.Elem()) {
+				s.words[key] = t.Elem()
+			}
 			if section != "app" {
 				s.envs[variable(key)] = key
 			}
 		}
 	}
 	return s
+}
+
+// word is a value that is one of few words, as package config has them.
+type word interface {
+	encoding.TextUnmarshaler
+	Words() []string
+}
+
+func isWord(t reflect.Type) bool { return reflect.PointerTo(t).Implements(reflect.TypeFor[word]()) }
+
+func newWord(t reflect.Type) word { return reflect.New(t).Interface().(word) }
+
+// read says what is wrong with a text where the key's values are one of few words.
+func (s schema) read(key, text string) error {
+	if t := s.words[key]; t != nil {
+		return newWord(t).UnmarshalText([]byte(text))
+	}
+	return nil
 }
 
 // kindOf gives whole numbers whose name ends in _bytes the notation of sizes.

@@ -161,8 +161,8 @@ func (l *loader) readFile() (whole bool, err error) {
 // found takes a value of the file.
 func (l *loader) found(app int, key string, v any, at origin) {
 	typed, err := convert(l.schema.kinds[key], v, l.likeOf(key))
-	if words, ok := choices[key]; ok && err != nil && l.schema.kinds[key] == text {
-		err = fmt.Errorf("%s is none of %s", show(v), strings.Join(words, ", "))
+	if t := l.schema.words[key]; t != nil && err != nil && l.schema.kinds[key] == text {
+		err = fmt.Errorf("%s is none of %s", show(v), strings.Join(newWord(t).Words(), ", "))
 	}
 	if app >= 0 {
 		l.setApp(app, strings.TrimPrefix(key, "app."), typed, err, at)

@@ -85,12 +85,12 @@ func TestLayers(t *testing.T) {
 		got, want any
 		from      string
 	}{
-		{"log.format", cfg.Log.Format, "text", "default"},
+		{"log.format", string(cfg.Log.Format), "text", "default"},
 		{"node.name", cfg.Node.Name, "file", file + ":2"},
 		{"channel.heartbeat", cfg.Channel.Heartbeat, 150 * time.Millisecond, "NODESERVER_CHANNEL_HEARTBEAT"},
 		{"http.expose_node", cfg.HTTP.ExposeNode, true, "NODESERVER_HTTP_EXPOSE_NODE"},
 		{"membership.static", cfg.Membership.Static, []string{"127.0.0.1:1", "127.0.0.1:2"}, "NODESERVER_MEMBERSHIP_STATIC"},
-		{"log.level", cfg.Log.Level, "debug", "--set"},
+		{"log.level", string(cfg.Log.Level), "debug", "--set"},
 		{"sessions.max_session_bytes", cfg.Sessions.MaxSessionBytes, 2 << 20, "--set"},
 		{"channel.queue_entries", cfg.Channel.QueueEntries, 100, "--set"},
 	} {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
@@ -41,7 +42,7 @@ func TestAcksBesideASlowMember(t *testing.T) {
 				}), err
 			}
 			n1, n2, toN2 := pair(t, app, func(cfg *Config) {
-				cfg.Replication.Acks, cfg.Replication.OnAckTimeout, cfg.Replication.AckTimeout = c.acks, c.onTimeout, 50*time.Millisecond
+				cfg.Replication.Acks, cfg.Replication.OnAckTimeout, cfg.Replication.AckTimeout = config.Acks(c.acks), config.OnAckTimeout(c.onTimeout), 50*time.Millisecond
 			})
 			u := newUser(t)
 			u.want(n1, "/test/inc", "1") // waits for n2: a new session does in every mode

@@ -40,7 +40,7 @@ var arrows = []arrow{
 	{from: "server/cluster", imports: []string{"server/config", "server/keys", "channel/grpctransport", "channel/listen", "membership"}, far: []string{viper}},
 	{from: "server/balance", imports: []string{"server/cluster", "server/config", "server/forward", "server/internal", "channel/grpctransport", "channel/listen", "membership"}, far: []string{viper}},
 	{from: "server/session", imports: []string{"webapps", "deltamanager", "channel/listen", "server/forward", "server/internal/headers"}, far: []string{viper, grpc}},
-	{from: "server/deploy", imports: []string{"server/session", "server/plugins", "webapps", "deltamanager", "channel", "membership"}, far: []string{viper, grpc}},
+	{from: "server/deploy", imports: []string{"server/config", "server/session", "server/plugins", "webapps", "deltamanager", "channel", "membership"}, far: []string{viper, grpc}},
 	{from: "webapps", stdOnly: true},
 	{from: "webapps/codec", far: []string{viper, grpc, "net/http"}}, // not for webapps: for those that store values
 	{from: "webapps/webappstest", imports: []string{"webapps"}, far: []string{viper, grpc}},

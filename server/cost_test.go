@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/session"
 	"github.com/nodeserver/nodeserver/webapps"
 )
@@ -57,15 +58,15 @@ func BenchmarkPipelineWithoutSession(b *testing.B) {
 
 // BenchmarkPipelineWithSession reads, or reads and writes, a session that is there.
 func BenchmarkPipelineWithSession(b *testing.B) {
-	for _, freshness := range []string{"off", "on"} {
+	for _, freshness := range []config.Freshness{"off", "on"} {
 		s, r := pipeline(b, func(c *Config) { c.Sessions.Freshness = freshness }, testApp())
 		w := &nullWriter{h: http.Header{}}
 		r.URL.Path = "/test/inc"
 		s.first().ServeHTTP(w, r)
 		cookie, _, _ := strings.Cut(w.h["Set-Cookie"][0], ";")
 		r.Header.Set("Cookie", "other=1; "+cookie)
-		b.Run("read/freshness="+freshness, func(b *testing.B) { benchmarkHandler(b, s, s.first(), r, "/test/get") })
-		b.Run("write/freshness="+freshness, func(b *testing.B) { benchmarkHandler(b, s, s.first(), r, "/test/inc") })
+		b.Run("read/freshness="+string(freshness), func(b *testing.B) { benchmarkHandler(b, s, s.first(), r, "/test/get") })
+		b.Run("write/freshness="+string(freshness), func(b *testing.B) { benchmarkHandler(b, s, s.first(), r, "/test/inc") })
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/nodeserver/nodeserver/server/admin"
+	"github.com/nodeserver/nodeserver/server/config"
 )
 
 // A members file that goes away is seen by operators, with the reason, until it is
@@ -24,7 +25,7 @@ func TestAProviderThatFailsIsShown(t *testing.T) {
 	}
 	write()
 	cfg := testConf("n1")
-	cfg.Membership.Providers, cfg.Membership.Static, cfg.Membership.File = []string{"file"}, nil, path
+	cfg.Membership.Providers, cfg.Membership.Static, cfg.Membership.File = []config.Provider{"file"}, nil, path
 	n := startNode(t, cfg, testApp())
 	n.waitReady()
 	get := func(path string) string {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
@@ -53,7 +54,7 @@ func (b *bubble) users(n int) []*user {
 }
 
 func acksOf(level string) func(*Config) {
-	return func(c *Config) { c.Replication.Acks = level }
+	return func(c *Config) { c.Replication.Acks = config.Acks(level) }
 }
 
 // values is an app that sets and gets attributes by name.

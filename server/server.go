@@ -116,7 +116,7 @@ func (s *Server) appSettings(name string) deploy.Settings {
 	a := s.settings(name)
 	return deploy.Settings{Config: a.Config, Session: session.Config{
 		App: name, Path: a.Path, Node: s.cfg.Node.Name, Cookie: s.cfg.Sessions.CookieName, Secure: s.cfg.HTTP.TLSCert != "",
-		Expose: s.cfg.HTTP.ExposeNode, Fresh: s.cfg.Sessions.Freshness != "off", MaxBody: int64(s.cfg.HTTP.MaxBodyBytes),
+		Expose: s.cfg.HTTP.ExposeNode, Fresh: s.cfg.Sessions.Freshness != config.FreshnessOff, MaxBody: int64(s.cfg.HTTP.MaxBodyBytes),
 		NewPerAddress: s.cfg.Sessions.NewPerAddress, Sessions: s.managerConfig(a),
 	}}
 }
@@ -146,17 +146,17 @@ func (s *Server) settings(name string) config.App {
 
 // managerConfig is what an app's delta manager is told.
 func (s *Server) managerConfig(a config.App) deltamanager.Config {
-	acks, _ := deltamanager.ParseAcks(a.Acks) // checked by package conf
+	acks, _ := deltamanager.ParseAcks(string(a.Acks)) // checked by package conf
 	r, n := s.cfg.Replication, s.cfg.Sessions
-	if n.Freshness == "off" {
+	if n.Freshness == config.FreshnessOff {
 		n.FreshnessWait = 0
 	}
 	return deltamanager.Config{
 		Self: s.id, MaxInactive: a.MaxInactive, AbsoluteLifetime: n.AbsoluteLifetime,
 		FirstInactive: n.FirstInactive, MaxSessions: s.maxSessions, MaxNewcomers: session.MaxNewcomers, MaxSessionBytes: n.MaxSessionBytes, FreshnessWait: n.FreshnessWait,
-		Acks: acks, AckTimeout: r.AckTimeout, FailUnacked: r.OnAckTimeout == "fail", QueueEntries: s.cfg.Channel.QueueEntries,
+		Acks: acks, AckTimeout: r.AckTimeout, FailUnacked: r.OnAckTimeout == config.Fail, QueueEntries: s.cfg.Channel.QueueEntries,
 		Heartbeat: s.cfg.Channel.Heartbeat, RepairInterval: r.RepairInterval, JoinTimeout: r.JoinTimeout,
-		ServeAnyway: r.JoinPolicy == "serve", Seed: s.seed(a.Name), Rand: rand.Reader, TokenKeys: s.tokenKeys,
+		ServeAnyway: r.JoinPolicy == config.JoinServe, Seed: s.seed(a.Name), Rand: rand.Reader, TokenKeys: s.tokenKeys,
 	}
 }
 

@@ -73,7 +73,7 @@ func testConf(name string, static ...string) Config {
 		HTTP:  config.HTTP{Address: "127.0.0.1:0", ReadHeaderTimeout: time.Second, MaxBodyBytes: 32 << 20, ShutdownGrace: 2 * time.Second, ExposeNode: true},
 		Admin: config.Admin{Address: "127.0.0.1:0"}, Cluster: config.Cluster{Name: "test"},
 		Channel:     config.Channel{Address: "127.0.0.1:0", QueueEntries: 65536, Heartbeat: 100 * time.Millisecond, SuspectAfter: time.Second, DownAfter: 3 * time.Second},
-		Membership:  config.Membership{Providers: []string{"static"}, Static: static},
+		Membership:  config.Membership{Providers: []config.Provider{"static"}, Static: static},
 		Webapps:     config.Webapps{Strict: true},
 		Sessions:    config.Sessions{CookieName: "NSESSIONID", MaxInactive: 30 * time.Minute, AbsoluteLifetime: 24 * time.Hour, MaxSessionBytes: 1 << 20, Freshness: "off"},
 		Replication: config.Replication{Acks: "async", AckTimeout: 250 * time.Millisecond, OnAckTimeout: "proceed", Gather: time.Millisecond, RepairInterval: 10 * time.Second, JoinTimeout: time.Minute, JoinPolicy: "wait"},

@@ -112,7 +112,7 @@ func newLogger(w io.Writer, c config.Log) *slog.Logger {
 	var level slog.Level
 	must(level.UnmarshalText([]byte(c.Level))) // conf lets only levels through
 	options := &slog.HandlerOptions{Level: level}
-	if c.Format == "json" {
+	if c.Format == config.LogJSON {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))

@@ -83,7 +83,7 @@ func TestTheBalancerRefusesWhatANodeRefuses(t *testing.T) {
 		"membership.static":    func(c *config.Config) { c.Membership.Static = []string{"localhost:4001", "10.0.0.1:4001"} },
 	} {
 		cfg := config.Config{Cluster: config.Cluster{Name: "shop"}, Channel: config.Channel{Address: "127.0.0.1:4001"}}
-		cfg.Membership.Providers = []string{"mdns", "static"}
+		cfg.Membership.Providers = []config.Provider{"mdns", "static"}
 		change(&cfg)
 		_, err := balance.FromConfig(cfg, slog.New(slog.DiscardHandler))
 		if err == nil || !strings.HasPrefix(err.Error(), key+": ") || !strings.Contains(err.Error(), "cluster.secret_file") {

@@ -16,9 +16,9 @@ func Providers(c config.Config, self membership.Member, log *slog.Logger) ([]mem
 	m := c.Membership
 	for _, name := range m.Providers {
 		switch name {
-		case "static":
+		case config.ProviderStatic:
 			list = append(list, membership.NewStatic(m.Static))
-		case "mdns":
+		case config.ProviderMDNS:
 			p, err := membership.NewMulticast(membership.MulticastConfig{
 				Cluster: c.Cluster.Name, Self: self, Interface: m.Interface, Interval: m.MDNSInterval,
 			}, log)
@@ -29,11 +29,11 @@ func Providers(c config.Config, self membership.Member, log *slog.Logger) ([]mem
 				return nil, fmt.Errorf("membership: %w", err)
 			default:
 				log.Warn("members can't be found this way", "provider", name, "err", err)
-				list = append(list, membership.Broken(name, err))
+				list = append(list, membership.Broken(string(name), err))
 			}
-		case "dns":
+		case config.ProviderDNS:
 			list = append(list, membership.NewDNS(m.DNSName, nil, log))
-		case "file":
+		case config.ProviderFile:
 			list = append(list, membership.NewFile(m.File, log))
 		default:
 			return nil, fmt.Errorf("membership.providers: no provider %q (mdns, static, dns, file)", name)

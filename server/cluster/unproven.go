@@ -36,15 +36,15 @@ func Unproven(c config.Config) []Problem {
 		wrong("channel.advertise", `"`+a+`" is for other machines, but nothing proves who they are`)
 	}
 	m := c.Membership
-	if name := m.Interface; slices.Contains(m.Providers, "mdns") && name != "" && !loopbackInterface(name) {
+	if name := m.Interface; slices.Contains(m.Providers, config.ProviderMDNS) && name != "" && !loopbackInterface(name) {
 		wrong("membership.interface", `"`+name+`" leads to other machines, but nothing proves who they are`)
 	}
 	for _, a := range m.Static {
-		if slices.Contains(m.Providers, "static") && otherMachine(a) {
+		if slices.Contains(m.Providers, config.ProviderStatic) && otherMachine(a) {
 			wrong("membership.static", `"`+a+`" is another machine, but nothing proves who answers there`)
 		}
 	}
-	if slices.Contains(m.Providers, "dns") && otherMachine(m.DNSName) {
+	if slices.Contains(m.Providers, config.ProviderDNS) && otherMachine(m.DNSName) {
 		wrong("membership.dns_name", `"`+m.DNSName+`" is another machine, but nothing proves who answers there`)
 	}
 	return list

@@ -78,7 +78,7 @@ type Channel struct {
 
 // Membership says how members are found.
 type Membership struct {
-	Providers    []string      `conf:"providers"` // of mdns, static, dns, file
+	Providers    []Provider    `conf:"providers"`
 	Interface    string        `conf:"interface"` // for mdns; empty: the one that holds the channel's address
 	MDNSInterval time.Duration `conf:"mdns_interval"`
 	Static       []string      `conf:"static"` // host:port of channels
@@ -96,19 +96,19 @@ type Sessions struct {
 	MaxSessions      int           `conf:"max_sessions"`    // per app and node; 0: from the memory, -1: no limit
 	NewPerAddress    int           `conf:"new_per_address"` // per app, node and minute; 0: no limit
 	MaxSessionBytes  int           `conf:"max_session_bytes"`
-	Freshness        string        `conf:"freshness"` // on, off
+	Freshness        Freshness     `conf:"freshness"`
 	FreshnessWait    time.Duration `conf:"freshness_wait"`
 }
 
 // Replication is about what a write waits for, and about repair.
 type Replication struct {
-	Acks           string        `conf:"acks"` // async, one, majority, all
+	Acks           Acks          `conf:"acks"`
 	AckTimeout     time.Duration `conf:"ack_timeout"`
-	OnAckTimeout   string        `conf:"on_ack_timeout"` // proceed, fail
-	Gather         time.Duration `conf:"gather"`         // how long async deltas wait for company, ≤ 5 ms
+	OnAckTimeout   OnAckTimeout  `conf:"on_ack_timeout"`
+	Gather         time.Duration `conf:"gather"` // how long async deltas wait for company, ≤ 5 ms
 	RepairInterval time.Duration `conf:"repair_interval"`
 	JoinTimeout    time.Duration `conf:"join_timeout"`
-	JoinPolicy     string        `conf:"join_policy"` // wait, serve
+	JoinPolicy     JoinPolicy    `conf:"join_policy"`
 }
 
 // Webapps says where plugins lie.
@@ -125,7 +125,7 @@ type Webapps struct {
 type App struct {
 	Name        string         `conf:"name"`
 	Path        string         `conf:"path"`         // empty: /NAME/
-	Acks        string         `conf:"acks"`         // empty: as [replication]
+	Acks        Acks           `conf:"acks"`         // empty: as [replication]
 	MaxInactive time.Duration  `conf:"max_inactive"` // 0: as [sessions]
 	Config      map[string]any `conf:"config"`       // handed to the app
 }
@@ -138,6 +138,6 @@ type Balance struct {
 
 // Log is the node's log.
 type Log struct {
-	Level  string `conf:"level"`  // debug, info, warn, error
-	Format string `conf:"format"` // text, json
+	Level  LogLevel  `conf:"level"`
+	Format LogFormat `conf:"format"`
 }

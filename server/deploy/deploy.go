@@ -4,16 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/plugins"
 	"github.com/nodeserver/nodeserver/server/session"
 	"github.com/nodeserver/nodeserver/webapps"
 )
-
-var appName = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
 
 // What users are told: nothing of this node's files, and nothing an author wrote.
 const (
@@ -103,7 +101,7 @@ func (t *Table) candidates(compiled []webapps.App) ([]*candidate, error) {
 	for _, c := range all {
 		c.Name = strings.ToValidUTF8(c.Name, "?") // for logs and metrics, where it may be anything
 		switch {
-		case !appName.MatchString(c.Name):
+		case !config.AppName(c.Name):
 			c.fail(notLoaded, fmt.Errorf("%s: the app calls itself %q: a name has 1 to 64 of a-z 0-9 -", c.Origin, c.Name))
 			continue // no name, no path
 		case c.Err == nil && c.app.New == nil:

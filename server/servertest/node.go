@@ -52,7 +52,7 @@ func nodeConfig(name string) config.Config {
 			Address: "127.0.0.1:0", QueueEntries: 65536, Heartbeat: 100 * time.Millisecond,
 			SuspectAfter: 2 * time.Second, DownAfter: 6 * time.Second,
 		},
-		Membership: config.Membership{Providers: []string{"static"}},
+		Membership: config.Membership{Providers: []config.Provider{"static"}},
 		Webapps:    config.Webapps{Strict: true},
 		Sessions: config.Sessions{
 			CookieName: "NSESSIONID", MaxInactive: 30 * time.Minute, AbsoluteLifetime: 24 * time.Hour, MaxSessionBytes: 1 << 20,

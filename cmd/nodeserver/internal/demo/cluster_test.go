@@ -54,7 +54,7 @@ func load(t *testing.T, c *cluster, file string) config.Config {
 	if len(origins.Warnings) > 0 {
 		t.Errorf("%s: %v", file, origins.Warnings)
 	}
-	if cfg.Cluster.SecretFile != filepath.Join(c.dir, "secret") || cfg.Membership.Providers[0] != c.discovery {
+	if cfg.Cluster.SecretFile != filepath.Join(c.dir, "secret") || string(cfg.Membership.Providers[0]) != c.discovery {
 		t.Errorf("%s: secret %s, providers %v", file, cfg.Cluster.SecretFile, cfg.Membership.Providers)
 	}
 	return cfg

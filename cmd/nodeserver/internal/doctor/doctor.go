@@ -185,9 +185,9 @@ func (r *report) ports(cfg config.Config, running bool) {
 func (r *report) discovery(cfg config.Config) {
 	m := cfg.Membership
 	for _, name := range m.Providers {
-		what := "membership " + name
+		what := "membership " + string(name)
 		switch name {
-		case "mdns":
+		case config.ProviderMDNS:
 			self := membership.Member{ID: membership.ID{Name: cfg.Node.Name, Incarnation: 1}, ChannelAddress: cfg.Channel.Address}
 			_, err := membership.NewMulticast(membership.MulticastConfig{
 				Cluster: cfg.Cluster.Name, Self: self, Interface: m.Interface, Interval: m.MDNSInterval,
@@ -200,18 +200,24 @@ func (r *report) discovery(cfg config.Config) {
 			default:
 				r.say(OK, what, "the interface carries multicast; UDP port %d is %s", portMDNS, holders(portMDNS))
 			}
-		case "static":
+		case config.ProviderStatic:
 			r.say(OK, what, "%d addresses: %s", len(m.Static), strings.Join(m.Static, ", "))
-		case "dns":
+		case config.ProviderDNS:
 			r.resolve(what, m.DNSName)
-		case "file":
+		case config.ProviderFile:
 			r.say(OK, what, "%s", m.File)
 		}
 	}
 }
 
-func others(providers []string) string {
-	return strings.Join(slices.DeleteFunc(slices.Clone(providers), func(p string) bool { return p == "mdns" }), ", ")
+func others(providers []config.Provider) string {
+	var names []string
+	for _, p := range providers {
+		if p != config.ProviderMDNS {
+			names = append(names, string(p))
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 func (r *report) resolve(what, address string) {
