@@ -200,13 +200,14 @@ func fits(mod *modfile.File, host binary) error {
 // writeWorkspace joins the staged module, its libraries and the host's sources, so that
 // the plugin is compiled against those very packages under their very names.
 func writeWorkspace(work string, host binary, modules []string) error {
-	text := fmt.Sprintf("go %s\n", goLanguage(host))
+	var text bytes.Buffer
+	_, _ = fmt.Fprintf(&text, "go %s\n", goLanguage(host)) // never fails
 	for _, m := range modules {
 		if m != "" {
-			text += fmt.Sprintf("use %q\n", m)
+			_, _ = fmt.Fprintf(&text, "use %q\n", m)
 		}
 	}
-	return writeFile(filepath.Join(work, "go.work"), []byte(text))
+	return writeFile(filepath.Join(work, "go.work"), text.Bytes())
 }
 
 // goLanguage is the host's Go version as go.work spells it.

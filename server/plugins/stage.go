@@ -221,7 +221,7 @@ func note(h hash.Hash, name string, text []byte) {
 // its versions.
 func (s source) stageModule(st staged, w *world, host binary, sums string) error {
 	f := new(modfile.File)
-	err := errors.Join(f.AddModuleStmt(st.modPath), f.AddGoStmt(s.language(host)))
+	err := errors.Join(f.AddModuleStmt(st.modPath), f.AddGoStmt(s.language()))
 	for _, l := range w.all {
 		if l.pinned == "" || l.Module == nil {
 			continue
@@ -254,7 +254,7 @@ func (s source) stageModule(st staged, w *world, host binary, sums string) error
 }
 
 // language is the Go version that the webapp is compiled as.
-func (s source) language(host binary) string {
+func (s source) language() string {
 	if s.modFile.Go != nil {
 		return s.modFile.Go.Version
 	}
