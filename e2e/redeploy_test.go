@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -179,6 +180,11 @@ func TestRedeploy(t *testing.T) {
 		}
 		return nil
 	})
+	said, err := exec.Command(n.exe, "apps", "list", "--admin", n.admin).Output()
+	if text := string(said); err != nil || !strings.Contains(text, "shop  /shop/  serving") ||
+		!strings.Contains(text, "shop was not redeployed at ") || !strings.Contains(text, "start app shop: i/o timeout") {
+		t.Errorf("apps list: %v\n%s", err, said)
+	}
 	swap("after a broken one", func(build string) { put(t, build, file) })
 	close(stop)
 	users.Wait()

@@ -9,6 +9,7 @@ func commands(e env) []*cobra.Command {
 		newCheckCommand(e),
 		newMembersCommand(e),
 		newLBConfigCommand(e),
+		newAppsCommand(e),
 		newDemoCommand(e),
 		newBalanceCommand(e),
 		newNewCommand(e),

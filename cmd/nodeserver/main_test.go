@@ -53,7 +53,7 @@ func file(t *testing.T, name, text string) string {
 }
 
 func TestCommandLines(t *testing.T) {
-	const verbs = "balance, build, check, completion, demo, doctor, init, lb-config, members, new, run, secret, version"
+	const verbs = "apps, balance, build, check, completion, demo, doctor, init, lb-config, members, new, run, secret, version"
 	for _, c := range []struct {
 		args   string
 		code   int

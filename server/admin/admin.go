@@ -46,7 +46,7 @@ type admin struct {
 }
 
 // Handler answers operators: /livez and /readyz for all; for those with the token of
-// admin.token_file, which it reads now, /metrics, /api/v1/members and /debug/pprof/.
+// admin.token_file, which it reads now, /metrics, /api/v1/members, /api/v1/apps and /debug/pprof/.
 func Handler(c Config, node Node, apps *deploy.Table) (http.Handler, error) {
 	a := &admin{cfg: c, node: node, apps: apps}
 	mux := http.NewServeMux()
@@ -55,6 +55,7 @@ func Handler(c Config, node Node, apps *deploy.Table) (http.Handler, error) {
 	guarded := http.NewServeMux()
 	guarded.Handle("GET /metrics", newMetrics(a).handler())
 	guarded.HandleFunc("GET /api/v1/members", a.serveMembers)
+	guarded.HandleFunc("GET /api/v1/apps", a.serveApps)
 	guarded.HandleFunc("/debug/pprof/", pprof.Index)
 	guarded.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	guarded.HandleFunc("/debug/pprof/profile", pprof.Profile)
