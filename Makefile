@@ -122,7 +122,8 @@ proto: ## generate Go code from proto/
 
 .PHONY: sim-mutants
 sim-mutants: ## plant bugs in the core and look for them
-	$(GO) run ./deltamanager/sim/cmd -mutants -seeds 500
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && overlay=$$($(GO) run ./deltamanager/internal/mutate/plant/cmd "$$dir") && \
+		$(GO) run -overlay "$$overlay" ./deltamanager/sim/cmd -mutants -seeds 500
 
 .PHONY: sim
 sim: ## the simulator: SEEDS histories of clusters, from number FROM on, through the replication core

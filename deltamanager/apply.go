@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"time"
 
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
 )
@@ -37,7 +36,7 @@ func (c *applier) apply(now time.Duration, d *table.Delta, from table.Source) ta
 	if v.Newcomer {
 		c.table.Arrive(d.Key)
 	}
-	if v.Parent != (Key{}) && !mutate.Is(mutate.ParentLives) {
+	if v.Parent != (Key{}) {
 		events = moved(events, c.table.Succeed(now, v.Parent, d.Key, d.Age, v.Since))
 	}
 	c.listeners.observe(events)

@@ -3,7 +3,6 @@ package deltamanager
 import (
 	"time"
 
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
@@ -112,7 +111,7 @@ func (c *Core) Commit(now time.Duration, r Ref, tx Tx) (Receipt, error) {
 	}
 	s.Touch(now)
 	if len(tx.Writes) == 0 && tx.MaxInactive == nil {
-		due := !mutate.Is(mutate.NoTouch) && s.TellDue(now)
+		due := s.TellDue(now)
 		if due {
 			s.Tell(now)
 			c.log.publish(&change{pos: c.log.reserve(), key: s.Key})
@@ -183,9 +182,7 @@ func (c *Core) Move(now time.Duration, r Ref, to Identity, tx Tx) (Ref, Receipt,
 		return Ref{}, Receipt{}, err
 	}
 	s, receipt, events := c.move(now, b, old, to, tx)
-	if !mutate.Is(mutate.MoveKeepsOld) {
-		from.Replace(now, old, to.Key, receipt.Stamp.Clock)
-	}
+	from.Replace(now, old, to.Key, receipt.Stamp.Clock)
 	c.log.publish(&change{pos: receipt.pos, key: old.Key, over: table.Invalidated})
 	newcomer := !s.Returned
 	unlock()
@@ -206,9 +203,6 @@ func (c *Core) move(now time.Duration, b table.Bucket, old *table.Session, to Id
 	pos, end := c.log.reserve(), c.log.reserve()
 	stamp := Stamp{Clock: c.clock.Tick(now), Incarnation: c.cfg.Self.Incarnation}
 	auth := Auth{Tag: to.Tag, Principal: to.Principal, Parent: old.Key}
-	if was, _ := old.Auth(); mutate.Is(mutate.TornAuth) {
-		auth.Principal = was.Principal
-	}
 	regs := make([]table.Register, 1, len(old.Regs)+len(tx.Writes)+1)
 	regs[0] = table.Register{ID: nil, Stamp: stamp, Value: auth.Encode()}
 	for _, r := range old.Regs {

@@ -3,7 +3,6 @@ package deltamanager
 import (
 	"time"
 
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/token"
 	"github.com/nodeserver/nodeserver/membership"
@@ -201,7 +200,7 @@ func (c *Core) Receive(now time.Duration, from membership.ID, bulk bool, payload
 	c.enter(now)
 	l := c.peers.link(from)
 	if l == nil {
-		if c.peers.isPast(from) && !mutate.Is(mutate.GhostLink) {
+		if c.peers.isPast(from) {
 			return nil // late; a link to it would wait for its end for ever
 		}
 		l = c.peers.ensureLink(now, from)

@@ -3,7 +3,6 @@ package deltamanager
 import (
 	"sync"
 
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
@@ -54,7 +53,7 @@ func (d *deal) release(l *link) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for n, o := range d.by {
-		if o == l && !mutate.Is(mutate.DonorForgotten) {
+		if o == l {
 			delete(d.by, n)
 		}
 	}

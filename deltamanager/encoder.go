@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
 )
@@ -42,7 +41,7 @@ type pending struct {
 func (e *encoder) encode(c *base, now time.Duration, from uint64) batch {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.latest.from == from && e.latest.to > from && (now-e.latest.at <= batchLife || mutate.Is(mutate.OldBatch)) {
+	if e.latest.from == from && e.latest.to > from && now-e.latest.at <= batchLife {
 		return e.latest
 	}
 	b := batch{at: now, from: from, to: from, clock: c.clock.Read()}

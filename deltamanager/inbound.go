@@ -3,7 +3,6 @@ package deltamanager
 import (
 	"time"
 
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/progress"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
@@ -90,9 +89,6 @@ func (c *receiver) applied(now time.Duration, l *link, f *wire.Frame, fresh bool
 			l.in.Unsettle() // it has more now than when this node, which joins as well, compared
 		}
 		l.in.rootDiffer = f.Beat.Root != c.table.Root()
-		if mutate.Is(mutate.CompareCounts) {
-			l.in.rootDiffer = f.Beat.Sessions != uint64(c.table.Sessions())
-		}
 		if !l.in.rootDiffer {
 			l.repair.futile = 0
 		}

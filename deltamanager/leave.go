@@ -2,8 +2,6 @@ package deltamanager
 
 import (
 	"time"
-
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
 // HandOver lets every member compare itself with this node, which is about to
@@ -11,9 +9,6 @@ import (
 // tells when that is done.
 func (c *Core) HandOver(now time.Duration) {
 	c.enter(now)
-	if mutate.Is(mutate.NoHandOver) {
-		return
-	}
 	for _, l := range c.peers.all() {
 		l.mu.Lock()
 		l.out.Renew(c.peers.epoch())
@@ -28,7 +23,7 @@ func (c *Core) HandOver(now time.Duration) {
 func (c *Core) Flushed() bool {
 	for _, l := range c.peers.all() {
 		l.mu.Lock()
-		behind := l.out.Acked() != c.log.head.Load() || l.in.peer.Repaired != l.out.Epoch() && !mutate.Is(mutate.FlushedTooEarly) || l.repair.push.len() > 0
+		behind := l.out.Acked() != c.log.head.Load() || l.in.peer.Repaired != l.out.Epoch() || l.repair.push.len() > 0
 		l.mu.Unlock()
 		if behind {
 			return false

@@ -3,7 +3,6 @@ package deltamanager
 import (
 	"time"
 
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
 )
 
@@ -41,7 +40,7 @@ func (c *sender) pullLive(now time.Duration, l *link) []byte {
 		f.Beat = &wire.Beat{Root: c.table.Root(), Joining: !c.fence.ready.Load(), Repairing: l.repair.run != nil, Sessions: uint64(max(0, c.table.Sessions())), Repaired: l.in.SettledEpoch()}
 		f.Beat.Key, f.Beat.Former = c.keys.Told(now)
 		l.out.beatAt = now
-		if body == nil && l.out.InFlight() == 0 && c.log.head.Load() == l.out.Cursor() || mutate.Is(mutate.CoversTooHigh) {
+		if body == nil && l.out.InFlight() == 0 && c.log.head.Load() == l.out.Cursor() {
 			f.Covers = f.Clock // all is sent and acknowledged
 		}
 	}
@@ -60,10 +59,6 @@ func (c *sender) nextChanges(now time.Duration, l *link, f *wire.Frame) []byte {
 	batch := c.enc.encode(c.base, now, l.out.Cursor())
 	if batch.overwritten {
 		c.stats.overflows.Add(1)
-		if mutate.Is(mutate.OverflowUnsaid) {
-			l.skip(l.out.Epoch(), c.log.head.Load())
-			return nil
-		}
 		l.skip(c.peers.epoch(), c.log.head.Load())
 		l.out.beatDue = true
 		c.touches.missed(l.out.clean)
@@ -100,7 +95,7 @@ func (c *sender) tickLink(now time.Duration, l *link) bool {
 	if l.in.ackBy > 0 && now >= l.in.ackBy {
 		l.out.ackDue = true
 	}
-	if l.out.Overdue(now, c.cfg.ResendAfter) && !mutate.Is(mutate.NoResend) {
+	if l.out.Overdue(now, c.cfg.ResendAfter) {
 		c.stats.resends.Add(1)
 		l.out.Rewind()
 		return true
@@ -116,7 +111,7 @@ func (c *sender) retouch() {
 	}
 	news := false
 	for range Buckets / 16 {
-		if !c.peers.roomy() || mutate.Is(mutate.NoRetouch) {
+		if !c.peers.roomy() {
 			break
 		}
 		n, since := c.touches.take()

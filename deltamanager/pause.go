@@ -4,8 +4,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
 // fence tells whether the node may serve: not before it has repaired with every member,
@@ -24,7 +22,7 @@ type fence struct {
 // paused finds out that the process had not run. It reports that once for each pause.
 func (f *fence) paused(now time.Duration) bool {
 	last := f.beatAt.Load()
-	if last == 0 || now-time.Duration(last) <= pauseFence || mutate.Is(mutate.NoPauseFence) || !f.beatAt.CompareAndSwap(last, int64(now)) {
+	if last == 0 || now-time.Duration(last) <= pauseFence || !f.beatAt.CompareAndSwap(last, int64(now)) {
 		return false
 	}
 	f.pauses.Add(1)
@@ -48,7 +46,7 @@ func (f *fence) shut(now time.Duration) {
 func (f *fence) open(now, late time.Duration, repaired func() bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.settled && (repaired() || mutate.Is(mutate.ReadyEarly)) || late >= 0 && now-f.joinedAt >= late {
+	if f.settled && repaired() || late >= 0 && now-f.joinedAt >= late {
 		f.ready.Store(true)
 		return true
 	}

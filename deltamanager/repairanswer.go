@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"time"
 
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
 )
@@ -22,9 +21,6 @@ func (c *repairer) answerCompare(now time.Duration, l *link, q *wire.Compare) []
 		}
 		sums = sums[8:]
 	})
-	if n := differ.Next(0); n >= 0 && mutate.Is(mutate.RepairSkipsBucket) {
-		differ.Drop(n)
-	}
 	return c.finishRepair(now, &wire.Repair{Differ: &wire.Differ{Request: q.Request, Buckets: differ.Bytes(), Epoch: l.out.Epoch()}})
 }
 

@@ -2,8 +2,6 @@ package deltamanager
 
 import (
 	"time"
-
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
 // Tokens are what the response to a request must carry, as cookies of these
@@ -18,9 +16,6 @@ func (r Ref) Tokens(now time.Duration, seen []Token) []Token {
 	// By the wall clock, not by the hybrid one: that may have been moved far
 	// ahead, by another member, since the write.
 	old := c.clock.Physical(now - TokenLife)
-	if mutate.Is(mutate.TokenByAge) {
-		old = c.clock.Read() - uint64(TokenLife/time.Millisecond)<<16
-	}
 	b := c.table.Lock(r.s.Key)
 	var few [4]Stamp
 	var tag Tag

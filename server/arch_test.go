@@ -45,9 +45,9 @@ var arrows = []arrow{
 	{from: "webapps/codec", far: []string{viper, grpc, "net/http"}}, // not for webapps: for those that store values
 	{from: "webapps/webappstest", imports: []string{"webapps"}, far: []string{viper, grpc}},
 	{from: "deltamanager", imports: []string{"membership", "proto/session"}, far: []string{viper, grpc, "net/http"}},
-	{from: "deltamanager/internal/table", imports: []string{"deltamanager/internal/mutate"}, far: []string{viper, grpc, "net/http"}},
-	{from: "deltamanager/internal/progress", imports: []string{"deltamanager/internal/mutate"}, far: []string{viper, grpc, "net/http"}},
-	{from: "deltamanager/internal/token", imports: []string{"deltamanager/internal/table", "deltamanager/internal/mutate"}, far: []string{viper, grpc, "net/http"}},
+	{from: "deltamanager/internal/table", far: []string{viper, grpc, "net/http"}},
+	{from: "deltamanager/internal/progress", far: []string{viper, grpc, "net/http"}},
+	{from: "deltamanager/internal/token", imports: []string{"deltamanager/internal/table"}, far: []string{viper, grpc, "net/http"}},
 	{from: "deltamanager/internal/wire", imports: []string{"deltamanager/internal/table", "deltamanager/internal/token"}, far: []string{viper, grpc, "net/http"}},
 	{from: "channel/grpctransport", imports: []string{"channel", "membership", "proto/channel", "proto/membership"}, far: []string{viper}},
 	{from: "channel/channeltest", imports: []string{"channel", "membership"}, far: []string{viper, grpc}},

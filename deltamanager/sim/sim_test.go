@@ -1,12 +1,18 @@
 package sim_test
 
 import (
+	"bytes"
+	"errors"
+	"os/exec"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate/plant"
 	"github.com/nodeserver/nodeserver/deltamanager/sim"
 )
 
@@ -54,19 +60,22 @@ func TestSameSeedSameHistory(t *testing.T) {
 	}
 }
 
-// TestPlantedBugIsFound plants the bug that shows fastest; "make sim-mutants" plants all.
+// TestPlantedBugIsFound builds the bugs in and plants the one that shows fastest; "make
+// sim-mutants" plants all.
 func TestPlantedBugIsFound(t *testing.T) {
-	sim.Plant(mutate.MergeByArrival)
-	defer sim.Plant(mutate.None)
-	for seed := uint64(1); seed <= 20; seed++ {
-		if r := sim.Run(seed, 50); len(r.Violations) > 0 {
-			if len(r.Story) == 0 {
-				t.Errorf("seed %d: a violation without a story", seed)
-			}
-			return
-		}
+	overlay, err := plant.Overlay("../..", t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Errorf("last-arrival-wins passes for convergence in 20 histories")
+	bug := strconv.Itoa(slices.Index(sim.Bugs(), mutate.MergeByArrival) + 1)
+	out, err := exec.CommandContext(t.Context(), "go", "run", "-overlay", overlay, "./cmd", "-bug", bug, "-seeds", "20", "-show", "1").CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || !bytes.Contains(out, []byte("violated, by seeds")) {
+		t.Errorf("last-arrival-wins passes for convergence in 20 histories: %v\n%s", err, out)
+	}
+	if len(bytes.Split(out, []byte("\n"))) < 20 {
+		t.Errorf("a violation without a story:\n%s", out)
+	}
 }
 
 func BenchmarkHistory(b *testing.B) {

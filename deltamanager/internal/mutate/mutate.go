@@ -2,8 +2,8 @@
 // that the simulator would find them: a simulator that finds nothing proves only
 // as much as it can find.
 //
-// Nothing outside the simulator's tools sets Planted, so in production every
-// Is is a comparison with zero, in places that are cold or do far more.
+// The sources of the core do not use this package: package plant builds the bugs in, for
+// the simulator's tools.
 package mutate
 
 // Bug is a rule of the core that is broken on purpose.

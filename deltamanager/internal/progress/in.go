@@ -1,7 +1,5 @@
 package progress
 
-import "github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
-
 // In is how far the frames of one member have been applied here.
 //
 // It holds at any time that
@@ -91,11 +89,6 @@ func (p *In) Cover(covers uint64) { p.covers = max(p.covers, covers) }
 func (p *In) Ack() uint64 {
 	if p.next == 0 {
 		return 0
-	}
-	if mutate.Is(mutate.AckGaps) {
-		for seq := range p.ahead {
-			p.next = max(p.next, seq+1)
-		}
 	}
 	return p.next - 1
 }

@@ -2,8 +2,6 @@ package progress
 
 import (
 	"time"
-
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
 // Lag finds out how much longer than the fastest one a message of a member
@@ -25,12 +23,6 @@ const driftTime = 10 * time.Second
 // time, in milliseconds, and came at ours.
 func (g *Lag) Late(now time.Duration, ours, theirs uint32) time.Duration {
 	d := int32(ours - theirs)
-	switch {
-	case mutate.Is(mutate.SenderClock):
-		return time.Duration(d) * time.Millisecond
-	case mutate.Is(mutate.NoLateness):
-		return 0
-	}
 	if drift := (now - g.at) / driftTime; drift > 0 {
 		g.offset += int32(drift)
 		g.at += drift * driftTime

@@ -2,8 +2,6 @@ package progress
 
 import (
 	"time"
-
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
 // Window is how many frames may be sent and not yet acknowledged.
@@ -126,9 +124,6 @@ func (o *Out) Acknowledge(ack uint64) bool {
 	n := 0
 	for n < len(o.sent) && o.sent[n].seq <= ack {
 		o.acked = max(o.acked, o.sent[n].to)
-		if mutate.Is(mutate.AckNewest) {
-			o.acked = o.cursor
-		}
 		n++
 	}
 	if n == 0 {

@@ -3,8 +3,6 @@ package table
 import (
 	"sync/atomic"
 	"time"
-
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
 // Stamp orders all writes of a cluster: a hybrid logical clock value and the
@@ -60,9 +58,6 @@ func (c *Clock) Observe(now time.Duration, t uint64) bool {
 	for {
 		last := c.last.Load()
 		if t <= last {
-			return true
-		}
-		if mutate.Is(mutate.NoObserve) {
 			return true
 		}
 		if c.Ahead(now, t) > MaxAhead {

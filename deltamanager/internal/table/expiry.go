@@ -2,8 +2,6 @@ package table
 
 import (
 	"time"
-
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
 // Limits bound a table's sessions; 0 is no limit, but for Lifetime.
@@ -105,9 +103,6 @@ func (t *Table) Sweep(now time.Duration, n int) (over []*Session) {
 	}
 	for _, s := range over {
 		b.Remove(s)
-		if mutate.Is(mutate.ExpireTombstone) {
-			b.bury(s.Key, tomb{until: now + t.limits.tombLife()})
-		}
 	}
 	return over
 }

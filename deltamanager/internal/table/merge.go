@@ -3,8 +3,6 @@ package table
 import (
 	"slices"
 	"time"
-
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
 // Source is how a delta came.
@@ -35,9 +33,6 @@ func (t *Table) Apply(now time.Duration, d *Delta, from Source, names []string) 
 	repair := from != Live
 	if tomb, dead := b.tombs[d.Key]; dead {
 		v.Dead = !d.Dead && tomb.until > now
-		if mutate.Is(mutate.ReviveOnRepair) && repair && d.Full {
-			b.forget(d.Key)
-		}
 		return v, nil
 	}
 	s := b.Session(d.Key)
@@ -47,7 +42,7 @@ func (t *Table) Apply(now time.Duration, d *Delta, from Source, names []string) 
 		return v, nil
 	}
 	if d.Expired {
-		returned := s != nil && s.Returned && !d.Returned && !mutate.Is(mutate.ReturnOverruled)
+		returned := s != nil && s.Returned && !d.Returned
 		if s != nil && s.Last <= now-d.Idle+expirySlack && !returned {
 			b.Remove(s)
 			v.Over, v.Ending = s, Expired
@@ -80,7 +75,7 @@ func (t *Table) Apply(now time.Duration, d *Delta, from Source, names []string) 
 		s.heard = max(s.heard, now-d.Idle)
 		s.Last = max(s.Last, s.heard)
 	}
-	v.Missing = s.partial && !repair && !mutate.Is(mutate.NoWant)
+	v.Missing = s.partial && !repair
 	return v, changed
 }
 

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
-
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
 // Register is one named value of a session with the stamp of its last write.
@@ -132,7 +130,7 @@ func (s *Session) merge(seed uint64, r Register) bool {
 		copy(s.Regs[i+1:], s.Regs[i:])
 	} else {
 		old := &s.Regs[i]
-		if !old.Stamp.Less(r.Stamp) && (!mutate.Is(mutate.MergeByArrival) || old.Stamp == r.Stamp) {
+		if !old.Stamp.Less(r.Stamp) {
 			return false
 		}
 		s.hash -= old.hash(s.Key, seed)
@@ -276,7 +274,7 @@ func (s *Session) News(now time.Duration, state, since uint64, list string, self
 func (s *Session) Mine() bool { return s.served >= s.Last }
 
 // TellsReturn is whether members are told that a session's cookie came back.
-func (s *Session) TellsReturn() bool { return s.Returned && !mutate.Is(mutate.ReturnUntold) }
+func (s *Session) TellsReturn() bool { return s.Returned }
 
 // Create puts a new session into the bucket; returned says that it need not wait for
 // its cookie to come back.

@@ -4,8 +4,6 @@ import (
 	queue "container/heap"
 	"sync"
 	"time"
-
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 )
 
 // tomb is what is remembered of a session that was invalidated.
@@ -142,10 +140,6 @@ func (b Bucket) Invalidate(now time.Duration, k Key, clock uint64) {
 	s := b.Session(k)
 	if s != nil {
 		until, age = b.t.limits.remembered(now, s.Created), now-s.Created
-	}
-	if s != nil && mutate.Is(mutate.NoTombstone) {
-		b.Remove(s)
-		return
 	}
 	b.bury(k, tomb{until: until, rank: rankOf(clock, age)})
 }

@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nodeserver/nodeserver/deltamanager/internal/mutate"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
@@ -156,9 +155,6 @@ func (r *Ring) Sign(tag table.Tag, s table.Stamp, name string) (Token, bool) {
 
 // Proves tells whether a member made the token, for the session with the tag.
 func (r *Ring) Proves(tag table.Tag, t *Token) bool {
-	if mutate.Is(mutate.ForgedToken) {
-		return true
-	}
 	if len(t.Name) > MaxTokenName {
 		return false
 	}

@@ -28,6 +28,10 @@ func main() {
 	profile := flag.String("cpuprofile", "", "write a CPU profile to that file")
 	flag.Parse()
 	collectSeldom()
+	if (*bug > 0 || *mutants) && !sim.Built {
+		fmt.Fprintln(os.Stderr, "the bugs are not built in: run make sim-mutants, or go run with the overlay that deltamanager/internal/mutate/plant/cmd makes")
+		os.Exit(2)
+	}
 	if *bug > 0 {
 		sim.Plant(sim.Bugs()[*bug-1])
 	}
