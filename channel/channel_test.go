@@ -77,7 +77,7 @@ func TestPayloadsArriveInOrderOnce(t *testing.T) {
 	})
 }
 
-func TestGatherAndUrgent(t *testing.T) {
+func TestBatchAndUrgent(t *testing.T) {
 	inBubble(t, func(t *testing.T, cl *cluster) {
 		a, b, _ := cl.three()
 		pass(100*time.Millisecond + 300*time.Microsecond)
@@ -88,7 +88,7 @@ func TestGatherAndUrgent(t *testing.T) {
 			t.Error("a payload that isn't urgent was not held for company")
 		}
 		a.send(b, channel.Live, false, "second")
-		cl.within(10*time.Millisecond, "gathered", func() bool { return !b.came("second").IsZero() })
+		cl.within(10*time.Millisecond, "batched", func() bool { return !b.came("second").IsZero() })
 		for _, p := range []string{"first", "second"} {
 			if d := b.came(p).Sub(begin); d != time.Millisecond {
 				t.Errorf("%s came after %v, want 1ms from the first wake-up", p, d)

@@ -42,7 +42,7 @@ type Config struct {
 	Heartbeat    time.Duration     // of an idle stream; 250 ms
 	SuspectAfter time.Duration     // silence until a member is probed; 1 s
 	DownAfter    time.Duration     // from the last sign of life to gone, at most; 3 s
-	Gather       time.Duration     // how long a payload that is not urgent waits for others to share its frame; 1 ms, negative: not at all
+	BatchDelay   time.Duration     // wait of a payload that is not urgent for others in its frame; 1 ms, negative: none
 
 	// Settled also waits for these.
 	Expect   int           // number of members in this domain, this node included; 0: any number
@@ -54,7 +54,7 @@ func (c Config) withDefaults() Config {
 	setDuration(&c.Heartbeat, 250*time.Millisecond)
 	setDuration(&c.SuspectAfter, time.Second)
 	setDuration(&c.DownAfter, 3*time.Second)
-	setDuration(&c.Gather, time.Millisecond)
+	setDuration(&c.BatchDelay, time.Millisecond)
 	return c
 }
 

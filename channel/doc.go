@@ -33,7 +33,7 @@
 // up to 256 KiB at a time, and the stream's flow control holds the sender back while the receiver
 // is busy. A payload that is longer than a message goes in pieces. A slow member costs a window of
 // one megabyte per stream, and slows no other member. Wakes that are not urgent wait for
-// Config.Gather, so that several payloads share a frame, because a wake-up costs more than the
+// Config.BatchDelay, so that several payloads share a frame, because a wake-up costs more than the
 // bytes.
 //
 // The calls of a handler about one name come in the order of the events: Connected, then Pull and

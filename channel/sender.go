@@ -23,7 +23,7 @@ type sender struct {
 	heartbeatSent time.Time
 	known         uint64 // version of the member list announced last
 	timer         *time.Timer
-	wait          *time.Timer // of gathering
+	wait          *time.Timer // of a batch
 }
 
 func (k *link) send(class Class) {
@@ -129,8 +129,8 @@ func (s *sender) take(topic string, p []byte) (bytes int) {
 	return len(p)
 }
 
-// rest waits for a wake, and for Config.Gather if the wake is not urgent; for the time of the next
-// heartbeat; or for the end of the link.
+// rest waits for a wake, and for Config.BatchDelay if the wake is not urgent; for the time of the
+// next heartbeat; or for the end of the link.
 func (s *sender) rest() {
 	var due <-chan time.Time
 	announce := s.k.peer.announce
@@ -149,15 +149,16 @@ func (s *sender) rest() {
 		s.heartbeatSent = time.Time{}
 	case <-wake.now:
 	case <-wake.soon:
-		s.gather(wake.now)
+		s.batch(wake.now)
 	}
 }
 
-func (s *sender) gather(now bell) {
-	if s.class == Bulk || s.ch.cfg.Gather <= 0 {
+// batch waits for more payloads to share the frame, until an urgent wake.
+func (s *sender) batch(now bell) {
+	if s.class == Bulk || s.ch.cfg.BatchDelay <= 0 {
 		return
 	}
-	s.wait.Reset(s.ch.cfg.Gather)
+	s.wait.Reset(s.ch.cfg.BatchDelay)
 	select {
 	case <-s.wait.C:
 	case <-now:

@@ -8,7 +8,7 @@ type Class uint8
 
 // Classes of payloads.
 const (
-	Live Class = iota // in order, gathered for a moment unless urgent
+	Live Class = iota // in order, batched for a moment unless urgent
 	Bulk              // in order among themselves, limited only by the receiver
 )
 
@@ -45,7 +45,7 @@ type Topic struct {
 }
 
 // Wake says that Pull has a payload for the member. It never blocks. The channel serves an urgent
-// wake at once, any other one within Config.Gather.
+// wake at once, any other one within Config.BatchDelay.
 func (t *Topic) Wake(to membership.ID, class Class, urgent bool) {
 	t.ch.wake(to, class, urgent)
 }
