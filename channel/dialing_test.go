@@ -98,7 +98,7 @@ var (
 	empty    = finder{"dns", membership.Stats{Queries: 1, Problem: "no such name", Empty: true}}
 	noAsking = finder{"dns", membership.Stats{}}
 
-	silentErr  = errors.New("no welcome")
+	errSilent  = errors.New("no welcome")
 	duplicated = &Refusal{Reason: RefusedDuplicate, Holder: membership.Member{ID: membership.ID{Name: "n", Incarnation: 9}}}
 	superseded = &Refusal{Reason: RefusedSuperseded}
 	foreign    = &Refusal{Reason: RefusedCluster, Text: "cluster names differ"}
@@ -146,8 +146,8 @@ func TestDialing(t *testing.T) {
 			{0, linkUp("a:1"), ""},
 			{time.Minute, linkEnded("a:1"), ""},
 			{time.Minute, paused("a:1"), "50ms"},
-			{time.Minute, dialFailed("a:1", silentErr), "DEBUG dial"},
-			{time.Minute + 9*time.Second, dialFailed("a:1", silentErr), "DEBUG dial"},
+			{time.Minute, dialFailed("a:1", errSilent), "DEBUG dial"},
+			{time.Minute + 9*time.Second, dialFailed("a:1", errSilent), "DEBUG dial"},
 			{time.Minute + 9*time.Second, func(t *dialing, _ time.Time) string { t.rows["a:1"].wait = time.Second; return "" }, ""},
 			{time.Minute + 9*time.Second, paused("a:1"), "800ms"},
 			{11 * time.Minute, paused("a:1"), "1.6s"},
@@ -161,29 +161,29 @@ func TestDialing(t *testing.T) {
 		}},
 		"an unproven address expires 15 s after it was proposed last": {events: []event{
 			{0, proposed("a:1", unproven), "dial"},
-			{time.Second, dialFailed("a:1", silentErr), ""},
+			{time.Second, dialFailed("a:1", errSilent), ""},
 			{2 * time.Second, proposed("a:1", unproven), ""},
-			{17 * time.Second, dialFailed("a:1", silentErr), madeUp},
-			{18 * time.Second, dialFailed("a:1", silentErr), "forget a:1, " + madeUp + ", end"},
+			{17 * time.Second, dialFailed("a:1", errSilent), madeUp},
+			{18 * time.Second, dialFailed("a:1", errSilent), "forget a:1, " + madeUp + ", end"},
 			{18 * time.Second, proposed("a:1", unproven), "dial"},
 		}},
 		"an announced address expires after ten minutes of failure": {events: []event{
 			{0, proposed("a:1", announced), "dial"},
-			{11 * time.Second, dialFailed("a:1", silentErr), noAnswer},
-			{lately, dialFailed("a:1", silentErr), "DEBUG dial"},
-			{lately + time.Second, dialFailed("a:1", silentErr), "forget a:1, DEBUG dial, end"},
+			{11 * time.Second, dialFailed("a:1", errSilent), noAnswer},
+			{lately, dialFailed("a:1", errSilent), "DEBUG dial"},
+			{lately + time.Second, dialFailed("a:1", errSilent), "forget a:1, DEBUG dial, end"},
 		}},
 		"a listed address expires when it is listed no more": {events: []event{
 			{0, proposed("a:1", listed), "dial"},
 			{lately, proposed("a:1", listed), ""},
-			{2 * lately, dialFailed("a:1", silentErr), noAnswer},
-			{2*lately + time.Second, dialFailed("a:1", silentErr), "forget a:1, DEBUG dial, end"},
+			{2 * lately, dialFailed("a:1", errSilent), noAnswer},
+			{2*lately + time.Second, dialFailed("a:1", errSilent), "forget a:1, DEBUG dial, end"},
 		}},
 		"an unproven address that was linked is a member's": {events: []event{
 			{0, proposed("a:1", unproven), "dial"},
 			{0, linkUp("a:1"), ""},
 			{time.Second, linkEnded("a:1"), ""},
-			{time.Minute, dialFailed("a:1", silentErr), noAnswer},
+			{time.Minute, dialFailed("a:1", errSilent), noAnswer},
 		}},
 		"this node itself": {events: []event{
 			{0, proposed("alias:1", listed), "dial"},
@@ -247,7 +247,7 @@ func TestDialing(t *testing.T) {
 		}},
 		"an address that does not answer is waited for": {cfg: Config{Patience: time.Minute}, events: []event{
 			{0, proposed("a:1", listed), "dial"},
-			{2 * time.Second, dialFailed("a:1", silentErr), "DEBUG dial"},
+			{2 * time.Second, dialFailed("a:1", errSilent), "DEBUG dial"},
 			{2 * time.Second, settles(0), ""},
 			{3 * time.Second, settles(0), "WARN not ready yet"},
 			{time.Minute, settles(0), "settled, WARN the node starts all the same"},
@@ -257,7 +257,7 @@ func TestDialing(t *testing.T) {
 			{0, proposed("b:1", listed), "dial"},
 			{0, linkUp("a:1"), ""},
 			{0, settles(1, problem), ""},
-			{0, dialFailed("b:1", silentErr), "DEBUG dial"},
+			{0, dialFailed("b:1", errSilent), "DEBUG dial"},
 			{0, settles(1, problem), "settled"},
 		}},
 		"expected members": {cfg: Config{Patience: time.Minute, Expect: 3, Insist: true}, events: []event{

@@ -18,19 +18,25 @@ func TestCheckMulticastNamesTheCure(t *testing.T) {
 		want   string // empty: works
 		cfg    bool   // a mistake in the configuration
 	}{
-		{"no route", "", "lo",
-			"no multicast over lo: no route for it; run: ip route add 224.0.0.0/4 dev lo", false},
+		{
+			"no route", "", "lo",
+			"no multicast over lo: no route for it; run: ip route add 224.0.0.0/4 dev lo", false,
+		},
 		{"the cure", "route add 224.0.0.0/4 dev lo", "lo", "", false},
 		{"unknown", "", "eth9", `there is no interface "eth9" here (there are: lo 127.0.0.1)`, true},
 		{"down", "link add d0 type veth peer name d1", "d0", "no multicast over d0: the interface is down; run: ip link set d0 up", false},
 		{"no address", "link set d0 up", "d0", "no multicast over d0: the interface has no IPv4 address; " +
 			`give it one, or list the members (membership.providers = ["static"])`, false},
 		{"a second interface", "addr add 10.77.2.1/24 dev d0", "d0", "", false},
-		{"a kind without", "link set d0 multicast off", "d0",
+		{
+			"a kind without", "link set d0 multicast off", "d0",
 			"no multicast over d0: this kind of interface does not carry it; choose another as " +
-				`membership.interface, or list the members (membership.providers = ["static"])`, false},
-		{"the route is gone", "route del 224.0.0.0/4", "lo",
-			"no multicast over lo: no route for it; run: ip route add 224.0.0.0/4 dev lo", false},
+				`membership.interface, or list the members (membership.providers = ["static"])`, false,
+		},
+		{
+			"the route is gone", "route del 224.0.0.0/4", "lo",
+			"no multicast over lo: no route for it; run: ip route add 224.0.0.0/4 dev lo", false,
+		},
 		{"a default route is enough", "route add default dev lo", "lo", "", false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
