@@ -30,6 +30,7 @@ type wire struct {
 }
 
 func newWire(t *testing.T, seed uint64) *wire {
+	t.Helper()
 	w := &wire{
 		t: t, r: rand.New(rand.NewPCG(seed, 3)), head: 5, epochs: 1, in: NewIn(), starts: map[uint64]uint64{1: 5},
 		applied: map[uint64]bool{}, frames: map[uint64]bool{}, numbers: map[uint64]bool{},

@@ -79,7 +79,7 @@ func parseAuth(b []byte) (Auth, bool) {
 	return a, tagged
 }
 
-// Names of registers that begin with this byte are the core's own.
+// Reserved: names of registers that begin with this byte are the core's own.
 const Reserved = "\x00"
 
 // InactiveName is the name of the register that says how long the session lives
@@ -87,6 +87,7 @@ const Reserved = "\x00"
 // configured time holds.
 const InactiveName = Reserved + "inactive"
 
+// EncodeInactive is the value of the register InactiveName.
 func EncodeInactive(d time.Duration) []byte {
 	ms := d.Milliseconds()
 	switch {

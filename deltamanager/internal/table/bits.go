@@ -8,11 +8,19 @@ import (
 // Set is a set of buckets: 512 bytes.
 type Set [Buckets / 64]uint64
 
-func (s *Set) Add(n int)      { s[n/64] |= 1 << (n % 64) }
-func (s *Set) Drop(n int)     { s[n/64] &^= 1 << (n % 64) }
-func (s *Set) Has(n int) bool { return s[n/64]&(1<<(n%64)) != 0 }
-func (s *Set) Empty() bool    { return *s == Set{} }
+// Add puts a bucket in.
+func (s *Set) Add(n int) { s[n/64] |= 1 << (n % 64) }
 
+// Drop takes a bucket out.
+func (s *Set) Drop(n int) { s[n/64] &^= 1 << (n % 64) }
+
+// Has tells whether the bucket is in the set.
+func (s *Set) Has(n int) bool { return s[n/64]&(1<<(n%64)) != 0 }
+
+// Empty tells whether no bucket is in the set.
+func (s *Set) Empty() bool { return *s == Set{} }
+
+// Count is how many buckets are in the set.
 func (s *Set) Count() int {
 	n := 0
 	for _, w := range s {
@@ -42,6 +50,7 @@ func (s *Set) Each(f func(n int)) {
 	}
 }
 
+// After is Next for those after n.
 func (s *Set) After(n int) int {
 	if n+1 >= Buckets {
 		return -1

@@ -42,6 +42,7 @@ func (t *Table) LockAt(n int) Bucket {
 	return b
 }
 
+// Unlock gives up the bucket.
 func (b Bucket) Unlock() { b.mu.Unlock() }
 
 // find returns where in the bucket the session with that key is, or would be.

@@ -8,6 +8,7 @@ import (
 // Source is how a delta came.
 type Source uint8
 
+// The ways in which deltas come.
 const (
 	Live   Source = iota // in a member's stream of changes
 	Listed               // in the answer to a list of sessions
@@ -17,6 +18,7 @@ const (
 // Ending says how a session ended.
 type Ending uint8
 
+// The ways in which sessions end.
 const (
 	Alive       Ending = iota
 	Invalidated        // for good; a tombstone is left

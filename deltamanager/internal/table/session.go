@@ -23,6 +23,7 @@ type Register struct {
 // authName is the name of the register that holds Auth.
 const authName = ""
 
+// Name is the register's name.
 func (r *Register) Name() string {
 	if r.ID == nil {
 		return authName
@@ -39,6 +40,7 @@ type Names struct {
 // maxKnown bounds the names that are shared; beyond it sharing begins anew.
 const maxKnown = 4096
 
+// Of is the name as all registers share it; nil: that of the auth register.
 func (n *Names) Of(name []byte) *string {
 	if len(name) == 0 {
 		return nil
@@ -197,6 +199,7 @@ func (s *Session) Firsthand() time.Duration {
 	return s.served
 }
 
+// Info is a copy of what is known of the session; a is its Auth.
 func (s *Session) Info(a Auth) Info {
 	return Info{s.Key, s.Created, s.Last, s.maxInactive(), a}
 }

@@ -99,6 +99,7 @@ type Counts struct {
 	Evicted    int64 // tombstones forgotten for want of room
 }
 
+// Counts counts.
 func (t *Table) Counts() Counts {
 	return Counts{t.count.Load(), t.newcomers.count.Load(), t.buried.Load(), t.evicted.Load()}
 }

@@ -52,6 +52,7 @@ type Reply struct {
 	Refused bool   // there is no answer: too much was asked for
 }
 
+// Beat is session.v1.Beat, a heartbeat.
 type Beat struct {
 	Root      uint64
 	Joining   bool
@@ -216,6 +217,7 @@ func appendRegister(b []byte, r *table.Register, common, boot uint64) []byte {
 	return b
 }
 
+// ErrMalformed: what came can't be what a member says.
 var ErrMalformed = errors.New("malformed message")
 
 // fields calls each with every field of b. Varints and fixed values come as v,
@@ -265,6 +267,7 @@ func countFields(b []byte, field protowire.Number) (n int) {
 	return n
 }
 
+// ParseFrame reads a frame. Its deltas are parts of b.
 func ParseFrame(b []byte) (Frame, error) {
 	f := Frame{Deltas: make([][]byte, 0, countFields(b, 10))}
 	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
@@ -351,6 +354,7 @@ func parseTokenKey(k *token.Key, b []byte) error {
 	return nil
 }
 
+// Append encodes the question as a field of a frame.
 func (a *Ask) Append(b []byte) []byte {
 	body := appendVarint(nil, 1, a.Request)
 	if a.Key != (table.Key{}) {
@@ -390,6 +394,7 @@ func (a *Ask) parse(b []byte) error {
 	})
 }
 
+// Append encodes the answer as a field of a frame.
 func (r *Reply) Append(b []byte) []byte {
 	body := append(appendVarint(nil, 1, r.Request), r.Encoded...)
 	body = appendVarint(body, 3, protowire.EncodeBool(r.Refused))

@@ -19,18 +19,21 @@ type Repair struct {
 	Sessions *Sessions
 }
 
+// Compare is session.v1.Compare: sums of buckets.
 type Compare struct {
 	Request uint64
 	Sums    []byte
 	Buckets []byte // bitmap; empty: all
 }
 
+// Differ is session.v1.Differ: which of them differ.
 type Differ struct {
 	Request uint64
 	Buckets []byte // bitmap; empty: none
 	Epoch   uint64
 }
 
+// Fetch is session.v1.Fetch: what is here of some buckets, for what is not.
 type Fetch struct {
 	Request uint64
 	Buckets []int
@@ -38,6 +41,7 @@ type Fetch struct {
 	Keys    []byte
 }
 
+// Sessions is session.v1.Sessions: the answer to Fetch, or sessions that nobody asked for.
 type Sessions struct {
 	Request uint64
 	Deltas  [][]byte // received: encoded, without tag
@@ -48,6 +52,7 @@ type Sessions struct {
 	Refused bool     // as in replyMessage
 }
 
+// Encode encodes the message.
 func (m *Repair) Encode() []byte {
 	b := appendFixed64(nil, 1, m.Clock)
 	b = appendVarint(b, 2, uint64(m.SentMS))
@@ -85,6 +90,7 @@ func (m *Repair) Encode() []byte {
 	return protowire.AppendBytes(b, body)
 }
 
+// ParseRepair reads a message. Its bytes are parts of b.
 func ParseRepair(b []byte) (Repair, error) {
 	var m Repair
 	parts := 0
@@ -235,6 +241,7 @@ func EachKey(b []byte, f func(table.Key)) {
 // ListingEntry is the size of a session in a listing: key, then hash.
 const ListingEntry = 24
 
+// AppendListing adds a session and its state to a listing.
 func AppendListing(b []byte, k table.Key, hash uint64) []byte {
 	b = append(b, k[:]...)
 	return binary.LittleEndian.AppendUint64(b, hash)
