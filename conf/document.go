@@ -19,6 +19,7 @@ type document struct {
 	schema schema
 	found  func(app int, key string, v any, at origin) // a value of a known key; app is the index of its [[app]], or -1
 	bad    func(key, text string, at origin)           // a complaint
+	old    func(key, now string, at origin)            // a key that has another name now
 	head   func(at origin)                             // the next [[app]]
 
 	tree   map[string]any
@@ -106,6 +107,11 @@ func (d *document) pair(section []string, n *unstable.Node) {
 	path, at, valueAt := d.key(n)
 	path = append(slices.Clone(section), path...)
 	key, value := join(path), n.Value()
+	if now, ok := renamed[key]; ok {
+		d.old(key, now, at)
+		d.found(-1, now, d.lookup(path), valueAt)
+		return
+	}
 	switch {
 	case d.schema.known(key) && path[0] == "app":
 		d.found(d.app, key, d.lookup(path), valueAt)

@@ -111,6 +111,16 @@ var later = map[string]string{
 	"replication.replicas": "every member holds every session",
 }
 
+// renamed are keys of before, which are taken for those of now, with a warning.
+var renamed = map[string]string{
+	"channel.queue_entries": "channel.change_log_entries",
+	"replication.gather":    "replication.batch_delay",
+}
+
+func isNow(now string) string {
+	return "is " + now + " now: write that, the old name goes with the next version"
+}
+
 func noEffect(now string) string { return "has no effect in this version: remove it (" + now + ")" }
 
 // variable is the environment's name for a key.

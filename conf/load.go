@@ -83,6 +83,15 @@ func (l *loader) problem(key, text string, at origin) {
 	l.problems = append(l.problems, at.problem(key, text))
 }
 
+// old warns of a key that has another name now. To give both would say two things of one.
+func (l *loader) old(key, now string, at origin) {
+	if _, both := l.layers[at.layer][now]; both {
+		l.problem(now, "is given as "+key+", too: remove that, its name of before", at)
+		return
+	}
+	l.warnings = append(l.warnings, at.problem("", key+" "+isNow(now)))
+}
+
 // set puts a value, or the complaint about it, into the origin's layer.
 func (l *loader) set(key string, v any, err error, at origin) {
 	if err != nil {
@@ -150,7 +159,7 @@ func (l *loader) readFile() (whole bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("read configuration: %w", err)
 	}
-	d := document{name: l.file, schema: l.schema, bad: l.problem, found: l.found}
+	d := document{name: l.file, schema: l.schema, bad: l.problem, old: l.old, found: l.found}
 	d.head = func(at origin) {
 		l.apps = append(l.apps, config.App{})
 		l.appFrom = append(l.appFrom, map[string]origin{"": at})
@@ -193,6 +202,12 @@ func (l *loader) readEnvironment(environ []string) {
 		}
 		at := origin{layer: fromEnvironment, name: name}
 		key, ok := l.schema.envs[name]
+		for old, now := range renamed {
+			if variable(old) == name {
+				l.old(name, variable(now), at)
+				key, ok = now, true
+			}
+		}
 		if !ok {
 			l.unknownVariable(name, at)
 			continue
@@ -229,6 +244,10 @@ func (l *loader) readSets(sets []string) {
 		at := origin{layer: fromSet, name: set}
 		key, value, ok := strings.Cut(set, "=")
 		key = strings.TrimSpace(key)
+		if now, old := renamed[key]; old {
+			l.old(key, now, at)
+			key = now
+		}
 		switch {
 		case !ok:
 			l.problem("", "write section.key=value", at)

@@ -79,7 +79,7 @@ func TestLayers(t *testing.T) {
 		"NODESERVER_HTTP_EXPOSE_NODE=true", "NODESERVER_NODE_NAME=", "HOME=/root",
 		"NODESERVER_HTTP_SERVICE_HOST=10.0.0.1", "NODESERVER_HTTP_PORT_80_TCP_ADDR=10.0.0.1", "NODESERVER_PORT=tcp://10.0.0.1:80",
 	}
-	cfg, origins := load(t, file, []string{"log.level=debug", "sessions.max_session_bytes=2MiB", "channel.queue_entries=100"}, environ)
+	cfg, origins := load(t, file, []string{"log.level=debug", "sessions.max_session_bytes=2MiB", "channel.change_log_entries=100"}, environ)
 	for _, c := range []struct {
 		key       string
 		got, want any
@@ -92,7 +92,7 @@ func TestLayers(t *testing.T) {
 		{"membership.static", cfg.Membership.Static, []string{"127.0.0.1:1", "127.0.0.1:2"}, "NODESERVER_MEMBERSHIP_STATIC"},
 		{"log.level", string(cfg.Log.Level), "debug", "--set"},
 		{"sessions.max_session_bytes", cfg.Sessions.MaxSessionBytes, 2 << 20, "--set"},
-		{"channel.queue_entries", cfg.Channel.QueueEntries, 100, "--set"},
+		{"channel.change_log_entries", cfg.Channel.ChangeLogEntries, 100, "--set"},
 	} {
 		if diff := cmp.Diff(c.want, c.got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.key, diff)
@@ -124,11 +124,11 @@ func TestWrongElsewhere(t *testing.T) {
 		},
 		{
 			name: "command line",
-			sets: []string{"http.address=here", "replication.acks=some", "chanel.address=:1", "webapps", "app.name=x", "channel.queue_entries=many"},
+			sets: []string{"http.address=here", "replication.acks=some", "chanel.address=:1", "webapps", "app.name=x", "channel.change_log_entries=many"},
 			want: []string{
 				`--set app.name=x: settings of webapps come from [[app]] in the file only`,
 				`--set chanel.address=:1: unknown key (did you mean channel.address?)`,
-				`--set channel.queue_entries=many: "many" is not a whole number`,
+				`--set channel.change_log_entries=many: "many" is not a whole number`,
 				`--set http.address=here: "here" is not host:port (like 127.0.0.1:8081)`,
 				`--set replication.acks=some: "some" is none of async, one, majority, all`,
 				`--set webapps: write section.key=value`,
@@ -206,4 +206,38 @@ func FuzzFile(f *testing.F) {
 			t.Errorf("origins %v with error %v", origins, err)
 		}
 	})
+}
+
+// Keys of before count, wherever they come from, and whoever has one hears of the new name.
+func TestRenamedKeys(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "n1.toml")
+	if err := os.WriteFile(file, []byte("[node]\nname = \"n1\"\n[channel]\nqueue_entries = 100\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, origins, err := conf.Load(file, nil, []string{"NODESERVER_REPLICATION_GATHER=2ms"})
+	if err != nil || cfg.Channel.ChangeLogEntries != 100 || cfg.Replication.BatchDelay != 2*time.Millisecond {
+		t.Fatalf("%+v %+v %v", cfg.Channel, cfg.Replication, err)
+	}
+	var got []string
+	for _, w := range origins.Warnings {
+		got = append(got, strings.ReplaceAll(w.String(), file, "FILE"))
+	}
+	want := []string{
+		"FILE:4:1: channel.queue_entries is channel.change_log_entries now: write that, the old name goes with the next version",
+		"NODESERVER_REPLICATION_GATHER: NODESERVER_REPLICATION_GATHER is NODESERVER_REPLICATION_BATCH_DELAY now: write that, the old name goes with the next version",
+	}
+	for _, w := range want {
+		if !slices.Contains(got, w) {
+			t.Errorf("no %q in %q", w, got)
+		}
+	}
+	if cfg, _, err := conf.Load(file, []string{"replication.gather=3ms"}, nil); err != nil || cfg.Replication.BatchDelay != 3*time.Millisecond {
+		t.Errorf("%v %v", cfg.Replication.BatchDelay, err)
+	}
+	if err := os.WriteFile(file, []byte("[channel]\nchange_log_entries = 50\nqueue_entries = 100\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := conf.Load(file, nil, nil); err == nil || !strings.Contains(err.Error(), "channel.change_log_entries: is given as channel.queue_entries, too") {
+		t.Errorf("both: %v", err)
+	}
 }

@@ -23,7 +23,7 @@ type Config struct {
 	Acks         Acks          // what a commit waits for
 	AckTimeout   time.Duration // and for how long
 	FailUnacked  bool          // a commit that was not acknowledged in time is an error
-	QueueEntries int           // changes remembered for members that lag; beyond that repair serves them
+	ChangeLogEntries int           // changes remembered for members that lag; beyond that repair serves them
 
 	FreshnessWait time.Duration // how long a request waits for what its user has seen and this node has not; 0: not at all
 

@@ -69,7 +69,7 @@ func NewCore(cfg Config, group Group) *Core {
 	if cfg.ResendAfter == 0 {
 		cfg.ResendAfter = 2 * time.Second
 	}
-	b := &base{cfg: cfg, group: group, log: newChangeLog(cfg.QueueEntries)}
+	b := &base{cfg: cfg, group: group, log: newChangeLog(cfg.ChangeLogEntries)}
 	b.touches.next = Buckets
 	b.clock.Start(cfg.Wall)
 	b.keys.Init(cfg.TokenKeys, cfg.Rand, b.clock.Read())

@@ -34,7 +34,7 @@ func randomKeys(seed byte) io.Reader { return seeded{rand.NewChaCha8([32]byte{se
 func testConfig(id membership.ID) Config {
 	return Config{
 		Self: id, MaxInactive: 30 * time.Minute, AbsoluteLifetime: 24 * time.Hour, MaxSessionBytes: 1 << 20,
-		QueueEntries: 1024, Heartbeat: 250 * time.Millisecond, RepairInterval: 10 * time.Second,
+		ChangeLogEntries: 1024, Heartbeat: 250 * time.Millisecond, RepairInterval: 10 * time.Second,
 		JoinTimeout: time.Minute, AckTimeout: 250 * time.Millisecond, Wall: time.UnixMilli(1_700_000_000_000), Rand: randomKeys(byte(id.Incarnation)),
 	}
 }

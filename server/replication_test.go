@@ -288,7 +288,7 @@ func TestW10StopHandsEverythingOver(t *testing.T) {
 	for _, queue := range []int{65536, 64} {
 		t.Run(strconv.Itoa(queue), func(t *testing.T) {
 			inBubble(t, func(_ *testing.T, b *bubble) {
-				nodes := b.cluster(2, testApp(), func(c *Config) { c.Channel.QueueEntries = queue })
+				nodes := b.cluster(2, testApp(), func(c *Config) { c.Channel.ChangeLogEntries = queue })
 				users := b.users(300)
 				each(len(users), 16, func(i int) { users[i].want(nodes[0].node, "/test/inc", "1") })
 				b.whole(5*time.Second, nodes...)

@@ -137,7 +137,7 @@ func (s *Server) makeChannel() error {
 	}
 	cfg := channel.Config{
 		Self: self, Cluster: s.cfg.Cluster.Name, Heartbeat: s.cfg.Channel.Heartbeat,
-		SuspectAfter: s.cfg.Channel.SuspectAfter, DownAfter: s.cfg.Channel.DownAfter, BatchDelay: s.cfg.Replication.Gather,
+		SuspectAfter: s.cfg.Channel.SuspectAfter, DownAfter: s.cfg.Channel.DownAfter, BatchDelay: s.cfg.Replication.BatchDelay,
 		Expect: s.cfg.Membership.Expect, Patience: s.cfg.Replication.JoinTimeout, Insist: s.cfg.Replication.JoinPolicy == config.JoinWait,
 	}
 	s.providers = providers

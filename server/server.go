@@ -154,7 +154,7 @@ func (s *Server) managerConfig(a config.App) deltamanager.Config {
 	return deltamanager.Config{
 		Self: s.id, MaxInactive: a.MaxInactive, AbsoluteLifetime: n.AbsoluteLifetime,
 		FirstInactive: n.FirstInactive, MaxSessions: s.maxSessions, MaxNewcomers: session.MaxNewcomers, MaxSessionBytes: n.MaxSessionBytes, FreshnessWait: n.FreshnessWait,
-		Acks: acks, AckTimeout: r.AckTimeout, FailUnacked: r.OnAckTimeout == config.Fail, QueueEntries: s.cfg.Channel.QueueEntries,
+		Acks: acks, AckTimeout: r.AckTimeout, FailUnacked: r.OnAckTimeout == config.Fail, ChangeLogEntries: s.cfg.Channel.ChangeLogEntries,
 		Heartbeat: s.cfg.Channel.Heartbeat, RepairInterval: r.RepairInterval, JoinTimeout: r.JoinTimeout,
 		ServeAnyway: r.JoinPolicy == config.JoinServe, Seed: s.seed(a.Name), Rand: rand.Reader, TokenKeys: s.tokenKeys,
 	}

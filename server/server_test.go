@@ -72,11 +72,11 @@ func testConf(name string, static ...string) Config {
 		Node:  config.Node{Name: name},
 		HTTP:  config.HTTP{Address: "127.0.0.1:0", ReadHeaderTimeout: time.Second, MaxBodyBytes: 32 << 20, ShutdownGrace: 2 * time.Second, ExposeNode: true},
 		Admin: config.Admin{Address: "127.0.0.1:0"}, Cluster: config.Cluster{Name: "test"},
-		Channel:     config.Channel{Address: "127.0.0.1:0", QueueEntries: 65536, Heartbeat: 100 * time.Millisecond, SuspectAfter: time.Second, DownAfter: 3 * time.Second},
+		Channel:     config.Channel{Address: "127.0.0.1:0", ChangeLogEntries: 65536, Heartbeat: 100 * time.Millisecond, SuspectAfter: time.Second, DownAfter: 3 * time.Second},
 		Membership:  config.Membership{Providers: []config.Provider{"static"}, Static: static},
 		Webapps:     config.Webapps{Strict: true},
 		Sessions:    config.Sessions{CookieName: "NSESSIONID", MaxInactive: 30 * time.Minute, AbsoluteLifetime: 24 * time.Hour, MaxSessionBytes: 1 << 20, Freshness: "off"},
-		Replication: config.Replication{Acks: "async", AckTimeout: 250 * time.Millisecond, OnAckTimeout: "proceed", Gather: time.Millisecond, RepairInterval: 10 * time.Second, JoinTimeout: time.Minute, JoinPolicy: "wait"},
+		Replication: config.Replication{Acks: "async", AckTimeout: 250 * time.Millisecond, OnAckTimeout: "proceed", BatchDelay: time.Millisecond, RepairInterval: 10 * time.Second, JoinTimeout: time.Minute, JoinPolicy: "wait"},
 	}
 }
 
@@ -231,7 +231,7 @@ func TestUserSeesHisOwnWrites(t *testing.T) {
 	fresh := func(name string, static ...string) *node {
 		cfg := testConf(name, static...)
 		cfg.Sessions.Freshness, cfg.Sessions.FreshnessWait = "on", 500*time.Millisecond
-		cfg.Replication.Gather = 5 * time.Millisecond
+		cfg.Replication.BatchDelay = 5 * time.Millisecond
 		return startNode(t, cfg, testApp())
 	}
 	n1 := fresh("n1")

@@ -144,7 +144,7 @@ func (w *world) start(n *node) {
 	m := w.mix
 	l.core = deltamanager.NewCore(deltamanager.Config{
 		Self: l.id, MaxInactive: m.MaxInactive, FirstInactive: m.FirstInactive, MaxNewcomers: m.Newcomers, AbsoluteLifetime: m.Lifetime, MaxSessionBytes: 1 << 20,
-		QueueEntries: m.Queue, Heartbeat: m.Heartbeat, RepairInterval: m.Repair, JoinTimeout: time.Hour, AckTimeout: 250 * time.Millisecond, FreshnessWait: m.FreshnessWait,
+		ChangeLogEntries: m.Queue, Heartbeat: m.Heartbeat, RepairInterval: m.Repair, JoinTimeout: time.Hour, AckTimeout: 250 * time.Millisecond, FreshnessWait: m.FreshnessWait,
 		Seed: 42, Wall: base.Add(w.now + skew), Rand: randomReader{w.rnd}, TokenKeys: w.tokenKeys(),
 	}, l)
 	n.life, n.draining, n.skew = l, false, skew

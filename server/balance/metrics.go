@@ -27,15 +27,15 @@ type metrics struct {
 
 func newMetrics(b *Balancer) *metrics {
 	d := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("nodeserver_door_"+name, help, labels, nil)
+		return prometheus.NewDesc("nodeserver_balancer_"+name, help, labels, nil)
 	}
 	m := &metrics{
 		balancer: b, registry: prometheus.NewRegistry(),
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "nodeserver_door_answers_total", Help: "Answers by node, none for the front door's own, and class of status.",
+			Name: "nodeserver_balancer_answers_total", Help: "Answers by node, none for the front door's own, and class of status.",
 		}, []string{"node", "code"}),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "nodeserver_door_node_seconds", Help: "From a request to a node until its answer began, of those that it answered.",
+			Name: "nodeserver_balancer_node_seconds", Help: "From a request to a node until its answer began, of those that it answered.",
 			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 16),
 		}, []string{"node"}),
 		requests:  d("requests_total", "Requests that came."),
@@ -44,7 +44,7 @@ func newMetrics(b *Balancer) *metrics {
 		moved:     d("moved_requests_total", "Requests answered by another node than their cookie names.", "from", "to"),
 		nodes:     d("nodes", "Nodes known, by what they are used for: full, keep, spare; doubt and down before others.", "use"),
 		providers: d("membership_provider_up", "1 when this way to find members works.", "provider"),
-		downs:     d("failovers_total", "Times that a node was marked down."),
+		downs:     d("nodes_down_total", "Times that a node was marked down."),
 	}
 	listeners := func() map[string]*listen.Listener {
 		if bounds := b.bounds.Load(); bounds != nil {
@@ -52,7 +52,7 @@ func newMetrics(b *Balancer) *metrics {
 		}
 		return nil
 	}
-	m.registry.MustRegister(m, cluster.Connections("nodeserver_door_", listeners), m.answers, m.latency, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	m.registry.MustRegister(m, cluster.Connections("nodeserver_balancer_", listeners), m.answers, m.latency, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return m
 }
 

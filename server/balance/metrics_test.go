@@ -28,7 +28,7 @@ func TestAProviderThatFailsIsInTheMetrics(t *testing.T) {
 	var c cluster
 	d := open(t, balance.NewMembers(providers, c.watch, slog.New(slog.DiscardHandler)))
 	_, text := d.operator(t, "/metrics")
-	for _, want := range []string{`nodeserver_door_membership_provider_up{provider="mdns"} 0`, `nodeserver_door_membership_provider_up{provider="static"} 1`} {
+	for _, want := range []string{`nodeserver_balancer_membership_provider_up{provider="mdns"} 0`, `nodeserver_balancer_membership_provider_up{provider="static"} 1`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in\n%s", want, text)
 		}
@@ -52,14 +52,14 @@ func TestMetrics(t *testing.T) {
 	d.ask(t, "POST", "", "x.a")
 	_, text := d.operator(t, "/metrics")
 	for _, want := range []string{
-		`nodeserver_door_requests_total 4`,
-		`nodeserver_door_answers_total{code="2xx",node="a"} 3`,
-		`nodeserver_door_answers_total{code="2xx",node="b"} 1`,
-		`nodeserver_door_node_seconds_count{node="a"} 3`,
-		`nodeserver_door_moved_requests_total{from="a",to="b"} 1`,
-		`nodeserver_door_failovers_total 1`,
-		`nodeserver_door_nodes{use="down"} 1`,
-		`nodeserver_door_nodes{use="full"} 1`,
+		`nodeserver_balancer_requests_total 4`,
+		`nodeserver_balancer_answers_total{code="2xx",node="a"} 3`,
+		`nodeserver_balancer_answers_total{code="2xx",node="b"} 1`,
+		`nodeserver_balancer_node_seconds_count{node="a"} 3`,
+		`nodeserver_balancer_moved_requests_total{from="a",to="b"} 1`,
+		`nodeserver_balancer_nodes_down_total 1`,
+		`nodeserver_balancer_nodes{use="down"} 1`,
+		`nodeserver_balancer_nodes{use="full"} 1`,
 		`go_goroutines`,
 	} {
 		if !strings.Contains(text, want) {
@@ -70,7 +70,7 @@ func TestMetrics(t *testing.T) {
 	until(t, "nobody is left", func() bool { return d.log.count("node down") == 2 })
 	d.ask(t, "POST", "", "x.a")
 	_, text = d.operator(t, "/metrics")
-	for _, want := range []string{`nodeserver_door_answers_total{code="5xx",node=""} 1`, `nodeserver_door_retries_total{reason="` + balance.RetryDial + `"}`} {
+	for _, want := range []string{`nodeserver_balancer_answers_total{code="5xx",node=""} 1`, `nodeserver_balancer_retries_total{reason="` + balance.RetryDial + `"}`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in\n%s", want, text)
 		}

@@ -63,17 +63,17 @@ type Cluster struct {
 
 // Channel is the members' way to each other.
 type Channel struct {
-	Address      string        `conf:"address"`
-	Advertise    string        `conf:"advertise"` // host:port others dial; empty: Address
-	TLSCA        string        `conf:"tls_ca"`    // own PKI instead of the secret
-	TLSCert      string        `conf:"tls_cert"`
-	TLSKey       string        `conf:"tls_key"`
-	TLSAllowed   []string      `conf:"tls_allowed"`   // names in members' certificates, see grpctransport.ParseAllowed
-	Insecure     bool          `conf:"insecure"`      // no TLS on a trusted network
-	QueueEntries int           `conf:"queue_entries"` // per member; beyond it repair takes over
-	Heartbeat    time.Duration `conf:"heartbeat"`
-	SuspectAfter time.Duration `conf:"suspect_after"`
-	DownAfter    time.Duration `conf:"down_after"` // from the last sign of life to gone, at most
+	Address          string        `conf:"address"`
+	Advertise        string        `conf:"advertise"` // host:port others dial; empty: Address
+	TLSCA            string        `conf:"tls_ca"`    // own PKI instead of the secret
+	TLSCert          string        `conf:"tls_cert"`
+	TLSKey           string        `conf:"tls_key"`
+	TLSAllowed       []string      `conf:"tls_allowed"`        // names in members' certificates, see grpctransport.ParseAllowed
+	Insecure         bool          `conf:"insecure"`           // no TLS on a trusted network
+	ChangeLogEntries int           `conf:"change_log_entries"` // per member; beyond it repair takes over
+	Heartbeat        time.Duration `conf:"heartbeat"`
+	SuspectAfter     time.Duration `conf:"suspect_after"`
+	DownAfter        time.Duration `conf:"down_after"` // from the last sign of life to gone, at most
 }
 
 // Membership says how members are found.
@@ -105,7 +105,7 @@ type Replication struct {
 	Acks           Acks          `conf:"acks"`
 	AckTimeout     time.Duration `conf:"ack_timeout"`
 	OnAckTimeout   OnAckTimeout  `conf:"on_ack_timeout"`
-	Gather         time.Duration `conf:"gather"` // how long async deltas wait for company, ≤ 5 ms
+	BatchDelay     time.Duration `conf:"batch_delay"` // how long async deltas wait for company, ≤ 5 ms
 	RepairInterval time.Duration `conf:"repair_interval"`
 	JoinTimeout    time.Duration `conf:"join_timeout"`
 	JoinPolicy     JoinPolicy    `conf:"join_policy"`

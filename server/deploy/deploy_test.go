@@ -36,7 +36,7 @@ func table(tb testing.TB, log io.Writer, apps ...webapps.App) *Table {
 			App: app, Path: "/" + app + "/", Node: "n1", Cookie: "NSESSIONID",
 			Sessions: deltamanager.Config{
 				Self: membership.ID{Name: "n1", Incarnation: 1}, MaxInactive: time.Minute, MaxSessionBytes: 1 << 20,
-				QueueEntries: 100, Heartbeat: time.Second, RepairInterval: time.Minute, JoinTimeout: time.Second, Rand: rand.Reader,
+				ChangeLogEntries: 100, Heartbeat: time.Second, RepairInterval: time.Minute, JoinTimeout: time.Second, Rand: rand.Reader,
 			},
 		}}
 	}}, slog.New(slog.NewTextHandler(log, nil)))

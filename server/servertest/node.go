@@ -49,7 +49,7 @@ func nodeConfig(name string) config.Config {
 		HTTP:  config.HTTP{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 64 << 10, MaxBodyBytes: 32 << 20, ShutdownGrace: 5 * time.Second, ExposeNode: true},
 		Admin: config.Admin{Address: "127.0.0.1:0"}, Cluster: config.Cluster{Name: "servertest"},
 		Channel: config.Channel{
-			Address: "127.0.0.1:0", QueueEntries: 65536, Heartbeat: 100 * time.Millisecond,
+			Address: "127.0.0.1:0", ChangeLogEntries: 65536, Heartbeat: 100 * time.Millisecond,
 			SuspectAfter: 2 * time.Second, DownAfter: 6 * time.Second,
 		},
 		Membership: config.Membership{Providers: []config.Provider{"static"}},
@@ -58,7 +58,7 @@ func nodeConfig(name string) config.Config {
 			CookieName: "NSESSIONID", MaxInactive: 30 * time.Minute, AbsoluteLifetime: 24 * time.Hour, MaxSessionBytes: 1 << 20,
 		},
 		Replication: config.Replication{
-			Acks: "all", AckTimeout: 5 * time.Second, OnAckTimeout: "proceed", Gather: time.Millisecond,
+			Acks: "all", AckTimeout: 5 * time.Second, OnAckTimeout: "proceed", BatchDelay: time.Millisecond,
 			RepairInterval: 10 * time.Second, JoinTimeout: time.Minute, JoinPolicy: "wait",
 		},
 	}
