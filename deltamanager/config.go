@@ -20,9 +20,9 @@ type Config struct {
 	MaxSessionBytes  int           // names and values of one session
 	MaxTombstones    int           // optional; 1 Mi: invalidations remembered, see graves
 
-	Acks         Acks          // what a commit waits for
-	AckTimeout   time.Duration // and for how long
-	FailUnacked  bool          // a commit that was not acknowledged in time is an error
+	Acks             Acks          // what a commit waits for
+	AckTimeout       time.Duration // and for how long
+	FailUnacked      bool          // a commit that was not acknowledged in time is an error
 	ChangeLogEntries int           // changes remembered for members that lag; beyond that repair serves them
 
 	FreshnessWait time.Duration // how long a request waits for what its user has seen and this node has not; 0: not at all
