@@ -79,7 +79,7 @@ func parseAuth(b []byte) (Auth, bool) {
 	return a, tagged
 }
 
-// Reserved: names of registers that begin with this byte are the core's own.
+// Reserved is the byte with which names of the core's own registers begin.
 const Reserved = "\x00"
 
 // InactiveName is the name of the register that says how long the session lives

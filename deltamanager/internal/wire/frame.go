@@ -217,7 +217,7 @@ func appendRegister(b []byte, r *table.Register, common, boot uint64) []byte {
 	return b
 }
 
-// ErrMalformed: what came can't be what a member says.
+// ErrMalformed is the error of a message that no member can have sent.
 var ErrMalformed = errors.New("malformed message")
 
 // fields calls each with every field of b. Varints and fixed values come as v,
