@@ -164,8 +164,10 @@ func appendChange(c *base, body []byte, now time.Duration, ch *change) []byte {
 		d = table.Delta{Key: ch.key, Expired: true, Idle: now - ch.last, Returned: ch.back}
 	default:
 		var ok bool
-		if d, ok = b.DeadDelta(now, ch.key); !ok {
-			return body // expired here meanwhile, and told by its own change
+		if d, ok = b.DeadDelta(now, ch.key); !ok || ch.over == table.Alive && d.Moved {
+			// It expired here meanwhile, or another session has taken its place: the change that
+			// logs this comes later, and after the other session's.
+			return body
 		}
 	}
 	return wire.AppendDelta(body, 10, &d, c.cfg.Self.Incarnation)

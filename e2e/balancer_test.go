@@ -179,12 +179,15 @@ func TestBalancers(t *testing.T) {
 	}
 }
 
+// loadClients is how many clients through has.
+const loadClients = 24
+
 // calm is how long each phase of through goes on.
 const calm = 1500 * time.Millisecond
 
 func through(t *testing.T, c cluster, address, name string) {
 	t.Helper()
-	load := clientsOf(address, 24)
+	load := clientsOf(address, loadClients)
 	phase := func(what string, f func()) outcome {
 		f()
 		until(time.Now().Add(calm))
@@ -229,7 +232,9 @@ func through(t *testing.T, c cluster, address, name string) {
 			t.Errorf("%s: %d requests failed, %d were cut off: %s", what, o.failed, o.cut, o.first)
 		}
 	}
-	if o := phases["killed"]; o.failed > 0 {
+	// Some repeat no request that they have sent; each client has one on its way at most.
+	most := map[string]int{"apache": loadClients, "caddy": loadClients}[name]
+	if o := phases["killed"]; o.failed > most {
 		t.Errorf("killed: %d requests failed: %s", o.failed, o.first)
 	}
 }
