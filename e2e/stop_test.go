@@ -37,7 +37,7 @@ func TestStopUnderLoad(t *testing.T) {
 // The first SIGTERM waits for requests in flight, the second doesn't.
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()
-	c := started(t)
+	c := started(t, "http.drain_notice=10s") // after it, the app hears of the stop and ends the request
 	n := c[0]
 	broken := make(chan error, 1)
 	go func() {
