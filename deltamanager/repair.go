@@ -176,7 +176,11 @@ func (c *repairer) pullBulk(now time.Duration, l *link) []byte {
 	case l.repair.push.len() > 0:
 		var body []byte
 		for l.repair.push.len() > 0 && len(body) < frameBytes {
-			body = c.appendWhole(body, now, l.repair.push.take())
+			k := l.repair.push.take()
+			if next := c.table.Successor(k); next != nil { // first, as in a batch: see encoder.successor
+				body = c.appendWhole(body, now, *next)
+			}
+			body = c.appendWhole(body, now, k)
 		}
 		m = &wire.Repair{Sessions: &wire.Sessions{Encoded: body}}
 	case l.repair.want.len() > 0:
