@@ -146,29 +146,42 @@ func (p *pending) join(ch *change) {
 
 // appendChange encodes what the change says of the session as it is now.
 func appendChange(c *base, body []byte, now time.Duration, ch *change) []byte {
-	b := c.table.Lock(ch.key)
-	defer b.Unlock()
-	var d table.Delta
 	var few [4]table.Register
+	b := c.table.Lock(ch.key)
+	d, first, ok := deltaOf(b, now, ch, few[:0])
+	if ok && first == nil {
+		body = wire.AppendDelta(body, wire.InFrame, &d, c.cfg.Self.Incarnation)
+	}
+	b.Unlock()
+	if first == nil {
+		return body
+	}
+	body = c.appendWhole(body, wire.InFrame, now, *first)
+	return wire.AppendDelta(body, wire.InFrame, &d, c.cfg.Self.Incarnation)
+}
+
+// deltaOf is what the change says of the session, which may be in the locked bucket b;
+// not ok: nothing. First is the session that is to be told of before: one goes on in the
+// place of a session that was moved after this change was collected, or elsewhere, so that
+// encoder.successor could not see to it. Then d holds nothing of the table.
+func deltaOf(b table.Bucket, now time.Duration, ch *change, few []table.Register) (d table.Delta, first *Key, ok bool) {
 	switch s := b.Session(ch.key); {
 	case s != nil && ch.all:
-		d = s.Full(now)
+		return s.Full(now), nil, true
 	case s != nil:
-		d = table.Delta{Key: ch.key, Idle: now - s.Firsthand(), Age: now - s.Created, Regs: few[:0], Returned: s.TellsReturn()}
+		d = table.Delta{Key: ch.key, Idle: now - s.Firsthand(), Age: now - s.Created, Regs: few, Returned: s.TellsReturn()}
 		for _, name := range ch.names {
 			if i, ok := s.Find(name); ok {
 				d.Regs = append(d.Regs, s.Regs[i])
 			}
 		}
+		return d, nil, true
 	case ch.over == table.Expired && !b.Buried(ch.key):
-		d = table.Delta{Key: ch.key, Expired: true, Idle: now - ch.last, Returned: ch.back}
-	default:
-		var ok bool
-		if d, ok = b.DeadDelta(now, ch.key); !ok || ch.over == table.Alive && d.Moved {
-			// It expired here meanwhile, or another session has taken its place: the change that
-			// logs this comes later, and after the other session's.
-			return body
-		}
+		return table.Delta{Key: ch.key, Expired: true, Idle: now - ch.last, Returned: ch.back}, nil, true
 	}
-	return wire.AppendDelta(body, 10, &d, c.cfg.Self.Incarnation)
+	d, ok = b.DeadDelta(now, ch.key) // not ok: it expired here meanwhile, and its own change tells that
+	if ok && ch.over == table.Alive {
+		first = b.Successor(ch.key)
+	}
+	return d, first, ok
 }

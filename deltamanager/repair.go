@@ -178,9 +178,9 @@ func (c *repairer) pullBulk(now time.Duration, l *link) []byte {
 		for l.repair.push.len() > 0 && len(body) < frameBytes {
 			k := l.repair.push.take()
 			if next := c.table.Successor(k); next != nil { // first, as in a batch: see encoder.successor
-				body = c.appendWhole(body, now, *next)
+				body = c.appendWhole(body, wire.InSessions, now, *next)
 			}
-			body = c.appendWhole(body, now, k)
+			body = c.appendWhole(body, wire.InSessions, now, k)
 		}
 		m = &wire.Repair{Sessions: &wire.Sessions{Encoded: body}}
 	case l.repair.want.len() > 0:

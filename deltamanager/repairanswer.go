@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
 )
@@ -38,7 +40,7 @@ func (c *repairer) answerFetch(now time.Duration, q *wire.Fetch) []byte {
 	}
 	wire.EachKey(q.Keys, func(k Key) {
 		if len(a.Encoded) < frameBytes {
-			a.Encoded = c.appendWhole(a.Encoded, now, k)
+			a.Encoded = c.appendWhole(a.Encoded, wire.InSessions, now, k)
 		}
 	})
 	return c.finishRepair(now, &wire.Repair{Sessions: a})
@@ -92,12 +94,12 @@ func (c *repairer) answerBucket(now time.Duration, n int, theirs map[Key]uint64,
 }
 
 // appendWhole encodes all there is to say of a session, if anything.
-func (c *repairer) appendWhole(body []byte, now time.Duration, k Key) []byte {
+func (c *base) appendWhole(body []byte, field protowire.Number, now time.Duration, k Key) []byte {
 	b := c.table.Lock(k)
 	defer b.Unlock()
 	d, ok := b.Whole(now, k)
 	if !ok {
 		return body
 	}
-	return wire.AppendDelta(body, 2, &d, c.cfg.Self.Incarnation)
+	return wire.AppendDelta(body, field, &d, c.cfg.Self.Incarnation)
 }

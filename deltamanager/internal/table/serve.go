@@ -125,8 +125,11 @@ func (b Bucket) Buried(k Key) bool {
 func (t *Table) Successor(k Key) *Key {
 	b := t.Lock(k)
 	defer b.Unlock()
-	return b.tombs[k].next
+	return b.Successor(k)
 }
+
+// Successor is Table.Successor of a locked bucket.
+func (b Bucket) Successor(k Key) *Key { return b.tombs[k].next }
 
 // States are what members compare of a bucket: each session's state, then deadHash
 // for each tombstone. The bucket is locked meanwhile.

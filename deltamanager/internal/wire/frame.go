@@ -126,6 +126,12 @@ func (f *Frame) AppendHeader(b []byte) []byte {
 	return b
 }
 
+// Fields of deltas: in a Frame, and in a repair's Sessions.
+const (
+	InFrame    protowire.Number = 10
+	InSessions protowire.Number = 2
+)
+
 // AppendDelta encodes d as field num of a message. Registers written by boot
 // with the delta's clock carry no stamp of their own.
 func AppendDelta(b []byte, num protowire.Number, d *table.Delta, boot uint64) []byte {
