@@ -2,7 +2,6 @@ package deltamanager
 
 import (
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,7 +53,7 @@ func (p *peers) epoch() uint64 { return p.epochs.Add(1) }
 // link returns the link to a member's life, nil if there is none.
 func (p *peers) link(id membership.ID) *link {
 	links := p.all()
-	if i, ok := slices.BinarySearchFunc(links, id, func(l *link, id membership.ID) int { return compareIDs(l.id, id) }); ok {
+	if i, ok := slices.BinarySearchFunc(links, id, func(l *link, id membership.ID) int { return l.id.Compare(id) }); ok {
 		return links[i]
 	}
 	return nil
@@ -74,7 +73,7 @@ func (p *peers) ensureLink(now time.Duration, id membership.ID) *link {
 	l := newLink(now, id, p.epoch(), p.seqs.Load(), p.log.head.Load())
 	l.out.clean, l.out.untold, l.out.strange, l.in.lag = past.clean, true, !known, past.lag
 	links := append(slices.Clone(p.all()), l)
-	slices.SortFunc(links, func(a, b *link) int { return compareIDs(a.id, b.id) })
+	slices.SortFunc(links, func(a, b *link) int { return a.id.Compare(b.id) })
 	p.links.Store(&links)
 	return l
 }
@@ -142,7 +141,7 @@ func (p *peers) isPast(id membership.ID) bool {
 func (p *peers) expiresHere() bool {
 	for _, l := range p.all() {
 		l.mu.Lock()
-		smaller := l.up && compareIDs(l.id, p.self) < 0
+		smaller := l.up && l.id.Compare(p.self) < 0
 		l.mu.Unlock()
 		if smaller {
 			return false
@@ -234,17 +233,4 @@ func (p *peers) raiseSeqs(seq uint64) {
 			return
 		}
 	}
-}
-
-func compareIDs(a, b membership.ID) int {
-	if c := strings.Compare(a.Name, b.Name); c != 0 {
-		return c
-	}
-	switch {
-	case a.Incarnation < b.Incarnation:
-		return -1
-	case a.Incarnation > b.Incarnation:
-		return 1
-	}
-	return 0
 }

@@ -79,7 +79,7 @@ func (c *repairer) repairDue(now time.Duration, l *link) bool {
 	case behind && c.myTurn(now, l):
 		l.repair.run = &repair{dealt: !c.fence.ready.Load(), compare: true}
 	case !behind && now-l.repair.lookAt >= c.lookEvery(l):
-		lead := compareIDs(c.cfg.Self, l.id) < 0 || now-l.repair.lookAt >= 2*c.lookEvery(l)
+		lead := c.cfg.Self.Compare(l.id) < 0 || now-l.repair.lookAt >= 2*c.lookEvery(l)
 		if !lead {
 			return false
 		}
@@ -111,7 +111,7 @@ func (c *repairer) myTurn(now time.Duration, l *link) bool {
 	if joining != l.in.peer.Joining {
 		return joining || now-l.repair.behindAt > donorGrace
 	}
-	return compareIDs(c.cfg.Self, l.id) < 0 || l.in.Skipped() && l.in.peer.Repaired == l.out.Epoch() || !l.in.peer.Repairing && now-l.repair.behindAt >= secondLook
+	return c.cfg.Self.Compare(l.id) < 0 || l.in.Skipped() && l.in.peer.Repaired == l.out.Epoch() || !l.in.peer.Repairing && now-l.repair.behindAt >= secondLook
 }
 
 // driveRepair asks again what was not answered, and moves on.

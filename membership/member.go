@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
@@ -16,6 +17,11 @@ type ID struct {
 
 // String is the name with the last four hex digits of the incarnation, for logs.
 func (id ID) String() string { return fmt.Sprintf("%s#%04x", id.Name, id.Incarnation&0xffff) }
+
+// Compare orders incarnations by name, and those of one name by their number.
+func (id ID) Compare(o ID) int {
+	return cmp.Or(cmp.Compare(id.Name, o.Name), cmp.Compare(id.Incarnation, o.Incarnation))
+}
 
 // Member is the record of one incarnation of one node. It is a value: a Member that was passed on
 // is never changed.

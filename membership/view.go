@@ -2,7 +2,6 @@ package membership
 
 import (
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -223,7 +222,7 @@ func (v *View) ids() []ID {
 	for id := range v.rows {
 		ids = append(ids, id)
 	}
-	slices.SortFunc(ids, ID.compare)
+	slices.SortFunc(ids, ID.Compare)
 	return ids
 }
 
@@ -251,19 +250,6 @@ func (r *row) turn(now time.Time, to State, why string) Step {
 		r.linked, r.Ready, r.Draining = false, false, false
 	}
 	return Step{Changes: []Change{{Status: r.Status, Was: was, Why: why}}}
-}
-
-func (id ID) compare(o ID) int {
-	if c := strings.Compare(id.Name, o.Name); c != 0 {
-		return c
-	}
-	switch {
-	case id.Incarnation < o.Incarnation:
-		return -1
-	case id.Incarnation > o.Incarnation:
-		return 1
-	}
-	return 0
 }
 
 func earlier(a, b time.Time) time.Time {

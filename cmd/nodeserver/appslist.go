@@ -1,10 +1,7 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -27,13 +24,10 @@ func newAppsListCommand(e env) *cobra.Command {
 		Short: "Print the webapps that a running node has, which revision serves, and what went wrong",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			body, err := to.get(c.Context(), e, "/api/v1/apps")
+			var reply admin.AppsReply
+			body, err := to.reply(c.Context(), e, "apps", &reply)
 			if err != nil {
 				return err
-			}
-			var reply admin.AppsReply
-			if err := json.Unmarshal(body, &reply); err != nil || reply.Schema != "nodeserver.apps/1" {
-				return fmt.Errorf("what answers at %s is no nodeserver of this version: %.60q", to.admin, body)
 			}
 			if asJSON {
 				_, err = e.stdout.Write(body)
@@ -68,13 +62,3 @@ func printApps(w io.Writer, reply admin.AppsReply, now time.Time) error {
 	}
 	return t.Flush()
 }
-
-// or is the text, or a dash where there is none.
-func or(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
-}
-
-func indented(text string) string { return strings.ReplaceAll(text, "\n", "\n  ") }

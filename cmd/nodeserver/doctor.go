@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -37,10 +36,7 @@ Each line begins with ok, warn or fail. The exit code is 1 if something fails.`,
 				o.Plugin = args[0]
 			}
 			o.Members = func(ctx context.Context) (reply admin.MembersReply, err error) {
-				body, err := (&node{file: file}).get(ctx, e, "/api/v1/members")
-				if err == nil {
-					err = json.Unmarshal(body, &reply)
-				}
+				reply, _, err = (&node{file: file}).members(ctx, e)
 				return reply, err
 			}
 			return tellFindings(e.stdout, doctor.Run(c.Context(), o), asJSON)

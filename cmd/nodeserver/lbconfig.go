@@ -1,15 +1,9 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
-	"slices"
-
 	"github.com/spf13/cobra"
 
 	"github.com/nodeserver/nodeserver/conf"
-	"github.com/nodeserver/nodeserver/server/admin"
 	"github.com/nodeserver/nodeserver/server/balance/recipes"
 )
 
@@ -25,13 +19,9 @@ with probes and retries as they were measured (docs/LOAD-BALANCING.md).`,
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: recipes.Programs(),
 		RunE: func(c *cobra.Command, args []string) error {
-			body, err := to.get(c.Context(), e, "/api/v1/members")
+			reply, _, err := to.members(c.Context(), e)
 			if err != nil {
 				return err
-			}
-			var reply admin.MembersReply
-			if err := json.Unmarshal(body, &reply); err != nil || reply.Schema != "nodeserver.members/1" {
-				return fmt.Errorf("what answers at %s is no nodeserver of this version: %.60q", to.admin, body)
 			}
 			cfg, _, err := conf.Load(to.file, nil, e.environ)
 			if err != nil {
@@ -44,12 +34,11 @@ with probes and retries as they were measured (docs/LOAD-BALANCING.md).`,
 					domain = m.Domain
 				}
 			}
-			for _, m := range reply.Members {
+			for _, m := range reply.Members { // by name, as the node sorts them
 				if m.State != "gone" && m.Domain == domain && m.HTTPAddress != "" {
 					cluster.Nodes = append(cluster.Nodes, recipes.Node{Name: m.Name, Address: m.HTTPAddress})
 				}
 			}
-			slices.SortFunc(cluster.Nodes, func(a, b recipes.Node) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
 			return recipes.Write(e.stdout, args[0], cluster)
 		},
 	}

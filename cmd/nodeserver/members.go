@@ -29,13 +29,9 @@ func newMembersCommand(e env) *cobra.Command {
 		Short: "Print the members that a running node sees",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			body, err := to.get(c.Context(), e, "/api/v1/members")
+			reply, body, err := to.members(c.Context(), e)
 			if err != nil {
 				return err
-			}
-			var reply admin.MembersReply
-			if err := json.Unmarshal(body, &reply); err != nil || reply.Schema != "nodeserver.members/1" {
-				return fmt.Errorf("what answers at %s is no nodeserver of this version: %.60q", to.admin, body)
 			}
 			if asJSON {
 				_, err = e.stdout.Write(body)
@@ -67,14 +63,10 @@ func printMembers(w io.Writer, reply admin.MembersReply) error {
 		if m.Domain != "" {
 			name += " (" + m.Domain + ")"
 		}
-		apps := strings.Join(m.Apps, ",")
-		if apps == "" {
-			apps = "-"
-		}
-		put(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", name, m.State, ready, m.ChannelAddress, m.HTTPAddress, apps, m.Sessions, m.Queue)
+		put(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", name, m.State, ready, m.ChannelAddress, m.HTTPAddress, or(strings.Join(m.Apps, ",")), m.Sessions, m.Queue)
 	}
 	for _, d := range reply.Down {
-		put(t, "\napp not served: %s: %s\n", d.Name, strings.ReplaceAll(d.Reason, "\n", "\n  "))
+		put(t, "\napp not served: %s: %s\n", d.Name, indented(d.Reason))
 	}
 	for _, p := range reply.Providers {
 		if p.Problem != "" {
@@ -87,6 +79,16 @@ func printMembers(w io.Writer, reply admin.MembersReply) error {
 	return t.Flush()
 }
 
+// or is the text, or a dash where there is none.
+func or(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+func indented(text string) string { return strings.ReplaceAll(text, "\n", "\n  ") }
+
 // node is the running node that a command asks.
 type node struct {
 	file, admin string
@@ -96,6 +98,25 @@ type node struct {
 func (n *node) flags(c *cobra.Command) {
 	c.Flags().StringVarP(&n.file, "conf", "c", "", "configuration `FILE` of the node to ask")
 	c.Flags().StringVar(&n.admin, "admin", "", "admin `ADDR`ess of the node to ask (default: as configured, 127.0.0.1:9081)")
+}
+
+// members asks the node for all that it knows of members. The body is the reply as it came.
+func (n *node) members(ctx context.Context, e env) (reply admin.MembersReply, body []byte, err error) {
+	body, err = n.reply(ctx, e, "members", &reply)
+	return reply, body, err
+}
+
+// reply asks the node for what is at /api/v1/NAME, in the first version of its schema, and
+// returns it as it came, too.
+func (n *node) reply(ctx context.Context, e env, name string, into any) (body []byte, err error) {
+	if body, err = n.get(ctx, e, "/api/v1/"+name); err != nil {
+		return nil, err
+	}
+	var head struct{ Schema string }
+	if errors.Join(json.Unmarshal(body, &head), json.Unmarshal(body, into)) != nil || head.Schema != "nodeserver."+name+"/1" {
+		return nil, fmt.Errorf("what answers at %s is no nodeserver of this version: %.60q", n.admin, body)
+	}
+	return body, nil
 }
 
 // get asks the node for a path of its admin address.

@@ -3,6 +3,7 @@
 package admin
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/pprof"
@@ -64,6 +65,11 @@ func Handler(c Config, node Node, apps *deploy.Table) (http.Handler, error) {
 	operators, err := cluster.ForOperators(c.Admin, guarded)
 	mux.Handle("/", operators)
 	return mux, err
+}
+
+func answer(w http.ResponseWriter, reply any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(reply) // an operator who hung up needs no answer
 }
 
 func (a *admin) readyz(w http.ResponseWriter, _ *http.Request) {

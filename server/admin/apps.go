@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"encoding/json"
 	"net/http"
 	"time"
 )
@@ -49,6 +48,5 @@ func (a *admin) serveApps(w http.ResponseWriter, _ *http.Request) {
 	for _, d := range a.apps.Down() {
 		reply.Apps = append(reply.Apps, AppRow{Name: d.Name, Path: d.Path, State: "down", Origin: d.Origin, Problem: &Problem{Reason: d.Err.Error()}})
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(reply) // an operator who hung up needs no answer
+	answer(w, reply)
 }

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"sort"
@@ -60,8 +59,7 @@ type MemberRow struct {
 
 func (a *admin) serveMembers(w http.ResponseWriter, _ *http.Request) {
 	reply := MembersReply{Schema: "nodeserver.members/1", Node: a.cfg.ID.Name, Members: a.memberRows(), Down: a.downRows(), Providers: a.providerRows(), Waiting: a.node.Waiting()}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(reply) // an operator who hung up needs no answer
+	answer(w, reply)
 }
 
 func (a *admin) downRows() []DownRow {

@@ -80,20 +80,16 @@ func (t *Table) candidates(compiled []webapps.App) ([]*candidate, error) {
 		add(w, "compiled in")
 	}
 	if t.cfg.Dir != "" {
-		t.loaded = map[string]fileState{}
-		names, _ := filepath.Glob(filepath.Join(t.cfg.Dir, "*.so"))
-		for _, name := range names { // as they are before they are read
-			t.loaded[name] = stateOf(name)
-		}
 		opened, err := t.loader.OpenDir(t.cfg.Dir)
 		if err != nil {
 			return nil, err
 		}
 		for _, o := range opened {
-			c := add(o.Plugin.App, o.File)
+			t.files[o.File.Path] = &file{info: o.File.Info, settled: true}
+			c := add(o.Plugin.App, o.File.Path)
 			c.source = o.Plugin.Revision
 			if o.Err != nil {
-				c.Name = strings.TrimSuffix(filepath.Base(o.File), ".so")
+				c.Name = strings.TrimSuffix(filepath.Base(o.File.Path), ".so")
 				c.fail(notLoaded, o.Err)
 			}
 		}
@@ -141,13 +137,11 @@ func (t *Table) startAll(all []*candidate) {
 		}
 		starting.Go(func() {
 			c.place = t.newPlace(c.settings)
-			v := newRevision(t.life)
-			v.Version, v.Origin, v.Source, v.listeners = c.app.Version, c.Origin, c.source, c.place.sessions.NewListeners()
-			if err := c.place.start(v, c.app.New); err != nil {
+			v, err := c.place.start(t.life, c.app, c.Origin, c.source)
+			if err != nil {
 				c.fail(notStarted, err)
 				return
 			}
-			c.place.resident[v.Source] = true
 			c.place.swap(v)
 		})
 	}
@@ -157,11 +151,7 @@ func (t *Table) startAll(all []*candidate) {
 // tellDown logs which apps are not served, and settings that nobody uses.
 func (t *Table) tellDown() {
 	for _, d := range t.Down() {
-		args := []any{"app", d.Name, "path", d.Path, "origin", d.Origin, "err", d.Err}
-		if p, ok := errors.AsType[*plugins.PanicError](d.Err); ok {
-			args = append(args, "stack", string(p.Stack))
-		}
-		t.log.Error("app is not served", args...)
+		t.log.Error("app is not served", withStack(d.Err, "app", d.Name, "path", d.Path, "origin", d.Origin)...)
 	}
 	states := t.States()
 	for _, name := range t.cfg.Named {
@@ -169,6 +159,15 @@ func (t *Table) tellDown() {
 			t.log.Warn("settings for an app that is not deployed", "app", name)
 		}
 	}
+}
+
+// withStack adds to what is logged of an error of an app: it, and where the app panicked.
+func withStack(err error, args ...any) []any {
+	args = append(args, "err", err)
+	if p, ok := errors.AsType[*plugins.PanicError](err); ok {
+		args = append(args, "stack", string(p.Stack))
+	}
+	return args
 }
 
 // newPlace makes an app's place: its sessions and what carries their changes.

@@ -148,9 +148,7 @@ func testSwapUnderRequests(t *testing.T) {
 		})
 	}
 	for n := int64(1); n <= 2000; n++ {
-		v := newRevision(t.Context())
-		v.listeners = p.sessions.NewListeners()
-		err := p.start(v, func(webapps.Context) (http.Handler, error) {
+		v, err := p.start(t.Context(), webapps.App{New: func(webapps.Context) (http.Handler, error) {
 			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				runtime.Gosched()
 				if n < ended.Load() {
@@ -158,7 +156,7 @@ func testSwapUnderRequests(t *testing.T) {
 				}
 				fmt.Fprint(w, n)
 			}), nil
-		})
+		}}, "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -198,9 +196,8 @@ func testSwapLeavesRequestsWhereTheyAre(t *testing.T) {
 	go func() { _, body := get(p, "/shop/"); answer <- body }()
 	<-in
 	old := p.current.Load()
-	v := newRevision(t.Context())
-	v.listeners = p.sessions.NewListeners()
-	if err := p.start(v, says("shop", "new").New); err != nil {
+	v, err := p.start(t.Context(), says("shop", "new"), "", "")
+	if err != nil {
 		t.Fatal(err)
 	}
 	_, idle := p.swap(v)

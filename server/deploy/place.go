@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ type Place struct {
 	failure  atomic.Pointer[Failure]  // of the latest redeployment; nil: none failed since one succeeded
 
 	mu       sync.Mutex      // one redeployment at a time
-	resident map[string]bool // the plugins' revisions that are in the process, for good
+	resident map[string]bool // hashes of the revisions that are in the process, for good
 }
 
 // Failure is why a revision was not taken over.
@@ -99,26 +100,30 @@ func (p *Place) swap(v *Revision) (old *Revision, idle <-chan struct{}) {
 // newLimit is how long an app's New may take.
 const newLimit = 30 * time.Second
 
-// start calls the New function of an app and makes what it returns the revision's handler. It
-// does not serve yet. After an error the revision's Done is closed.
-func (p *Place) start(v *Revision, create func(webapps.Context) (http.Handler, error)) error {
+// start makes a revision of the app's code, from the origin and with the hash of its sources,
+// by a call of its New function. Its life is within another. It does not serve yet. After an
+// error its Done is closed. One at a time.
+func (p *Place) start(within context.Context, app webapps.App, origin, source string) (*Revision, error) {
+	v := newRevision(within)
+	v.Version, v.Origin, v.Source, v.listeners = app.Version, origin, source, p.sessions.NewListeners()
+	v.labels = pprof.WithLabels(context.Background(), pprof.Labels("app", p.name, "revision", short(source), deployed, v.number))
+	p.resident[source] = true
 	if p.current.Load() == nil {
 		p.sessions.Hear(v.listeners) // its New may make sessions
 	}
-	v.label(p.name)
 	h, err := plugins.Guard(newLimit, "its New function", func() (http.Handler, error) {
 		pprof.SetGoroutineLabels(v.labels) // what New starts, inherits them
-		return create(&appContext{p, v})
+		return app.New(&appContext{p, v})
 	})
 	if err == nil && noHandler(h) {
 		err = errors.New("its New function returned no handler, and no error")
 	}
 	if err != nil {
 		v.end() // for what New has begun, or still does
-		return fmt.Errorf("%s: start app %s: %w", v.Origin, p.name, err)
+		return nil, fmt.Errorf("%s: start app %s: %w", origin, p.name, err)
 	}
 	v.handler = h
-	return nil
+	return v, nil
 }
 
 // noHandler tells whether nothing can be served by h: nil, also in the types of

@@ -27,10 +27,8 @@ func (t *Table) Redeploy(p *Place, o plugins.Plugin) error {
 	if most := t.cfg.MaxRevisions; most > 0 && !p.resident[o.Revision] && len(p.resident) >= most {
 		return fmt.Errorf("%s: %d revisions of app %s are in this process, and Go can't unload any (webapps.max_revisions): restart the node; a rolling restart loses nothing", o.File, len(p.resident), p.name)
 	}
-	p.resident[o.Revision] = true
-	v := newRevision(t.life)
-	v.Version, v.Origin, v.Source, v.listeners = o.App.Version, o.File, o.Revision, p.sessions.NewListeners()
-	if err := p.start(v, o.App.New); err != nil {
+	v, err := p.start(t.life, o.App, o.File, o.Revision)
+	if err != nil {
 		return err
 	}
 	if err := v.health(t.life); err != nil {
@@ -88,7 +86,7 @@ func (t *Table) retire(p *Place, v *Revision, idle <-chan struct{}) {
 	case <-t.life.Done(): // the node stops, all of it ends
 		return
 	}
-	if left := leftOf(p.name, v); left > 0 {
+	if left := v.goroutines(); left > 0 {
 		p.log.Warn("a revision that was replaced has left goroutines running: they should end when Context.Done closes", "revision", short(v.Source), "goroutines", left)
 	}
 }
@@ -113,22 +111,21 @@ func (t *Table) Finish(ctx context.Context) {
 
 var unlabelled = context.Background()
 
-// label makes the labels of the revision's goroutines: a profile of goroutines shows them.
-func (v *Revision) label(app string) {
-	v.labels = pprof.WithLabels(context.Background(), pprof.Labels("app", app, "revision", short(v.Source), "deployed", strconv.FormatInt(v.number, 10)))
-}
+// deployed is the label of a revision's goroutines that no other revision of the process has,
+// beside those for people. A profile of goroutines shows them.
+const deployed = "deployed"
 
-var goroutines = regexp.MustCompile(`(?m)^(\d+) @ .*\n# labels: (\{.*\})$`)
+var labelled = regexp.MustCompile(`(?m)^(\d+) @ .*\n# labels: (\{.*\})$`)
 
-// leftOf counts the goroutines that the revision has started and that run.
-func leftOf(app string, v *Revision) (n int) {
+// goroutines counts those that the revision has started and that run.
+func (v *Revision) goroutines() (n int) {
 	var b bytes.Buffer
 	if pprof.Lookup("goroutine").WriteTo(&b, 1) != nil {
 		return 0
 	}
-	mark := fmt.Sprintf("%q:%q", "deployed", strconv.FormatInt(v.number, 10))
-	for _, m := range goroutines.FindAllStringSubmatch(b.String(), -1) {
-		if strings.Contains(m[2], mark) && strings.Contains(m[2], fmt.Sprintf("%q:%q", "app", app)) {
+	mark := fmt.Sprintf("%q:%q", deployed, v.number)
+	for _, m := range labelled.FindAllStringSubmatch(b.String(), -1) {
+		if strings.Contains(m[2], mark) {
 			count, _ := strconv.Atoi(m[1]) // digits, by the pattern
 			n += count
 		}

@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,7 @@ type Revision struct {
 	Source  string // hash of the plugin's sources; empty: compiled in
 	Since   time.Time
 
-	number int64 // no other of this process has it
+	number string // no other of this process has it
 
 	handler   http.Handler
 	listeners *session.Listeners
@@ -34,7 +35,7 @@ type Revision struct {
 
 // newRevision makes a revision whose life is within another.
 func newRevision(within context.Context) *Revision {
-	v := &Revision{idle: make(chan struct{}), number: revisions.Add(1), Since: time.Now()}
+	v := &Revision{idle: make(chan struct{}), number: strconv.FormatInt(revisions.Add(1), 10), Since: time.Now()}
 	v.life, v.end = context.WithCancel(within)
 	return v
 }

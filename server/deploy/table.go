@@ -47,8 +47,8 @@ type Table struct {
 	now  atomic.Pointer[state]
 
 	loader   *plugins.Loader
-	loaded   map[string]fileState // of plugins, as they were when Deploy opened them
-	retiring sync.WaitGroup       // revisions that were replaced
+	files    map[string]*file // of plugins, by path; Deploy's, and then watch's
+	retiring sync.WaitGroup   // revisions that were replaced
 }
 
 // state is what the table holds at one time. It is replaced as a whole and never changed.
@@ -70,7 +70,7 @@ type Down struct {
 
 // New makes an empty table. It is to be stopped, so that the apps hear of it.
 func New(c Config, log *slog.Logger) *Table {
-	t := &Table{cfg: c, log: log, loader: plugins.NewLoader()}
+	t := &Table{cfg: c, log: log, loader: plugins.NewLoader(), files: map[string]*file{}}
 	t.life, t.stop = context.WithCancel(context.Background())
 	t.now.Store(newState(nil, nil))
 	return t

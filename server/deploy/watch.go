@@ -3,8 +3,10 @@ package deploy
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,30 +27,18 @@ const (
 
 // file is what is known of one plugin's file.
 type file struct {
-	state   fileState // as it was looked at last
-	since   time.Time // when that was first seen
-	settled bool      // it was loaded, or refused, as it is
+	info    fs.FileInfo // as it was looked at last; nil: there is none
+	since   time.Time   // when that was first seen
+	settled bool        // it was loaded, or refused, as it is
 }
 
-// fileState tells two contents of a name apart, whether it is written in place, replaced, or a
+// same tells two contents of a name apart, whether it is written in place, replaced, or a
 // symbolic link to another file.
-type fileState struct {
-	inode os.FileInfo // nil: there is none
-}
-
-func (s fileState) same(o fileState) bool {
-	if s.inode == nil || o.inode == nil {
-		return s.inode == o.inode
+func same(a, b fs.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == b
 	}
-	return os.SameFile(s.inode, o.inode) && s.inode.Size() == o.inode.Size() && s.inode.ModTime().Equal(o.inode.ModTime())
-}
-
-func stateOf(name string) fileState {
-	info, err := os.Stat(name) // of what links lead to
-	if err != nil {
-		return fileState{}
-	}
-	return fileState{info}
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
 // watch looks at the folder of plugins until ctx ends, and redeploys the apps whose files
@@ -65,10 +55,6 @@ func (t *Table) watch(ctx context.Context) {
 	if err != nil {
 		t.log.Warn("the folder of plugins is looked at from time to time only", "dir", t.cfg.Dir, "err", err, "dur", lookAgain)
 	}
-	files := map[string]*file{}
-	for name, state := range t.loaded {
-		files[name] = &file{state: state, settled: true}
-	}
 	look := time.NewTimer(0)
 	defer look.Stop()
 	for {
@@ -79,7 +65,7 @@ func (t *Table) watch(ctx context.Context) {
 			look.Reset(settleTime)
 		case <-look.C:
 			next := lookAgain
-			if t.look(files) {
+			if t.look() {
 				next = settleTime
 			}
 			look.Reset(next)
@@ -88,35 +74,33 @@ func (t *Table) watch(ctx context.Context) {
 }
 
 // look redeploys what has changed, and tells whether a file is still changing.
-func (t *Table) look(files map[string]*file) (again bool) {
-	names, _ := filepath.Glob(filepath.Join(t.cfg.Dir, "*.so")) // the pattern is right
-	there := map[string]bool{}
-	for _, name := range names {
-		if strings.HasPrefix(filepath.Base(name), ".") {
+func (t *Table) look() (again bool) {
+	there, _ := plugins.Scan(t.cfg.Dir) // a folder that is gone has none
+	for _, now := range there {
+		if strings.HasPrefix(filepath.Base(now.Path), ".") {
 			continue // on its way to its own name
 		}
-		there[name] = true
-		f := files[name]
+		f := t.files[now.Path]
 		if f == nil {
 			f = &file{}
-			files[name] = f
+			t.files[now.Path] = f
 		}
-		if now := stateOf(name); !now.same(f.state) {
-			f.state, f.since, f.settled = now, time.Now(), false
+		if !same(now.Info, f.info) {
+			f.info, f.since, f.settled = now.Info, time.Now(), false
 		}
-		if f.settled || f.state.inode == nil {
+		if f.settled || f.info == nil {
 			continue
 		}
-		if written(name, f.since) {
+		if written(now.Path, f.since) {
 			again = true
 			continue
 		}
 		f.settled = true
-		t.reload(name)
+		t.reload(now.Path)
 	}
-	for name, f := range files {
-		if !there[name] && f.state.inode != nil {
-			f.state, f.settled = fileState{}, true
+	for name, f := range t.files {
+		if f.info != nil && !slices.ContainsFunc(there, func(n plugins.File) bool { return n.Path == name }) {
+			f.info, f.settled = nil, true
 			t.log.Warn("the plugin's file is gone; its app is served until the node stops", "file", name)
 		}
 	}
@@ -175,11 +159,7 @@ func (t *Table) refused(p *Place, name string, err error) {
 		return
 	}
 	p.failure.Store(&Failure{At: time.Now(), Reason: err.Error()})
-	args := []any{"app", p.name, "file", name, "serves", short(p.current.Load().Source), "err", err}
-	if panicked, ok := errors.AsType[*plugins.PanicError](err); ok {
-		args = append(args, "stack", string(panicked.Stack))
-	}
-	t.log.Error("app not redeployed; the revision before goes on serving", args...)
+	t.log.Error("app not redeployed; the revision before goes on serving", withStack(err, "app", p.name, "file", name, "serves", short(p.current.Load().Source))...)
 }
 
 func short(hash string) string { return hash[:min(12, len(hash))] }

@@ -60,19 +60,10 @@ const (
 // read, and nobody's are passed on.
 var all = []string{forwardedFor, forwardedProto, forwardedHost, forwarded, "X-Real-Ip", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Ssl", "X-Forwarded-Scheme", "X-Url-Scheme", "Front-End-Https", "True-Client-Ip"}
 
-// Handler has next see requests as their users sent them: r.RemoteAddr is the user's
+// Apply makes a request what its user sent: r.RemoteAddr is the user's
 // address (its port is 0 where a proxy tells it), r.Host the host that the user asked for, and
 // r.TLS is not nil if the user's connection was secure. Where a proxy was believed,
-// X-Forwarded-For and -Proto say the same; otherwise the request has no such fields. It changes
-// the request that it is given.
-func (t Trust) Handler(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		t.Apply(r)
-		next.ServeHTTP(w, r)
-	})
-}
-
-// Apply is what Handler does to a request.
+// X-Forwarded-For and -Proto say the same; otherwise the request has no such fields.
 func (t Trust) Apply(r *http.Request) {
 	believed := false
 	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil && t.Has(at.Addr()) {

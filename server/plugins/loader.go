@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/keys"
 	"github.com/nodeserver/nodeserver/webapps"
 )
@@ -163,8 +164,6 @@ func load(file string) (webapps.App, error) {
 	return appOf(symbol)
 }
 
-var appName = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
-
 // appOf is the app behind a plugin's Webapp, if it can be served.
 func appOf(symbol any) (webapps.App, error) {
 	webapp, ok := symbol.(func() webapps.App)
@@ -172,7 +171,7 @@ func appOf(symbol any) (webapps.App, error) {
 		return webapps.App{}, fmt.Errorf("its Webapp is a %T, want a func() webapps.App", symbol)
 	}
 	app := webapp()
-	if !appName.MatchString(app.Name) {
+	if !config.AppName(app.Name) {
 		return webapps.App{}, fmt.Errorf("its app's name %q: want 1 to 64 of a-z, 0-9 and -", app.Name)
 	}
 	if app.New == nil {

@@ -187,7 +187,7 @@ func TestScan(t *testing.T) {
 	write(t, filepath.Join(dir, "notes.txt"), "1")
 	write(t, filepath.Join(dir, "folder.so", "c.so"), "1")
 	files, err := plugins.Scan(dir)
-	if err != nil || len(files) != 2 || filepath.Base(files[0].Path) != "a.so" || files[1].Bytes != 2 {
+	if err != nil || len(files) != 2 || filepath.Base(files[0].Path) != "a.so" || files[1].Info.Size() != 2 {
 		t.Errorf("%v %v", files, err)
 	}
 	missing := filepath.Join(dir, "missing")
@@ -220,7 +220,7 @@ func TestOpenDir(t *testing.T) {
 	}
 	for i, name := range []string{"a.so", "b.so", "c.so", "d.so"} {
 		o := all[i]
-		if want := filepath.Join(dir, name); o.File != want || i < 2 && o.Plugin.File != want {
+		if want := filepath.Join(dir, name); o.File.Path != want || i < 2 && o.Plugin.File != want {
 			t.Errorf("%+v, want %s", o, want)
 		}
 		if good := o.Err == nil && o.Plugin.App.Name == "twice"; good != (i < 2) {

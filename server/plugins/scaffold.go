@@ -16,6 +16,8 @@ import (
 	"text/template"
 
 	"golang.org/x/mod/modfile"
+
+	"github.com/nodeserver/nodeserver/server/config"
 )
 
 //go:embed scaffold
@@ -45,7 +47,7 @@ func New(ctx context.Context, o NewOptions) ([]string, error) {
 }
 
 func newApp(ctx context.Context, o NewOptions) ([]string, error) {
-	if !appName.MatchString(o.Name) {
+	if !config.AppName(o.Name) {
 		return nil, errors.New("the name is also the app's path: want 1 to 64 of a-z, 0-9 and -")
 	}
 	if o.Template == "" {

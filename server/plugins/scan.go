@@ -6,18 +6,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 )
 
 // File is a plugin found in a folder, not yet looked into.
 type File struct {
-	Path    string
-	Bytes   int64
-	ModTime time.Time
+	Path string
+	Info fs.FileInfo // of what a link leads to; nil: it can't be looked at
 }
 
-// Scan lists the files NAME.so in the folder, by name; one that can't be looked at has no
-// size and time.
+// Scan lists the files NAME.so in the folder, by name.
 func Scan(dir string) ([]File, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -37,7 +34,7 @@ func Scan(dir string) ([]File, error) {
 		case err != nil: // a link that leads nowhere, say: opening the file tells
 			all = append(all, File{Path: path})
 		case info.Mode().IsRegular():
-			all = append(all, File{path, info.Size(), info.ModTime()})
+			all = append(all, File{path, info})
 		}
 	}
 	return all, nil
@@ -45,7 +42,7 @@ func Scan(dir string) ([]File, error) {
 
 // Opened is what became of one file: its plugin, or the reason why there is none.
 type Opened struct {
-	File   string
+	File   File // as it was before it was opened
 	Plugin Plugin
 	Err    error
 }
@@ -59,7 +56,7 @@ func (l *Loader) OpenDir(dir string) ([]Opened, error) {
 	}
 	all := make([]Opened, len(files))
 	for i, f := range files {
-		all[i].File = f.Path
+		all[i].File = f
 		all[i].Plugin, all[i].Err = l.Open(f.Path)
 	}
 	return all, nil

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -17,9 +16,6 @@ import (
 // A listener that is held refuses connections and keeps its port from others; released, it takes
 // them.
 func TestHeld(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("listeners are held on Linux only")
-	}
 	addr := free(t)
 	l, release, err := listen.Held(t.Context(), addr)
 	if err != nil || release == nil {
@@ -53,9 +49,6 @@ func TestHeld(t *testing.T) {
 // While clients come all the time, a listener is made quiet and closed, again and again: each
 // client is either refused or served, and never cut off.
 func TestQuietCutsNobodyOff(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("listeners are made quiet on Linux only")
-	}
 	addr := free(t)
 	var served, refused atomic.Int64
 	var clients sync.WaitGroup
