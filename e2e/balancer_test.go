@@ -1,14 +1,10 @@
 package e2e
 
 import (
-	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -70,98 +66,6 @@ func balancer(t *testing.T, c cluster, name string, flags ...string) (address st
 	return address
 }
 
-// outcome is what clients of a balancer saw during one phase of a test.
-type outcome struct {
-	requests, failed, cut, moved int
-	longest                      time.Duration
-	first                        string // of what failed
-}
-
-// clients send requests, every third a POST with a body, and note what they get.
-type clients struct {
-	mu    sync.Mutex
-	phase *outcome
-	stop  chan struct{}
-	all   sync.WaitGroup
-}
-
-func clientsOf(address string, n int) *clients {
-	c := &clients{phase: &outcome{}, stop: make(chan struct{})}
-	for range n {
-		c.all.Go(func() { c.client(address) })
-	}
-	return c
-}
-
-func (c *clients) client(address string) {
-	transport := &http.Transport{}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
-	u := &user{}
-	route := ""
-	for i := 0; ; i++ {
-		select {
-		case <-c.stop:
-			return
-		default:
-		}
-		method, body := http.MethodGet, io.Reader(nil)
-		if i%3 == 0 {
-			method, body = http.MethodPost, strings.NewReader(strings.Repeat("x", 512))
-		}
-		r, err := http.NewRequest(method, "http://"+address+"/bench/inc", body)
-		if err != nil {
-			panic(err)
-		}
-		u.send(r)
-		begin := time.Now()
-		w, err := client.Do(r)
-		why := ""
-		if err != nil {
-			why = err.Error()
-		} else {
-			text, err := io.ReadAll(w.Body)
-			_ = w.Body.Close()
-			u.keep(w.Cookies())
-			if err != nil || w.StatusCode != http.StatusOK {
-				why = fmt.Sprintf("%s %s: %.100q %v", method, w.Status, text, err)
-			}
-		}
-		_, now, _ := strings.Cut(u.id(), ".")
-		c.note(method, time.Since(begin), why, route != "" && now != route)
-		route = now
-	}
-}
-
-func (c *clients) note(method string, took time.Duration, why string, moved bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o := c.phase
-	o.requests++
-	o.longest = max(o.longest, took)
-	if moved {
-		o.moved++
-	}
-	switch {
-	case why == "":
-	case method == http.MethodPost && (strings.Contains(why, " 502 ") || strings.HasSuffix(why, "EOF")): // may have been carried out
-		o.cut++
-	default:
-		if o.failed++; o.first == "" {
-			o.first = why
-		}
-	}
-}
-
-// next begins another phase and returns what the last one brought.
-func (c *clients) next() outcome {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o := *c.phase
-	c.phase = &outcome{}
-	return o
-}
-
 // Users come through each balancer, as lb-config sets it up, and through our own front door,
 // while a node is killed, is frozen, stops in order, and comes back.
 func TestBalancers(t *testing.T) {
@@ -187,11 +91,11 @@ const calm = 1500 * time.Millisecond
 
 func through(t *testing.T, c cluster, address, name string) {
 	t.Helper()
-	load := clientsOf(address, loadClients)
+	users := clientsOf(address, loadClients, load{postEvery: 3})
 	phase := func(what string, f func()) outcome {
 		f()
 		until(time.Now().Add(calm))
-		o := load.next()
+		o := users.next()
 		t.Logf("%-20s %-7s %6d requests, %d failed, %d POSTs cut off, %d moved, longest %v %s", name, what, o.requests, o.failed, o.cut, o.moved, o.longest.Round(time.Millisecond), o.first)
 		return o
 	}
@@ -220,8 +124,7 @@ func through(t *testing.T, c cluster, address, name string) {
 		until(time.Now().Add(5 * time.Second))
 		c[2].signal(syscall.SIGCONT)
 	})
-	close(load.stop)
-	load.all.Wait()
+	users.end()
 	for what, o := range phases {
 		if o.requests == 0 {
 			t.Errorf("%s: no request", what)

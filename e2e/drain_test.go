@@ -2,13 +2,10 @@ package e2e
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -40,83 +37,6 @@ func door(t *testing.T, c cluster) *node {
 	return d
 }
 
-// posting is a load of POSTs at one address.
-type posting struct {
-	sent, failed atomic.Int64
-	mu           sync.Mutex
-	first        []string // of what failed
-	stop         chan struct{}
-	all          sync.WaitGroup
-}
-
-// postTo has clients send POSTs, each one after the other, until end.
-func postTo(address string, clients int) *posting {
-	p := &posting{stop: make(chan struct{})}
-	for range clients {
-		p.all.Go(func() { p.client(address) })
-	}
-	return p
-}
-
-func (p *posting) client(address string) {
-	transport := &http.Transport{}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: 30 * time.Second}
-	var cookies []*http.Cookie
-	for {
-		select {
-		case <-p.stop:
-			return
-		default:
-		}
-		p.sent.Add(1)
-		r, err := http.NewRequest(http.MethodPost, "http://"+address+"/bench/inc", strings.NewReader("x=1"))
-		if err != nil {
-			p.fail(err.Error())
-			return
-		}
-		for _, c := range cookies {
-			r.AddCookie(c)
-		}
-		w, err := client.Do(r)
-		if err != nil {
-			p.fail(err.Error())
-			continue
-		}
-		body, err := io.ReadAll(w.Body)
-		_ = w.Body.Close()
-		switch {
-		case err != nil:
-			p.fail(err.Error())
-		case w.StatusCode != http.StatusOK:
-			p.fail(fmt.Sprintf("%s: %.200s", w.Status, body))
-		}
-		if len(cookies) == 0 {
-			cookies = w.Cookies()
-		}
-	}
-}
-
-func (p *posting) fail(why string) {
-	p.failed.Add(1)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.first) < 5 {
-		p.first = append(p.first, why)
-	}
-}
-
-// end ends the load and fails the test if more requests than most had no good answer.
-func (p *posting) end(t *testing.T, most int64) {
-	t.Helper()
-	close(p.stop)
-	p.all.Wait()
-	t.Logf("%d POSTs, %d of them failed", p.sent.Load(), p.failed.Load())
-	if p.sent.Load() == 0 || p.failed.Load() > most {
-		t.Errorf("%d of %d POSTs failed, as: %s", p.failed.Load(), p.sent.Load(), strings.Join(p.first, "; "))
-	}
-}
-
 // stops is how many stops a test makes: E2E_STOPS, for the record, or 10.
 func stops(t *testing.T) int {
 	t.Helper()
@@ -140,9 +60,9 @@ func TestStopLosesNoPost(t *testing.T) {
 
 // rolling stops and starts the nodes in turn while POSTs go to the front door at the address.
 // At most so many of them may fail.
-func rolling(t *testing.T, c cluster, address string, most int64) {
+func rolling(t *testing.T, c cluster, address string, most int) {
 	t.Helper()
-	p := postTo(address, 32)
+	users := clientsOf(address, 32, load{postEvery: 1, stay: true})
 	var longest time.Duration
 	for i := range stops(t) {
 		n := c[i%len(c)]
@@ -160,7 +80,11 @@ func rolling(t *testing.T, c cluster, address string, most int64) {
 		})
 		until(time.Now().Add(300 * time.Millisecond)) // for front doors that have to find out
 	}
-	p.end(t, most)
+	o := users.end()
+	t.Logf("%d POSTs, %d of them failed", o.requests, o.failed+o.cut)
+	if o.requests == 0 || o.failed+o.cut > most {
+		t.Errorf("%d of %d POSTs failed, as: %s", o.failed+o.cut, o.requests, o.first)
+	}
 	t.Logf("the longest of %d stops took %v", stops(t), longest)
 }
 
