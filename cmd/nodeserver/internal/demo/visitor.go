@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/cookiejar"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -151,7 +152,17 @@ func (v *visitor) ask(addr string, a action) (answer, error) {
 	if len(words) != 4 {
 		return answer{}, fmt.Errorf("answer %q is not ITEMS TOTAL USER NODE", body)
 	}
-	return answer{strings.Join(words[:3], " "), words[3], res.Header.Get("Nodeserver-Replicated") == ""}, nil
+	return answer{strings.Join(words[:3], " "), words[3], confirmed(res.Header.Get("Nodeserver-Replicated"))}, nil
+}
+
+// confirmed tells whether as many other nodes have a write as it waits for, and one at least.
+// Most answers say only where it is not so; those to logins and logouts always say how many of
+// how many: "1/1", or "0/0" where no other node could be reached.
+func confirmed(replicated string) bool {
+	applied, need, _ := strings.Cut(replicated, "/")
+	a, errA := strconv.Atoi(applied)
+	n, errN := strconv.Atoi(need)
+	return replicated == "" || errA == nil && errN == nil && a >= max(n, 1)
 }
 
 const path = "/cart/"

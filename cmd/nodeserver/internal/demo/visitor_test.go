@@ -243,3 +243,11 @@ func TestMoves(t *testing.T) {
 		t.Errorf("moves %+v, want one to n1", moves)
 	}
 }
+
+func TestConfirmed(t *testing.T) {
+	for replicated, want := range map[string]bool{"": true, "1/1": true, "2/1": true, "0/1": false, "0/0": false, "x": false} {
+		if got := confirmed(replicated); got != want {
+			t.Errorf("%q: %v", replicated, got)
+		}
+	}
+}
