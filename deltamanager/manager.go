@@ -176,7 +176,7 @@ func (m *Manager) Create(tag Tag) (*View, error) {
 	return v, nil
 }
 
-// locks are the sessions' locks for Update, made when needed.
+// locks are the sessions' locks for View.Lock, made when needed.
 type locks struct {
 	mu   sync.Mutex
 	held map[Key]*lock

@@ -179,10 +179,6 @@ func (v *View) SetAcks(a Acks) {
 func (v *View) Get(name string) ([]byte, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.get(name)
-}
-
-func (v *View) get(name string) ([]byte, error) {
 	if v.invalidate {
 		return nil, nil
 	}
@@ -203,10 +199,6 @@ func (v *View) get(name string) ([]byte, error) {
 func (v *View) Set(name string, value []byte) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.set(name, value)
-}
-
-func (v *View) set(name string, value []byte) error {
 	if name == "" || len(name) > MaxName {
 		return fmt.Errorf("attribute name of %d bytes: want 1 to %d", len(name), MaxName)
 	}
@@ -261,9 +253,10 @@ func (v *View) Names() []string {
 	return names
 }
 
-// Update replaces an attribute's value by what change makes of it, alone among
-// the Updates of this session at this node until this view is committed or discarded.
-func (v *View) Update(ctx context.Context, name string, change func(old []byte) ([]byte, error)) error {
+// Lock waits, until ctx ends, for other views of this session at this node that have
+// locked it. The session then is this view's alone to lock until the view is committed or
+// discarded.
+func (v *View) Lock(ctx context.Context) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.locked == (Key{}) && !v.create {
@@ -272,15 +265,7 @@ func (v *View) Update(ctx context.Context, name string, change func(old []byte) 
 		}
 		v.locked = v.info.Key
 	}
-	old, err := v.get(name)
-	if err != nil {
-		return err
-	}
-	value, err := change(old)
-	if err != nil {
-		return err
-	}
-	return v.set(name, value)
+	return nil
 }
 
 // Invalidate ends the session when the view is committed.
@@ -326,7 +311,7 @@ func (v *View) Commit(ctx context.Context) (Result, error) {
 	return result, err
 }
 
-// commit makes the writes. What Update has locked is free after it: the next one may
+// commit makes the writes. What Lock has locked is free after it: the next one may
 // read what is committed now.
 func (v *View) commit() (receipt Receipt, wait Wait, err error) {
 	v.mu.Lock()

@@ -35,7 +35,7 @@ func TestAcksBesideASlowMember(t *testing.T) {
 			app.New = func(c webapps.Context) (http.Handler, error) {
 				h, err := inner(c)
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					if level := r.FormValue("acks"); level != "" {
+					if level, err := webapps.ParseAcks(r.FormValue("acks")); err == nil {
 						webapps.SessionOf(r).Acks(level)
 					}
 					h.ServeHTTP(w, r)
@@ -64,7 +64,7 @@ func TestAcksBesideASlowMember(t *testing.T) {
 
 func TestUnknownAckLevelIsABug(t *testing.T) {
 	t.Parallel()
-	n := steps{"bad": func(_ http.ResponseWriter, r *http.Request) { webapps.SessionOf(r).Acks("some") }}.alone(t)
+	n := steps{"bad": func(_ http.ResponseWriter, r *http.Request) { webapps.SessionOf(r).Acks(0) }}.alone(t)
 	if status, _, _ := newUser(t).get(n, "/test/bad"); status != http.StatusInternalServerError {
 		t.Errorf("status %d", status)
 	}

@@ -80,7 +80,7 @@ func TestSessionsDocIsTrue(t *testing.T) {
 			t.Errorf("it does not name %s", name)
 		}
 	}
-	for m := range reflect.TypeFor[webapps.Session]().Methods() {
+	for m := range reflect.TypeFor[*webapps.Session]().Methods() {
 		if !strings.Contains(doc, "`"+m.Name) {
 			t.Errorf("it does not have Session.%s", m.Name)
 		}

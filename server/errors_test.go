@@ -28,7 +28,7 @@ func TestErrorsAreToldApart(t *testing.T) {
 		},
 		"slow": func(_ http.ResponseWriter, r *http.Request) {
 			s := webapps.SessionOf(r)
-			s.Acks("all")
+			s.Acks(webapps.AcksAll)
 			report(t, s.Set("n", 7))
 			if err := s.Commit(r.Context()); !errors.Is(err, webapps.ErrUnacknowledged) {
 				t.Errorf("unacknowledged: %v", err)

@@ -42,7 +42,7 @@ func identities() steps {
 		name, _, err := webapps.Get[string](s, "user")
 		fmt.Fprintf(w, "user=%s principal=%s err=%v", name, s.Principal(), err)
 	}
-	login := func(do func(s webapps.Session, name string) error) http.HandlerFunc {
+	login := func(do func(s *webapps.Session, name string) error) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			s := webapps.SessionOf(r)
 			err := do(s, r.FormValue("name"))
@@ -62,8 +62,8 @@ func identities() steps {
 			}
 			user(w, r)
 		},
-		"changeid":  login(func(s webapps.Session, _ string) error { return s.ChangeID() }),
-		"principal": login(func(s webapps.Session, name string) error { s.SetPrincipal(name); return nil }),
+		"changeid":  login(func(s *webapps.Session, _ string) error { return s.ChangeID() }),
+		"principal": login(func(s *webapps.Session, name string) error { s.SetPrincipal(name); return nil }),
 	}
 }
 
@@ -206,7 +206,7 @@ func TestStreamOfAPlantedCookie(t *testing.T) {
 		<-begun
 		u.want(nodes[0], "/test/principal?name=ann", "")
 		close(login)
-		const why = `app test: read attribute "user": session goes on under another id`
+		const why = `app test: read attribute "user": another request has changed the session's id`
 		got := <-done
 		if !strings.HasPrefix(got, "begun;user= err="+why) || strings.Contains(got, "ann") || !strings.Contains(got, "names=[]") {
 			t.Errorf("the stream at %s shows %q", at.server.cfg.Node.Name, got)

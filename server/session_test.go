@@ -81,14 +81,14 @@ func TestSessionErrorsSayWhat(t *testing.T) {
 			report(t, s.Set("big", make([]byte, 1<<20-1000)))
 			var text string
 			for what, err := range map[string]error{
-				`app test: set attribute "blob": session too large (limits: sessions.max_session_bytes, 1024 attributes)`: s.Set("blob", make([]byte, 1<<20)),
-				`app test: set attribute "big": session too large (limits: sessions.max_session_bytes, 1024 attributes)`:  s.Set("big", make([]byte, 1<<20)),
-				`app test: set attribute "": attribute name of 0 bytes: want 1 to 256`:                                    s.Set("", 1),
-				`app test: set attribute "` + strings.Repeat("n", 257) + `": attribute name of 257 bytes: want 1 to 256`:  s.Set(strings.Repeat("n", 257), 1),
-				`app test: set attribute "c": a chan int can't be stored: cbor: unsupported type: chan int`:               s.Set("c", make(chan int)),
-				`app test: set attribute "nothing": nil can't be stored: use Remove`:                                      s.Set("nothing", nil),
-				`app test: update attribute "good": want a pointer to read into, not a string`:                            s.Update("good", text, func() error { return nil }),
-				`app test: read attribute "good": the stored string doesn't fit a int`:                                    s.Update("good", new(int), func() error { t.Error("changed what was not read"); return nil }),
+				`app test: set attribute "blob": the session is too large (limits: sessions.max_session_bytes, 1024 attributes)`: s.Set("blob", make([]byte, 1<<20)),
+				`app test: set attribute "big": the session is too large (limits: sessions.max_session_bytes, 1024 attributes)`:  s.Set("big", make([]byte, 1<<20)),
+				`app test: set attribute "": attribute name of 0 bytes: want 1 to 256`:                                           s.Set("", 1),
+				`app test: set attribute "` + strings.Repeat("n", 257) + `": attribute name of 257 bytes: want 1 to 256`:         s.Set(strings.Repeat("n", 257), 1),
+				`app test: set attribute "c": a chan int can't be stored: cbor: unsupported type: chan int`:                      s.Set("c", make(chan int)),
+				`app test: set attribute "nothing": nil can't be stored: use Remove`:                                             s.Set("nothing", nil),
+				`app test: update attribute "good": want a pointer to read into, not a string`:                                   s.Update("good", text, func() error { return nil }),
+				`app test: update attribute "good": the stored string doesn't fit a int`:                                         s.Update("good", new(int), func() error { t.Error("changed what was not read"); return nil }),
 				"mine": s.Update("good", &text, func() error { text = "lost"; return fmt.Errorf("mine") }),
 			} {
 				if err == nil || err.Error() != what {
@@ -101,7 +101,7 @@ func TestSessionErrorsSayWhat(t *testing.T) {
 			s := webapps.SessionOf(r)
 			for i := range 1024 {
 				if err := s.Set("n"+strconv.Itoa(i), i); err != nil {
-					if !strings.Contains(err.Error(), "session too large (limits: sessions.max_session_bytes, 1024 attributes)") {
+					if !strings.Contains(err.Error(), "the session is too large (limits: sessions.max_session_bytes, 1024 attributes)") {
 						t.Error(err)
 					}
 					return
@@ -120,7 +120,7 @@ func TestSessionErrorsSayWhat(t *testing.T) {
 			s := webapps.SessionOf(r)
 			s.Invalidate()
 			for _, err := range []error{s.Set("a", 1), s.ChangeID(), s.Update("a", new(int), func() error { return nil })} {
-				if err == nil || !strings.HasPrefix(err.Error(), "app test: ") || !strings.HasSuffix(err.Error(), "session is gone") {
+				if err == nil || !strings.HasPrefix(err.Error(), "app test: ") || !strings.HasSuffix(err.Error(), "the session has ended") {
 					t.Errorf("after Invalidate: %v", err)
 				}
 			}
@@ -268,7 +268,7 @@ func TestGoroutinesOfARequest(t *testing.T) {
 				s.SetPrincipal(name)
 				s.SetMaxInactive(time.Duration(i+1) * time.Minute)
 				report(t, s.Update("n", new(int), func() error { return nil }))
-				s.Acks("one")
+				s.Acks(webapps.AcksOne)
 				report(t, s.Commit(r.Context()))
 				_, _, _, _, _, _ = s.ID(), s.IsNew(), s.Created(), s.LastAccess(), s.MaxInactive(), s.Names()
 				if _, ok := webapps.ExistingSession(r); !ok || s.Principal() == "" {

@@ -41,4 +41,9 @@
 //   - What is written after the first Flush, or from a handler that has
 //     hijacked its connection, needs Commit to be sent before the handler ends.
 //   - After a panic the request's writes are discarded.
+//
+// # What serves apps
+//
+// Driver, Codec, Source, Sources and the functions that make or take them are for nodes
+// and for webappstest. Apps don't use them, and they may change with any version.
 package webapps

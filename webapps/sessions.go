@@ -14,5 +14,5 @@ type Sessions interface {
 	// NewSession makes a session that belongs to no request. Nobody has its
 	// cookie. It exists once its Commit returns nil, here and soon on all nodes
 	// that host the app; the error says which limit keeps it from being made.
-	NewSession() (Session, error)
+	NewSession() (*Session, error)
 }

@@ -160,7 +160,7 @@ func (c *appContext) Done() <-chan struct{} { return c.v.life.Done() }
 func (c *appContext) SessionCount() int     { return int(c.p.Manager().Stats().Sessions) }
 
 // NewSession implements webapps.Sessions.
-func (c *appContext) NewSession() (webapps.Session, error) { return c.p.sessions.NewSession() }
+func (c *appContext) NewSession() (*webapps.Session, error) { return c.p.sessions.NewSession() }
 
 // Listen implements webapps.Events.
 func (c *appContext) Listen(l webapps.Listener) { c.v.listeners.Listen(l) }

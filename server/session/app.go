@@ -86,14 +86,15 @@ func New(c Config, members Members, group deltamanager.Group, log *slog.Logger) 
 func (a *App) Manager() *deltamanager.Manager { return a.manager }
 
 // NewSession makes a session that belongs to no request.
-func (a *App) NewSession() (webapps.Session, error) {
+func (a *App) NewSession() (*webapps.Session, error) {
 	view, err := a.manager.Create(tagOf(newID()))
 	if err != nil {
 		return nil, public(fmt.Errorf("app %s: new session: %w", a.name, err))
 	}
 	view.SetAcks(deltamanager.Async)
 	view.Unowned()
-	return &session{app: a.name, view: view, ctx: context.Background()}, nil
+	v := &visit{app: a, ctx: context.Background()}
+	return &v.begin(view, "").public, nil
 }
 
 // Counts are of an app's requests since the node's start.

@@ -80,7 +80,7 @@ func (c *connection) SourceOf(r *http.Request) webapps.Source {
 	defer c.mu.Unlock()
 	if c.response == nil || !c.serves(r) {
 		c.log.Error("a session was asked for by a request that is over or was made anew", "err", errNotServed)
-		return noSource{errNotServed}
+		return noSource{}
 	}
 	return c.response.source(c.ctx, c.header)
 }
@@ -96,13 +96,13 @@ func (c *connection) serves(r *http.Request) bool {
 
 var errNotServed = fmt.Errorf("%w, or it was made anew instead of by WithContext or Clone: call SessionOf while the handler runs, with its request", webapps.ErrRequestOver)
 
-// noSource is of requests that can't have a session.
-type noSource struct{ why error }
+// noSource is of requests that are over, or were made anew.
+type noSource struct{}
 
 // Session implements webapps.Source.
-func (s noSource) Session(create bool) (webapps.Session, bool) {
+func (noSource) Session(create bool) (*webapps.Session, bool) {
 	if !create {
 		return nil, false
 	}
-	return noSession(s), true
+	return webapps.NoSession("", errNotServed), true
 }

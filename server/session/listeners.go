@@ -6,6 +6,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/webapps"
+	"github.com/nodeserver/nodeserver/webapps/codec"
 )
 
 // Listeners are those of one revision of an app, as it asked for them. They hear of the app's
@@ -63,9 +64,7 @@ func (a *App) tell(l webapps.Listener, e deltamanager.Event) {
 			a.log.Error("listener panicked", "sid", e.Key.String(), "err", fmt.Sprint(p))
 		}
 	}()
-	event := webapps.Event{ID: e.Key.String(), Remote: e.Remote, Get: func(name string, into any) (bool, error) {
-		return getValue(a.name, name, e.Value(name), into)
-	}}
+	event := webapps.NewEvent(a.name, e.Key.String(), e.Remote, codec.Values{}, e.Value)
 	switch e.Kind {
 	case deltamanager.Created:
 		call(l.Created, event)

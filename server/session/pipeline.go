@@ -210,11 +210,11 @@ type visit struct {
 }
 
 // Session implements webapps.Source.
-func (v *visit) Session(create bool) (webapps.Session, bool) {
+func (v *visit) Session(create bool) (*webapps.Session, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.over {
-		return noSource{errNotServed}.Session(create)
+		return noSource{}.Session(create)
 	}
 	if !v.looked {
 		v.looked = true
@@ -231,10 +231,10 @@ func (v *visit) Session(create bool) (webapps.Session, bool) {
 			return nil, false
 		}
 		if v.none = v.create(); v.none != nil {
-			return noSession{why: v.none}, true
+			return webapps.NoSession(v.app.name, v.none), true
 		}
 	}
-	return v.current, true
+	return &v.current.public, true
 }
 
 // look finds the session of the request's cookie: of several, the first that is
@@ -282,7 +282,7 @@ func (v *visit) create() error {
 	if addr, ok := v.client(); ok {
 		if wait := v.app.newRate.take(addr, time.Now()); wait > 0 {
 			v.app.hasty.Add(1)
-			return public(fmt.Errorf("app %s: new session: %w", v.app.name, hastyError(wait)))
+			return public(fmt.Errorf("new session: %w", hastyError(wait)))
 		}
 	}
 	id := newID()
@@ -291,7 +291,7 @@ func (v *visit) create() error {
 		if errors.Is(err, deltamanager.ErrFull) {
 			v.app.refused.Add(1)
 		}
-		return public(fmt.Errorf("app %s: new session: %w", v.app.name, err))
+		return public(fmt.Errorf("new session: %w", err))
 	}
 	v.begin(view, id)
 	return nil
@@ -305,7 +305,7 @@ func (v *visit) begin(view *deltamanager.View, id string) *session {
 	} else {
 		s = new(session)
 	}
-	s.app, s.view, s.ctx, s.id = v.app.name, view, v.ctx, id
+	s.public, s.visit, s.view, s.id = webapps.MakeSession(s), v, view, id
 	v.current, v.all = s, append(v.all, s)
 	return s
 }

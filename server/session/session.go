@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -13,13 +12,14 @@ import (
 	"github.com/nodeserver/nodeserver/webapps/codec"
 )
 
-// session is a request's webapps.Session: a view with values instead of bytes.
+// session is a request's webapps.Session and the driver that it stands on: a view of the
+// delta manager's, and the ids of cookies.
 type session struct {
-	app  string
-	view *deltamanager.View
-	ctx  context.Context //nolint:containedctx // the request's: bounds how long Update waits
+	codec.Values
 
-	updates sync.Mutex // held during an Update: one at a time within the request
+	public webapps.Session // whose driver this is
+	visit  *visit
+	view   *deltamanager.View
 
 	mu     sync.Mutex
 	id     string   // the cookie's id, "" for a session that belongs to no request
@@ -29,8 +29,9 @@ type session struct {
 	gone bool   // it had ended elsewhere when it was to be committed
 }
 
-var _ webapps.Session = (*session)(nil)
+var _ webapps.Driver = (*session)(nil)
 
+func (s *session) App() string                { return s.visit.app.name }
 func (s *session) ID() string                 { return s.view.Key().String() }
 func (s *session) IsNew() bool                { return s.view.IsNew() }
 func (s *session) Created() time.Time         { return s.view.Created() }
@@ -40,108 +41,33 @@ func (s *session) Names() []string            { return s.view.Names() }
 func (s *session) Principal() string          { return s.view.Principal() }
 func (s *session) Invalidate()                { s.view.Invalidate() }
 
-func (s *session) SetMaxInactive(d time.Duration) {
-	s.view.SetMaxInactive(d)
-}
+func (s *session) SetMaxInactive(d time.Duration) { s.view.SetMaxInactive(d) }
 
-func (s *session) Get(name string, into any) (bool, error) {
+func (s *session) Read(name string) ([]byte, error) {
 	b, err := s.view.Get(name)
-	if err != nil {
-		return false, s.explain("read", name, err)
-	}
-	return getValue(s.app, name, b, into)
+	return b, public(err)
 }
 
-// getValue is Session.Get for an attribute's bytes.
-func getValue(app, name string, b []byte, into any) (bool, error) {
-	if b == nil {
-		return false, nil
-	}
-	if err := codec.Decode(b, into); err != nil {
-		return true, fmt.Errorf("app %s: read attribute %q: %w", app, name, err)
-	}
-	return true, nil
-}
+func (s *session) Write(name string, value []byte) error { return public(s.view.Set(name, value)) }
 
-func (s *session) Set(name string, value any) error {
-	b, err := codec.Encode(value)
-	if err == nil {
-		err = s.view.Set(name, b)
-	}
-	return s.explain("set", name, err)
-}
-
-func (s *session) Remove(name string) {
-	if b, err := s.view.Get(name); b != nil || err != nil { // else there would be a mark in the session of what never was
-		_ = s.view.Set(name, nil) // what fails now fails at the commit, or this request has ended the session
-	}
-}
-
-func (s *session) Update(name string, into any, change func() error) error {
-	to, err := codec.Target(into)
-	if err != nil {
-		return s.explain("update", name, err)
-	}
-	s.updates.Lock()
-	defer s.updates.Unlock()
-	old, err := s.lock(name)
-	if err == nil {
-		to.SetZero()
-		_, err = getValue(s.app, name, old, into)
-	}
-	if err != nil {
-		return err
-	}
-	if err := change(); err != nil {
-		return err
-	}
-	return s.Set(name, to.Interface())
-}
-
-// lock takes the session's lock, which the view keeps until it is committed or
-// discarded, and returns the attribute's value. The view itself must be free
-// while an app's change runs: that may read and write other attributes.
-func (s *session) lock(name string) (old []byte, err error) {
-	err = s.view.Update(s.ctx, name, func(b []byte) ([]byte, error) {
-		old = b
-		return nil, errLocked
-	})
-	if errors.Is(err, errLocked) {
-		err = nil
-	}
-	return old, s.explain("update", name, err)
-}
-
-var errLocked = errors.New("the session is locked and nothing was written")
-
-func (s *session) explain(what, name string, err error) error {
-	if err == nil {
-		return nil
-	}
-	limits := ""
-	if errors.Is(err, deltamanager.ErrTooLarge) {
-		limits = fmt.Sprintf(" (limits: sessions.max_session_bytes, %d attributes)", deltamanager.MaxNames)
-	}
-	return public(fmt.Errorf("app %s: %s attribute %q: %w%s", s.app, what, name, err, limits))
-}
+func (s *session) Lock() error { return public(s.view.Lock(s.visit.ctx)) }
 
 func (s *session) ChangeID() error { return s.changeID(s.view.ChangeTag) }
 
-func (s *session) SetPrincipal(name string) {
-	// Fails for an invalidated session only, whose principal no longer matters.
-	_ = s.changeID(func(tag deltamanager.Tag) error { return s.view.SetPrincipal(name, tag) })
+func (s *session) SetPrincipal(name string) error {
+	return s.changeID(func(tag deltamanager.Tag) error { return s.view.SetPrincipal(name, tag) })
 }
 
 // changeID draws a new id, and has the view take it.
 func (s *session) changeID(take func(deltamanager.Tag) error) error {
 	if s.view.Invalidated() {
-		return public(fmt.Errorf("app %s: change session id: %w", s.app, deltamanager.ErrGone))
+		return webapps.ErrGone
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id := newID()
 	if err := take(tagOf(id)); err != nil {
-		return fmt.Errorf("app %s: change session id: %w", s.app, err)
+		return public(err)
 	}
 	s.former, s.id = append(s.former, s.id), id
 	return nil
@@ -172,26 +98,24 @@ func (s *session) valid() string {
 }
 
 func (s *session) Commit(ctx context.Context) error {
-	if _, err := s.commit(ctx); err != nil {
-		return public(fmt.Errorf("app %s: commit session: %w", s.app, err))
-	}
-	return nil
+	_, err := s.commit(ctx)
+	return public(err)
 }
 
 // errLeft is of a session that its client will never have the cookie of.
 var errLeft = errors.New("the client has gone before the answer: no session is made for it")
 
 func (s *session) commit(ctx context.Context) (deltamanager.Result, error) {
-	if s.ctx.Err() != nil && s.view.Creates() {
+	if s.visit.ctx.Err() != nil && s.view.Creates() {
 		return deltamanager.Result{}, errLeft
 	}
 	return s.view.Commit(ctx)
 }
 
-func (s *session) Acks(level string) {
-	a, ok := deltamanager.ParseAcks(level)
-	if !ok {
-		panic(fmt.Sprintf("webapps: acks %q: want async, one, majority or all", level))
-	}
-	s.view.SetAcks(a)
+func (s *session) Acks(level webapps.Acks) { s.view.SetAcks(levels[level]) }
+
+// levels are the delta manager's ack levels.
+var levels = [...]deltamanager.Acks{
+	webapps.AcksAsync: deltamanager.Async, webapps.AcksOne: deltamanager.One,
+	webapps.AcksMajority: deltamanager.Majority, webapps.AcksAll: deltamanager.All,
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,28 +31,32 @@ func (b *bench) inc(r *http.Request) (string, error) {
 		return "", err
 	}
 	s := webapps.SessionOf(r)
-	if acks != "" {
+	if acks != 0 {
 		s.Acks(acks)
 	}
 	n, err := increment(s)
 	return b.line(s.ID(), n), err
 }
 
-// level is the ack level that the request asks for, empty for the node's own.
-func level(r *http.Request) (string, error) {
+// level is the ack level that the request asks for, 0 for the node's own.
+func level(r *http.Request) (webapps.Acks, error) {
 	if r.URL.RawQuery == "" {
-		return "", nil
+		return 0, nil
 	}
-	acks := r.FormValue("acks")
-	if !slices.Contains([]string{"", "async", "one", "majority", "all"}, acks) {
-		return "", &argError{"acks", acks, "async, one, majority or all"}
+	word := r.FormValue("acks")
+	if word == "" {
+		return 0, nil
+	}
+	acks, err := webapps.ParseAcks(word)
+	if err != nil {
+		return 0, &argError{"acks", word, "async, one, majority or all"}
 	}
 	return acks, nil
 }
 
 // increment goes through Update, so that parallel requests of one session on
 // one node lose nothing.
-func increment(s webapps.Session) (n int, err error) {
+func increment(s *webapps.Session) (n int, err error) {
 	err = s.Update("n", &n, func() error {
 		n++
 		return nil
@@ -120,7 +123,7 @@ func (b *bench) all(r *http.Request) (string, error) {
 
 // text is an attribute as all shows it: every attribute bench writes is a
 // string, a number or bytes. Bytes are told apart by their hash.
-func text(s webapps.Session, name string) (string, error) {
+func text(s *webapps.Session, name string) (string, error) {
 	if v, _, err := webapps.Get[string](s, name); err == nil {
 		return v, nil
 	}

@@ -65,7 +65,7 @@ type contents struct {
 
 // read gets the cart from a session. It asks for what the shop sells, so an
 // item that is no longer sold is no longer in the cart.
-func read(s webapps.Session) (contents, error) {
+func read(s *webapps.Session) (contents, error) {
 	var c contents
 	for _, i := range goods {
 		n, _, err := webapps.Get[int](s, attribute(i.SKU))

@@ -36,6 +36,24 @@ var (
 	bytesType = reflect.TypeFor[[]byte]()
 )
 
+// Values is the codec as a webapps.Codec, for drivers of sessions to embed.
+type Values struct{}
+
+// Encode is the function Encode.
+func (Values) Encode(v any) ([]byte, error) { return Encode(v) }
+
+// Decode is the function Decode, and takes nil for the zero value.
+func (Values) Decode(b []byte, into any) error {
+	if b == nil {
+		to, err := target(into)
+		if err == nil {
+			to.SetZero()
+		}
+		return err
+	}
+	return Decode(b, into)
+}
+
 // Encode returns v as bytes that share no memory with it. The error says what of
 // v could not be stored, or could be stored and not read again: nil, functions,
 // channels, structs without an exported field, interfaces with methods, values
@@ -96,7 +114,7 @@ func Decode(b []byte, into any) error {
 			return nil
 		}
 	}
-	to, err := Target(into)
+	to, err := target(into)
 	if err != nil {
 		return err
 	}
@@ -114,9 +132,9 @@ func Decode(b []byte, into any) error {
 	return nil
 }
 
-// Target is the value that a non-nil pointer points at. The error says what into
+// target is the value that a non-nil pointer points at. The error says what into
 // is where it is no pointer.
-func Target(into any) (reflect.Value, error) {
+func target(into any) (reflect.Value, error) {
 	r := reflect.ValueOf(into)
 	if r.Kind() != reflect.Pointer || r.IsNil() {
 		return reflect.Value{}, fmt.Errorf("want a pointer to read into, not a %T", into)

@@ -69,7 +69,7 @@ func serve(w http.ResponseWriter, r *http.Request, c webapps.Context, t *templat
 
 // count adds one visit. Update keeps two tabs that load at once from counting
 // as one.
-func count(s webapps.Session) (visit, error) {
+func count(s *webapps.Session) (visit, error) {
 	v := visit{ID: s.ID(), Age: time.Since(s.Created()).Round(time.Second)}
 	err := s.Update("n", &v.Count, func() error {
 		v.Count++

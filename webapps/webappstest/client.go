@@ -131,11 +131,11 @@ func (c *Client) Cookie() string {
 	return ""
 }
 
-// Session is the user's session as a request of his would see it now, or nil.
+// Session is the user's session as a request of theirs would see it now, or nil.
 // Call its Commit to keep what a test writes.
-func (c *Client) Session() webapps.Session {
+func (c *Client) Session() *webapps.Session {
 	if st := c.node.find(c.Cookie()); st != nil {
-		return c.node.session(st)
+		return &c.node.session(st).public
 	}
 	return nil
 }

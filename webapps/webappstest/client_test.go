@@ -20,7 +20,7 @@ func app(h http.HandlerFunc) webapps.App {
 }
 
 // within runs f on a fresh session inside a request.
-func within(t *testing.T, f func(webapps.Session)) *webappstest.Client {
+func within(t *testing.T, f func(*webapps.Session)) *webappstest.Client {
 	t.Helper()
 	c := webappstest.New(t, app(func(_ http.ResponseWriter, r *http.Request) { f(webapps.SessionOf(r)) }))
 	if got := c.Get("/"); got.Status != 200 {
@@ -48,7 +48,7 @@ func TestValuesComeBack(t *testing.T) {
 		map[string]int{"a": 1},
 		[]item{{Name: "x"}},
 	} {
-		within(t, func(s webapps.Session) {
+		within(t, func(s *webapps.Session) {
 			if err := s.Set("v", v); err != nil {
 				t.Errorf("set %#v: %v", v, err)
 			}
@@ -73,7 +73,7 @@ func TestValuesThatDoNotFit(t *testing.T) {
 		{1, 1, `app a: read attribute "v": want a pointer to read into, not a int`},
 		{1, nil, `app a: read attribute "v": want a pointer to read into, not a <nil>`},
 	} {
-		within(t, func(s webapps.Session) {
+		within(t, func(s *webapps.Session) {
 			if err := s.Set("v", c.stored); err != nil {
 				t.Fatal(err)
 			}
@@ -96,9 +96,9 @@ func TestRefusedWritesChangeNothing(t *testing.T) {
 		{"v", func() {}, "a func() can't be stored"},
 		{"v", struct{ hidden int }{1}, "has no exported field, so nothing of it would be stored"},
 		{"v", struct{ Err error }{io.EOF}, "field Err: it holds a error, whose type nobody would know when it is read"},
-		{"v", make([]byte, 1<<20), "over its limit of 1048576"},
+		{"v", make([]byte, 1<<20), "the session is too large (limits: sessions.max_session_bytes, 1024 attributes)"},
 	} {
-		within(t, func(s webapps.Session) {
+		within(t, func(s *webapps.Session) {
 			if err := s.Set("v", "old"); err != nil {
 				t.Fatal(err)
 			}
@@ -117,7 +117,7 @@ func TestValuesAreThoseOfANode(t *testing.T) {
 	for _, v := range []any{
 		struct{ F float64 }{math.Inf(1)}, map[float64]int{0.5: 1}, map[any]any{"a": int64(1)}, []any{int64(5), "x"},
 	} {
-		within(t, func(s webapps.Session) {
+		within(t, func(s *webapps.Session) {
 			if err := s.Set("v", v); err != nil {
 				t.Fatalf("set %#v: %v", v, err)
 			}
@@ -130,7 +130,7 @@ func TestValuesAreThoseOfANode(t *testing.T) {
 }
 
 func TestValuesAreCopies(t *testing.T) {
-	within(t, func(s webapps.Session) {
+	within(t, func(s *webapps.Session) {
 		tags := []string{"a"}
 		blob := []byte{1}
 		_ = s.Set("item", item{Tags: tags})
@@ -196,7 +196,7 @@ func TestInvalidateAndStartAnew(t *testing.T) {
 
 func TestUpdateErrorStoresNothing(t *testing.T) {
 	stop := errors.New("stop")
-	within(t, func(s webapps.Session) {
+	within(t, func(s *webapps.Session) {
 		n := 5
 		err := s.Update("n", &n, func() error {
 			if n != 0 {
@@ -212,7 +212,7 @@ func TestUpdateErrorStoresNothing(t *testing.T) {
 }
 
 func TestPrincipalAndTimes(t *testing.T) {
-	c := within(t, func(s webapps.Session) {
+	c := within(t, func(s *webapps.Session) {
 		s.SetPrincipal("ann")
 		s.SetMaxInactive(time.Minute)
 		if s.Principal() != "ann" || s.MaxInactive() != time.Minute || !s.IsNew() {

@@ -15,14 +15,14 @@ import (
 // does is an app whose paths do to the session what they say.
 func does() webapps.App {
 	mux := http.NewServeMux()
-	do := func(path string, f func(s webapps.Session)) {
+	do := func(path string, f func(s *webapps.Session)) {
 		mux.HandleFunc(path, func(_ http.ResponseWriter, r *http.Request) { f(webapps.SessionOf(r)) })
 	}
-	do("/set", func(s webapps.Session) { _ = s.Set("v", 1) })
-	do("/remove", func(s webapps.Session) { s.Remove("v"); s.Remove("none") })
-	do("/id", func(s webapps.Session) { _ = s.ChangeID() })
-	do("/login", func(s webapps.Session) { s.SetPrincipal("ann") })
-	do("/logout", func(s webapps.Session) { s.Invalidate() })
+	do("/set", func(s *webapps.Session) { _ = s.Set("v", 1) })
+	do("/remove", func(s *webapps.Session) { s.Remove("v"); s.Remove("none") })
+	do("/id", func(s *webapps.Session) { _ = s.ChangeID() })
+	do("/login", func(s *webapps.Session) { s.SetPrincipal("ann") })
+	do("/logout", func(s *webapps.Session) { s.Invalidate() })
 	mux.HandleFunc("/flush", func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 		webapps.SessionOf(r)

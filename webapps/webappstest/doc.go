@@ -18,12 +18,12 @@
 //
 // # What it does not do
 //
-// Sessions don't expire by themselves, writes aren't replicated, ack levels
-// only have their names checked, and a response isn't held back until the
-// commit; but a session that is created or given a new id after the first
-// Flush, whose cookie a node couldn't send any more, fails the test, and so does
-// one that is asked for by a goroutine that outlived its handler. Values are
-// encoded as on a node (package codec).
+// Writes aren't replicated, so there is nothing that an ack level waits for, and a
+// response isn't held back until the commit; but a session that is created or given a
+// new id after the first Flush, whose cookie a node couldn't send any more, fails the
+// test, and so does one that is asked for by a goroutine that outlived its handler.
+// A session that was unused for its MaxInactive ends when somebody comes back to it, or
+// by Expire, not by itself.
 //
 // A Client may be used from several goroutines, as a browser with many tabs.
 package webappstest

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/nodeserver/nodeserver/webapps"
+	"github.com/nodeserver/nodeserver/webapps/codec"
 )
 
 // node is the webapps.Context of the app, and keeps its sessions.
@@ -75,7 +76,7 @@ func (n *node) SessionCount() int {
 }
 
 // NewSession implements webapps.Sessions.
-func (n *node) NewSession() (webapps.Session, error) { return n.newSession(), nil }
+func (n *node) NewSession() (*webapps.Session, error) { return &n.newSession().public, nil }
 
 // Listen implements webapps.Events.
 func (n *node) Listen(l webapps.Listener) {
@@ -84,11 +85,17 @@ func (n *node) Listen(l webapps.Listener) {
 	n.listeners = append(n.listeners, l)
 }
 
-// find returns the session that a cookie belongs to, or nil.
+// find returns the session that a cookie belongs to, or nil. It ends one that was unused
+// for too long.
 func (n *node) find(cookie string) *state {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.sessions[cookie]
+	st := n.sessions[cookie]
+	n.mu.Unlock()
+	if st != nil && st.expired() {
+		n.end(st, webapps.Expired)
+		return nil
+	}
+	return st
 }
 
 // rename makes a session known by a cookie, and no longer by the old one. An
@@ -127,12 +134,11 @@ func (n *node) tell(st *state, f func(webapps.Listener, webapps.Event)) {
 	n.mu.Lock()
 	list := n.listeners
 	n.mu.Unlock()
-	e := webapps.Event{ID: st.id, Get: func(name string, into any) (bool, error) {
+	e := webapps.NewEvent(n.app.Name, st.id, false, codec.Values{}, func(name string) []byte {
 		st.mu.Lock()
-		b := st.values[name]
-		st.mu.Unlock()
-		return getValue(n.app.Name, name, b, into)
-	}}
+		defer st.mu.Unlock()
+		return st.values[name]
+	})
 	for _, l := range list {
 		func() {
 			defer func() {
@@ -153,11 +159,11 @@ func (n *node) serve(w *httptest.ResponseRecorder, r *http.Request, v *visit) {
 			n.log.Error("handler panicked", "app", n.app.Name, "err", fmt.Sprint(p))
 			*w = *httptest.NewRecorder()
 			http.Error(w, "internal error", http.StatusInternalServerError)
+			v.discard()
 		}
 	}()
 	n.handler.ServeHTTP(&response{w, v}, r.WithContext(webapps.WithSource(r.Context(), v)))
 	if err := v.commit(); err != nil && !v.head {
-		*w = *httptest.NewRecorder()
-		http.Error(w, err.Error(), http.StatusConflict)
+		refuse(w, err)
 	}
 }

@@ -41,15 +41,15 @@ func newVisit(n *node, r *http.Request) *visit {
 
 // Session implements webapps.Source. After Invalidate there is none until one
 // is created anew.
-func (v *visit) Session(create bool) (webapps.Session, bool) {
+func (v *visit) Session(create bool) (*webapps.Session, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.over {
 		v.node.t.Errorf("webappstest: app %s: the session was asked for after the handler had returned: a node gives none (webapps.ErrRequestOver)", v.node.app.Name)
-		return v.node.newSession(), create
+		return webapps.NoSession(v.node.app.Name, webapps.ErrRequestOver), create
 	}
 	v.looked = true
-	if v.session != nil && v.session.ended() {
+	if v.session != nil && v.session.invalidated() {
 		v.ended, v.session, v.start = append(v.ended, v.session), nil, nil
 	}
 	if v.session == nil && v.start != nil && !v.start.isDead() {
@@ -61,7 +61,7 @@ func (v *visit) Session(create bool) (webapps.Session, bool) {
 	if v.session == nil {
 		return nil, false
 	}
-	return v.session, true
+	return &v.session.public, true
 }
 
 func (v *visit) all() []*session {
@@ -73,38 +73,59 @@ func (v *visit) all() []*session {
 	return append(slices.Clip(v.ended), v.session)
 }
 
-// commit commits what was written, and settles the cookie. The error says that
-// another request has changed the session's id.
+// commit commits what was written, and settles the cookie. The error says that nothing was
+// written, and that the user is to be told so.
 func (v *visit) commit() error {
-	moved := false
 	for _, s := range v.all() {
-		err := s.Commit(v.ctx) // of a session that was ended elsewhere the writes are void, the answer is not
-		if errors.Is(err, webapps.ErrIDChanged) {
+		switch err := s.Commit(v.ctx); {
+		case err == nil:
+		case errors.Is(err, webapps.ErrGone): // ended by another request: the writes are void, the answer is not
+		case s.lost(): // it has only read, and what it read was its user's
+		default:
 			return err
 		}
-		moved = moved || s.movedAway()
 	}
+	v.settle()
+	return nil
+}
+
+// settle finds the cookie for the user where their own no longer is right. Of what other
+// requests have done to the session, their answers tell.
+func (v *visit) settle() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.private = v.private || v.looked && !v.head
-	k := &http.Cookie{Name: cookieName, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}
-	cookie, known := "", v.sent != ""
-	if v.session != nil {
-		cookie, known = v.session.cookie(), true
+	cookie := v.sent
+	if s := v.session; s != nil && !s.invalidated() {
+		if now := s.cookie(); now != "" {
+			cookie = now
+		}
+	} else {
+		for _, s := range append(slices.Clip(v.ended), v.session) {
+			if s != nil && s.st.isDead() {
+				cookie = ""
+			}
+		}
 	}
-	switch {
-	case !known && len(v.ended) == 0, v.session == nil && len(v.ended) == 0, cookie == v.sent, moved:
-		return nil
-	case v.head:
+	if cookie == v.sent {
+		return
+	}
+	if v.head {
 		v.node.t.Errorf("webappstest: app %s: the session was created, ended or given a new id after the first Flush: the user can't be told", v.node.app.Name)
-		return nil
-	case cookie == "":
-		k.MaxAge = -1
-	default:
-		k.Value = cookie
+		return
 	}
-	v.cookie, v.sent = k, cookie
-	return nil
+	v.cookie = &http.Cookie{Name: cookieName, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Value: cookie}
+	if v.sent = cookie; cookie == "" {
+		v.cookie.MaxAge = -1
+	}
+}
+
+// discard drops what was not committed, and tells the user of what was.
+func (v *visit) discard() {
+	for _, s := range v.all() {
+		s.discard()
+	}
+	v.settle()
 }
 
 // release ends the request, and lets go of what Update holds.
@@ -139,8 +160,21 @@ type response struct {
 // Flush implements http.Flusher.
 func (w *response) Flush() {
 	if !w.visit.head {
-		_ = w.visit.commit() // the handler's next call for the session has the error
+		if err := w.visit.commit(); err != nil {
+			refuse(w.ResponseRecorder, err)
+			w.ResponseRecorder = httptest.NewRecorder() // what the handler still writes, nobody gets
+		}
 		w.visit.head = true
 	}
 	w.ResponseRecorder.Flush()
+}
+
+// refuse answers in place of the handler, whose writes could not be committed.
+func refuse(w *httptest.ResponseRecorder, err error) {
+	status := http.StatusServiceUnavailable
+	if errors.Is(err, webapps.ErrIDChanged) {
+		status = http.StatusConflict
+	}
+	*w = *httptest.NewRecorder()
+	http.Error(w, "nothing was saved: "+err.Error(), status)
 }
