@@ -71,7 +71,7 @@ func (c *Channel) receiveHello(h *Hello, p Peer) (Welcome, *Refusal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	st, subject := &c.st, "in/"+h.Self.Name
-	w := Welcome{Self: c.cfg.Self, Known: st.known()}
+	w := Welcome{Self: st.self, Known: st.known()}
 	if r := st.judge(h, p); r != nil {
 		if r.Reason != RefusedSelf && r.Reason != RefusedLeaving {
 			st.say(warn("node refused", "member", h.Self.Name, "addr", p.Address, "err", r.Text).once(subject, r.Text))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,18 +13,16 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// Channel is one node's end of the group. Its methods are safe for concurrent use, except that
-// Topic must be called before Run.
+// Channel is one node's end of the group. Its methods are safe for concurrent use.
 type Channel struct {
 	cfg       Config
 	tr        Transport
 	providers []membership.Provider
-	topics    map[string]*Topic
 	dials     chan struct{} // a place for each dial under way
 	settled   chan struct{} // closed once
 	wg        sync.WaitGroup
 
-	wakers atomic.Pointer[map[membership.ID]*peer] // copy of state.peers, for wake
+	wakers atomic.Pointer[map[string]*peer] // copy of state.peers by name, for wake
 
 	mu guard
 	st state // guarded by mu
@@ -35,35 +32,12 @@ type Channel struct {
 func New(cfg Config, tr Transport, providers []membership.Provider, log *slog.Logger) *Channel {
 	c := &Channel{
 		cfg: cfg.withDefaults(), tr: tr, providers: providers,
-		topics:  map[string]*Topic{},
 		dials:   make(chan struct{}, maxDials),
 		settled: make(chan struct{}),
 		mu:      guard{log: log},
 	}
 	c.st = newState(c, c.cfg)
 	return c
-}
-
-// Topic adds a topic with its handler, for the members of which serves says that they have the
-// topic, too; a nil serves stands for all members. To be called before Run.
-func (c *Channel) Topic(name string, h Handler, serves func(membership.Member) bool) *Topic {
-	if c.topics[name] != nil {
-		panic(fmt.Sprintf("channel: topic %s added twice", name))
-	}
-	t := &Topic{name: name, ch: c, h: h, serves: serves}
-	c.topics[name] = t
-	return t
-}
-
-// topicsOf lists the topics that the member serves, in a fixed order.
-func (c *Channel) topicsOf(m membership.Member) []*Topic {
-	var list []*Topic
-	for _, name := range slices.Sorted(maps.Keys(c.topics)) {
-		if t := c.topics[name]; t.serves == nil || t.serves(m) {
-			list = append(list, t)
-		}
-	}
-	return list
 }
 
 // Run serves other nodes, finds them, links to them and watches them until ctx ends; it then
@@ -141,12 +115,17 @@ func (c *Channel) SetDraining(draining bool) {
 	c.announce(func(s *state) { s.draining = draining })
 }
 
+// SetApps announces to the members which webapps this node hosts, sorted.
+func (c *Channel) SetApps(apps []string) {
+	c.announce(func(s *state) { s.self.Apps = apps })
+}
+
 func (c *Channel) announce(change func(*state)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ready, draining := c.st.ready, c.st.draining
+	ready, draining, apps := c.st.ready, c.st.draining, c.st.self.Apps
 	change(&c.st)
-	if ready == c.st.ready && draining == c.st.draining {
+	if ready == c.st.ready && draining == c.st.draining && slices.Equal(apps, c.st.self.Apps) {
 		return
 	}
 	c.st.notify()
@@ -198,7 +177,7 @@ func (c *Channel) wake(to membership.ID, class Class, urgent bool) {
 	if peers == nil {
 		return
 	}
-	if p := (*peers)[to]; p != nil {
+	if p := (*peers)[to.Name]; p != nil {
 		p.wakes[class].ring(urgent)
 	}
 }

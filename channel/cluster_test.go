@@ -74,7 +74,7 @@ func (cl *cluster) startWith(name, host string, providers []membership.Provider,
 	}
 	log := slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	n.Channel = channel.New(cfg, n.tr, providers, log)
-	n.topic = n.Topic("t", n.box, nil)
+	n.topic = n.Topic("t", n.id.Incarnation, n.box, nil)
 	ctx, cancel := context.WithCancel(cl.t.Context())
 	n.stop = cancel
 	go func() {

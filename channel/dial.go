@@ -169,7 +169,7 @@ func (c *Channel) open(ctx context.Context, conn Conn, hangUp func()) (*link, er
 	}
 	bulk, _, err := conn.Exchange(ctx, hello)
 	if err == nil {
-		err = start([2]Outgoing{live, bulk})
+		err = k.start([2]Outgoing{live, bulk})
 	}
 	if err == nil {
 		err = k.setOut(conn, [2]Outgoing{live, bulk}, hangUp)
@@ -202,14 +202,15 @@ func notOurs(err error) error {
 	return err
 }
 
-func start(out [2]Outgoing) error {
+// start says which link the streams are of, and which topics there are here.
+func (k *link) start(out [2]Outgoing) error {
 	number := nonZero()
-	for class, o := range out {
-		if err := o.Send(Message{Start: &Start{Class: Class(class), Link: number}}); err != nil {
-			return err
-		}
+	k.sent = k.offers()
+	err := out[Live].Send(Message{Start: &Start{Class: Live, Link: number, Topics: k.sent}})
+	if err == nil {
+		err = out[Bulk].Send(Message{Start: &Start{Class: Bulk, Link: number}})
 	}
-	return nil
+	return err
 }
 
 func nonZero() uint64 {

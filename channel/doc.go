@@ -21,6 +21,21 @@
 // works. When one of the four streams breaks, each side ends all of them, and the two nodes begin
 // anew: Handler.Connected always means a clean start.
 //
+// # Topics
+//
+// Topics come and go while the channel runs. A topic is there between two nodes while both have it:
+// the start of a stream names those that its sender has, and heartbeats name them again when they
+// have changed, so no link breaks for it. Each time that a node adds a topic it is another life, with
+// a number of its own. A node that hears of a life tells its handler (Connected) and then answers
+// with a number; the other marks its payloads with that, and sends none before. So a handler never
+// gets a payload of a life that has ended, whichever stream it was on, and never one that was sent
+// before it knew the sender. Of topics that both had when the link began the number is 0.
+//
+//	a has topic t                       b adds topic t
+//	                <- t: life 7          Connected(a) at b: it knew of a's life 3
+//	  t: life 3, takes 7 as number 1 ->   Connected(b) at a; b may send now
+//	                <- t: life 7, takes 3 as number 1     a may send now
+//
 // # Guarantees
 //
 // Payloads of one class over one link arrive in order, each exactly once, and have been applied
@@ -60,6 +75,6 @@
 // neither handlers nor the transport meanwhile. Which addresses to dial, and when (dialing.go,
 // settle.go), which log lines to write (log.go), and which members are alive (membership.View) is
 // decided by code without clock, goroutines or I/O. Around it: dial.go dials, accept.go answers,
-// link.go joins the four streams, sender.go and receiver.go move payloads, probe.go probes
+// link.go joins the four streams, pair.go the topics of two nodes, sender.go and receiver.go move payloads, probe.go probes
 // suspects, watch.go shows the member list. channel_test.go runs whole clusters in virtual time.
 package channel

@@ -14,10 +14,9 @@ import (
 // here and by that on the peer: so both sides agree on which streams belong to a link, and a
 // payload that was sent over an older link never arrives over a newer one.
 type link struct {
-	ch     *Channel
-	peer   *peer
-	info   membership.Member
-	topics []*Topic
+	ch   *Channel
+	peer *peer
+	info membership.Member
 
 	complete chan struct{} // closed when all four streams are there
 	up       chan struct{} // closed after Connected has returned
@@ -27,6 +26,15 @@ type link struct {
 	before   <-chan struct{}
 	done     chan struct{} // closed when everything of the link has returned
 	wg       sync.WaitGroup
+
+	sent []Offer // this node's topics when the link began
+	got  []Offer // the peer's
+
+	pairs     sync.RWMutex     // guards what follows, and peer.pairs; held to read while a handler is called
+	matching  bool             // the link is up
+	offered   map[string]Offer // the peer's topics, as announced last
+	openPairs []*pair          // those to pull from, by topic
+	numbers   uint32           // the last number given
 
 	// Guarded by Channel.mu.
 	err    error  // why the link broke
@@ -40,11 +48,11 @@ type link struct {
 
 func newLink(ch *Channel, p *peer) *link {
 	k := &link{
-		ch: ch, peer: p, info: p.info, topics: ch.topicsOf(p.info),
+		ch: ch, peer: p, info: p.info,
 		complete: make(chan struct{}), up: make(chan struct{}), broken: make(chan struct{}),
 		leave: make(chan struct{}), bulkEnd: make(chan struct{}),
 	}
-	p.link, p.topics = k, k.topics
+	p.link = k
 	return k
 }
 
@@ -105,6 +113,9 @@ func (k *link) takeIn(s *Start) error {
 		return errEnding
 	}
 	k.number, k.in[s.Class] = s.Link, true
+	if s.Class == Live {
+		k.got, k.offered = s.Topics, byTopic(s.Topics)
+	}
 	k.wg.Add(1)
 	k.check()
 	return nil
@@ -178,9 +189,7 @@ func (k *link) run() {
 	k.wg.Wait()
 	<-k.before
 	if up {
-		for _, t := range k.topics {
-			t.h.Disconnected(k.peer.id)
-		}
+		k.unmatch()
 	}
 	k.ch.mu.Lock()
 	k.peer.link = nil
@@ -214,9 +223,10 @@ func (k *link) bringUp() bool {
 	if !k.goUp() {
 		return false
 	}
-	for _, t := range k.topics {
-		t.h.Connected(k.info)
-	}
+	k.pairs.Lock()
+	k.matching = true
+	k.pairs.Unlock()
+	k.match()
 	close(k.up)
 	for class := range k.out {
 		k.wg.Go(func() { k.send(Class(class)) })
@@ -254,13 +264,4 @@ func (k *link) goDown() {
 		st.say(info("disconnected", "member", k.peer.id, "err", k.err))
 		st.apply(st.view.Closed(time.Now(), k.peer.id))
 	}
-}
-
-func (k *link) topic(name string) *Topic {
-	for _, t := range k.topics {
-		if t.name == name {
-			return t
-		}
-	}
-	return nil
 }

@@ -125,7 +125,7 @@ func (b *book) clear(subject string) { delete(b.latest, subject) }
 func changed(ch membership.Change) line {
 	switch {
 	case ch.State == ch.Was:
-		return debug("member announced", "member", ch.ID, "ready", ch.Ready, "draining", ch.Draining)
+		return debug("member announced", "member", ch.ID, "ready", ch.Ready, "draining", ch.Draining, "apps", strings.Join(ch.Apps, " "))
 	case ch.State == membership.Alive && ch.Was == membership.Suspect:
 		return info("member alive again", "member", ch.ID)
 	case ch.State == membership.Alive:

@@ -22,21 +22,33 @@ type Welcome struct {
 
 // Start makes a welcomed stream part of a link.
 type Start struct {
-	Class Class
-	Link  uint64 // the same for all streams of one link of one sender, never 0
+	Class  Class
+	Link   uint64  // the same for all streams of one link of one sender, never 0
+	Topics []Offer // that the sender has, on its live stream
+}
+
+// Offer says that the sender has a topic.
+type Offer struct {
+	Topic  string
+	Life   uint64 // of the sender's topic, never 0
+	Peer   uint64 // of the receiver's, as the sender knows it; 0: it does not
+	Number uint32 // of payloads between the two, as the sender takes them
 }
 
 // Payload is opaque bytes on a topic.
 type Payload struct {
-	Topic string
-	Data  []byte
-	More  bool // the payload continues in the next one of the stream
+	Topic  string
+	Number uint32 // see Offer
+	Data   []byte
+	More   bool // the payload continues in the next one of the stream
 }
 
 // Heartbeat says that the sender is alive, and announces its changes.
 type Heartbeat struct {
 	Ready, Draining bool
 	Known           []membership.Member // nil unless changed
+	Apps            *[]string           // of the sender; nil unless changed
+	Topics          *[]Offer            // all that the sender has; nil unless changed
 }
 
 // Leave says that the sender leaves in order.

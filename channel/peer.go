@@ -13,18 +13,18 @@ type peer struct {
 	id        membership.ID
 	info      membership.Member // as announced last
 	link      *link             // nil: none
-	topics    []*Topic          // that the member serves, as of the latest link
-	connected bool              // handlers know the peer: Connected was called, Gone not yet
+	connected bool              // a link was up, and the peer is not gone since
 	ready     bool              // by its latest heartbeat
 	draining  bool
 
-	received atomic.Int64 // unix ns of the latest message
-	wakes    [2]bell2     // by Class
-	announce bell         // a heartbeat is wanted at once
+	received atomic.Int64     // unix ns of the latest message
+	pairs    map[string]*pair // by topic; belongs to the link's pairs lock, or to whoever has the turn
+	wakes    [2]bell2         // by Class
+	announce bell             // a heartbeat is wanted at once
 }
 
 func newPeer(m membership.Member) *peer {
-	p := &peer{id: m.ID, info: m, announce: make(bell, 1)}
+	p := &peer{id: m.ID, info: m, pairs: map[string]*pair{}, announce: make(bell, 1)}
 	for i := range p.wakes {
 		p.wakes[i] = bell2{soon: make(bell, 1), now: make(bell, 1)}
 	}

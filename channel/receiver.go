@@ -36,6 +36,13 @@ func (r *receiver) run() {
 				return
 			}
 		case m.Heartbeat != nil:
+			if m.Heartbeat.Topics != nil {
+				if len(*m.Heartbeat.Topics) > maxTopics {
+					r.k.abort(errProtocol)
+					return
+				}
+				r.k.take(*m.Heartbeat.Topics)
+			}
 			r.heartbeat(m.Heartbeat)
 		case m.Leave != nil:
 			r.leave(m.Leave)
@@ -60,12 +67,7 @@ func (r *receiver) deliver(frame []Payload) bool {
 			r.k.abort(errProtocol)
 			return false
 		}
-		t := r.k.topic(p.Topic)
-		if t == nil {
-			r.ch.mu.say(warn("payload of an unknown topic dropped", "member", r.k.peer.id, "topic", p.Topic).seldom("topic"))
-			continue
-		}
-		t.h.Receive(r.k.peer.id, r.class, p.Data)
+		r.k.receive(r.class, p)
 	}
 	return true
 }
@@ -90,6 +92,14 @@ func (r *receiver) heartbeat(h *Heartbeat) {
 	st, p := &r.ch.st, r.k.peer
 	p.ready, p.draining = h.Ready, h.Draining
 	st.apply(st.view.Announced(p.id, h.Ready, h.Draining))
+	if h.Apps != nil {
+		m := p.info
+		m.Apps = *h.Apps
+		if checkMember(m) == nil {
+			p.info = m
+			st.apply(st.view.Hosts(p.id, m.Apps))
+		}
+	}
 	st.hints(h.Known)
 }
 

@@ -3,6 +3,7 @@ package channel
 import (
 	"errors"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -15,20 +16,22 @@ type sender struct {
 	class  Class
 	out    Outgoing
 	frame  []Payload
-	held   []byte // a payload, or the rest of one, for the next frame; and its topic
-	holder string
-	first  int // topic to pull from first
+	held   []byte  // a payload, or the rest of one, for the next frame
+	holder Payload // its topic
+	first  int     // pair to pull from first
 
 	sent          time.Time // of the latest message
 	heartbeatSent time.Time
-	known         uint64 // version of the member list announced last
+	known         uint64   // version of the member list announced last
+	apps          []string // announced last
+	offers        []Offer  // same
 	timer         *time.Timer
 	wait          *time.Timer // of a batch
 }
 
 func (k *link) send(class Class) {
 	s := &sender{
-		ch: k.ch, k: k, class: class, out: k.out[class],
+		ch: k.ch, k: k, class: class, out: k.out[class], offers: k.sent,
 		timer: time.NewTimer(k.ch.cfg.Heartbeat), wait: time.NewTimer(0),
 	}
 	defer s.timer.Stop()
@@ -86,31 +89,35 @@ func (s *sender) fill() (more bool) {
 			return true
 		}
 	}
-	for i := range s.k.topics {
-		at := (s.first + i) % len(s.k.topics)
-		t := s.k.topics[at]
+	s.k.pairs.RLock()
+	defer s.k.pairs.RUnlock()
+	pairs := s.k.openPairs
+	for i := range pairs {
+		at := (s.first + i) % len(pairs)
+		t := pairs[at]
+		as := Payload{Topic: t.topic.name, Number: t.out}
 		for bytes < maxFrame {
-			p := t.h.Pull(s.k.peer.id, s.class)
+			p := t.topic.h.Pull(t.peer, s.class)
 			if p == nil {
 				break
 			}
 			if len(p) > MaxPayload {
-				s.ch.mu.say(warn("payload too large, dropped", "member", s.k.peer.id, "topic", t.name, "bytes", len(p)).
+				s.ch.mu.say(warn("payload too large, dropped", "member", s.k.peer.id, "topic", as.Topic, "bytes", len(p)).
 					seldom("large"))
 				continue
 			}
 			if len(s.frame) > 0 && bytes+len(p) > maxFrame {
-				s.held, s.holder, s.first = p, t.name, at
+				s.held, s.holder, s.first = p, as, at
 				return true
 			}
-			bytes += s.take(t.name, p)
+			bytes += s.take(as, p)
 			if s.held != nil {
 				s.first = at
 				return true
 			}
 		}
 		if bytes >= maxFrame {
-			s.first = (at + 1) % len(s.k.topics)
+			s.first = (at + 1) % len(pairs)
 			return true
 		}
 	}
@@ -119,13 +126,14 @@ func (s *sender) fill() (more bool) {
 
 // take puts a payload into the frame. The rest of a payload that is too long for one message is
 // held, and goes into the next frame.
-func (s *sender) take(topic string, p []byte) (bytes int) {
+func (s *sender) take(as Payload, p []byte) (bytes int) {
 	s.held = nil
 	if len(p) > maxPiece {
-		s.held, s.holder = p[maxPiece:], topic
+		s.held, s.holder = p[maxPiece:], as
 		p = p[:maxPiece]
 	}
-	s.frame = append(s.frame, Payload{Topic: topic, Data: p, More: s.held != nil})
+	as.Data, as.More = p, s.held != nil
+	s.frame = append(s.frame, as)
 	return len(p)
 }
 
@@ -189,15 +197,23 @@ func (s *sender) heartbeat() error {
 	return nil
 }
 
-// announcement is what the next heartbeat carries. The known members are part of the first one and
-// of those after a change of the list.
+// announcement is what the next heartbeat carries. The known members and the apps are part of the
+// first one and of those after a change; the topics of those after a change.
 func (s *sender) announcement() *Heartbeat {
+	topics := s.k.offers()
 	s.ch.mu.Lock()
 	defer s.ch.mu.Unlock()
 	st := &s.ch.st
 	h := &Heartbeat{Ready: st.ready, Draining: st.draining}
 	if s.known != st.version || s.heartbeatSent.IsZero() {
 		h.Known, s.known = st.known(), st.version
+	}
+	if !slices.Equal(s.apps, st.self.Apps) || s.heartbeatSent.IsZero() {
+		apps := st.self.Apps
+		h.Apps, s.apps = &apps, apps
+	}
+	if !slices.Equal(s.offers, topics) {
+		h.Topics, s.offers = &topics, topics
 	}
 	return h
 }

@@ -3,7 +3,6 @@ package channel
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +19,8 @@ type state struct {
 	stopped bool
 	leaving bool
 
+	self     membership.Member
+	topics   map[string]*Topic
 	ready    bool
 	draining bool
 	view     *membership.View
@@ -35,6 +36,8 @@ type state struct {
 func newState(ch *Channel, cfg Config) state {
 	return state{
 		ch:      ch,
+		self:    cfg.Self,
+		topics:  map[string]*Topic{},
 		view:    membership.NewView(membership.Timing{SuspectAfter: cfg.SuspectAfter, DownAfter: cfg.DownAfter}),
 		peers:   map[membership.ID]*peer{},
 		names:   map[string]*holder{},
@@ -66,7 +69,7 @@ func (s *state) say(l line) { s.ch.mu.add(time.Now(), l) }
 // members is the member list, this node included, sorted by name.
 func (s *state) members() []membership.Status {
 	list := append(s.view.Members(), membership.Status{
-		Member: s.ch.cfg.Self, State: membership.Alive, Ready: s.ready, Draining: s.draining,
+		Member: s.self, State: membership.Alive, Ready: s.ready, Draining: s.draining,
 	})
 	slices.SortStableFunc(list, func(a, b membership.Status) int { return strings.Compare(a.Name, b.Name) })
 	return list
@@ -85,7 +88,7 @@ func (s *state) known() []membership.Member {
 
 func (s *state) hello() Hello {
 	cfg := &s.ch.cfg
-	return Hello{Cluster: cfg.Cluster, WireMin: WireMin, WireMax: WireMax, Self: cfg.Self, Known: s.known()}
+	return Hello{Cluster: cfg.Cluster, WireMin: WireMin, WireMax: WireMax, Self: s.self, Known: s.known()}
 }
 
 // notify wakes the watchers of the member list.
@@ -131,13 +134,13 @@ func (s *state) bury(id membership.ID) {
 		return
 	}
 	p.connected = false
-	topics := p.topics
 	before, done := s.names[id.Name].turn()
 	s.spawn(func() {
 		<-before
-		for _, t := range topics {
-			t.h.Gone(id)
+		for _, pair := range p.pairs {
+			pair.end()
 		}
+		clear(p.pairs)
 		close(done)
 	})
 }
@@ -188,7 +191,8 @@ func duplicate(m, holder membership.Member) *Refusal {
 }
 
 // peer returns what is kept of a member that was admitted, and ends the incarnation that had the
-// name before.
+// name before. What a member that is linked hosts comes with its heartbeats, which a hello that
+// was on its way does not undo.
 func (s *state) peer(m membership.Member) *peer {
 	h := s.names[m.Name]
 	if h == nil {
@@ -196,6 +200,9 @@ func (s *state) peer(m membership.Member) *peer {
 		s.names[m.Name] = h
 	}
 	if h.peer != nil && h.peer.id == m.ID {
+		if h.peer.link != nil {
+			m.Apps = h.peer.info.Apps
+		}
 		h.peer.info = m
 		return h.peer
 	}
@@ -238,8 +245,24 @@ func (s *state) prune() {
 
 // publish copies the peers for Channel.wake, which takes no lock.
 func (s *state) publish() {
-	m := maps.Clone(s.peers)
+	m := map[string]*peer{}
+	for name, h := range s.names {
+		if h.peer != nil && s.peers[h.peer.id] == h.peer {
+			m[name] = h.peer
+		}
+	}
 	s.ch.wakers.Store(&m)
+}
+
+// links are those that there are, whole or not.
+func (s *state) links() []*link {
+	var list []*link
+	for _, p := range s.peers {
+		if p.link != nil {
+			list = append(list, p.link)
+		}
+	}
+	return list
 }
 
 // link is the member's link to add streams to. A member without one gets one; if that it has is

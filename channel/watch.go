@@ -14,6 +14,9 @@ func (c *Channel) Members() []membership.Status {
 	return c.st.members()
 }
 
+// Self is this node's incarnation.
+func (c *Channel) Self() membership.ID { return c.cfg.Self.ID }
+
 // Watch calls f with the member list, at once and after changes, until ctx ends. Changes in quick
 // succession may come as one.
 func (c *Channel) Watch(ctx context.Context, f func([]membership.Status)) {

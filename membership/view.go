@@ -109,6 +109,16 @@ func (v *View) Announced(id ID, ready, draining bool) Step {
 	return Step{Changes: []Change{{Status: r.Status, Was: r.State, Why: "announced"}}}
 }
 
+// Hosts notes which webapps the member hosts.
+func (v *View) Hosts(id ID, apps []string) Step {
+	r := v.rows[id]
+	if r == nil || slices.Equal(r.Apps, apps) {
+		return Step{}
+	}
+	r.Apps = apps
+	return Step{Changes: []Change{{Status: r.Status, Was: r.State, Why: "announced"}}}
+}
+
 // Closed says that the member's link broke.
 func (v *View) Closed(now time.Time, id ID) Step {
 	r := v.rows[id]

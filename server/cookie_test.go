@@ -256,18 +256,20 @@ func TestCookieMovesOnlyIfItMust(t *testing.T) {
 	s := unstarted(t, testConf("n1"), testApp())
 	member := func(name string, state membership.State, ready, draining bool) membership.Status {
 		var m membership.Status
-		m.Name, m.State, m.Ready, m.Draining = name, state, ready, draining
+		m.Name, m.State, m.Ready, m.Draining, m.Apps = name, state, ready, draining, []string{"other", "test"}
 		return m
 	}
+	lacks := member("lacks", membership.Alive, true, false)
+	lacks.Apps = []string{"other"}
 	s.members.Store(&[]membership.Status{
 		member("n1", membership.Alive, true, false), member("n2", membership.Alive, true, false), member("slow", membership.Suspect, true, false),
-		member("joins", membership.Alive, false, false), member("drains", membership.Alive, true, true), member("gone", membership.Gone, true, false),
+		member("joins", membership.Alive, false, false), member("drains", membership.Alive, true, true), member("gone", membership.Gone, true, false), lacks,
 	})
 	c := s.ask(t, "/test/inc").Cookies()[0]
 	id, _, _ := strings.Cut(c.Value, ".")
 	for route, moves := range map[string]bool{
 		"n1": false, "n2": false, "slow": false,
-		"joins": true, "drains": true, "gone": true, "unknown": true, "": true,
+		"joins": true, "drains": true, "gone": true, "lacks": true, "unknown": true, "": true,
 	} {
 		value := id + "." + route
 		if route == "" {

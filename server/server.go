@@ -174,11 +174,11 @@ func drawID(name string) membership.ID {
 	return membership.ID{Name: name, Incarnation: binary.LittleEndian.Uint64(b[:]) | 1}
 }
 
-// serves tells whether the node with this route serves this node's users, as far as is known
-// here.
-func (s *Server) serves(route string) bool {
+// serves tells whether the node with this route serves this node's users of the app, as far as is
+// known here.
+func (s *Server) serves(app, route string) bool {
 	for _, m := range s.status() {
-		if m.Name == route && m.Domain == s.cfg.Cluster.Domain && m.State != membership.Gone && m.Ready && !m.Draining {
+		if m.Name == route && m.Domain == s.cfg.Cluster.Domain && m.State != membership.Gone && m.Ready && !m.Draining && m.Hosts(app) {
 			return true
 		}
 	}

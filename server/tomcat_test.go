@@ -392,7 +392,7 @@ func TestUX05SlowerRequestUndoesNothing(t *testing.T) {
 	nodes[0].stop()
 	nodes = nodes[1:]
 	for _, n := range nodes {
-		eventually(t, "n1 is gone", func() bool { return !n.server.serves("n1") })
+		eventually(t, "n1 is gone", func() bool { return !n.server.serves("test", "n1") })
 	}
 	h := slowly(u, nodes[0], func() { u.want(nodes[1], "/test/login", "") })
 	if h["Set-Cookie"] != nil {

@@ -15,8 +15,8 @@ var (
 	_ admin.Node      = view{}
 )
 
-// Serves implements session.Members: the node with this route serves this node's users.
-func (v view) Serves(route string) bool { return v.server.serves(route) }
+// Serves implements session.Members: the node with this route serves this node's users of the app.
+func (v view) Serves(app, route string) bool { return v.server.serves(app, route) }
 
 // Ready implements admin.Node, as do the methods below.
 func (v view) Ready() bool                            { return v.server.ready.Load() }

@@ -70,7 +70,7 @@ func newGroup(b *testing.B, n, size int) *group {
 			[]membership.Provider{at(addrs)}, slog.New(slog.DiscardHandler))
 		addrs = append(addrs, self.ChannelAddress)
 		end := &source{payload: make([]byte, size), linked: make(chan membership.ID, 8*n), done: make(chan struct{}, 1)}
-		if t := c.Topic("t", end, nil); i == 0 {
+		if t := c.Topic("t", 1, end, nil); i == 0 {
 			g.topic = t
 		}
 		g.ends = append(g.ends, end)

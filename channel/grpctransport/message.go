@@ -84,7 +84,7 @@ func toMessage(m channel.Message) *channelv1.ExchangeRequest {
 	case m.Heartbeat != nil:
 		h := m.Heartbeat
 		r.Message = &channelv1.ExchangeRequest_Heartbeat{Heartbeat: &channelv1.Heartbeat{
-			Ready: h.Ready, Draining: h.Draining, Known: toMembers(h.Known),
+			Ready: h.Ready, Draining: h.Draining, Known: toMembers(h.Known), Apps: toApps(h.Apps), Topics: toTopics(h.Topics),
 		}}
 	case m.Hello != nil:
 		h := m.Hello
@@ -94,7 +94,7 @@ func toMessage(m channel.Message) *channelv1.ExchangeRequest {
 		}}
 	case m.Start != nil:
 		r.Message = &channelv1.ExchangeRequest_Start{Start: &channelv1.Start{
-			Class: channelv1.Class(m.Start.Class) + 1, Link: m.Start.Link,
+			Class: channelv1.Class(m.Start.Class) + 1, Link: m.Start.Link, Topics: each(m.Start.Topics, toTopic),
 		}}
 	case m.Leave != nil:
 		r.Message = &channelv1.ExchangeRequest_Leave{Leave: &channelv1.Leave{Reason: m.Leave.Reason}}
@@ -109,7 +109,8 @@ func fromMessage(r *channelv1.ExchangeRequest) channel.Message {
 	case *channelv1.ExchangeRequest_Heartbeat:
 		h := m.Heartbeat
 		return channel.Message{Heartbeat: &channel.Heartbeat{
-			Ready: h.GetReady(), Draining: h.GetDraining(), Known: fromMembers(h.GetKnown()),
+			Ready: h.GetReady(), Draining: h.GetDraining(), Known: fromMembers(h.GetKnown()), Apps: fromApps(h.GetApps()),
+			Topics: fromTopics(h.GetTopics()),
 		}}
 	case *channelv1.ExchangeRequest_Hello:
 		h := m.Hello
@@ -119,17 +120,59 @@ func fromMessage(r *channelv1.ExchangeRequest) channel.Message {
 		}}
 	case *channelv1.ExchangeRequest_Start:
 		// An unspecified class becomes one that doesn't exist, and is refused.
-		return channel.Message{Start: &channel.Start{Class: channel.Class(m.Start.GetClass() - 1), Link: m.Start.GetLink()}}
+		return channel.Message{Start: &channel.Start{
+			Class: channel.Class(m.Start.GetClass() - 1), Link: m.Start.GetLink(), Topics: each(m.Start.GetTopics(), fromTopic),
+		}}
 	case *channelv1.ExchangeRequest_Leave:
 		return channel.Message{Leave: &channel.Leave{Reason: m.Leave.GetReason()}}
 	}
 	return channel.Message{} // of a newer version: ignored
 }
 
+func toTopic(o channel.Offer) *channelv1.Topic {
+	return &channelv1.Topic{Name: o.Topic, Life: o.Life, Peer: o.Peer, Number: o.Number}
+}
+
+func fromTopic(t *channelv1.Topic) channel.Offer {
+	return channel.Offer{Topic: t.GetName(), Life: t.GetLife(), Peer: t.GetPeer(), Number: t.GetNumber()}
+}
+
+// Lists that may be absent have messages of their own: absent is something else than empty.
+
+func toTopics(list *[]channel.Offer) *channelv1.Topics {
+	if list == nil {
+		return nil
+	}
+	return &channelv1.Topics{Topics: each(*list, toTopic)}
+}
+
+func fromTopics(t *channelv1.Topics) *[]channel.Offer {
+	if t == nil {
+		return nil
+	}
+	list := each(t.GetTopics(), fromTopic)
+	return &list
+}
+
+func toApps(names *[]string) *channelv1.Apps {
+	if names == nil {
+		return nil
+	}
+	return &channelv1.Apps{Names: *names}
+}
+
+func fromApps(a *channelv1.Apps) *[]string {
+	if a == nil {
+		return nil
+	}
+	names := a.GetNames()
+	return &names
+}
+
 func toFrame(list []channel.Payload) *channelv1.Frame {
 	f := &channelv1.Frame{Payloads: make([]*channelv1.Payload, len(list))}
 	for i, p := range list {
-		f.Payloads[i] = &channelv1.Payload{Topic: p.Topic, Data: p.Data, More: p.More}
+		f.Payloads[i] = &channelv1.Payload{Topic: p.Topic, Number: p.Number, Data: p.Data, More: p.More}
 	}
 	return f
 }
@@ -137,7 +180,7 @@ func toFrame(list []channel.Payload) *channelv1.Frame {
 func fromFrame(f *channelv1.Frame) []channel.Payload {
 	list := make([]channel.Payload, len(f.GetPayloads()))
 	for i, p := range f.GetPayloads() {
-		list[i] = channel.Payload{Topic: p.GetTopic(), Data: p.GetData(), More: p.GetMore()}
+		list[i] = channel.Payload{Topic: p.GetTopic(), Number: p.GetNumber(), Data: p.GetData(), More: p.GetMore()}
 	}
 	return list
 }

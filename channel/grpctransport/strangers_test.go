@@ -51,7 +51,7 @@ func TestHalfOpenConnectionsKeepNobodyOut(t *testing.T) {
 	self := membership.Member{ID: membership.ID{Name: "a", Incarnation: 1}, ChannelAddress: addr}
 	tr := grpctransport.New(secrets(t, "a", oldSecret), bounded, nil)
 	c := channel.New(channel.Config{Self: self, Cluster: "c"}, tr, []membership.Provider{at(nil)}, slog.New(slog.DiscardHandler))
-	c.Topic("t", box, nil)
+	c.Topic("t", 1, box, nil)
 	done := make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { done <- c.Run(ctx) }()

@@ -39,7 +39,7 @@ It needs the go command.`,
 			_, err = fmt.Fprintf(e.stdout, `wrote %s: %s
 
 Test it, build it, and give it to your nodes (each serves what lies in its
-webapps.dir when it starts):
+webapps.dir):
 
   (cd %[1]s && go test ./...)
   nodeserver build %[1]s -o %[1]s/%[3]s.so

@@ -16,7 +16,7 @@ type AppsReply struct {
 type AppRow struct {
 	Name     string    `json:"name"`  // of the app or, where that is not known, of its file
 	Path     string    `json:"path"`  // empty: another app has it, or it is not known
-	State    string    `json:"state"` // serving, down
+	State    string    `json:"state"` // serving, joining, leaving, down
 	Version  string    `json:"version"`
 	Revision string    `json:"revision"` // hash of the plugin's sources; empty: compiled in
 	Origin   string    `json:"origin"`   // file of the plugin, or "compiled in"
@@ -37,7 +37,7 @@ func (a *admin) serveApps(w http.ResponseWriter, _ *http.Request) {
 	for p := range a.apps.Each() {
 		v := p.Current()
 		row := AppRow{
-			Name: p.Name(), Path: p.Path(), State: "serving", Version: v.Version, Revision: v.Source, Origin: v.Origin,
+			Name: p.Name(), Path: p.Path(), State: p.State().String(), Version: v.Version, Revision: v.Source, Origin: v.Origin,
 			Since: v.Since, Sessions: p.Manager().Stats().Sessions, InFlight: v.InFlight(),
 		}
 		if f := p.Failed(); f != nil {

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"sort"
-
-	"github.com/nodeserver/nodeserver/membership"
 )
 
 // MembersReply is what /api/v1/members answers.
@@ -86,16 +84,16 @@ func (a *admin) memberRows() []MemberRow {
 		queue    int
 		behind   bool
 	}
-	sums := map[membership.ID]*sum{}
+	sums := map[string]*sum{} // by name: to an app's sessions, a member is the life of its app
 	own := sum{}
 	for p := range a.apps.Each() {
 		stats := p.Manager().Stats()
 		own.sessions += stats.Sessions
 		for _, l := range stats.Links {
-			x := sums[l.ID]
+			x := sums[l.ID.Name]
 			if x == nil {
 				x = &sum{}
-				sums[l.ID] = x
+				sums[l.ID.Name] = x
 			}
 			x.sessions += int64(l.Sessions)
 			x.queue = max(x.queue, l.Queue)
@@ -106,7 +104,7 @@ func (a *admin) memberRows() []MemberRow {
 	for _, m := range a.node.Members() {
 		x, self := &own, m.ID == a.cfg.ID
 		if !self {
-			if x = sums[m.ID]; x == nil {
+			if x = sums[m.Name]; x == nil {
 				x = &sum{behind: m.Domain == a.cfg.Domain} // of another domain nothing is missing
 			}
 		}

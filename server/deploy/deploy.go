@@ -1,6 +1,8 @@
 package deploy
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -63,7 +65,7 @@ func (t *Table) Deploy(compiled []webapps.App) error {
 	if t.cfg.Strict && len(problems) > 0 {
 		return errors.Join(problems...)
 	}
-	t.now.Store(newState(up, down))
+	t.store(up, down)
 	t.tellDown()
 	return nil
 }
@@ -170,13 +172,34 @@ func withStack(err error, args ...any) []any {
 	return args
 }
 
-// newPlace makes an app's place: its sessions and what carries their changes.
+// newPlace makes an app's place: its sessions and what carries their changes. To the other
+// members it is a life of its own: what they know of an earlier one, which has ended with all that
+// it held, does not count for it.
 func (t *Table) newPlace(c Settings) *Place {
+	c.Session.Sessions.Self.Incarnation = drawLife()
 	p := &Place{
 		name: c.Session.App, path: c.Session.Path, node: c.Session.Node, config: c.Config,
-		log: t.log.With("app", c.Session.App), group: new(group), resident: map[string]bool{},
+		log: t.log.With("app", c.Session.App), group: new(group), resident: t.residents(c.Session.App),
+		life: c.Session.Sessions.Self.Incarnation,
 	}
 	p.sessions = session.New(c.Session, t.cfg.Members, p.group, p.log)
 	p.group.manager = p.sessions.Manager()
 	return p
+}
+
+func drawLife() uint64 {
+	var b [8]byte
+	rand.Read(b[:])
+	return binary.LittleEndian.Uint64(b[:]) | 1
+}
+
+// residents are the revisions of an app that are in the process, for good: they outlive its
+// places, of which there is one at a time.
+func (t *Table) residents(app string) map[string]bool {
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	if t.resident[app] == nil {
+		t.resident[app] = map[string]bool{}
+	}
+	return t.resident[app]
 }

@@ -24,7 +24,7 @@ import (
 // alone is a node without others.
 type alone struct{}
 
-func (alone) Serves(string) bool { return false }
+func (alone) Serves(_, _ string) bool { return false }
 
 // table holds the apps of a node that has no others and does not run. Requests find it ready,
 // in a bubble, where no time passes.

@@ -9,6 +9,10 @@
 // current revision; a request takes that once, at its start, and gives it back at its end, so
 // another revision can take its place while requests run.
 //
+// Apps come and go while the node runs. One that comes is Joining until it has the sessions of the
+// members that host it; its channel topic makes it known to them. One that goes is Leaving until
+// its requests have ended and the other members have the sessions.
+//
 // # Not here
 //
 // Building and loading plugins (server/plugins), a request's way to its session

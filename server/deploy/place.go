@@ -13,7 +13,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nodeserver/nodeserver/channel"
 	"github.com/nodeserver/nodeserver/deltamanager"
+	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/plugins"
 	"github.com/nodeserver/nodeserver/server/session"
 	"github.com/nodeserver/nodeserver/webapps"
@@ -34,6 +36,42 @@ type Place struct {
 
 	mu       sync.Mutex      // one redeployment at a time
 	resident map[string]bool // hashes of the revisions that are in the process, for good
+
+	life    uint64       // of the app at this node, to the other members
+	state   atomic.Int32 // a State
+	stopped func()       // ends what run began, and waits for it; nil before
+}
+
+// State is how far an app is, from its deployment to its end.
+type State int32
+
+// States of an app.
+const (
+	Serving State = iota // users are served
+	Joining              // it was deployed while the node ran, and gets its sessions from the other members
+	Leaving              // it is being undeployed
+)
+
+// String is the state in lower case.
+func (s State) String() string { return [...]string{"serving", "joining", "leaving"}[s] }
+
+// State is how far the app is.
+func (p *Place) State() State { return State(p.state.Load()) }
+
+// join gives the app's sessions their topic on the channel.
+func (p *Place) join(ch *channel.Channel, domain string) {
+	p.group.topic.Store(ch.Topic("session/"+p.name, p.life, p.group, func(m membership.Member) bool { return m.Domain == domain }))
+}
+
+// run lets the time of the app's sessions pass until ctx ends or the app does.
+func (p *Place) run(ctx context.Context, all *sync.WaitGroup) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	all.Go(func() {
+		defer close(ended)
+		_ = p.Manager().Run(ctx) // ends with ctx
+	})
+	p.stopped = func() { cancel(); <-ended }
 }
 
 // Failure is why a revision was not taken over.

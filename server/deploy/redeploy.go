@@ -24,23 +24,33 @@ const healthLimit = 10 * time.Second
 func (t *Table) Redeploy(p *Place, o plugins.Plugin) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if most := t.cfg.MaxRevisions; most > 0 && !p.resident[o.Revision] && len(p.resident) >= most {
-		return fmt.Errorf("%s: %d revisions of app %s are in this process, and Go can't unload any (webapps.max_revisions): restart the node; a rolling restart loses nothing", o.File, len(p.resident), p.name)
-	}
-	v, err := p.start(t.life, o.App, o.File, o.Revision)
+	v, err := t.prepare(p, o)
 	if err != nil {
 		return err
-	}
-	if err := v.health(t.life); err != nil {
-		v.end()
-		v.cleanUp(t.life, t.cfg.Drain, p.log)
-		return fmt.Errorf("%s: app %s is not healthy: %w", o.File, p.name, err)
 	}
 	old, idle := p.swap(v)
 	p.failure.Store(nil)
 	old.end()
 	t.retiring.Go(func() { t.retire(p, old, idle) })
 	return nil
+}
+
+// prepare starts a revision of the plugin's code, which is to serve the app, and asks for its
+// health. Called with p.mu held.
+func (t *Table) prepare(p *Place, o plugins.Plugin) (*Revision, error) {
+	if most := t.cfg.MaxRevisions; most > 0 && !p.resident[o.Revision] && len(p.resident) >= most {
+		return nil, fmt.Errorf("%s: %d revisions of app %s are in this process, and Go can't unload any (webapps.max_revisions): restart the node; a rolling restart loses nothing", o.File, len(p.resident), p.name)
+	}
+	v, err := p.start(t.life, o.App, o.File, o.Revision)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.health(t.life); err != nil {
+		v.end()
+		v.cleanUp(t.life, t.cfg.Drain, p.log)
+		return nil, fmt.Errorf("%s: app %s is not healthy: %w", o.File, p.name, err)
+	}
+	return v, nil
 }
 
 // health asks the revision's handler whether it can serve.
@@ -73,6 +83,13 @@ func (v *Revision) cleanUp(ctx context.Context, limit time.Duration, log *slog.L
 // retire waits for the last requests of a revision that was replaced, has it clean up, and
 // names what it leaves behind.
 func (t *Table) retire(p *Place, v *Revision, idle <-chan struct{}) {
+	begun := time.Now()
+	t.finish(p, v, idle)
+	t.leftovers(p, v, begun)
+}
+
+// finish waits for the last requests of a revision, and has it clean up.
+func (t *Table) finish(p *Place, v *Revision, idle <-chan struct{}) {
 	over := time.NewTimer(t.cfg.Drain)
 	defer over.Stop()
 	select {
@@ -81,8 +98,12 @@ func (t *Table) retire(p *Place, v *Revision, idle <-chan struct{}) {
 		p.log.Warn("requests of a revision that was replaced still run", "revision", short(v.Source), "requests", v.InFlight(), "dur", t.cfg.Drain)
 	}
 	v.cleanUp(t.life, t.cfg.Drain, p.log)
+}
+
+// leftovers names what a revision leaves behind for longer than it may.
+func (t *Table) leftovers(p *Place, v *Revision, begun time.Time) {
 	select {
-	case <-over.C:
+	case <-time.After(time.Until(begun.Add(t.cfg.Drain))):
 	case <-t.life.Done(): // the node stops, all of it ends
 		return
 	}

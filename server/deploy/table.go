@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/channel"
-	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/plugins"
 	"github.com/nodeserver/nodeserver/server/session"
 )
@@ -48,7 +47,15 @@ type Table struct {
 
 	loader   *plugins.Loader
 	files    map[string]*file // of plugins, by path; Deploy's, and then watch's
-	retiring sync.WaitGroup   // revisions that were replaced
+	retiring sync.WaitGroup   // revisions that were replaced, and apps that are undeployed
+	managers sync.WaitGroup   // what the apps' sessions do on their own
+
+	changing sync.Mutex // held while the list of apps changes; guards what follows
+	resident map[string]map[string]bool
+	channel  *channel.Channel // nil before Join
+	domain   string
+	running  context.Context //nolint:containedctx // of Run; nil before
+	settled  bool
 }
 
 // state is what the table holds at one time. It is replaced as a whole and never changed.
@@ -70,15 +77,15 @@ type Down struct {
 
 // New makes an empty table. It is to be stopped, so that the apps hear of it.
 func New(c Config, log *slog.Logger) *Table {
-	t := &Table{cfg: c, log: log, loader: plugins.NewLoader(), files: map[string]*file{}}
+	t := &Table{cfg: c, log: log, loader: plugins.NewLoader(), files: map[string]*file{}, resident: map[string]map[string]bool{}}
 	t.life, t.stop = context.WithCancel(context.Background())
-	t.now.Store(newState(nil, nil))
+	t.store(nil, nil)
 	return t
 }
 
-// newState puts apps in order, and takes from those that are not served the paths of those
-// that are.
-func newState(up []*Place, down []Down) *state {
+// store puts apps in order, takes from those that are not served the paths of those that are,
+// and makes all that the state from now on.
+func (t *Table) store(up []*Place, down []Down) {
 	s := &state{up: up, down: down, mux: http.NewServeMux()}
 	slices.SortFunc(s.up, func(a, b *Place) int { return cmp.Compare(a.name, b.name) })
 	slices.SortFunc(s.down, func(a, b Down) int {
@@ -99,7 +106,10 @@ func newState(up []*Place, down []Down) *state {
 			s.mux.Handle(d.Path, *d)
 		}
 	}
-	return s
+	if !taken["/"] {
+		s.mux.HandleFunc("/", t.elsewhere)
+	}
+	t.now.Store(s)
 }
 
 // ServeHTTP leads a request to the app whose path is the longest that fits.
@@ -125,61 +135,76 @@ func (t *Table) Find(name string) *Place {
 // Down are the apps that are not served, by name. To be read only.
 func (t *Table) Down() []Down { return t.now.Load().down }
 
-// States are the names of all apps, and whether each is served.
+// States are the names of all apps, and whether each is served to users.
 func (t *Table) States() map[string]bool {
 	now, states := t.now.Load(), map[string]bool{}
 	for _, d := range now.down {
 		states[d.Name] = false
 	}
 	for _, p := range now.up {
-		states[p.name] = true
+		states[p.name] = p.State() == Serving
 	}
 	return states
 }
 
-// Names are those of the apps that are served: what the node says that it hosts.
+// Names are those of the apps that are served to users: what the node says that it hosts.
 func (t *Table) Names() []string {
 	var names []string
 	for p := range t.Each() {
-		names = append(names, p.name)
+		if p.State() == Serving {
+			names = append(names, p.name)
+		}
 	}
 	return names
 }
 
 // Join gives each app's sessions their topic on the channel, with the members of the domain
-// that host the app. To be called before the channel runs.
+// that host the app. To be called before the channel runs, and once.
 func (t *Table) Join(ch *channel.Channel, domain string) {
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	t.channel, t.domain = ch, domain
 	for p := range t.Each() {
-		shares := func(m membership.Member) bool { return m.Domain == domain && m.Hosts(p.name) }
-		p.group.topic.Store(ch.Topic("session/"+p.name, p.group, shares))
+		p.join(ch, domain)
 	}
 }
 
-// Run does what the apps' sessions do on their own, until ctx ends.
+// Run does what the apps' sessions do on their own, until ctx ends. To be called once.
 func (t *Table) Run(ctx context.Context) {
-	var managers sync.WaitGroup
-	for p := range t.Each() {
-		managers.Go(func() { _ = p.Manager().Run(ctx) })
-	}
+	t.run(ctx)
 	if t.cfg.Watch && t.cfg.Dir != "" {
 		watching, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(t.life, cancel)() //nolint:contextcheck // the apps' life ends first
 		t.watch(watching)
 	}
-	managers.Wait()
+	<-ctx.Done()
+	t.managers.Wait()
+}
+
+func (t *Table) run(ctx context.Context) {
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	t.running = ctx
+	for p := range t.Each() {
+		p.run(ctx, &t.managers)
+	}
 }
 
 // Settle tells the apps' sessions that discovery has had its first chance.
 func (t *Table) Settle() {
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	t.settled = true
 	for p := range t.Each() {
 		p.Manager().Settle()
 	}
 }
 
-// Ready tells whether all apps that are served have their sessions.
+// Ready tells whether all apps that are served have their sessions. One that was deployed while
+// the node runs counts once it had them for the first time.
 func (t *Table) Ready() bool {
-	return t.all(func(p *Place) bool { return p.Manager().Ready() })
+	return t.all(func(p *Place) bool { return p.State() != Serving || p.Manager().Ready() })
 }
 
 // HandOver makes the other members the ones that expire this node's sessions.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/plugins"
 )
 
@@ -27,7 +28,7 @@ const (
 
 // file is what is known of one plugin's file.
 type file struct {
-	info    fs.FileInfo // as it was looked at last; nil: there is none
+	info    fs.FileInfo // as it was looked at last; nil: it is gone
 	since   time.Time   // when that was first seen
 	settled bool        // it was loaded, or refused, as it is
 }
@@ -41,8 +42,8 @@ func same(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
-// watch looks at the folder of plugins until ctx ends, and redeploys the apps whose files
-// have changed. To be called once, after Deploy.
+// watch looks at the folder of plugins until ctx ends, deploys the apps whose files are new,
+// redeploys those whose files have changed, and undeploys those whose files are gone. To be called once, after Deploy.
 func (t *Table) watch(ctx context.Context) {
 	var events chan fsnotify.Event
 	w, err := fsnotify.NewWatcher()
@@ -73,9 +74,14 @@ func (t *Table) watch(ctx context.Context) {
 	}
 }
 
-// look redeploys what has changed, and tells whether a file is still changing.
+// look deploys what has changed, and tells whether a file is still changing.
 func (t *Table) look() (again bool) {
 	there, _ := plugins.Scan(t.cfg.Dir) // a folder that is gone has none
+	for name, f := range t.files {
+		if !slices.ContainsFunc(there, func(n plugins.File) bool { return n.Path == name }) {
+			t.missing(name, f)
+		}
+	}
 	for _, now := range there {
 		if strings.HasPrefix(filepath.Base(now.Path), ".") {
 			continue // on its way to its own name
@@ -95,16 +101,38 @@ func (t *Table) look() (again bool) {
 			again = true
 			continue
 		}
-		f.settled = true
-		t.reload(now.Path)
-	}
-	for name, f := range t.files {
-		if f.info != nil && !slices.ContainsFunc(there, func(n plugins.File) bool { return n.Path == name }) {
-			f.info, f.settled = nil, true
-			t.log.Warn("the plugin's file is gone; its app is served until the node stops", "file", name)
-		}
+		f.settled = t.reload(now.Path)
 	}
 	return again
+}
+
+// missing undeploys the app of a file that is gone, once it has been so for webapps.drain: a file
+// may be removed and copied anew. What stood in its way may be deployed then.
+func (t *Table) missing(name string, f *file) {
+	p := t.placeOf(name)
+	if f.info != nil {
+		f.info, f.since = nil, time.Now()
+		if p != nil {
+			p.log.Warn("the plugin's file is gone; the app will be undeployed unless the file comes back", "file", name, "dur", t.cfg.Drain)
+		}
+	}
+	switch {
+	case p == nil:
+		t.setDown(name, Down{})
+	case time.Since(f.since) < t.cfg.Drain:
+		return
+	default:
+		t.Undeploy(p, "its file is gone: "+name)
+	}
+	delete(t.files, name)
+	t.retry()
+}
+
+// retry has the files looked at again from which nothing is served.
+func (t *Table) retry() {
+	for name, f := range t.files {
+		f.settled = f.settled && t.placeOf(name) != nil
+	}
 }
 
 // written tells whether somebody may still be writing the file.
@@ -115,32 +143,45 @@ func written(name string, since time.Time) bool {
 	return time.Since(since) < stillTime
 }
 
-// reload redeploys the app of a plugin's file.
-func (t *Table) reload(name string) {
+// reload deploys or redeploys the app of a plugin's file. False: it is to be tried again.
+func (t *Table) reload(name string) bool {
 	begun := time.Now()
 	o, err := t.loader.Open(name)
+	before := t.placeOf(name)
 	if err != nil {
-		t.refused(t.placeOf(name), name, err)
-		return
+		t.refused(before, name, strings.TrimSuffix(filepath.Base(name), ".so"), err)
+		return true
 	}
-	p := t.Find(o.App.Name)
+	p, did := t.Find(o.App.Name), "app redeployed"
 	switch {
 	case p == nil:
-		t.log.Warn("a plugin brings an app that this node does not serve yet: restart the node to deploy it", "file", name, "app", o.App.Name)
-		return
-	case p.Origin() != name:
-		t.refused(p, name, errors.New("app "+p.name+" is served from "+p.Origin()+": remove one"))
-		return
-	}
-	if p.current.Load().Source == o.Revision {
+		did, err = "app deployed", t.Add(o)
+	case p.State() == Leaving:
+		return false
+	case p.Origin() != name && t.exists(p.Origin()):
+		err = errors.New("app " + p.name + " is served from " + p.Origin() + ": remove one")
+	case p.Origin() == name && p.current.Load().Source == o.Revision:
 		p.failure.Store(nil)
-		return // touched, or put back
+		return true // touched, or put back
+	default: // or the file has another name
+		err = t.Redeploy(p, o)
 	}
-	if err := t.Redeploy(p, o); err != nil {
-		t.refused(p, name, err)
-		return
+	if err != nil {
+		t.refused(p, name, o.App.Name, err)
+		return true
 	}
-	p.log.Info("app redeployed", "version", o.App.Version, "revision", short(o.Revision), "file", name, "dur", time.Since(begun).Round(time.Millisecond))
+	t.setDown(name, Down{})
+	t.log.Info(did, "app", o.App.Name, "version", o.App.Version, "revision", short(o.Revision), "file", name, "dur", time.Since(begun).Round(time.Millisecond)) //nolint:sloglint // both are constants
+	if before != nil && before.name != o.App.Name {
+		t.Undeploy(before, "its file holds another app: "+name)
+	}
+	return true
+}
+
+// exists tells whether an app's origin is still there.
+func (t *Table) exists(origin string) bool {
+	f := t.files[origin]
+	return f == nil || f.info != nil // what is compiled in is no file
 }
 
 func (t *Table) placeOf(file string) *Place {
@@ -152,10 +193,16 @@ func (t *Table) placeOf(file string) *Place {
 	return nil
 }
 
-// refused notes why a plugin was not taken over.
-func (t *Table) refused(p *Place, name string, err error) {
+// refused notes why a plugin was not taken over: at the app that it would have served, if there
+// is one.
+func (t *Table) refused(p *Place, name, app string, err error) {
 	if p == nil {
-		t.log.Error("plugin refused", "file", name, "err", err)
+		d := Down{Name: strings.ToValidUTF8(app, "?"), Origin: name, Err: err, public: notStarted}
+		if config.AppName(d.Name) {
+			d.Path = t.cfg.Settings(d.Name).Session.Path
+		}
+		t.setDown(name, d)
+		t.log.Error("app is not served", withStack(err, "app", d.Name, "file", name)...)
 		return
 	}
 	p.failure.Store(&Failure{At: time.Now(), Reason: err.Error()})

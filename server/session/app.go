@@ -28,8 +28,8 @@ type Config struct {
 
 // Members is what requests want to know of the cluster. Safe for concurrent use.
 type Members interface {
-	// Serves tells whether the node with this route serves users, as far as is known here.
-	Serves(route string) bool
+	// Serves tells whether the node with this route serves users of the app, as far as is known here.
+	Serves(app, route string) bool
 }
 
 // App holds the sessions of one app on this node, and is the way of its requests to them.

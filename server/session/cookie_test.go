@@ -26,7 +26,7 @@ type lone struct {
 }
 
 // Serves implements Members.
-func (lone) Serves(route string) bool { return route == "n1" }
+func (lone) Serves(_, route string) bool { return route == "n1" }
 
 // Wake implements deltamanager.Group.
 func (lone) Wake(membership.ID, bool, bool) {}

@@ -367,7 +367,7 @@ func yield() {
 // cookie from here could replace theirs.
 func (v *visit) settleCookie(h http.Header) {
 	if s := v.current; s != nil && !s.view.Invalidated() {
-		moved := s.sent != "" && v.route != v.app.node && !v.app.members.Serves(v.route) // its node is gone, or about to go: stay here from now on
+		moved := s.sent != "" && v.route != v.app.node && !v.app.members.Serves(v.app.name, v.route) // its node is gone, or about to go: stay here from now on
 		if s.gone || s.newest() == s.sent && !moved {
 			return
 		}

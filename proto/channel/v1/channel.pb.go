@@ -595,7 +595,9 @@ type Start struct {
 	// Which of the sender's streams to this member this is.
 	Class Class `protobuf:"varint,1,opt,name=class,proto3,enum=channel.v1.Class" json:"class,omitempty"`
 	// Drawn by the sender for each link, never 0.
-	Link          uint64 `protobuf:"fixed64,2,opt,name=link,proto3" json:"link,omitempty"`
+	Link uint64 `protobuf:"fixed64,2,opt,name=link,proto3" json:"link,omitempty"`
+	// Live only: the topics that the sender has.
+	Topics        []*Topic `protobuf:"bytes,3,rep,name=topics,proto3" json:"topics,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -644,6 +646,86 @@ func (x *Start) GetLink() uint64 {
 	return 0
 }
 
+func (x *Start) GetTopics() []*Topic {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
+// Topic says that the sender has a topic. A topic is there for both once each
+// has heard of the other's.
+type Topic struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Drawn by the sender each time that it adds the topic, never 0.
+	Life uint64 `protobuf:"fixed64,2,opt,name=life,proto3" json:"life,omitempty"`
+	// The receiver's topic from which the sender takes payloads; 0: it has not heard of one.
+	Peer uint64 `protobuf:"fixed64,3,opt,name=peer,proto3" json:"peer,omitempty"`
+	// What these payloads are marked with. Topics that both have named when the link began use 0.
+	Number        uint32 `protobuf:"varint,4,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Topic) Reset() {
+	*x = Topic{}
+	mi := &file_channel_v1_channel_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Topic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Topic) ProtoMessage() {}
+
+func (x *Topic) ProtoReflect() protoreflect.Message {
+	mi := &file_channel_v1_channel_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Topic.ProtoReflect.Descriptor instead.
+func (*Topic) Descriptor() ([]byte, []int) {
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Topic) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Topic) GetLife() uint64 {
+	if x != nil {
+		return x.Life
+	}
+	return 0
+}
+
+func (x *Topic) GetPeer() uint64 {
+	if x != nil {
+		return x.Peer
+	}
+	return 0
+}
+
+func (x *Topic) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
 // Frame is one or more payloads.
 type Frame struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -654,7 +736,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_channel_v1_channel_proto_msgTypes[6]
+	mi := &file_channel_v1_channel_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +748,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_channel_v1_channel_proto_msgTypes[6]
+	mi := &file_channel_v1_channel_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +761,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_channel_v1_channel_proto_rawDescGZIP(), []int{6}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Frame) GetPayloads() []*Payload {
@@ -696,14 +778,17 @@ type Payload struct {
 	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
 	Data  []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
 	// The payload goes on in the next one of the stream: it is longer than a message may be.
-	More          bool `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
+	More bool `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
+	// The number that the receiver has given for its topic and the sender's. Payloads with
+	// another one are on their way from or to a topic that is no longer there.
+	Number        uint32 `protobuf:"varint,4,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Payload) Reset() {
 	*x = Payload{}
-	mi := &file_channel_v1_channel_proto_msgTypes[7]
+	mi := &file_channel_v1_channel_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +800,7 @@ func (x *Payload) String() string {
 func (*Payload) ProtoMessage() {}
 
 func (x *Payload) ProtoReflect() protoreflect.Message {
-	mi := &file_channel_v1_channel_proto_msgTypes[7]
+	mi := &file_channel_v1_channel_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +813,7 @@ func (x *Payload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Payload.ProtoReflect.Descriptor instead.
 func (*Payload) Descriptor() ([]byte, []int) {
-	return file_channel_v1_channel_proto_rawDescGZIP(), []int{7}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Payload) GetTopic() string {
@@ -752,6 +837,13 @@ func (x *Payload) GetMore() bool {
 	return false
 }
 
+func (x *Payload) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
 // Heartbeat says that the sender is alive, and announces its changes.
 type Heartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -760,14 +852,18 @@ type Heartbeat struct {
 	// The sender is leaving soon; nothing new should go there.
 	Draining bool `protobuf:"varint,2,opt,name=draining,proto3" json:"draining,omitempty"`
 	// Members the sender knows; only sent when that changed since the last heartbeat.
-	Known         []*v1.Member `protobuf:"bytes,3,rep,name=known,proto3" json:"known,omitempty"`
+	Known []*v1.Member `protobuf:"bytes,3,rep,name=known,proto3" json:"known,omitempty"`
+	// What the sender hosts; on the first heartbeat of a link, and when it has changed.
+	Apps *Apps `protobuf:"bytes,4,opt,name=apps,proto3" json:"apps,omitempty"`
+	// All topics that the sender has; only sent when that changed since its start.
+	Topics        *Topics `protobuf:"bytes,5,opt,name=topics,proto3" json:"topics,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_channel_v1_channel_proto_msgTypes[8]
+	mi := &file_channel_v1_channel_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -779,7 +875,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_channel_v1_channel_proto_msgTypes[8]
+	mi := &file_channel_v1_channel_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -792,7 +888,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_channel_v1_channel_proto_rawDescGZIP(), []int{8}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Heartbeat) GetReady() bool {
@@ -816,6 +912,110 @@ func (x *Heartbeat) GetKnown() []*v1.Member {
 	return nil
 }
 
+func (x *Heartbeat) GetApps() *Apps {
+	if x != nil {
+		return x.Apps
+	}
+	return nil
+}
+
+func (x *Heartbeat) GetTopics() *Topics {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
+// Apps are names of webapps, sorted.
+type Apps struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Names         []string               `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Apps) Reset() {
+	*x = Apps{}
+	mi := &file_channel_v1_channel_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Apps) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Apps) ProtoMessage() {}
+
+func (x *Apps) ProtoReflect() protoreflect.Message {
+	mi := &file_channel_v1_channel_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Apps.ProtoReflect.Descriptor instead.
+func (*Apps) Descriptor() ([]byte, []int) {
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Apps) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+// Topics are all topics of the sender.
+type Topics struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topics        []*Topic               `protobuf:"bytes,1,rep,name=topics,proto3" json:"topics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Topics) Reset() {
+	*x = Topics{}
+	mi := &file_channel_v1_channel_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Topics) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Topics) ProtoMessage() {}
+
+func (x *Topics) ProtoReflect() protoreflect.Message {
+	mi := &file_channel_v1_channel_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Topics.ProtoReflect.Descriptor instead.
+func (*Topics) Descriptor() ([]byte, []int) {
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Topics) GetTopics() []*Topic {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
 // Leave ends a membership in order.
 type Leave struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -827,7 +1027,7 @@ type Leave struct {
 
 func (x *Leave) Reset() {
 	*x = Leave{}
-	mi := &file_channel_v1_channel_proto_msgTypes[9]
+	mi := &file_channel_v1_channel_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -839,7 +1039,7 @@ func (x *Leave) String() string {
 func (*Leave) ProtoMessage() {}
 
 func (x *Leave) ProtoReflect() protoreflect.Message {
-	mi := &file_channel_v1_channel_proto_msgTypes[9]
+	mi := &file_channel_v1_channel_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -852,7 +1052,7 @@ func (x *Leave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leave.ProtoReflect.Descriptor instead.
 func (*Leave) Descriptor() ([]byte, []int) {
-	return file_channel_v1_channel_proto_rawDescGZIP(), []int{9}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Leave) GetReason() string {
@@ -875,7 +1075,7 @@ type ProbeRequest struct {
 
 func (x *ProbeRequest) Reset() {
 	*x = ProbeRequest{}
-	mi := &file_channel_v1_channel_proto_msgTypes[10]
+	mi := &file_channel_v1_channel_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +1087,7 @@ func (x *ProbeRequest) String() string {
 func (*ProbeRequest) ProtoMessage() {}
 
 func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_channel_v1_channel_proto_msgTypes[10]
+	mi := &file_channel_v1_channel_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +1100,7 @@ func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
 func (*ProbeRequest) Descriptor() ([]byte, []int) {
-	return file_channel_v1_channel_proto_rawDescGZIP(), []int{10}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ProbeRequest) GetTargetAddress() string {
@@ -928,7 +1128,7 @@ type ProbeResponse struct {
 
 func (x *ProbeResponse) Reset() {
 	*x = ProbeResponse{}
-	mi := &file_channel_v1_channel_proto_msgTypes[11]
+	mi := &file_channel_v1_channel_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -940,7 +1140,7 @@ func (x *ProbeResponse) String() string {
 func (*ProbeResponse) ProtoMessage() {}
 
 func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_channel_v1_channel_proto_msgTypes[11]
+	mi := &file_channel_v1_channel_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -953,7 +1153,7 @@ func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
 func (*ProbeResponse) Descriptor() ([]byte, []int) {
-	return file_channel_v1_channel_proto_rawDescGZIP(), []int{11}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ProbeResponse) GetIncarnation() uint64 {
@@ -974,7 +1174,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_channel_v1_channel_proto_msgTypes[12]
+	mi := &file_channel_v1_channel_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -986,7 +1186,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_channel_v1_channel_proto_msgTypes[12]
+	mi := &file_channel_v1_channel_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -999,7 +1199,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_channel_v1_channel_proto_rawDescGZIP(), []int{12}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *WatchRequest) GetCluster() string {
@@ -1019,7 +1219,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_channel_v1_channel_proto_msgTypes[13]
+	mi := &file_channel_v1_channel_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1031,7 +1231,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_channel_v1_channel_proto_msgTypes[13]
+	mi := &file_channel_v1_channel_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1044,7 +1244,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_channel_v1_channel_proto_rawDescGZIP(), []int{13}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WatchResponse) GetMembers() []*MemberStatus {
@@ -1069,7 +1269,7 @@ type MemberStatus struct {
 
 func (x *MemberStatus) Reset() {
 	*x = MemberStatus{}
-	mi := &file_channel_v1_channel_proto_msgTypes[14]
+	mi := &file_channel_v1_channel_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1281,7 @@ func (x *MemberStatus) String() string {
 func (*MemberStatus) ProtoMessage() {}
 
 func (x *MemberStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_channel_v1_channel_proto_msgTypes[14]
+	mi := &file_channel_v1_channel_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1294,7 @@ func (x *MemberStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberStatus.ProtoReflect.Descriptor instead.
 func (*MemberStatus) Descriptor() ([]byte, []int) {
-	return file_channel_v1_channel_proto_rawDescGZIP(), []int{14}
+	return file_channel_v1_channel_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MemberStatus) GetMember() *v1.Member {
@@ -1156,20 +1356,33 @@ const file_channel_v1_channel_proto_rawDesc = "" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12-\n" +
 	"\x06holder\x18\x03 \x01(\v2\x15.membership.v1.MemberR\x06holder\x12\x10\n" +
 	"\x03own\x18\x04 \x01(\bR\x03own\x12\x1a\n" +
-	"\bnewcomer\x18\x05 \x01(\bR\bnewcomer\"D\n" +
+	"\bnewcomer\x18\x05 \x01(\bR\bnewcomer\"o\n" +
 	"\x05Start\x12'\n" +
 	"\x05class\x18\x01 \x01(\x0e2\x11.channel.v1.ClassR\x05class\x12\x12\n" +
-	"\x04link\x18\x02 \x01(\x06R\x04link\"8\n" +
+	"\x04link\x18\x02 \x01(\x06R\x04link\x12)\n" +
+	"\x06topics\x18\x03 \x03(\v2\x11.channel.v1.TopicR\x06topics\"[\n" +
+	"\x05Topic\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04life\x18\x02 \x01(\x06R\x04life\x12\x12\n" +
+	"\x04peer\x18\x03 \x01(\x06R\x04peer\x12\x16\n" +
+	"\x06number\x18\x04 \x01(\rR\x06number\"8\n" +
 	"\x05Frame\x12/\n" +
-	"\bpayloads\x18\x01 \x03(\v2\x13.channel.v1.PayloadR\bpayloads\"G\n" +
+	"\bpayloads\x18\x01 \x03(\v2\x13.channel.v1.PayloadR\bpayloads\"_\n" +
 	"\aPayload\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x12\n" +
 	"\x04data\x18\x02 \x01(\fR\x04data\x12\x12\n" +
-	"\x04more\x18\x03 \x01(\bR\x04more\"j\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\x12\x16\n" +
+	"\x06number\x18\x04 \x01(\rR\x06number\"\xbc\x01\n" +
 	"\tHeartbeat\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x12\x1a\n" +
 	"\bdraining\x18\x02 \x01(\bR\bdraining\x12+\n" +
-	"\x05known\x18\x03 \x03(\v2\x15.membership.v1.MemberR\x05known\"\x1f\n" +
+	"\x05known\x18\x03 \x03(\v2\x15.membership.v1.MemberR\x05known\x12$\n" +
+	"\x04apps\x18\x04 \x01(\v2\x10.channel.v1.AppsR\x04apps\x12*\n" +
+	"\x06topics\x18\x05 \x01(\v2\x12.channel.v1.TopicsR\x06topics\"\x1c\n" +
+	"\x04Apps\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\"3\n" +
+	"\x06Topics\x12)\n" +
+	"\x06topics\x18\x01 \x03(\v2\x11.channel.v1.TopicR\x06topics\"\x1f\n" +
 	"\x05Leave\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\"O\n" +
 	"\fProbeRequest\x12%\n" +
@@ -1219,7 +1432,7 @@ func file_channel_v1_channel_proto_rawDescGZIP() []byte {
 }
 
 var file_channel_v1_channel_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_channel_v1_channel_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_channel_v1_channel_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_channel_v1_channel_proto_goTypes = []any{
 	(Reason)(0),              // 0: channel.v1.Reason
 	(Class)(0),               // 1: channel.v1.Class
@@ -1229,49 +1442,56 @@ var file_channel_v1_channel_proto_goTypes = []any{
 	(*Welcome)(nil),          // 5: channel.v1.Welcome
 	(*Refusal)(nil),          // 6: channel.v1.Refusal
 	(*Start)(nil),            // 7: channel.v1.Start
-	(*Frame)(nil),            // 8: channel.v1.Frame
-	(*Payload)(nil),          // 9: channel.v1.Payload
-	(*Heartbeat)(nil),        // 10: channel.v1.Heartbeat
-	(*Leave)(nil),            // 11: channel.v1.Leave
-	(*ProbeRequest)(nil),     // 12: channel.v1.ProbeRequest
-	(*ProbeResponse)(nil),    // 13: channel.v1.ProbeResponse
-	(*WatchRequest)(nil),     // 14: channel.v1.WatchRequest
-	(*WatchResponse)(nil),    // 15: channel.v1.WatchResponse
-	(*MemberStatus)(nil),     // 16: channel.v1.MemberStatus
-	(*v1.Member)(nil),        // 17: membership.v1.Member
-	(v1.State)(0),            // 18: membership.v1.State
+	(*Topic)(nil),            // 8: channel.v1.Topic
+	(*Frame)(nil),            // 9: channel.v1.Frame
+	(*Payload)(nil),          // 10: channel.v1.Payload
+	(*Heartbeat)(nil),        // 11: channel.v1.Heartbeat
+	(*Apps)(nil),             // 12: channel.v1.Apps
+	(*Topics)(nil),           // 13: channel.v1.Topics
+	(*Leave)(nil),            // 14: channel.v1.Leave
+	(*ProbeRequest)(nil),     // 15: channel.v1.ProbeRequest
+	(*ProbeResponse)(nil),    // 16: channel.v1.ProbeResponse
+	(*WatchRequest)(nil),     // 17: channel.v1.WatchRequest
+	(*WatchResponse)(nil),    // 18: channel.v1.WatchResponse
+	(*MemberStatus)(nil),     // 19: channel.v1.MemberStatus
+	(*v1.Member)(nil),        // 20: membership.v1.Member
+	(v1.State)(0),            // 21: membership.v1.State
 }
 var file_channel_v1_channel_proto_depIdxs = []int32{
 	4,  // 0: channel.v1.ExchangeRequest.hello:type_name -> channel.v1.Hello
-	8,  // 1: channel.v1.ExchangeRequest.frame:type_name -> channel.v1.Frame
-	10, // 2: channel.v1.ExchangeRequest.heartbeat:type_name -> channel.v1.Heartbeat
-	11, // 3: channel.v1.ExchangeRequest.leave:type_name -> channel.v1.Leave
+	9,  // 1: channel.v1.ExchangeRequest.frame:type_name -> channel.v1.Frame
+	11, // 2: channel.v1.ExchangeRequest.heartbeat:type_name -> channel.v1.Heartbeat
+	14, // 3: channel.v1.ExchangeRequest.leave:type_name -> channel.v1.Leave
 	7,  // 4: channel.v1.ExchangeRequest.start:type_name -> channel.v1.Start
 	5,  // 5: channel.v1.ExchangeResponse.welcome:type_name -> channel.v1.Welcome
 	6,  // 6: channel.v1.ExchangeResponse.refusal:type_name -> channel.v1.Refusal
-	17, // 7: channel.v1.Hello.self:type_name -> membership.v1.Member
-	17, // 8: channel.v1.Hello.known:type_name -> membership.v1.Member
-	17, // 9: channel.v1.Welcome.self:type_name -> membership.v1.Member
-	17, // 10: channel.v1.Welcome.known:type_name -> membership.v1.Member
+	20, // 7: channel.v1.Hello.self:type_name -> membership.v1.Member
+	20, // 8: channel.v1.Hello.known:type_name -> membership.v1.Member
+	20, // 9: channel.v1.Welcome.self:type_name -> membership.v1.Member
+	20, // 10: channel.v1.Welcome.known:type_name -> membership.v1.Member
 	0,  // 11: channel.v1.Refusal.reason:type_name -> channel.v1.Reason
-	17, // 12: channel.v1.Refusal.holder:type_name -> membership.v1.Member
+	20, // 12: channel.v1.Refusal.holder:type_name -> membership.v1.Member
 	1,  // 13: channel.v1.Start.class:type_name -> channel.v1.Class
-	9,  // 14: channel.v1.Frame.payloads:type_name -> channel.v1.Payload
-	17, // 15: channel.v1.Heartbeat.known:type_name -> membership.v1.Member
-	16, // 16: channel.v1.WatchResponse.members:type_name -> channel.v1.MemberStatus
-	17, // 17: channel.v1.MemberStatus.member:type_name -> membership.v1.Member
-	18, // 18: channel.v1.MemberStatus.state:type_name -> membership.v1.State
-	2,  // 19: channel.v1.ChannelService.Exchange:input_type -> channel.v1.ExchangeRequest
-	12, // 20: channel.v1.ChannelService.Probe:input_type -> channel.v1.ProbeRequest
-	14, // 21: channel.v1.ChannelService.Watch:input_type -> channel.v1.WatchRequest
-	3,  // 22: channel.v1.ChannelService.Exchange:output_type -> channel.v1.ExchangeResponse
-	13, // 23: channel.v1.ChannelService.Probe:output_type -> channel.v1.ProbeResponse
-	15, // 24: channel.v1.ChannelService.Watch:output_type -> channel.v1.WatchResponse
-	22, // [22:25] is the sub-list for method output_type
-	19, // [19:22] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	8,  // 14: channel.v1.Start.topics:type_name -> channel.v1.Topic
+	10, // 15: channel.v1.Frame.payloads:type_name -> channel.v1.Payload
+	20, // 16: channel.v1.Heartbeat.known:type_name -> membership.v1.Member
+	12, // 17: channel.v1.Heartbeat.apps:type_name -> channel.v1.Apps
+	13, // 18: channel.v1.Heartbeat.topics:type_name -> channel.v1.Topics
+	8,  // 19: channel.v1.Topics.topics:type_name -> channel.v1.Topic
+	19, // 20: channel.v1.WatchResponse.members:type_name -> channel.v1.MemberStatus
+	20, // 21: channel.v1.MemberStatus.member:type_name -> membership.v1.Member
+	21, // 22: channel.v1.MemberStatus.state:type_name -> membership.v1.State
+	2,  // 23: channel.v1.ChannelService.Exchange:input_type -> channel.v1.ExchangeRequest
+	15, // 24: channel.v1.ChannelService.Probe:input_type -> channel.v1.ProbeRequest
+	17, // 25: channel.v1.ChannelService.Watch:input_type -> channel.v1.WatchRequest
+	3,  // 26: channel.v1.ChannelService.Exchange:output_type -> channel.v1.ExchangeResponse
+	16, // 27: channel.v1.ChannelService.Probe:output_type -> channel.v1.ProbeResponse
+	18, // 28: channel.v1.ChannelService.Watch:output_type -> channel.v1.WatchResponse
+	26, // [26:29] is the sub-list for method output_type
+	23, // [23:26] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_channel_v1_channel_proto_init() }
@@ -1296,7 +1516,7 @@ func file_channel_v1_channel_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_channel_v1_channel_proto_rawDesc), len(file_channel_v1_channel_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   15,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,260 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/plugins"
+	"github.com/nodeserver/nodeserver/server/session"
+)
+
+const (
+	// noticeTime is for those who send requests to hear that an app is no longer here; they are
+	// served meanwhile.
+	noticeTime = time.Second
+	// flushTime is for the other members to get the last changes of an app's sessions, at most.
+	flushTime = 5 * time.Second
+	// stepTime is how often it is looked whether something has come to pass.
+	stepTime = 20 * time.Millisecond
+)
+
+// Add deploys an app that is new here while the node runs. Users are served once it has the
+// sessions of the members that host it; until then their requests are sent on to those.
+func (t *Table) Add(o plugins.Plugin) error {
+	settings := t.cfg.Settings(o.App.Name)
+	if err := t.taken(settings.Session.App, settings.Session.Path, o.File); err != nil {
+		return err
+	}
+	p := t.newPlace(settings)
+	v, err := t.start(p, o)
+	if err != nil {
+		return err
+	}
+	p.state.Store(int32(Joining))
+	p.swap(v)
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	now := t.now.Load()
+	down := slices.DeleteFunc(slices.Clone(now.down), func(d Down) bool { return d.Origin == o.File || d.Name == p.name })
+	t.store(append(slices.Clone(now.up), p), down)
+	if t.channel != nil {
+		p.join(t.channel, t.domain)
+	}
+	if t.running != nil {
+		p.run(t.running, &t.managers)
+		t.managers.Go(func() { t.arrive(t.running, p, settings.Session.Sessions.JoinTimeout) })
+	}
+	return nil
+}
+
+func (t *Table) start(p *Place, o plugins.Plugin) (*Revision, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return t.prepare(p, o)
+}
+
+// taken tells which app stands in the way of a new one.
+func (t *Table) taken(name, path, origin string) error {
+	for p := range t.Each() {
+		switch {
+		case p.name == name:
+			return fmt.Errorf("%s: app %s is served from %s: remove one", origin, name, p.Origin())
+		case p.path == path:
+			return fmt.Errorf("%s: the path %s of app %s is app %s's (%s): give one another in its [[app]] path", origin, path, name, p.name, p.Origin())
+		}
+	}
+	return nil
+}
+
+// arrive lets users in as soon as the app has its sessions. A member that hosts the app and is out
+// of reach may have some that nobody else has: it is waited for until it is back or gone, for as
+// long as a node that starts would wait.
+func (t *Table) arrive(ctx context.Context, p *Place, patience time.Duration) {
+	begun, settled := time.Now(), false
+	t.await(ctx, func() bool {
+		if !settled && t.isSettled() && (!t.lacks(p) || time.Since(begun) > patience) {
+			p.Manager().Settle()
+			settled = true
+		}
+		return settled && p.Manager().Ready() || p.State() == Leaving
+	})
+	if !p.state.CompareAndSwap(int32(Joining), int32(Serving)) || ctx.Err() != nil {
+		return
+	}
+	t.announce()
+	p.log.Info("app serves", "sessions", p.Manager().Stats().Sessions, "dur", time.Since(begun).Round(time.Millisecond))
+}
+
+// await looks again and again until is says so or ctx ends.
+func (t *Table) await(ctx context.Context, is func() bool) {
+	step := time.NewTicker(stepTime)
+	defer step.Stop()
+	for !is() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-step.C:
+		}
+	}
+}
+
+func (t *Table) isSettled() bool {
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	return t.settled
+}
+
+// lacks tells whether a member hosts the app that is neither linked nor gone.
+func (t *Table) lacks(p *Place) bool {
+	linked := map[string]bool{}
+	for _, l := range p.Manager().Stats().Links {
+		linked[l.ID.Name] = true
+	}
+	for m := range t.hosts(p.name) {
+		if m.State == membership.Suspect && !linked[m.Name] {
+			return true
+		}
+	}
+	return false
+}
+
+// hosts goes through the other members of the domain that are not gone and host the app.
+func (t *Table) hosts(app string) func(yield func(membership.Status) bool) {
+	return func(yield func(membership.Status) bool) {
+		for _, m := range t.others() {
+			if m.Hosts(app) && !yield(m) {
+				return
+			}
+		}
+	}
+}
+
+func (t *Table) others() (list []membership.Status) {
+	t.changing.Lock()
+	ch, domain := t.channel, t.domain
+	t.changing.Unlock()
+	if ch == nil {
+		return nil
+	}
+	self := ch.Self()
+	for _, m := range ch.Members() {
+		if m.ID != self && m.Domain == domain && m.State != membership.Gone {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// elsewhere answers where this node has no app: a front door may go on to a member that has.
+func (t *Table) elsewhere(w http.ResponseWriter, r *http.Request) {
+	for _, m := range t.others() {
+		for _, app := range m.Apps {
+			if m.Ready && strings.HasPrefix(r.URL.Path, t.cfg.Settings(app).Session.Path) {
+				session.Decline(w, "the app "+app+" is not served by this node")
+				return
+			}
+		}
+	}
+	http.NotFound(w, r)
+}
+
+// announce tells the other members which apps are here.
+func (t *Table) announce() {
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	if t.channel != nil {
+		t.channel.SetApps(t.Names())
+	}
+}
+
+// Undeploy takes the app from this node: the others hear of it, requests in flight end, Done
+// closes, the app cleans up, the other members get what they lack of its sessions, and these end
+// here. It returns at once; until all that is done the app is Leaving.
+func (t *Table) Undeploy(p *Place, why string) {
+	if State(p.state.Swap(int32(Leaving))) == Leaving {
+		return
+	}
+	p.log.Info("app is being undeployed", "why", why)
+	t.announce()
+	t.retiring.Go(func() {
+		t.pause(noticeTime)
+		p.mu.Lock()
+		old, idle := p.swap(p.closed())
+		p.mu.Unlock()
+		old.end()
+		begun := time.Now()
+		t.finish(p, old, idle)
+		t.forget(p)
+		t.leftovers(p, old, begun)
+	})
+}
+
+// pause waits, for less if the node stops.
+func (t *Table) pause(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-t.life.Done():
+	}
+}
+
+// closed is a revision that sends requests on to other nodes.
+func (p *Place) closed() *Revision {
+	now := p.current.Load()
+	v := newRevision(context.Background())
+	v.end()
+	v.Version, v.Origin, v.Source, v.Since = now.Version, now.Origin, now.Source, now.Since
+	v.labels, v.listeners = unlabelled, p.sessions.NewListeners()
+	v.handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		session.Decline(w, "the app "+p.name+" is no longer served by this node")
+	})
+	return v
+}
+
+// forget ends the app's sessions here.
+func (t *Table) forget(p *Place) {
+	m := p.Manager()
+	m.HandOver()
+	limit, cancel := context.WithTimeout(context.Background(), flushTime)
+	defer cancel()
+	t.await(limit, m.Flushed)
+	if limit.Err() != nil {
+		p.log.Warn("there may be changes of sessions that no other member has confirmed", "dur", flushTime)
+	}
+	if topic := p.group.topic.Load(); topic != nil {
+		topic.Close()
+	}
+	alone := true
+	for range t.hosts(p.name) {
+		alone = false
+	}
+	sessions := m.Stats().Sessions
+	t.changing.Lock()
+	now := t.now.Load()
+	t.store(slices.DeleteFunc(slices.Clone(now.up), func(o *Place) bool { return o == p }), slices.Clone(now.down))
+	stopped := p.stopped
+	t.changing.Unlock()
+	if stopped != nil {
+		stopped()
+	}
+	if alone && sessions > 0 {
+		p.log.Warn("no other member hosts the app: its sessions have ended", "sessions", sessions)
+	}
+	p.log.Info("app undeployed", "sessions", sessions)
+}
+
+// setDown notes why nothing is served from an origin; a nil error: nothing comes from there.
+func (t *Table) setDown(origin string, d Down) {
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	now := t.now.Load()
+	down := slices.DeleteFunc(slices.Clone(now.down), func(d Down) bool { return d.Origin == origin })
+	if d.Err != nil {
+		down = append(down, d)
+	}
+	t.store(slices.Clone(now.up), down)
+}
