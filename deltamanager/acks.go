@@ -16,8 +16,8 @@ import (
 func (c *Core) Expect(r Receipt, level Acks) *Waiter {
 	links := c.peers.all()
 	w := &Waiter{pos: r.pos, level: level, need: level.need(len(links)), open: len(links), done: make(chan struct{})}
-	for _, l := range links {
-		l.mu.Lock()
+	for _, to := range links {
+		l := to.lock()
 		switch {
 		case l.gone:
 			w.lose(true)
@@ -29,7 +29,7 @@ func (c *Core) Expect(r Receipt, level Acks) *Waiter {
 			l.out.waiters = append(l.out.waiters, w)
 			l.out.askAck = l.out.askAck || r.pos < l.out.Cursor()
 		}
-		l.mu.Unlock()
+		l.unlock()
 		c.group.Wake(l.id, false, true)
 	}
 	w.settle(func() {})

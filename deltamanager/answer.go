@@ -22,8 +22,7 @@ const (
 )
 
 // replyDue tells whether an answer is owed on the live stream that may be given now.
-// Called with l.mu held.
-func (l *link) replyDue(now time.Duration) bool {
+func (l *locked) replyDue(now time.Duration) bool {
 	return len(l.questions.replies) > 0 && l.questions.spent[0].left(now, answerRate, answerBurst)
 }
 
@@ -35,14 +34,14 @@ type answerer struct {
 }
 
 // owesLarge is replyDue for the bulk stream.
-func (c *answerer) owesLarge(now time.Duration, l *link) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (c *answerer) owesLarge(now time.Duration, to *link) bool {
+	l := to.lock()
+	defer l.unlock()
 	return l.up && len(l.questions.large) > 0 && l.questions.spent[1].left(now, answerRate, answerBurst)
 }
 
-// appendAsks encodes questions and answers that are due. Called with l.mu held.
-func (c *answerer) appendAsks(now time.Duration, l *link, body []byte) []byte {
+// appendAsks encodes questions and answers that are due.
+func (c *answerer) appendAsks(now time.Duration, l *locked, body []byte) []byte {
 	for _, a := range l.questions.asks[len(l.questions.asks)-l.questions.unasked:] {
 		m := wire.Ask{Request: a.request, Key: a.key, Tag: a.tag, State: a.state, Since: a.since, Held: a.held}
 		body = m.Append(body)
@@ -67,8 +66,8 @@ func (c *answerer) appendAsks(now time.Duration, l *link, body []byte) []byte {
 	return body
 }
 
-// answerLarge answers one question on the bulk stream. Called with l.mu held.
-func (c *answerer) answerLarge(now time.Duration, l *link) *wire.Repair {
+// answerLarge answers one question on the bulk stream.
+func (c *answerer) answerLarge(now time.Duration, l *locked) *wire.Repair {
 	q := l.questions.large[0]
 	l.questions.large = l.questions.large[1:]
 	r := &wire.Sessions{Asks: []uint64{q.Request}}
@@ -118,20 +117,20 @@ func (c *answerer) answer(body []byte, now time.Duration, q *wire.Ask, most int)
 
 // questions takes the questions and answers of a frame. It reports whether
 // answers are owed.
-func (c *answerer) questions(now time.Duration, l *link, f *wire.Frame, late time.Duration) bool {
+func (c *answerer) questions(now time.Duration, from *link, f *wire.Frame, late time.Duration) bool {
 	for _, r := range f.Replies {
 		if r.Delta != nil {
-			c.applier.applyRaw(now, l, r.Delta, late, table.Asked)
+			c.applier.applyRaw(now, from, r.Delta, late, table.Asked)
 		}
-		l.mu.Lock()
+		l := from.lock()
 		l.settleAsks(r.Request, r.Refused)
-		l.mu.Unlock()
+		l.unlock()
 	}
 	if len(f.Asks) == 0 {
 		return false
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l := from.lock()
+	defer l.unlock()
 	for _, a := range f.Asks {
 		if len(l.questions.replies)+len(l.questions.large) < wire.MaxAsks {
 			l.questions.replies = append(l.questions.replies, a)

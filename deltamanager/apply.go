@@ -46,9 +46,9 @@ func (c *applier) apply(now time.Duration, d *table.Delta, from table.Source) ta
 // applyRaw applies one encoded delta and does what follows from it. A delta
 // that can't be read is left out, alone: it must not keep others away. It reports whether
 // the delta had news.
-func (c *applier) applyRaw(now time.Duration, l *link, raw []byte, late time.Duration, from table.Source) (news bool) {
+func (c *applier) applyRaw(now time.Duration, by *link, raw []byte, late time.Duration, from table.Source) (news bool) {
 	var few [4]table.Register
-	d, err := wire.ParseDelta(raw, l.id.Incarnation, &c.names, few[:])
+	d, err := wire.ParseDelta(raw, by.id.Incarnation, &c.names, few[:])
 	if err != nil || !c.observeDelta(now, &d) {
 		c.stats.malformed.Add(1)
 		return false
@@ -63,13 +63,13 @@ func (c *applier) applyRaw(now time.Duration, l *link, raw []byte, late time.Dur
 	if !v.Dead && !v.Missing {
 		return v.Changed
 	}
-	l.mu.Lock()
+	l := by.lock()
 	if v.Dead {
 		l.repair.push.add(d.Key)
 	} else {
 		l.repair.want.add(d.Key)
 	}
-	l.mu.Unlock()
+	l.unlock()
 	c.group.Wake(l.id, true, true)
 	return v.Changed
 }

@@ -98,10 +98,10 @@ const linkLife = time.Minute
 
 // forgetSilent drops the link to a member that was heard and never connected:
 // nobody may say of such a one that it is gone.
-func (c *Core) forgetSilent(now time.Duration, l *link) {
-	l.mu.Lock()
+func (c *Core) forgetSilent(now time.Duration, to *link) {
+	l := to.lock()
 	silent := !l.up && now-l.seenAt > linkLife
-	l.mu.Unlock()
+	l.unlock()
 	if silent {
 		c.Gone(now, l.id)
 	}
@@ -111,10 +111,9 @@ func (c *Core) forgetSilent(now time.Duration, l *link) {
 // sent before may have been lost.
 func (c *Core) Connected(now time.Duration, id membership.ID) {
 	c.enter(now)
-	l := c.peers.ensureLink(now, id)
-	l.mu.Lock()
+	l := c.peers.ensureLink(now, id).lock()
 	l.connected(now)
-	l.mu.Unlock()
+	l.unlock()
 	c.group.Wake(id, false, true)
 	c.group.Wake(id, true, true) // what was to be asked when the connection was lost
 }
@@ -122,32 +121,32 @@ func (c *Core) Connected(now time.Duration, id membership.ID) {
 // Disconnected says that nothing can be sent to the member for now.
 func (c *Core) Disconnected(now time.Duration, id membership.ID) {
 	c.enter(now)
-	if l := c.peers.link(id); l != nil {
-		c.repairer.deal.release(l)
-		l.mu.Lock()
+	if to := c.peers.link(id); to != nil {
+		c.repairer.deal.release(id)
+		l := to.lock()
 		l.up, l.repair.run = false, nil
 		l.missAsks()
-		l.mu.Unlock()
+		l.unlock()
 	}
 }
 
 // Gone says that this life of the member has ended; its link is forgotten.
 func (c *Core) Gone(now time.Duration, id membership.ID) {
 	c.enter(now)
-	l := c.peers.link(id)
-	if l == nil {
+	to := c.peers.link(id)
+	if to == nil {
 		past, _ := c.peers.recall(now, id)
 		c.peers.remember(past) // what it sent before its end may still come
 		return
 	}
-	c.repairer.deal.release(l)
-	l.mu.Lock()
+	c.repairer.deal.release(id)
+	l := to.lock()
 	past := pastLife{id, l.out.clean, l.in.lag}
-	l.mu.Unlock()
-	c.peers.drop(l)
+	l.unlock()
+	c.peers.drop(to)
 	c.peers.remember(past)
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l = to.lock()
+	defer l.unlock()
 	l.up, l.gone = false, true
 	l.loseWaiters()
 	l.missAsks()

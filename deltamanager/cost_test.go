@@ -229,8 +229,10 @@ func BenchmarkCommit(b *testing.B) {
 		if n%8 == 0 {
 			c.cores[0].Pull(c.now, c.ids[1], false)
 			c.cores[0].Pull(c.now, c.ids[2], false)
-			for _, l := range c.cores[0].peers.all() {
+			for _, to := range c.cores[0].peers.all() {
+				l := to.lock()
 				l.acknowledged(l.out.Seq())
+				l.unlock()
 			}
 		}
 	}
@@ -277,8 +279,9 @@ func BenchmarkReceive(b *testing.B) {
 					}
 				}
 				frames = append(frames, c.cores[0].Pull(c.now, c.ids[1], false))
-				l := c.cores[0].peers.link(c.ids[1])
+				l := c.cores[0].peers.link(c.ids[1]).lock()
 				l.acknowledged(l.out.Seq())
+				l.unlock()
 			}
 			b.StartTimer()
 		}

@@ -4,12 +4,13 @@ import (
 	"sync"
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
+	"github.com/nodeserver/nodeserver/membership"
 )
 
 // deal shares out the buckets among the donors of a joining node.
 type deal struct {
 	mu   sync.Mutex
-	by   map[int]*link
+	by   map[int]membership.ID
 	done table.Set
 }
 
@@ -20,17 +21,17 @@ func (d *deal) reset() {
 	d.done = table.Set{}
 }
 
-// take claims the bucket for l; false: another donor has been asked for it.
-func (d *deal) take(n int, l *link) bool {
+// take claims the bucket for a donor; false: another one has been asked for it.
+func (d *deal) take(n int, donor membership.ID) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.by == nil {
-		d.by = map[int]*link{}
+		d.by = map[int]membership.ID{}
 	}
-	if o := d.by[n]; o != nil && o != l {
+	if o, ok := d.by[n]; ok && o != donor {
 		return false
 	}
-	d.by[n] = l
+	d.by[n] = donor
 	return true
 }
 
@@ -49,11 +50,11 @@ func (d *deal) finished() table.Set {
 }
 
 // release gives back what a donor was asked for.
-func (d *deal) release(l *link) {
+func (d *deal) release(donor membership.ID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for n, o := range d.by {
-		if o == l {
+		if o == donor {
 			delete(d.by, n)
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
 )
 
-// covered is Covers for the link's member. Called with l.mu held.
-func (l *link) covered(clock uint64) bool {
+// covered is Covers for the link's member.
+func (l *locked) covered(clock uint64) bool {
 	return l.in.Covered(clock)
 }
 
@@ -61,8 +61,8 @@ type needed struct {
 }
 
 // askedFor tells whether the query has a question to the member already, which
-// then has to bring what a asks for, too. Called with l.mu held.
-func (l *link) askedFor(a ask) bool {
+// then has to bring what a asks for, too.
+func (l *locked) askedFor(a ask) bool {
 	i := slices.IndexFunc(l.questions.asks, func(o ask) bool { return o.query == a.query })
 	if i < 0 {
 		return false
@@ -72,8 +72,8 @@ func (l *link) askedFor(a ask) bool {
 }
 
 // settleAsks ends the questions that are answered: by an answer with that number, which
-// may be a refusal, or by what the member's frames have brought. Called with l.mu held.
-func (l *link) settleAsks(request uint64, refused bool) {
+// may be a refusal, or by what the member's frames have brought.
+func (l *locked) settleAsks(request uint64, refused bool) {
 	first := len(l.questions.asks) - l.questions.unasked // those from here on have not been sent
 	i := 0
 	l.questions.asks = slices.DeleteFunc(l.questions.asks, func(a ask) bool {
@@ -94,31 +94,21 @@ func (l *link) settleAsks(request uint64, refused bool) {
 	})
 }
 
-// missAsks ends all questions: they will not be answered. Called with l.mu held.
-func (l *link) missAsks() {
+// missAsks ends all questions: they will not be answered.
+func (l *locked) missAsks() {
 	for _, a := range l.questions.asks {
 		a.query.settle(1, 1)
 	}
 	l.questions.asks, l.questions.unasked, l.questions.replies, l.questions.large = nil, 0, nil, nil
 }
 
+// settle takes note of questions that are answered, or never will be, and ends the query
+// with the last one.
 func (q *Query) settle(missed, answered int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.open -= answered
 	q.missed += missed
-	q.finish()
-}
-
-// answered tells whether all questions were.
-func (q *Query) answered() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.open == 0 && q.missed == 0
-}
-
-// finish closes done when nothing is open. Called with q.mu held.
-func (q *Query) finish() {
 	if q.open > 0 {
 		return
 	}
@@ -129,10 +119,24 @@ func (q *Query) finish() {
 	}
 }
 
+// add takes note of one more question.
+func (q *Query) add() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.open++
+}
+
+// answered tells whether all questions were.
+func (q *Query) answered() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.open == 0 && q.missed == 0
+}
+
 // Done is closed when no answer is awaited any more.
 func (q *Query) Done() <-chan struct{} { return q.done }
 
-func (l *link) dropAsks(q *Query) {
+func (l *locked) dropAsks(q *Query) {
 	first, i := len(l.questions.asks)-l.questions.unasked, 0
 	l.questions.asks = slices.DeleteFunc(l.questions.asks, func(a ask) bool {
 		if a.query == q && i >= first {
@@ -157,12 +161,12 @@ func (c *asker) covers(s Stamp) bool {
 	if s.Incarnation == c.cfg.Self.Incarnation {
 		return true
 	}
-	l := c.peers.linkOf(s.Incarnation)
-	if l == nil {
+	from := c.peers.linkOf(s.Incarnation)
+	if from == nil {
 		return false
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l := from.lock()
+	defer l.unlock()
 	return l.covered(s.Clock)
 }
 
@@ -263,15 +267,15 @@ func (c *asker) mayAsk(now time.Duration, from Asker) bool {
 // ask puts the question to a member, unless it is not needed or asked already.
 // It reports false when the member can't be asked. The first question makes the query.
 // Of a session that is here whole, the member need only say what is new.
-func (c *asker) ask(l *link, a ask, whole bool, q **Query) bool {
+func (c *asker) ask(to *link, a ask, whole bool, q **Query) bool {
 	a.query = *q
-	l.mu.Lock()
+	l := to.lock()
 	switch {
 	case a.clock != 0 && l.covered(a.clock), a.query != nil && l.askedFor(a):
-		l.mu.Unlock()
+		l.unlock()
 		return true
 	case !l.up || len(l.questions.asks) >= wire.MaxAsks:
-		l.mu.Unlock()
+		l.unlock()
 		return false
 	}
 	if whole && a.clock != 0 && l.covered(0) {
@@ -285,10 +289,8 @@ func (c *asker) ask(l *link, a ask, whole bool, q **Query) bool {
 	a.request = l.requests
 	l.questions.asks = append(l.questions.asks, a)
 	l.questions.unasked++
-	a.query.mu.Lock()
-	a.query.open++
-	a.query.mu.Unlock()
-	l.mu.Unlock()
+	a.query.add()
+	l.unlock()
 	c.stats.asks.Add(1)
 	c.group.Wake(l.id, false, true)
 	return true
@@ -297,10 +299,10 @@ func (c *asker) ask(l *link, a ask, whole bool, q **Query) bool {
 // patient tells whether it is worth to wait on: a member that has not answered
 // was heard from within two heartbeats, so it is only slow.
 func (c *asker) patient(now time.Duration, q *Query) bool {
-	for _, l := range c.peers.all() {
-		l.mu.Lock()
+	for _, to := range c.peers.all() {
+		l := to.lock()
 		slow := l.up && now-l.in.heardAt <= 2*c.cfg.Heartbeat && slices.ContainsFunc(l.questions.asks, func(a ask) bool { return a.query == q })
-		l.mu.Unlock()
+		l.unlock()
 		if slow {
 			return true
 		}
@@ -319,10 +321,10 @@ func (c *asker) close(q *Query) (stale bool) {
 	open := q.open
 	q.mu.Unlock()
 	if open > 0 {
-		for _, l := range c.peers.all() {
-			l.mu.Lock()
+		for _, to := range c.peers.all() {
+			l := to.lock()
 			l.dropAsks(q)
-			l.mu.Unlock()
+			l.unlock()
 		}
 	}
 	if stale {

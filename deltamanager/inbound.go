@@ -17,7 +17,7 @@ type receiver struct {
 }
 
 // receiveLive applies one frame of the member.
-func (c *receiver) receiveLive(now time.Duration, l *link, payload []byte) error {
+func (c *receiver) receiveLive(now time.Duration, from *link, payload []byte) error {
 	f, err := wire.ParseFrame(payload)
 	if err != nil {
 		c.stats.malformed.Add(1)
@@ -32,25 +32,25 @@ func (c *receiver) receiveLive(now time.Duration, l *link, payload []byte) error
 	}
 	c.stats.framesIn.Add(1)
 	c.stats.bytesIn.Add(int64(len(payload)))
-	fresh, late := c.admit(now, l, &f)
+	fresh, late := c.admit(now, from, &f)
 	if fresh {
-		c.applyFrame(now, l, &f, late)
+		c.applyFrame(now, from, &f, late)
 	}
-	due := c.applied(now, l, &f, fresh)
-	if c.answerer.questions(now, l, &f, late) || due {
-		c.group.Wake(l.id, false, true)
+	due := c.applied(now, from, &f, fresh)
+	if c.answerer.questions(now, from, &f, late) || due {
+		c.group.Wake(from.id, false, true)
 	}
 	if f.Beat != nil {
-		c.repairer.stepRepair(now, l)
+		c.repairer.stepRepair(now, from)
 	}
 	return nil
 }
 
 // admit takes note of the frame's header. It reports whether the deltas are to
 // be applied (they were not yet), and how much later than usual the frame came.
-func (c *receiver) admit(now time.Duration, l *link, f *wire.Frame) (fresh bool, late time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (c *receiver) admit(now time.Duration, from *link, f *wire.Frame) (fresh bool, late time.Duration) {
+	l := from.lock()
+	defer l.unlock()
 	l.in.heardAt = now
 	l.seenAt = now
 	late = l.in.lag.Late(now, uint32(c.clock.Physical(now)>>16), f.SentMS)
@@ -63,17 +63,17 @@ func (c *receiver) admit(now time.Duration, l *link, f *wire.Frame) (fresh bool,
 	return a.Fresh, late
 }
 
-func (c *receiver) applyFrame(now time.Duration, l *link, f *wire.Frame, late time.Duration) {
+func (c *receiver) applyFrame(now time.Duration, from *link, f *wire.Frame, late time.Duration) {
 	for _, raw := range f.Deltas {
-		c.applier.applyRaw(now, l, raw, late, table.Live)
+		c.applier.applyRaw(now, from, raw, late, table.Live)
 	}
 }
 
 // applied takes note that the frame's deltas are in. It reports whether an ack
 // must go out at once.
-func (c *receiver) applied(now time.Duration, l *link, f *wire.Frame, fresh bool) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (c *receiver) applied(now time.Duration, from *link, f *wire.Frame, fresh bool) bool {
+	l := from.lock()
+	defer l.unlock()
 	if f.Beat != nil {
 		joined := l.in.heard && l.in.peer.Joining && !f.Beat.Joining
 		l.in.peer, l.in.heard = *f.Beat, true

@@ -66,16 +66,16 @@ type LinkStats struct {
 	Sessions   uint64
 }
 
-// behind is since when the member has not had all changes. Called with l.mu held.
-func (l *link) behind(head uint64, now time.Duration) time.Duration {
+// behind is since when the member has not had all changes.
+func (l *locked) behind(head uint64, now time.Duration) time.Duration {
 	if l.out.Acked() >= head {
 		return 0
 	}
 	return max(0, now-l.out.clean)
 }
 
-// held counts what the link remembers. Called with l.mu held.
-func (l *link) held() int {
+// held counts what the link remembers.
+func (l *locked) held() int {
 	return l.out.InFlight() + len(l.out.waiters) + l.in.Ahead() + len(l.repair.answers) + l.repair.push.len() + l.repair.want.len() + len(l.questions.asks) + len(l.questions.replies) + len(l.questions.large)
 }
 
@@ -110,14 +110,14 @@ func (c *Core) Stats() Stats {
 		TokensRefused: n.tokensRefused.Load(), AsksRefused: n.asksRefused.Load(),
 	}
 	head := c.log.head.Load()
-	for _, l := range c.peers.all() {
-		l.mu.Lock()
+	for _, to := range c.peers.all() {
+		l := to.lock()
 		s.Links = append(s.Links, LinkStats{
 			ID: l.id, Up: l.up, Queue: int(head - min(head, l.out.Acked())),
 			Repaired: l.in.Settled(), Repairing: l.repair.run != nil,
 			Behind: l.behind(head, time.Duration(c.fence.beatAt.Load())), RootDiffer: l.in.rootDiffer, Sessions: l.in.peer.Sessions, Held: l.held(),
 		})
-		l.mu.Unlock()
+		l.unlock()
 	}
 	return s
 }

@@ -9,11 +9,11 @@ import (
 // tells when that is done.
 func (c *Core) HandOver(now time.Duration) {
 	c.enter(now)
-	for _, l := range c.peers.all() {
-		l.mu.Lock()
+	for _, to := range c.peers.all() {
+		l := to.lock()
 		l.out.Renew(c.peers.epoch())
 		l.out.beatDue = true
-		l.mu.Unlock()
+		l.unlock()
 		c.group.Wake(l.id, false, true)
 	}
 }
@@ -21,10 +21,10 @@ func (c *Core) HandOver(now time.Duration) {
 // Flushed tells whether every member that is linked has applied all changes
 // made here, and after a HandOver has all that this node had: it may end.
 func (c *Core) Flushed() bool {
-	for _, l := range c.peers.all() {
-		l.mu.Lock()
+	for _, to := range c.peers.all() {
+		l := to.lock()
 		behind := l.out.Acked() != c.log.head.Load() || l.in.peer.Repaired != l.out.Epoch() || l.repair.push.len() > 0
-		l.mu.Unlock()
+		l.unlock()
 		if behind {
 			return false
 		}

@@ -10,12 +10,20 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// link is what the core knows about one life of one member, by protocol: the stream of
-// changes to it and from it, the repair with it, and questions for single sessions.
+// link leads to what the core knows about one incarnation of one member. All of that is
+// behind the link's lock.
 type link struct {
 	id membership.ID
 
-	mu       sync.Mutex    // guards all below
+	mu      sync.Mutex
+	guarded locked
+}
+
+// locked is a link whose lock is held, by protocol: the stream of changes to the member and
+// from it, the repair with it, and questions for single sessions. It is not used any more
+// after unlock, but for its id.
+type locked struct {
+	*link
 	up       bool          // payloads can be sent
 	gone     bool          // no longer among the core's links
 	seenAt   time.Duration // when it was connected or heard last
@@ -57,11 +65,11 @@ type repairing struct {
 	run      *repair // in progress; nil: none
 	distrust bool    // beats may be old, held back by a pause: only an answer counts
 	behindAt time.Duration
-	lookAt   time.Duration                    // last look at the roots
-	futile   int                              // repairs in a row that changed nothing here, since the roots were equal
-	answers  []func(now time.Duration) []byte // owed, made when pulled
-	push     keyQueue                         // sessions to send whole
-	want     keyQueue                         // sessions to ask for whole
+	lookAt   time.Duration // last look at the roots
+	futile   int           // repairs in a row that changed nothing here, since the roots were equal
+	answers  []answer      // owed, made when pulled
+	push     keyQueue      // sessions to send whole
+	want     keyQueue      // sessions to ask for whole
 }
 
 // questions are those for single sessions, to one member and from it.
@@ -74,12 +82,27 @@ type questions struct {
 }
 
 func newLink(now time.Duration, id membership.ID, epoch, seq, head uint64) *link {
-	return &link{id: id, seenAt: now, out: outbound{Out: progress.NewOut(epoch, seq, head), clean: now}, in: inbound{In: progress.NewIn()}}
+	l := &link{id: id}
+	l.guarded = locked{
+		link: l, seenAt: now,
+		out: outbound{Out: progress.NewOut(epoch, seq, head), clean: now},
+		in:  inbound{In: progress.NewIn()},
+	}
+	return l
 }
 
+// lock locks the link.
+func (l *link) lock() *locked {
+	l.mu.Lock()
+	return &l.guarded
+}
+
+// unlock gives up the link.
+func (l *locked) unlock() { l.mu.Unlock() }
+
 // connected goes back to the first change that was not acknowledged: it may
-// have been lost with the old stream. Called with l.mu held.
-func (l *link) connected(now time.Duration) {
+// have been lost with the old stream.
+func (l *locked) connected(now time.Duration) {
 	l.up, l.in.heard, l.seenAt = true, false, now
 	l.out.Rewind()
 	l.out.beatDue, l.out.ackDue = true, true
@@ -88,22 +111,21 @@ func (l *link) connected(now time.Duration) {
 	l.repair.answers = nil
 }
 
-// skip leaves out all changes up to head: the member must repair. Called with
-// l.mu held.
-func (l *link) skip(epoch, head uint64) {
+// skip leaves out all changes up to head: the member must repair.
+func (l *locked) skip(epoch, head uint64) {
 	l.out.Skip(epoch, head)
 	l.loseWaiters()
 }
 
 // acknowledged takes note of what the member has applied, and tells who waits.
-func (l *link) acknowledged(ack uint64) {
+func (l *locked) acknowledged(ack uint64) {
 	if l.out.Acknowledge(ack) {
 		l.tellWaiters()
 	}
 }
 
 // loseWaiters tells those who wait for this member that it will not confirm.
-func (l *link) loseWaiters() {
+func (l *locked) loseWaiters() {
 	for _, w := range l.out.waiters {
 		w.lose(l.gone)
 	}
@@ -112,7 +134,7 @@ func (l *link) loseWaiters() {
 
 // tellWaiters tells those whose change has been applied, and drops those who
 // no longer wait.
-func (l *link) tellWaiters() {
+func (l *locked) tellWaiters() {
 	l.out.waiters = slices.DeleteFunc(l.out.waiters, func(w *Waiter) bool {
 		if w.pos < l.out.Acked() {
 			w.confirm(l.id)

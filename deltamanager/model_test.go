@@ -30,7 +30,7 @@ func loneCore(tune ...func(*Config)) *Core {
 
 func TestDealGivesEachBucketToOneDonor(t *testing.T) {
 	var d deal
-	a, b := &link{}, &link{}
+	a, b := membership.ID{Name: "a"}, membership.ID{Name: "b"}
 	first, again, other := d.take(1, a), d.take(1, a), d.take(1, b)
 	if !first || !again || other {
 		t.Errorf("a bucket was dealt to two donors")

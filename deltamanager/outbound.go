@@ -14,12 +14,12 @@ type sender struct {
 }
 
 // pullLive builds the next frame for the member, or returns nil.
-func (c *sender) pullLive(now time.Duration, l *link) []byte {
-	l.mu.Lock()
+func (c *sender) pullLive(now time.Duration, to *link) []byte {
+	l := to.lock()
 	large := len(l.questions.large)
 	defer func() {
 		wake := len(l.questions.large) > large
-		l.mu.Unlock()
+		l.unlock()
 		if wake {
 			c.group.Wake(l.id, true, true)
 		}
@@ -53,9 +53,8 @@ func (c *sender) pullLive(now time.Duration, l *link) []byte {
 	return out
 }
 
-// nextChanges takes the changes from the cursor on into frame f. Called with
-// l.mu held.
-func (c *sender) nextChanges(now time.Duration, l *link, f *wire.Frame) []byte {
+// nextChanges takes the changes from the cursor on into frame f.
+func (c *sender) nextChanges(now time.Duration, l *locked, f *wire.Frame) []byte {
 	batch := c.enc.encode(c.base, now, l.out.Cursor())
 	if batch.overwritten {
 		c.stats.overflows.Add(1)
@@ -79,9 +78,9 @@ func (c *sender) nextChanges(now time.Duration, l *link, f *wire.Frame) []byte {
 }
 
 // tickLink reports whether a frame is due.
-func (c *sender) tickLink(now time.Duration, l *link) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (c *sender) tickLink(now time.Duration, to *link) bool {
+	l := to.lock()
+	defer l.unlock()
 	if !l.up {
 		return false
 	}

@@ -77,12 +77,12 @@ func (c *Core) enter(now time.Duration) {
 func (c *Core) rejoin(now time.Duration) {
 	c.fence.shut(now)
 	c.repairer.deal.reset()
-	for _, l := range c.peers.all() {
-		l.mu.Lock()
+	for _, to := range c.peers.all() {
+		l := to.lock()
 		l.in.Unsettle()
 		l.repair.run, l.repair.behindAt = nil, now
 		l.repair.distrust = true
-		l.mu.Unlock()
+		l.unlock()
 	}
 }
 

@@ -70,12 +70,13 @@ func (p *peers) ensureLink(now time.Duration, id membership.ID) *link {
 	if l := p.link(id); l != nil {
 		return l
 	}
-	l := newLink(now, id, p.epoch(), p.seqs.Load(), p.log.head.Load())
+	made := newLink(now, id, p.epoch(), p.seqs.Load(), p.log.head.Load())
+	l := &made.guarded // nobody else has it yet
 	l.out.clean, l.out.untold, l.out.strange, l.in.lag = past.clean, true, !known, past.lag
-	links := append(slices.Clone(p.all()), l)
+	links := append(slices.Clone(p.all()), made)
 	slices.SortFunc(links, func(a, b *link) int { return a.id.Compare(b.id) })
 	p.links.Store(&links)
-	return l
+	return made
 }
 
 // recall takes what is remembered of a life that gets a new link. A life that
@@ -103,13 +104,13 @@ func (p *peers) toldAll(now time.Duration) time.Duration {
 func (p *peers) overtake(k Key) {
 	backlog := uint64(min(maxBatch, len(p.log.slots)/4))
 	head := p.log.head.Load()
-	for _, l := range p.all() {
-		l.mu.Lock()
+	for _, to := range p.all() {
+		l := to.lock()
 		lags := l.up && (head-l.out.Cursor() > backlog || l.out.Full())
 		if lags {
 			l.repair.push.add(k)
 		}
-		l.mu.Unlock()
+		l.unlock()
 		if lags {
 			p.group.Wake(l.id, true, true)
 		}
@@ -139,10 +140,10 @@ func (p *peers) isPast(id membership.ID) bool {
 // expiresHere tells whether this node speaks for the end of a session that
 // another one used last, and has not told of its end: that one must be gone.
 func (p *peers) expiresHere() bool {
-	for _, l := range p.all() {
-		l.mu.Lock()
+	for _, to := range p.all() {
+		l := to.lock()
 		smaller := l.up && l.id.Compare(p.self) < 0
-		l.mu.Unlock()
+		l.unlock()
 		if smaller {
 			return false
 		}
@@ -162,21 +163,21 @@ func (p *peers) linkOf(boot uint64) *link {
 
 // reaches tells whether the life with this boot can be asked.
 func (p *peers) reaches(boot uint64) bool {
-	l := p.linkOf(boot)
-	if l == nil {
+	to := p.linkOf(boot)
+	if to == nil {
 		return false
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l := to.lock()
+	defer l.unlock()
 	return l.up
 }
 
 // behind tells whether something is known to be missing of what a member has.
 func (p *peers) behind() bool {
-	for _, l := range p.all() {
-		l.mu.Lock()
+	for _, to := range p.all() {
+		l := to.lock()
 		behind := l.up && l.in.Behind()
-		l.mu.Unlock()
+		l.unlock()
 		if behind {
 			return true
 		}
@@ -185,12 +186,12 @@ func (p *peers) behind() bool {
 }
 
 func (p *peers) allRepaired() bool {
-	for _, l := range p.all() {
-		l.mu.Lock()
+	for _, to := range p.all() {
+		l := to.lock()
 		// A link that is down may be the one whose member has what is missing
 		// here; it counts until the member is gone.
 		behind := !l.gone && !l.in.Settled()
-		l.mu.Unlock()
+		l.unlock()
 		if behind {
 			return false
 		}
@@ -214,10 +215,10 @@ func (p *peers) nameOf(boot uint64) string {
 // roomy tells whether no member lags by more than half of the log.
 func (p *peers) roomy() bool {
 	head := p.log.head.Load()
-	for _, l := range p.all() {
-		l.mu.Lock()
+	for _, to := range p.all() {
+		l := to.lock()
 		lags := l.up && head-l.out.Acked() > uint64(len(p.log.slots)/2)
-		l.mu.Unlock()
+		l.unlock()
 		if lags {
 			return false
 		}

@@ -391,7 +391,7 @@ func TestOverflowBetweenTwoLooksIsRepaired(t *testing.T) {
 	c.run(time.Second)
 	odd := table.Delta{Key: Key{1}, Full: true, Regs: []table.Register{{ID: nil, Stamp: Stamp{Clock: 1 << 20, Incarnation: 5}, Value: Auth{Tag: Tag{1}}.Encode()}}}
 	c.cores[0].applier.apply(c.now, &odd, table.Listed) // by no stream: the roots differ for good
-	l := c.cores[0].peers.link(c.ids[1])
+	l := &c.cores[0].peers.link(c.ids[1]).guarded
 	for end := c.now + time.Minute; l.repair.run == nil || l.repair.run.confirm; c.run(10 * time.Millisecond) {
 		if c.now > end {
 			t.Fatal("no repair that confirms within a minute")

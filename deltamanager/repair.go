@@ -48,6 +48,9 @@ const (
 
 const maxFutile = 5
 
+// answer makes a message that is owed to the member of a link.
+type answer func(now time.Duration, l *locked) []byte
+
 // repairer compares sessions with members, and exchanges what differs.
 type repairer struct {
 	*base
@@ -57,17 +60,17 @@ type repairer struct {
 }
 
 // stepRepair begins, drives or ends the repair with a member.
-func (c *repairer) stepRepair(now time.Duration, l *link) {
-	l.mu.Lock()
+func (c *repairer) stepRepair(now time.Duration, with *link) {
+	l := with.lock()
 	wake := c.repairDue(now, l)
-	l.mu.Unlock()
+	l.unlock()
 	if wake {
 		c.group.Wake(l.id, true, true)
 	}
 }
 
-// repairDue reports whether there is something to send. Called with l.mu held.
-func (c *repairer) repairDue(now time.Duration, l *link) bool {
+// repairDue reports whether there is something to send.
+func (c *repairer) repairDue(now time.Duration, l *locked) bool {
 	if !l.up || !l.in.heard {
 		return false
 	}
@@ -96,8 +99,8 @@ func (c *repairer) repairDue(now time.Duration, l *link) bool {
 
 // lookEvery is the time between two looks at the roots. Where one side can't read what
 // the other one has, they differ for ever: after two repairs without any effect here it
-// doubles, up to sixteen times. Called with l.mu held.
-func (c *repairer) lookEvery(l *link) time.Duration {
+// doubles, up to sixteen times.
+func (c *repairer) lookEvery(l *locked) time.Duration {
 	return c.cfg.RepairInterval << max(0, l.repair.futile-1)
 }
 
@@ -106,7 +109,7 @@ func (c *repairer) lookEvery(l *link) time.Duration {
 // joins, else the smaller id; the other one waits until that is over, and then
 // mostly finds the roots equal. A member that is not behind of this node, since only
 // it has left changes out, begins none.
-func (c *repairer) myTurn(now time.Duration, l *link) bool {
+func (c *repairer) myTurn(now time.Duration, l *locked) bool {
 	joining := !c.fence.ready.Load()
 	if joining != l.in.peer.Joining {
 		return joining || now-l.repair.behindAt > donorGrace
@@ -115,7 +118,7 @@ func (c *repairer) myTurn(now time.Duration, l *link) bool {
 }
 
 // driveRepair asks again what was not answered, and moves on.
-func (c *repairer) driveRepair(now time.Duration, l *link) bool {
+func (c *repairer) driveRepair(now time.Duration, l *locked) bool {
 	r := l.repair.run
 	r.pending = slices.DeleteFunc(r.pending, func(q request) bool {
 		if now-q.at < askAgain {
@@ -135,8 +138,7 @@ func (c *repairer) driveRepair(now time.Duration, l *link) bool {
 
 // settleRepair ends the repair when nothing is left to do. A dealt one looks
 // once more at all buckets first, since others have brought most of them.
-// Called with l.mu held.
-func (c *repairer) settleRepair(l *link) {
+func (c *repairer) settleRepair(l *locked) {
 	r := l.repair.run
 	if r.dealt {
 		done := c.deal.finished()
@@ -159,18 +161,18 @@ func (c *repairer) settleRepair(l *link) {
 }
 
 // pullBulk builds the next repair message for the member, or returns nil.
-func (c *repairer) pullBulk(now time.Duration, l *link) []byte {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (c *repairer) pullBulk(now time.Duration, to *link) []byte {
+	l := to.lock()
+	defer l.unlock()
 	if !l.up {
 		return nil
 	}
 	var m *wire.Repair
 	switch {
 	case len(l.repair.answers) > 0:
-		answer := l.repair.answers[0]
+		next := l.repair.answers[0]
 		l.repair.answers = l.repair.answers[1:]
-		return answer(now)
+		return next(now, l)
 	case len(l.questions.large) > 0 && l.questions.spent[1].left(now, answerRate, answerBurst):
 		m = c.answerer.answerLarge(now, l)
 	case l.repair.push.len() > 0:
@@ -207,8 +209,8 @@ func (c *repairer) finishRepair(now time.Duration, m *wire.Repair) []byte {
 	return b
 }
 
-// nextRequest is what the repair asks next. Called with l.mu held.
-func (c *repairer) nextRequest(now time.Duration, l *link) *wire.Repair {
+// nextRequest is what the repair asks next.
+func (c *repairer) nextRequest(now time.Duration, l *locked) *wire.Repair {
 	r := l.repair.run
 	switch {
 	case len(r.pending) >= maxPending:
@@ -222,7 +224,7 @@ func (c *repairer) nextRequest(now time.Duration, l *link) *wire.Repair {
 	return c.askFetch(now, l, r)
 }
 
-func (c *repairer) askCompare(now time.Duration, l *link, r *repair) *wire.Repair {
+func (c *repairer) askCompare(now time.Duration, l *locked, r *repair) *wire.Repair {
 	l.requests++
 	r.pending = append(r.pending, request{number: l.requests, at: now, again: !r.todo.Empty()})
 	q := &wire.Compare{Request: l.requests}
@@ -237,10 +239,10 @@ func (c *repairer) askCompare(now time.Duration, l *link, r *repair) *wire.Repai
 	return &wire.Repair{Compare: q}
 }
 
-func (c *repairer) askFetch(now time.Duration, l *link, r *repair) *wire.Repair {
+func (c *repairer) askFetch(now time.Duration, l *locked, r *repair) *wire.Repair {
 	q := &wire.Fetch{Request: l.requests + 1}
 	for n := r.todo.Next(0); n >= 0 && len(q.Buckets) < groupSize && len(q.Listing) < groupBytes; n = r.todo.After(n) {
-		if r.dealt && !c.deal.take(n, l) {
+		if r.dealt && !c.deal.take(n, l.id) {
 			continue
 		}
 		r.todo.Drop(n)
@@ -258,7 +260,7 @@ func (c *repairer) askFetch(now time.Duration, l *link, r *repair) *wire.Repair 
 }
 
 // receiveBulk takes one repair message of the member.
-func (c *repairer) receiveBulk(now time.Duration, l *link, payload []byte) error {
+func (c *repairer) receiveBulk(now time.Duration, from *link, payload []byte) error {
 	m, err := wire.ParseRepair(payload)
 	if err != nil {
 		c.stats.malformed.Add(1)
@@ -268,35 +270,35 @@ func (c *repairer) receiveBulk(now time.Duration, l *link, payload []byte) error
 		c.stats.farAhead.Add(1)
 		return errFarAhead(c.clock.Ahead(now, m.Clock))
 	}
-	l.mu.Lock()
+	l := from.lock()
 	late := l.in.lag.Late(now, uint32(c.clock.Physical(now)>>16), m.SentMS)
-	l.mu.Unlock()
+	l.unlock()
 	switch {
 	case m.Compare != nil:
-		c.owe(l, func(now time.Duration) []byte { return c.answerCompare(now, l, m.Compare) })
+		c.owe(from, func(now time.Duration, l *locked) []byte { return c.answerCompare(now, l, m.Compare) })
 	case m.Fetch != nil:
-		c.owe(l, func(now time.Duration) []byte { return c.answerFetch(now, m.Fetch) })
+		c.owe(from, func(now time.Duration, _ *locked) []byte { return c.answerFetch(now, m.Fetch) })
 	case m.Differ != nil:
-		c.differs(now, l, m.Differ)
+		c.differs(now, from, m.Differ)
 	case m.Sessions != nil:
-		c.arrived(now, l, m.Sessions, late)
+		c.arrived(now, from, m.Sessions, late)
 	}
-	c.group.Wake(l.id, true, true)
+	c.group.Wake(from.id, true, true)
 	return nil
 }
 
-func (c *repairer) owe(l *link, answer func(time.Duration) []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (c *repairer) owe(to *link, a answer) {
+	l := to.lock()
+	defer l.unlock()
 	if len(l.repair.answers) < maxAnswers {
-		l.repair.answers = append(l.repair.answers, answer)
+		l.repair.answers = append(l.repair.answers, a)
 	}
 }
 
 // differs takes the answer to a comparison.
-func (c *repairer) differs(now time.Duration, l *link, a *wire.Differ) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (c *repairer) differs(now time.Duration, from *link, a *wire.Differ) {
+	l := from.lock()
+	defer l.unlock()
 	r := l.repair.run
 	if r == nil {
 		return
@@ -321,17 +323,17 @@ func (c *repairer) differs(now time.Duration, l *link, a *wire.Differ) {
 }
 
 // arrived merges sessions that a repair brought.
-func (c *repairer) arrived(now time.Duration, l *link, a *wire.Sessions, late time.Duration) {
-	from := table.Listed
+func (c *repairer) arrived(now time.Duration, from *link, a *wire.Sessions, late time.Duration) {
+	source := table.Listed
 	if a.Request == 0 {
-		from = table.Asked
+		source = table.Asked
 	}
 	news := false
 	for _, raw := range a.Deltas {
-		news = c.applier.applyRaw(now, l, raw, late, from) || news
+		news = c.applier.applyRaw(now, from, raw, late, source) || news
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l := from.lock()
+	defer l.unlock()
 	for _, n := range a.Asks {
 		l.settleAsks(n, a.Refused)
 	}

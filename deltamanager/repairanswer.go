@@ -10,7 +10,7 @@ import (
 	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
 )
 
-func (c *repairer) answerCompare(now time.Duration, l *link, q *wire.Compare) []byte {
+func (c *repairer) answerCompare(now time.Duration, l *locked, q *wire.Compare) []byte {
 	set := table.AllBuckets()
 	if len(q.Buckets) > 0 {
 		set, _ = table.ParseSet(q.Buckets) // checked when it came

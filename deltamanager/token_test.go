@@ -222,7 +222,7 @@ func (a client) Asker() uint64 { return uint64(a) }
 func TestMadeUpIDsSpendTheirOwnQuestions(t *testing.T) {
 	c := freshCluster(t, 3)
 	c.cores[0].cfg.MaxInactive = time.Hour
-	l := c.cores[0].peers.link(c.ids[1])
+	l := &c.cores[0].peers.link(c.ids[1]).guarded
 	l.in.Unsettle() // something of n2's is missing here
 	flood := c.asks(0, func() {
 		for n := range 10000 {
