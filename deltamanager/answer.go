@@ -85,7 +85,7 @@ func (c *answerer) spend(now time.Duration, q *wire.Ask, size int) bool {
 	if size <= smallAnswer || c.answered.take(now, q.Key.Hash(c.cfg.Seed), float64(size), sessionRate, sessionBurst) {
 		return true
 	}
-	c.stats.asksRefused.Add(1)
+	c.stats.asks.refused.Add(1)
 	return false
 }
 

@@ -27,10 +27,10 @@ func (c *applier) apply(now time.Duration, d *table.Delta, from table.Source) ta
 		}
 		events = c.listeners.events(v.Merged, kind, true, changed)
 	case v.Over != nil && v.Ending == table.Expired:
-		c.stats.expired.Add(1)
+		c.stats.sessions.expired.Add(1)
 		events = c.listeners.ended(Expired, v.Over, true)
 	case v.Over != nil:
-		c.stats.invalidated.Add(1)
+		c.stats.sessions.invalidated.Add(1)
 		events = c.listeners.ended(Invalidated, v.Over, true)
 	}
 	if v.Newcomer {
@@ -50,15 +50,15 @@ func (c *applier) applyRaw(now time.Duration, by *link, raw []byte, late time.Du
 	var few [4]table.Register
 	d, err := wire.ParseDelta(raw, by.id.Incarnation, &c.names, few[:])
 	if err != nil || !c.observeDelta(now, &d) {
-		c.stats.malformed.Add(1)
+		c.stats.traffic.malformed.Add(1)
 		return false
 	}
 	d.Idle += late
 	d.Age += late
 	v := c.apply(now, &d, from)
-	c.stats.deltasIn.Add(1)
+	c.stats.traffic.deltasIn.Add(1)
 	if from != table.Live && v.Changed {
-		c.stats.repaired.Add(1)
+		c.stats.repair.repaired.Add(1)
 	}
 	if !v.Dead && !v.Missing {
 		return v.Changed
@@ -78,7 +78,7 @@ func (c *applier) applyRaw(now time.Duration, by *link, raw []byte, late time.Du
 func (c *applier) observeDelta(now time.Duration, d *table.Delta) bool {
 	for i := range d.Regs {
 		if !c.clock.Observe(now, d.Regs[i].Stamp.Clock) {
-			c.stats.farAhead.Add(1)
+			c.stats.traffic.farAhead.Add(1)
 			return false
 		}
 	}

@@ -69,7 +69,7 @@ func (c *Core) CreateKey(now time.Duration, k Key, tag Tag, tx Tx) (Ref, Receipt
 		c.table.Arrive(k)
 	}
 	c.listeners.observe(events)
-	c.stats.created.Add(1)
+	c.stats.sessions.created.Add(1)
 	c.peers.wakeAll(false)
 	return Ref{c, s, c.fence.pauses.Load()}, Receipt{Stamp: stamp, pos: pos, wrote: true}, nil
 }
@@ -143,7 +143,7 @@ func (c *Core) write(now time.Duration, b table.Bucket, s *table.Session, tx Tx)
 	ch.names = b.Merge(s, regs, ch.name[:0]) // all of them: the stamp is the newest
 	s.Tell(now)
 	c.log.publish(&ch.change)
-	c.stats.commits.Add(1)
+	c.stats.sessions.commits.Add(1)
 	return Receipt{Stamp: stamp, pos: pos, wrote: true}, c.listeners.events(s, AttributeChanged, false, ch.names)
 }
 
@@ -153,7 +153,7 @@ func (c *Core) invalidate(now time.Duration, b table.Bucket, k Key) Receipt {
 	stamp := Stamp{Clock: c.clock.Tick(now), Incarnation: c.cfg.Self.Incarnation}
 	b.Invalidate(now, k, stamp.Clock)
 	c.log.publish(&change{pos: pos, key: k, over: table.Invalidated})
-	c.stats.invalidated.Add(1)
+	c.stats.sessions.invalidated.Add(1)
 	return Receipt{Stamp: stamp, pos: pos, wrote: true}
 }
 
@@ -190,7 +190,7 @@ func (c *Core) Move(now time.Duration, r Ref, to Identity, tx Tx) (Ref, Receipt,
 		c.table.Arrive(to.Key)
 	}
 	c.listeners.observe(events)
-	c.stats.moves.Add(1)
+	c.stats.sessions.moves.Add(1)
 	c.peers.wakeAll(true)
 	c.peers.overtake(to.Key)
 	c.peers.overtake(old.Key)
@@ -214,7 +214,7 @@ func (c *Core) move(now time.Duration, b table.Bucket, old *table.Session, to Id
 	b.Merge(s, regs, nil)
 	changed := b.Overwrite(s, c.appendWrites(nil, tx, stamp))
 	c.log.publish(&change{pos: pos, key: s.Key, all: true})
-	c.stats.commits.Add(1)
+	c.stats.sessions.commits.Add(1)
 	return s, Receipt{Stamp: stamp, pos: end, wrote: true}, c.listeners.events(s, IDChanged, false, changed)
 }
 

@@ -12,13 +12,7 @@ import (
 type Config struct {
 	Self membership.ID
 
-	MaxInactive      time.Duration // how long a session lives unused; 0: no limit
-	AbsoluteLifetime time.Duration // how long a session lives at all; > 0
-	FirstInactive    time.Duration // how long a session lives unused at most whose cookie never came back; 0: like the others
-	MaxSessions      int           // 0: no limit
-	MaxNewcomers     int           // optional; no limit: sessions at this node whose cookie never came back
-	MaxSessionBytes  int           // names and values of one session
-	MaxTombstones    int           // optional; 1 Mi: invalidations remembered, see graves
+	Limits Limits // of the sessions; Lifetime and MaxBytes must be set
 
 	Acks             Acks          // what a commit waits for
 	AckTimeout       time.Duration // and for how long

@@ -73,12 +73,9 @@ func NewCore(cfg Config, group Group) *Core {
 	b.touches.next = Buckets
 	b.clock.Start(cfg.Wall)
 	b.keys.Init(cfg.TokenKeys, cfg.Rand, b.clock.Read())
-	b.table = table.New(cfg.Seed, table.Limits{
-		MaxInactive: cfg.MaxInactive, Lifetime: cfg.AbsoluteLifetime, FirstInactive: cfg.FirstInactive,
-		MaxSessions: cfg.MaxSessions, MaxNewcomers: cfg.MaxNewcomers, MaxBytes: cfg.MaxSessionBytes, MaxTombs: cfg.MaxTombstones,
-	})
+	b.table = table.New(cfg.Seed, cfg.Limits)
 	p := &b.peers
-	p.self, p.group, p.log, p.fence, p.granule = cfg.Self, group, b.log, &b.fence, table.Granule(cfg.MaxInactive)
+	p.self, p.group, p.log, p.fence, p.granule = cfg.Self, group, b.log, &b.fence, table.Granule(cfg.Limits.MaxInactive)
 	p.links.Store(&[]*link{})
 	b.listeners.table, b.listeners.told = b.table, cfg.Observe
 	b.listeners.set(true)

@@ -33,7 +33,7 @@ func randomKeys(seed byte) io.Reader { return seeded{rand.NewChaCha8([32]byte{se
 
 func testConfig(id membership.ID) Config {
 	return Config{
-		Self: id, MaxInactive: 30 * time.Minute, AbsoluteLifetime: 24 * time.Hour, MaxSessionBytes: 1 << 20,
+		Self: id, Limits: Limits{MaxInactive: 30 * time.Minute, Lifetime: 24 * time.Hour, MaxBytes: 1 << 20},
 		ChangeLogEntries: 1024, Heartbeat: 250 * time.Millisecond, RepairInterval: 10 * time.Second,
 		JoinTimeout: time.Minute, AckTimeout: 250 * time.Millisecond, Wall: time.UnixMilli(1_700_000_000_000), Rand: randomKeys(byte(id.Incarnation)),
 	}

@@ -23,7 +23,7 @@ func (c *expirer) evict() bool {
 		return false
 	}
 	c.log.publish(&change{pos: c.log.reserve(), key: s.Key, over: table.Expired, last: s.Last})
-	c.stats.evicted.Add(1)
+	c.stats.sessions.evicted.Add(1)
 	c.listeners.observe(c.listeners.ended(Expired, s, false))
 	return true
 }
@@ -31,7 +31,7 @@ func (c *expirer) evict() bool {
 // makeRoom ends newcomers, if need be, so that one more session may be made. It reports
 // false if the table is full of sessions whose users came back.
 func (c *expirer) makeRoom() bool {
-	if limit := c.cfg.MaxNewcomers; limit > 0 {
+	if limit := c.cfg.Limits.MaxNewcomers; limit > 0 {
 		for range maxEvictions {
 			if c.table.Unreturned() < int64(limit) || !c.evict() {
 				break
@@ -43,10 +43,10 @@ func (c *expirer) makeRoom() bool {
 
 // sweepTime is in how long all sessions are looked through for what expired.
 func (c *expirer) sweepTime() time.Duration {
-	if c.cfg.MaxInactive <= 0 {
+	if c.cfg.Limits.MaxInactive <= 0 {
 		return 15 * time.Second
 	}
-	return min(max(table.Granule(c.cfg.MaxInactive)/4, 250*time.Millisecond), 15*time.Second)
+	return min(max(table.Granule(c.cfg.Limits.MaxInactive)/4, 250*time.Millisecond), 15*time.Second)
 }
 
 // sweep looks through as many buckets as the time since the last sweep pays for.
@@ -73,7 +73,7 @@ func (c *expirer) sweep(now time.Duration) {
 func (c *expirer) sweepBucket(now time.Duration, n int) (hints bool) {
 	over := c.table.Sweep(now, n)
 	for _, s := range over {
-		c.stats.expired.Add(1)
+		c.stats.sessions.expired.Add(1)
 		if s.Mine() {
 			c.log.publish(&change{pos: c.log.reserve(), key: s.Key, over: table.Expired, last: s.Last, back: s.Returned})
 			hints = true

@@ -223,7 +223,7 @@ func (c *asker) needs(now time.Duration, tag Tag, tokens []Token, from Asker, wh
 			continue
 		}
 		if !c.keys.Proves(tag, t) {
-			c.stats.tokensRefused.Add(1)
+			c.stats.asks.tokensRefused.Add(1)
 			continue
 		}
 		if old := c.clock.Ahead(now, t.Stamp.Clock) < -TokenLife-table.ClockSlack; old && !n.paid {
@@ -252,14 +252,14 @@ func (c *asker) mayAsk(now time.Duration, from Asker) bool {
 		who = from.Asker()
 	}
 	if !c.askers.take(now, who, 1, askEach, askAtOnce) {
-		c.stats.asksRefused.Add(1)
+		c.stats.asks.refused.Add(1)
 		return false
 	}
 	c.mu.Lock()
 	ok := c.askable.take(now, 1, askRate, askBurst)
 	c.mu.Unlock()
 	if !ok {
-		c.stats.asksRefused.Add(1)
+		c.stats.asks.refused.Add(1)
 	}
 	return ok
 }
@@ -291,7 +291,7 @@ func (c *asker) ask(to *link, a ask, whole bool, q **Query) bool {
 	l.questions.unasked++
 	a.query.add()
 	l.unlock()
-	c.stats.asks.Add(1)
+	c.stats.asks.asked.Add(1)
 	c.group.Wake(l.id, false, true)
 	return true
 }
@@ -328,7 +328,7 @@ func (c *asker) close(q *Query) (stale bool) {
 		}
 	}
 	if stale {
-		c.stats.stale.Add(1)
+		c.stats.asks.stale.Add(1)
 	}
 	return stale
 }

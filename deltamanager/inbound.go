@@ -20,18 +20,18 @@ type receiver struct {
 func (c *receiver) receiveLive(now time.Duration, from *link, payload []byte) error {
 	f, err := wire.ParseFrame(payload)
 	if err != nil {
-		c.stats.malformed.Add(1)
+		c.stats.traffic.malformed.Add(1)
 		return err
 	}
 	if !c.clock.Observe(now, f.Clock) {
-		c.stats.farAhead.Add(1)
+		c.stats.traffic.farAhead.Add(1)
 		return errFarAhead(c.clock.Ahead(now, f.Clock))
 	}
 	if f.Beat != nil {
 		c.keys.Learn(now, f.Beat.Key, f.Beat.Former)
 	}
-	c.stats.framesIn.Add(1)
-	c.stats.bytesIn.Add(int64(len(payload)))
+	c.stats.traffic.framesIn.Add(1)
+	c.stats.traffic.bytesIn.Add(int64(len(payload)))
 	fresh, late := c.admit(now, from, &f)
 	if fresh {
 		c.applyFrame(now, from, &f, late)

@@ -165,11 +165,11 @@ const freshnessRounds = 20
 // made by the first commit, with the tag; until then nobody else can see it.
 func (m *Manager) Create(tag Tag) (*View, error) {
 	if m.Core.table.Full() && m.Core.table.Unreturned() == 0 {
-		return nil, fmt.Errorf("%w: %d, the limit (sessions.max_sessions)", ErrFull, m.Core.cfg.MaxSessions)
+		return nil, fmt.Errorf("%w: %d, the limit (sessions.max_sessions)", ErrFull, m.Core.cfg.Limits.MaxSessions)
 	}
 	now := m.now()
 	v := &View{m: m, create: true, acks: m.Core.cfg.Acks}
-	v.info = Info{Created: now, LastAccess: now, MaxInactive: m.Core.cfg.MaxInactive, Auth: Auth{Tag: tag}}
+	v.info = Info{Created: now, LastAccess: now, MaxInactive: m.Core.cfg.Limits.MaxInactive, Auth: Auth{Tag: tag}}
 	if _, err := m.Core.cfg.Rand.Read(v.info.Key[:]); err != nil {
 		return nil, fmt.Errorf("draw a session key: %w", err)
 	}

@@ -12,7 +12,7 @@ import (
 func newcomersCluster(t *testing.T, n int, first time.Duration, newcomers, all int) *cluster {
 	t.Helper()
 	c := newCluster(t, n, func(cfg *Config) {
-		cfg.FirstInactive, cfg.MaxNewcomers, cfg.MaxSessions = first, newcomers, all
+		cfg.Limits.FirstInactive, cfg.Limits.MaxNewcomers, cfg.Limits.MaxSessions = first, newcomers, all
 	})
 	c.run(time.Second)
 	return c
@@ -151,7 +151,7 @@ func TestNobodyIsEvictedForANewcomer(t *testing.T) {
 
 // What is remembered of newcomers does not grow with the users who came back.
 func TestNewcomersAreForgottenInTime(t *testing.T) {
-	c := loneCore(func(cfg *Config) { cfg.MaxNewcomers = 100 })
+	c := loneCore(func(cfg *Config) { cfg.Limits.MaxNewcomers = 100 })
 	now := time.Second
 	for n := range 20_000 {
 		if _, _, err := c.Create(now, tagOf(n), Tx{}); err != nil {

@@ -48,8 +48,8 @@ func (c *sender) pullLive(now time.Duration, to *link) []byte {
 	out := f.AppendHeader(make([]byte, 0, 64+len(body)))
 	out = append(out, body...)
 	out = c.answerer.appendAsks(now, l, out)
-	c.stats.framesOut.Add(1)
-	c.stats.bytesOut.Add(int64(len(out)))
+	c.stats.traffic.framesOut.Add(1)
+	c.stats.traffic.bytesOut.Add(int64(len(out)))
 	return out
 }
 
@@ -57,7 +57,7 @@ func (c *sender) pullLive(now time.Duration, to *link) []byte {
 func (c *sender) nextChanges(now time.Duration, l *locked, f *wire.Frame) []byte {
 	batch := c.enc.encode(c.base, now, l.out.Cursor())
 	if batch.overwritten {
-		c.stats.overflows.Add(1)
+		c.stats.traffic.overflows.Add(1)
 		l.skip(c.peers.epoch(), c.log.head.Load())
 		l.out.beatDue = true
 		c.touches.missed(l.out.clean)
@@ -70,7 +70,7 @@ func (c *sender) nextChanges(now time.Duration, l *locked, f *wire.Frame) []byte
 	f.Seq, f.Covers = l.out.Send(now, batch.to, batch.head, batch.clock)
 	c.peers.raiseSeqs(f.Seq)
 	f.AckNow = len(l.out.waiters) > 0
-	c.stats.deltasOut.Add(int64(batch.deltas))
+	c.stats.traffic.deltasOut.Add(int64(batch.deltas))
 	if batch.body == nil {
 		return []byte{} // nothing is left to say of these changes; the frame's number is due all the same
 	}
@@ -95,7 +95,7 @@ func (c *sender) tickLink(now time.Duration, to *link) bool {
 		l.out.ackDue = true
 	}
 	if l.out.Overdue(now, c.cfg.ResendAfter) {
-		c.stats.resends.Add(1)
+		c.stats.traffic.resends.Add(1)
 		l.out.Rewind()
 		return true
 	}

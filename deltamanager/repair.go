@@ -157,7 +157,7 @@ func (c *repairer) settleRepair(l *locked) {
 	if l.repair.futile = min(l.repair.futile+1, maxFutile); r.news || !r.fetched {
 		l.repair.futile = 0
 	}
-	c.stats.repairs.Add(1)
+	c.stats.repair.repairs.Add(1)
 }
 
 // pullBulk builds the next repair message for the member, or returns nil.
@@ -205,7 +205,7 @@ func (c *repairer) finishRepair(now time.Duration, m *wire.Repair) []byte {
 	m.Clock = c.clock.Read()
 	m.SentMS = uint32(c.clock.Physical(now) >> 16)
 	b := m.Encode()
-	c.stats.repairBytes.Add(int64(len(b)))
+	c.stats.repair.bytes.Add(int64(len(b)))
 	return b
 }
 
@@ -263,11 +263,11 @@ func (c *repairer) askFetch(now time.Duration, l *locked, r *repair) *wire.Repai
 func (c *repairer) receiveBulk(now time.Duration, from *link, payload []byte) error {
 	m, err := wire.ParseRepair(payload)
 	if err != nil {
-		c.stats.malformed.Add(1)
+		c.stats.traffic.malformed.Add(1)
 		return err
 	}
 	if !c.clock.Observe(now, m.Clock) {
-		c.stats.farAhead.Add(1)
+		c.stats.traffic.farAhead.Add(1)
 		return errFarAhead(c.clock.Ahead(now, m.Clock))
 	}
 	l := from.lock()

@@ -221,7 +221,6 @@ func (a client) Asker() uint64 { return uint64(a) }
 // up ids spends what is theirs, and nobody else's.
 func TestMadeUpIDsSpendTheirOwnQuestions(t *testing.T) {
 	c := freshCluster(t, 3)
-	c.cores[0].cfg.MaxInactive = time.Hour
 	l := &c.cores[0].peers.link(c.ids[1]).guarded
 	l.in.Unsettle() // something of n2's is missing here
 	flood := c.asks(0, func() {
@@ -309,7 +308,6 @@ func TestAnswersSayWhatIsNew(t *testing.T) {
 func TestLargeAnswersComeOnTheBulkStream(t *testing.T) {
 	c := freshCluster(t, 2)
 	c.run(time.Second)
-	c.cores[1].cfg.MaxSessions = 0
 	c.create(0, 1)
 	c.write(0, tagOf(1), "big", strings.Repeat("x", 1<<20-1000))
 	c.run(time.Second)

@@ -36,7 +36,7 @@ func (c *cluster) remembered(i int, keys []Key) (n int) {
 // A client that logs in and out as fast as it can pushes out its own logouts, also
 // where another node has told of them.
 func TestAFloodOfLogoutsPushesOutItsOwn(t *testing.T) {
-	c := newCluster(t, 2, func(cfg *Config) { cfg.MaxTombstones = 60 })
+	c := newCluster(t, 2, func(cfg *Config) { cfg.Limits.MaxTombs = 60 })
 	c.run(time.Second)
 	users := c.endAll(0, 0, 40, table.BriefLife+time.Second)
 	for round := range 10 {
@@ -57,7 +57,7 @@ func TestAFloodOfLogoutsPushesOutItsOwn(t *testing.T) {
 // Both have logged out users while they could not reach each other, and have no room
 // for all: they forget the same ones, and are done with repair.
 func TestMembersForgetTheSameTombstones(t *testing.T) {
-	c := newCluster(t, 2, func(cfg *Config) { cfg.MaxTombstones = 50 })
+	c := newCluster(t, 2, func(cfg *Config) { cfg.Limits.MaxTombs = 50 })
 	c.run(time.Second)
 	c.disconnect(0, 1)
 	var all []Key // as they ended

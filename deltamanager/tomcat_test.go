@@ -326,7 +326,7 @@ func TestW21LateAndDoubledPayloadsDoNothing(t *testing.T) {
 func TestW24LimitsAreTheSessionsOwn(t *testing.T) {
 	c := &cluster{t: t, cut: map[[2]int]bool{}, now: time.Millisecond}
 	for range 3 {
-		c.join(func(cfg *Config) { cfg.AbsoluteLifetime = 3 * time.Minute })
+		c.join(func(cfg *Config) { cfg.Limits.Lifetime = 3 * time.Minute })
 	}
 	c.run(time.Second)
 	for k, limit := range []time.Duration{20 * time.Second, time.Minute, -1} {
@@ -369,7 +369,7 @@ func TestW24NodesOfDifferentLimits(t *testing.T) {
 	c.run(time.Second)
 	c.fill(0, 100, []byte("x"))
 	c.run(3 * time.Minute)
-	j := c.join(func(cfg *Config) { cfg.MaxInactive = 2 * time.Minute })
+	j := c.join(func(cfg *Config) { cfg.Limits.MaxInactive = 2 * time.Minute })
 	c.run(2 * time.Second)
 	if !c.cores[j].Ready() {
 		t.Error("the node never becomes ready")

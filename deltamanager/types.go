@@ -17,6 +17,8 @@ type (
 	Auth = table.Auth
 	// Write is one register that a request wrote; a nil value removes it.
 	Write = table.Write
+	// Limits bound how many sessions there are, how large one is and how long it lives.
+	Limits = table.Limits
 	// Info is a copy of what is known about a session beside its attributes.
 	Info = table.Info
 	// Dump is a copy of one session as it is at this node.

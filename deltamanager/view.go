@@ -108,30 +108,26 @@ func (v *View) SetMaxInactive(d time.Duration) {
 
 // SetPrincipal names the user, and gives them the cookie with the tag, when the view
 // is committed: see [Core.Move]. The session then has another key.
-func (v *View) SetPrincipal(name string, tag Tag) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.identify(name, tag)
-}
+func (v *View) SetPrincipal(name string, tag Tag) error { return v.identify(&name, tag) }
 
 // ChangeTag is SetPrincipal for the same user.
-func (v *View) ChangeTag(tag Tag) error {
+func (v *View) ChangeTag(tag Tag) error { return v.identify(nil, tag) }
+
+// identify asks for an identity; without a name, for one of the same user.
+func (v *View) identify(name *string, tag Tag) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	name := v.info.Auth.Principal
+	to := Identity{Tag: tag, Principal: v.info.Auth.Principal}
 	if v.move != nil {
-		name = v.move.Principal
+		to.Principal = v.move.Principal
 	}
-	return v.identify(name, tag)
-}
-
-// identify asks for an identity. Called with v.mu held.
-func (v *View) identify(name string, tag Tag) error {
+	if name != nil {
+		to.Principal = *name
+	}
 	if v.create { // nobody has seen it yet
-		v.info.Auth.Tag, v.info.Auth.Principal = tag, name
+		v.info.Auth.Tag, v.info.Auth.Principal = to.Tag, to.Principal
 		return nil
 	}
-	to := Identity{Tag: tag, Principal: name}
 	if _, err := v.m.Core.cfg.Rand.Read(to.Key[:]); err != nil {
 		return fmt.Errorf("draw a session key: %w", err)
 	}
@@ -368,7 +364,7 @@ func (m *Manager) await(ctx context.Context, r Receipt, wait Wait) (Result, erro
 	if result.Applied >= result.Need {
 		return result, nil
 	}
-	m.Core.stats.unacked.Add(1)
+	m.Core.stats.sessions.unacked.Add(1)
 	if wait.Strict {
 		return result, ErrUnacked
 	}

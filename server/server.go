@@ -152,9 +152,12 @@ func (s *Server) managerConfig(a config.App) deltamanager.Config {
 		n.FreshnessWait = 0
 	}
 	return deltamanager.Config{
-		Self: s.id, MaxInactive: a.MaxInactive, AbsoluteLifetime: n.AbsoluteLifetime,
-		FirstInactive: n.FirstInactive, MaxSessions: s.maxSessions, MaxNewcomers: session.MaxNewcomers, MaxSessionBytes: n.MaxSessionBytes, FreshnessWait: n.FreshnessWait,
-		Acks: acks, AckTimeout: r.AckTimeout, FailUnacked: r.OnAckTimeout == config.Fail, ChangeLogEntries: s.cfg.Channel.ChangeLogEntries,
+		Self: s.id,
+		Limits: deltamanager.Limits{
+			MaxInactive: a.MaxInactive, FirstInactive: n.FirstInactive, Lifetime: n.AbsoluteLifetime,
+			MaxSessions: s.maxSessions, MaxNewcomers: session.MaxNewcomers, MaxBytes: n.MaxSessionBytes,
+		},
+		FreshnessWait: n.FreshnessWait, Acks: acks, AckTimeout: r.AckTimeout, FailUnacked: r.OnAckTimeout == config.Fail, ChangeLogEntries: s.cfg.Channel.ChangeLogEntries,
 		Heartbeat: s.cfg.Channel.Heartbeat, RepairInterval: r.RepairInterval, JoinTimeout: r.JoinTimeout,
 		ServeAnyway: r.JoinPolicy == config.JoinServe, Seed: s.seed(a.Name), Rand: rand.Reader, TokenKeys: s.tokenKeys,
 	}

@@ -143,8 +143,13 @@ func (w *world) start(n *node) {
 	w.obs.starts(n, skew)
 	m := w.mix
 	l.core = deltamanager.NewCore(deltamanager.Config{
-		Self: l.id, MaxInactive: m.MaxInactive, FirstInactive: m.FirstInactive, MaxNewcomers: m.Newcomers, AbsoluteLifetime: m.Lifetime, MaxSessionBytes: 1 << 20,
-		ChangeLogEntries: m.Queue, Heartbeat: m.Heartbeat, RepairInterval: m.Repair, JoinTimeout: time.Hour, AckTimeout: 250 * time.Millisecond, FreshnessWait: m.FreshnessWait,
+		Self: l.id,
+		Limits: deltamanager.Limits{
+			MaxInactive: m.MaxInactive, FirstInactive: m.FirstInactive, Lifetime: m.Lifetime,
+			MaxNewcomers: m.Newcomers, MaxBytes: 1 << 20,
+		},
+		ChangeLogEntries: m.Queue, Heartbeat: m.Heartbeat, RepairInterval: m.Repair,
+		JoinTimeout: time.Hour, AckTimeout: 250 * time.Millisecond, FreshnessWait: m.FreshnessWait,
 		Seed: 42, Wall: base.Add(w.now + skew), Rand: randomReader{w.rnd}, TokenKeys: w.tokenKeys(),
 	}, l)
 	n.life, n.draining, n.skew = l, false, skew

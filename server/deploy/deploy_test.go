@@ -35,7 +35,7 @@ func table(tb testing.TB, log io.Writer, apps ...webapps.App) *Table {
 		return Settings{Session: session.Config{
 			App: app, Path: "/" + app + "/", Node: "n1", Cookie: "NSESSIONID",
 			Sessions: deltamanager.Config{
-				Self: membership.ID{Name: "n1", Incarnation: 1}, MaxInactive: time.Minute, MaxSessionBytes: 1 << 20,
+				Self: membership.ID{Name: "n1", Incarnation: 1}, Limits: deltamanager.Limits{MaxInactive: time.Minute, MaxBytes: 1 << 20},
 				ChangeLogEntries: 100, Heartbeat: time.Second, RepairInterval: time.Minute, JoinTimeout: time.Second, Rand: rand.Reader,
 			},
 		}}

@@ -36,7 +36,7 @@ func newLone() lone {
 	l.App = New(Config{
 		App: "test", Path: "/test/", Node: "n1", Cookie: "NSESSIONID", Fresh: true,
 		Sessions: deltamanager.Config{
-			Self: membership.ID{Name: "n1", Incarnation: 1}, MaxInactive: time.Minute, MaxSessionBytes: 1 << 20, FreshnessWait: time.Millisecond,
+			Self: membership.ID{Name: "n1", Incarnation: 1}, Limits: deltamanager.Limits{MaxInactive: time.Minute, MaxBytes: 1 << 20}, FreshnessWait: time.Millisecond,
 			ChangeLogEntries: 100, Heartbeat: time.Second, RepairInterval: time.Minute, JoinTimeout: time.Second, Rand: rand.Reader,
 		},
 	}, l, l, slog.New(slog.DiscardHandler))

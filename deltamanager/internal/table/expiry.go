@@ -4,15 +4,15 @@ import (
 	"time"
 )
 
-// Limits bound a table's sessions; 0 is no limit, but for Lifetime.
+// Limits bound a table's sessions. Where nothing else is said, 0 is no limit.
 type Limits struct {
 	MaxInactive   time.Duration // how long a session lives unused
+	FirstInactive time.Duration // the same for one whose cookie never came back; 0: MaxInactive
 	Lifetime      time.Duration // how long a session lives at all; > 0
-	FirstInactive time.Duration // how long a session lives unused whose cookie never came back
 	MaxSessions   int
-	MaxNewcomers  int
-	MaxBytes      int // of names and values of one session
-	MaxTombs      int // 0: maxTombstones
+	MaxNewcomers  int // sessions at this node whose cookie never came back
+	MaxBytes      int // names and values of one session; > 0
+	MaxTombs      int // invalidations that are remembered; 0: 1 Mi
 }
 
 const (
