@@ -14,41 +14,55 @@ import (
 type Mix struct {
 	Nodes   int
 	Clients int
+	Load    time.Duration // how long clients and faults are at work
 
-	Hostile       bool // connections lose, double and reorder payloads
-	Loss, Double  float64
-	Spike         float64 // share of payloads that take up to 2 s more
-	Delay         time.Duration
-	Splits        bool
-	OneWay        bool
-	Partial       bool // single pairs are cut, not the cluster in two
-	LongSplits    bool // longer than a session lives, or than is remembered that it ended
-	Crashes       bool
-	Pauses        bool
-	Slow          bool
-	Drains        bool
-	LateJoins     bool
-	Skew          time.Duration
-	Sticky        float64
-	Parallel      float64
-	Logout        float64
-	Rename        float64
-	Attacks       float64 // how probably a login meets one more attack with the id of before
-	Reads         float64
-	Idle          float64
+	Settings
+	Habits
+	Faults
+}
+
+// Settings are what the nodes are told.
+type Settings struct {
 	Queue         int
 	MaxInactive   time.Duration
+	FirstInactive time.Duration // 0: newcomers live like all others
+	Newcomers     int           // newcomers' sessions that a node holds; 0: no limit
 	Lifetime      time.Duration
 	Heartbeat     time.Duration
 	Repair        time.Duration
 	Acks          deltamanager.Acks
-	Think         time.Duration // between an answer and the next request, at most
-	Load          time.Duration // how long clients and faults are at work
 	FreshnessWait time.Duration
+}
 
-	FirstInactive time.Duration // 0: newcomers live like everybody
-	Newcomers     int           // sessions of such that a node holds; 0: no limit
-	Bounce        float64       // share of them who never come back
+// Habits are what clients do.
+type Habits struct {
+	Sticky   float64
+	Parallel float64
+	Logout   float64
+	Rename   float64
+	Attacks  float64 // how probably a login meets one more attack with the id of before
+	Reads    float64
+	Idle     float64
+	Think    time.Duration // between an answer and the next request, at most
+	Bounce   float64       // share of newcomers that never come back
+}
+
+// Faults are what goes wrong.
+type Faults struct {
+	Hostile      bool // connections lose, double and reorder payloads
+	Loss, Double float64
+	Spike        float64 // share of payloads that take up to 2 s more
+	Delay        time.Duration
+	Splits       bool
+	OneWay       bool
+	Partial      bool // single pairs are cut, not the cluster in two
+	LongSplits   bool // longer than a session lives, or than is remembered that it ended
+	Crashes      bool
+	Pauses       bool
+	Slow         bool
+	Drains       bool
+	LateJoins    bool
+	Skew         time.Duration
 }
 
 // drawNewcomers draws what becomes of users who have not come back yet, from a source
@@ -95,19 +109,24 @@ func between(r *rand.Rand, lo, hi time.Duration) time.Duration {
 // overtake what another node has to say.
 func drawMix(r *rand.Rand) Mix {
 	flip := func(p float64) bool { return r.Float64() < p }
-	m := Mix{
-		Nodes: 2 + r.IntN(6), Clients: 12,
-		Delay:  between(r, 500*time.Microsecond, 8*time.Millisecond),
-		Sticky: pick(r, 0, 0.5, 0.9, 1, r.Float64()), Parallel: pick(r, 0, 0.15, r.Float64()*0.5),
-		Logout: r.Float64() * 0.05, Rename: r.Float64() * 0.08, Reads: pick(r, 0.1, 0.1, 0.3, 0.3, 0.8, 1), Idle: pick(r, 0, 0.01, 0.05),
-		Queue: pick(r, 48, 48, 1024), MaxInactive: pick(r, 8*time.Second, 20*time.Second, time.Minute, time.Minute),
-		Lifetime: pick(r, 15*time.Second, 10*time.Minute, 10*time.Minute), Heartbeat: pick(r, 250*time.Millisecond, 500*time.Millisecond),
-		Repair: pick(r, time.Second, 3*time.Second, 8*time.Second),
-		Acks:   pick(r, deltamanager.Async, deltamanager.Async, deltamanager.One, deltamanager.Majority, deltamanager.All),
-		Think:  300 * time.Millisecond,
-		Load:   between(r, 12*time.Second, 28*time.Second), FreshnessWait: 50 * time.Millisecond,
-		Attacks: pick(r, 0, 0.3, 0.6),
-	}
+	// The order in which these are drawn makes the history of a seed.
+	m := Mix{Nodes: 2 + r.IntN(6), Clients: 12}
+	m.Delay = between(r, 500*time.Microsecond, 8*time.Millisecond)
+	m.Sticky = pick(r, 0, 0.5, 0.9, 1, r.Float64())
+	m.Parallel = pick(r, 0, 0.15, r.Float64()*0.5)
+	m.Logout = r.Float64() * 0.05
+	m.Rename = r.Float64() * 0.08
+	m.Reads = pick(r, 0.1, 0.1, 0.3, 0.3, 0.8, 1)
+	m.Idle = pick(r, 0, 0.01, 0.05)
+	m.Queue = pick(r, 48, 48, 1024)
+	m.MaxInactive = pick(r, 8*time.Second, 20*time.Second, time.Minute, time.Minute)
+	m.Lifetime = pick(r, 15*time.Second, 10*time.Minute, 10*time.Minute)
+	m.Heartbeat = pick(r, 250*time.Millisecond, 500*time.Millisecond)
+	m.Repair = pick(r, time.Second, 3*time.Second, 8*time.Second)
+	m.Acks = pick(r, deltamanager.Async, deltamanager.Async, deltamanager.One, deltamanager.Majority, deltamanager.All)
+	m.Think, m.FreshnessWait = 300*time.Millisecond, 50*time.Millisecond
+	m.Load = between(r, 12*time.Second, 28*time.Second)
+	m.Attacks = pick(r, 0, 0.3, 0.6)
 	if m.Reads == 1 { // sessions that only reads keep alive
 		m.Parallel, m.MaxInactive = 0, 8*time.Second
 	}
@@ -181,5 +200,6 @@ func (m Mix) String() string {
 	}
 	add(fmt.Sprintf("first=%v newcomers=%d bounce=%.0f%%", m.FirstInactive, m.Newcomers, 100*m.Bounce), m.FirstInactive > 0)
 	return fmt.Sprintf("%d nodes, acks %v, queue %d, inactive %v, lifetime %v, repair %v, sticky %.0f%%, parallel %.0f%%, skew %v; %s",
-		m.Nodes, m.Acks, m.Queue, m.MaxInactive, m.Lifetime, m.Repair, 100*m.Sticky, 100*m.Parallel, m.Skew.Round(time.Second), strings.Join(faults, " "))
+		m.Nodes, m.Acks, m.Queue, m.MaxInactive, m.Lifetime, m.Repair,
+		100*m.Sticky, 100*m.Parallel, m.Skew.Round(time.Second), strings.Join(faults, " "))
 }
