@@ -9,7 +9,7 @@ import (
 
 // intrude comes with an id that was never given out; or with one that was given
 // up, to a node that knows so.
-func (w *world) intrude(c *client) {
+func (w users) intrude(c *client) {
 	if len(c.dead) > 0 && w.chance(0.5) {
 		w.obs.count(GivenUp)
 		d := c.dead[w.rnd.IntN(len(c.dead))]
@@ -24,12 +24,12 @@ func (w *world) intrude(c *client) {
 	w.stranger(c)
 }
 
-func (w *world) anyNode() *node { return w.nodes[w.rnd.IntN(len(w.nodes))] }
+func (w users) anyNode() *node { return w.nodes[w.rnd.IntN(len(w.nodes))] }
 
 // attack uses an id that was, or is about to be, given up: whoever planted it, or stole
 // it before its user logged in, reads, writes, has the session live longer, or logs in with
 // a name of their own, wherever the session before the login is still there.
-func (w *world) attack(d deadTag, at *node) {
+func (w users) attack(d deadTag, at *node) {
 	v := &visit{c: &client{id: -1, at: -1, key: d.key, jar: map[string]cookie{}}, attack: true} // has a browser of their own
 	done := func() {}
 	w.deliverTo(v, at, func() {
@@ -53,7 +53,7 @@ func (w *world) attack(d deadTag, at *node) {
 }
 
 // stranger comes with an id that was never given out.
-func (w *world) stranger(c *client) {
+func (w users) stranger(c *client) {
 	w.obs.count(Forged)
 	tag := w.drawTag()
 	v := &visit{c: c, op: c.op}
@@ -68,7 +68,7 @@ func (w *world) stranger(c *client) {
 
 // forge brings tokens that no member made for the id: the intruder's own, for another session, and
 // made-up ones. They ask for nothing.
-func (w *world) forge(v *visit, tag deltamanager.Tag) {
+func (w users) forge(v *visit, tag deltamanager.Tag) {
 	tokens := v.c.tokens(w.now)
 	for _, t := range slices.Clone(tokens) {
 		t.Stamp.Clock += 1 << 24

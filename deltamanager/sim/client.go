@@ -73,7 +73,10 @@ const (
 	tokenLife = 10 * time.Second
 )
 
-func (w *world) newClient(i int) *client {
+// users make the requests of a history, attackers included.
+type users struct{ *world }
+
+func (w users) newClient(i int) *client {
 	c := &client{id: i, at: -1, jar: map[string]cookie{}}
 	w.clients = append(w.clients, c)
 	w.after(startup+w.between(0, time.Second), func() { w.act(c) })
@@ -81,7 +84,7 @@ func (w *world) newClient(i int) *client {
 }
 
 // act is what a client does next.
-func (w *world) act(c *client) {
+func (w users) act(c *client) {
 	if w.now >= w.load {
 		return
 	}
@@ -116,7 +119,7 @@ func (w *world) act(c *client) {
 }
 
 // answered lets the client think, then act again.
-func (w *world) answered(v *visit) {
+func (w users) answered(v *visit) {
 	if v.c.op != v.op {
 		return
 	}
@@ -124,14 +127,14 @@ func (w *world) answered(v *visit) {
 	w.next(v.c, w.between(5*time.Millisecond, w.mix.Think))
 }
 
-func (w *world) next(c *client, d time.Duration) {
+func (w users) next(c *client, d time.Duration) {
 	c.op++
 	w.after(d, func() { w.act(c) })
 }
 
 // giveUp is what a client does who got no answer: what he asked for may or may
 // not have happened.
-func (w *world) giveUp(c *client) {
+func (w users) giveUp(c *client) {
 	w.obs.count(Unanswered)
 	w.otherCounter(c)
 	w.next(c, w.between(0, 100*time.Millisecond))
@@ -139,13 +142,13 @@ func (w *world) giveUp(c *client) {
 
 // otherCounter makes the client count in another attribute: the order of his
 // latest writes is not certain any more.
-func (w *world) otherCounter(c *client) {
+func (w users) otherCounter(c *client) {
 	c.epoch++
 	c.counter, c.count = "c"+strconv.Itoa(c.epoch), 0
 }
 
 // door is the front door: it keeps the client where he was, more or less.
-func (w *world) door(last int) *node {
+func (w users) door(last int) *node {
 	if last >= 0 && w.nodes[last].serves() && w.chance(w.mix.Sticky) {
 		return w.nodes[last]
 	}
@@ -158,7 +161,7 @@ func (w *world) door(last int) *node {
 }
 
 // request sends a request with a session cookie; do runs at the node.
-func (w *world) request(c *client, last int, tag deltamanager.Tag, do func(*visit)) {
+func (w users) request(c *client, last int, tag deltamanager.Tag, do func(*visit)) {
 	v := &visit{c: c, op: c.op}
 	w.deliver(v, last, func() {
 		w.openFresh(v, tag, func() {
@@ -172,7 +175,7 @@ func (w *world) request(c *client, last int, tag deltamanager.Tag, do func(*visi
 }
 
 // deliver finds a node for the visit, and another one when that refuses.
-func (w *world) deliver(v *visit, last int, do func()) {
+func (w users) deliver(v *visit, last int, do func()) {
 	n := w.door(last)
 	if n == nil || v.tries > 5 {
 		return // he gives up in time
@@ -180,7 +183,7 @@ func (w *world) deliver(v *visit, last int, do func()) {
 	w.deliverTo(v, n, do)
 }
 
-func (w *world) deliverTo(v *visit, n *node, do func()) {
+func (w users) deliverTo(v *visit, n *node, do func()) {
 	v.tries++
 	w.after(w.between(200*time.Microsecond, 2*time.Millisecond), func() {
 		l := n.life
@@ -210,7 +213,7 @@ func (w *world) deliverTo(v *visit, n *node, do func()) {
 }
 
 // handle lets the handler take its time; then do runs, even if the client has gone.
-func (w *world) handle(v *visit, do func()) {
+func (w users) handle(v *visit, do func()) {
 	d := time.Duration(0)
 	if w.chance(0.3) {
 		d = w.between(0, 30*time.Millisecond)
@@ -229,7 +232,7 @@ func (w *world) handle(v *visit, do func()) {
 }
 
 // commit commits at the node, waits as a node does, and answers the client.
-func (w *world) commit(v *visit, tx deltamanager.Tx, answered func()) {
+func (w users) commit(v *visit, tx deltamanager.Tx, answered func()) {
 	receipt, err := v.l.core.Commit(v.l.now(), v.ref, tx)
 	v.wrote = receipt.Stamp
 	w.tellOf(v.ref.Key(), "client %d commits %s at %v: %v, %v", v.c.id, describe(tx), v.l.id, receipt.Stamp, err)
@@ -262,7 +265,7 @@ func describe(tx deltamanager.Tx) string {
 }
 
 // committed waits for acknowledgements, then answers.
-func (w *world) committed(v *visit, tx deltamanager.Tx, receipt deltamanager.Receipt, create, final bool, answered func()) {
+func (w users) committed(v *visit, tx deltamanager.Tx, receipt deltamanager.Receipt, create, final bool, answered func()) {
 	wr := w.obs.committed(v, tx, receipt, create, final)
 	if receipt.Stamp == (deltamanager.Stamp{}) {
 		w.answer(v, answered)
@@ -300,7 +303,7 @@ func done(wt *deltamanager.Waiter) bool {
 // answer sends the response to the client; f runs there if they still wait. Freshness
 // tokens are cookies of the response. So is the id of a session that goes on in the place
 // of another: a browser takes both, or neither.
-func (w *world) answer(v *visit, f func()) {
+func (w users) answer(v *visit, f func()) {
 	tokens := w.tokens(v)
 	w.after(w.between(200*time.Microsecond, 2*time.Millisecond), func() {
 		if v.moves {
@@ -327,7 +330,7 @@ func (w *world) answer(v *visit, f func()) {
 
 // keep puts a token into the browser. One for a former session, in an answer that is late, takes the
 // place of one for the session that the user has now: that one is not sent any more.
-func (w *world) keep(v *visit, t deltamanager.Token) {
+func (w users) keep(v *visit, t deltamanager.Token) {
 	c := v.c
 	c.jar[t.Name] = cookie{t, w.now}
 	if c.has && v.ref.Key() != c.key {
@@ -339,7 +342,7 @@ func (w *world) keep(v *visit, t deltamanager.Token) {
 }
 
 // login makes a session.
-func (w *world) login(c *client) {
+func (w users) login(c *client) {
 	c.seen = nil
 	v := &visit{c: c, op: c.op}
 	w.deliver(v, c.at, func() {
@@ -370,27 +373,27 @@ func (w *world) login(c *client) {
 	})
 }
 
-func (w *world) drawTag() deltamanager.Tag {
+func (w users) drawTag() deltamanager.Tag {
 	var t deltamanager.Tag
 	binary.LittleEndian.PutUint64(t[:], w.rnd.Uint64())
 	binary.LittleEndian.PutUint64(t[8:], w.rnd.Uint64())
 	return t
 }
 
-func (w *world) userOf(c *client) string {
+func (w users) userOf(c *client) string {
 	c.logins++
 	return fmt.Sprintf("user%d.%d", c.id, c.logins)
 }
 
 // lostSession is what happens when a node does not know the client's session.
-func (w *world) lostSession(v *visit) {
+func (w users) lostSession(v *visit) {
 	w.obs.gone(v)
 	v.c.has, v.c.doubt = false, false
 	w.answered(v)
 }
 
 // increment counts: what he reads must not be less than what he was told.
-func (w *world) increment(c *client) {
+func (w users) increment(c *client) {
 	w.request(c, c.at, c.tag, func(v *visit) {
 		if !v.found {
 			w.answer(v, func() { w.lostSession(v) })
@@ -416,7 +419,7 @@ func (w *world) increment(c *client) {
 }
 
 // counter reads a counter of the session that was just opened.
-func (w *world) counter(v *visit, name string) int64 {
+func (w users) counter(v *visit, name string) int64 {
 	b, err := v.ref.Get(name)
 	if err != nil {
 		k := v.ref.Key()
@@ -427,7 +430,7 @@ func (w *world) counter(v *visit, name string) int64 {
 }
 
 // read uses the session without writing to it.
-func (w *world) read(c *client) {
+func (w users) read(c *client) {
 	w.request(c, c.at, c.tag, func(v *visit) {
 		if !v.found {
 			w.answer(v, func() { w.lostSession(v) })
@@ -451,7 +454,7 @@ func (w *world) read(c *client) {
 }
 
 // move gives the session of a visit another identity at its node, waits, and answers.
-func (w *world) move(v *visit, to deltamanager.Identity, tx deltamanager.Tx, answered func()) {
+func (w users) move(v *visit, to deltamanager.Identity, tx deltamanager.Tx, answered func()) {
 	old := v.ref.Key()
 	ref, receipt, err := v.l.core.Move(v.l.now(), v.ref, to, tx)
 	w.tellOf(old, "client %d moves it to %v at %v: %v, %v", v.c.id, to.Key, v.l.id, receipt.Stamp, err)
@@ -470,14 +473,14 @@ func (w *world) move(v *visit, to deltamanager.Identity, tx deltamanager.Tx, ans
 	w.committed(v, tx, receipt, false, true, answered)
 }
 
-func (w *world) drawKey() (k deltamanager.Key) {
+func (w users) drawKey() (k deltamanager.Key) {
 	binary.LittleEndian.PutUint64(k[:], w.rnd.Uint64())
 	binary.LittleEndian.PutUint64(k[8:], w.rnd.Uint64())
 	return k
 }
 
 // rename is a login: the user gets another id and another name, in one piece.
-func (w *world) rename(c *client) {
+func (w users) rename(c *client) {
 	w.request(c, c.at, c.tag, func(v *visit) {
 		if !v.found {
 			w.answer(v, func() { w.lostSession(v) })
@@ -506,7 +509,7 @@ func (w *world) rename(c *client) {
 	})
 }
 
-func (w *world) logout(c *client) {
+func (w users) logout(c *client) {
 	w.request(c, c.at, c.tag, func(v *visit) {
 		if !v.found {
 			w.answer(v, func() { w.lostSession(v) })
@@ -523,7 +526,7 @@ func (w *world) logout(c *client) {
 
 // parallel sends requests for one session to several nodes at once, each
 // writing to its own attribute.
-func (w *world) parallel(c *client) {
+func (w users) parallel(c *client) {
 	w.obs.count(Parallel)
 	left := 2 + w.rnd.IntN(2)
 	for i := range left {
@@ -551,7 +554,7 @@ func (w *world) parallel(c *client) {
 
 // idle leaves the session alone: until shortly before it expires, or until
 // it must have.
-func (w *world) idle(c *client) {
+func (w users) idle(c *client) {
 	d := w.mix.MaxInactive - 1500*time.Millisecond
 	if w.chance(0.3) {
 		d = w.mix.MaxInactive + w.mix.granule() + overstay

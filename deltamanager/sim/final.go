@@ -11,9 +11,12 @@ import (
 	"github.com/nodeserver/nodeserver/deltamanager"
 )
 
+// judge looks at what is left when a history has ended.
+type judge struct{ *world }
+
 // settle waits for convergence after faults have ended: within two rounds of
 // repair, and the time a node takes to start. Then it lets what is under way arrive.
-func (w *world) settle() {
+func (w judge) settle() {
 	limit := w.now + w.rounds()
 	for {
 		w.runTo(w.now + 250*time.Millisecond)
@@ -29,11 +32,11 @@ func (w *world) settle() {
 }
 
 // rounds is how long two rounds of repair take at most, and a start.
-func (w *world) rounds() time.Duration { return 2*w.mix.round() + 6*time.Second }
+func (w judge) rounds() time.Duration { return 2*w.mix.round() + 6*time.Second }
 
 // converged tells whether all nodes are ready and hold the same, but for
 // sessions that are expiring: members do so some time after each other.
-func (w *world) converged() bool {
+func (w judge) converged() bool {
 	same := true
 	for _, n := range w.nodes {
 		if !n.life.alive || n.life.waking || !n.life.core.Ready() {
@@ -44,7 +47,7 @@ func (w *world) converged() bool {
 	return same || w.differing() == deltamanager.Key{}
 }
 
-func (w *world) connected() bool {
+func (w judge) connected() bool {
 	for _, n := range w.nodes {
 		for _, o := range w.nodes {
 			if c := n.life.conns[o.index]; o != n && (c == nil || !c.up || c.to != o.life) {
@@ -55,7 +58,7 @@ func (w *world) connected() bool {
 	return true
 }
 
-func (w *world) notConverged() {
+func (w judge) notConverged() {
 	var text strings.Builder
 	for _, n := range w.nodes {
 		s := n.life.core.Stats()
@@ -81,7 +84,7 @@ func (w *world) notConverged() {
 }
 
 // differing is a session that not all nodes hold alike.
-func (w *world) differing() deltamanager.Key {
+func (w judge) differing() deltamanager.Key {
 	first := w.dump(w.nodes[0].life)
 	for _, n := range w.nodes[1:] {
 		d := w.dump(n.life)
@@ -99,7 +102,7 @@ func (w *world) differing() deltamanager.Key {
 	return deltamanager.Key{}
 }
 
-func (w *world) dump(l *life) map[deltamanager.Key]*deltamanager.Dump {
+func (w judge) dump(l *life) map[deltamanager.Key]*deltamanager.Dump {
 	m := map[deltamanager.Key]*deltamanager.Dump{}
 	all := l.core.Dump(l.now())
 	for i := range all {
@@ -135,7 +138,7 @@ func same(a, b *deltamanager.Dump) bool {
 }
 
 // check holds the final states against what was promised.
-func (w *world) check() {
+func (w judge) check() {
 	var doubtful []deltamanager.Key
 	if len(w.obs.violations) == 0 {
 		doubtful = w.checkSame()
@@ -159,7 +162,7 @@ func (w *world) check() {
 
 // checkSame compares values, not digests. It returns the sessions that differ
 // because they are about to expire.
-func (w *world) checkSame() (doubtful []deltamanager.Key) {
+func (w judge) checkSame() (doubtful []deltamanager.Key) {
 	first := w.dump(w.nodes[0].life)
 	for _, n := range w.nodes[1:] {
 		d := w.dump(n.life)
@@ -179,7 +182,7 @@ func (w *world) checkSame() (doubtful []deltamanager.Key) {
 
 // checkDoubtful waits until sessions that differed while they expired are the
 // same, or gone, everywhere.
-func (w *world) checkDoubtful(doubtful []deltamanager.Key) {
+func (w judge) checkDoubtful(doubtful []deltamanager.Key) {
 	limit := w.now + w.rounds() + w.mix.granule()
 	for len(doubtful) > 0 && w.now < limit {
 		w.runTo(w.now + 500*time.Millisecond)
@@ -204,7 +207,7 @@ func (w *world) checkDoubtful(doubtful []deltamanager.Key) {
 }
 
 // checkAcked checks that nothing waits to be acknowledged for ever.
-func (w *world) checkAcked() {
+func (w judge) checkAcked() {
 	if w.unacked() == "" {
 		return
 	}
@@ -214,7 +217,7 @@ func (w *world) checkAcked() {
 	}
 }
 
-func (w *world) unacked() string {
+func (w judge) unacked() string {
 	for _, n := range w.nodes {
 		for _, s := range n.life.core.Stats().Links {
 			if s.Behind > 3*time.Second {
@@ -225,7 +228,7 @@ func (w *world) unacked() string {
 	return ""
 }
 
-func (w *world) describe(l *life, d *deltamanager.Dump) string {
+func (w judge) describe(l *life, d *deltamanager.Dump) string {
 	if d == nil {
 		return "none"
 	}
@@ -234,7 +237,7 @@ func (w *world) describe(l *life, d *deltamanager.Dump) string {
 
 // unused tells whether a node is about to expire a session: it may know less of
 // its uses than others who are gone.
-func (w *world) unused(l *life, d *deltamanager.Dump) bool {
+func (w judge) unused(l *life, d *deltamanager.Dump) bool {
 	if d == nil {
 		return false
 	}
@@ -251,7 +254,7 @@ const expiryDoubt = 3 * time.Second
 
 // expiring tells whether a session is about to expire here or there: by what
 // those know first hand who live.
-func (w *world) expiring(k deltamanager.Key) bool {
+func (w judge) expiring(k deltamanager.Key) bool {
 	u := w.obs.uses[k]
 	if u == nil {
 		return true
@@ -268,7 +271,7 @@ func (w *world) expiring(k deltamanager.Key) bool {
 
 // checkLife checks what must hold at every node: nothing outlives its time, nothing
 // comes back, nothing grows.
-func (w *world) checkLife(l *life) {
+func (w judge) checkLife(l *life) {
 	for _, d := range l.core.Dump(l.now()) {
 		u := w.obs.uses[d.Key]
 		if e := w.obs.ended[d.Key]; e != nil && !e.extinct {
@@ -314,7 +317,7 @@ const heldMax = 3000
 
 // checkSession checks that no write is lost that somebody alive holds. It may be
 // all that is left of its session, when those who had the rest have died.
-func (w *world) checkSession(k deltamanager.Key, d *deltamanager.Dump) {
+func (w judge) checkSession(k deltamanager.Key, d *deltamanager.Dump) {
 	if w.obs.ended[k] != nil {
 		return
 	}
@@ -352,7 +355,7 @@ func (w *world) checkSession(k deltamanager.Key, d *deltamanager.Dump) {
 
 // served tells whether somebody lives who has served the session, and so had all
 // of it, lately enough not to have expired it.
-func (w *world) served(k deltamanager.Key) bool {
+func (w judge) served(k deltamanager.Key) bool {
 	for l, at := range w.obs.uses[k].by {
 		if l.alive && w.now-at < w.obs.limit(k, func(o *life, _ time.Duration) bool { return o == l })-time.Second {
 			return true
@@ -395,7 +398,7 @@ func register(d *deltamanager.Dump, name string) *deltamanager.DumpRegister {
 const fewRepaired = 3
 
 // checkCalm checks that without faults nothing was cured that must not be ill.
-func (w *world) checkCalm() {
+func (w judge) checkCalm() {
 	for _, l := range w.obs.lives {
 		s := l.core.Stats()
 		w.obs.counts.Of[Asks] += s.Asks

@@ -10,7 +10,7 @@ import (
 
 // openFresh opens the session of a tag as a node does: what the client has seen
 // and the node has not is waited for.
-func (w *world) openFresh(v *visit, tag deltamanager.Tag, do func()) {
+func (w users) openFresh(v *visit, tag deltamanager.Tag, do func()) {
 	open := func() {
 		if v.c.op != v.op {
 			return // he has given up
@@ -73,7 +73,7 @@ func (c *client) tokens(now time.Duration) []deltamanager.Token {
 func (c *client) Asker() uint64 { return uint64(c.id) }
 
 // tokens are the cookies of a response.
-func (w *world) tokens(v *visit) []deltamanager.Token {
+func (w users) tokens(v *visit) []deltamanager.Token {
 	if v.ref == (deltamanager.Ref{}) {
 		return nil
 	}

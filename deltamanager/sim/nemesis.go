@@ -5,12 +5,15 @@ import (
 	"time"
 )
 
-// nemesis strikes now and then until the load ends.
-func (w *world) nemesis() {
+// nemesis causes the faults of a history.
+type nemesis struct{ *world }
+
+// strike does something bad now and then until the load ends.
+func (w nemesis) strike() {
 	if w.now >= w.load {
 		return
 	}
-	w.after(w.between(300*time.Millisecond, 1800*time.Millisecond), w.nemesis)
+	w.after(w.between(300*time.Millisecond, 1800*time.Millisecond), w.strike)
 	m := w.mix
 	var strikes []func()
 	add := func(on bool, strike func()) {
@@ -30,7 +33,7 @@ func (w *world) nemesis() {
 }
 
 // splitTime is how long a split lasts.
-func (w *world) splitTime() time.Duration {
+func (w nemesis) splitTime() time.Duration {
 	d := w.between(200*time.Millisecond, 8*time.Second)
 	if w.mix.LongSplits && w.chance(0.3) {
 		d += max(min(w.mix.MaxInactive, w.mix.Lifetime)+4*time.Second, min(w.mix.horizon()+time.Second, w.mix.Load-2*time.Second))
@@ -39,7 +42,7 @@ func (w *world) splitTime() time.Duration {
 }
 
 // split cuts the cluster in two, both ways or one.
-func (w *world) split() {
+func (w nemesis) split() {
 	side := make([]bool, len(w.nodes))
 	for i := range side {
 		side[i] = w.rnd.IntN(2) == 0
@@ -64,7 +67,7 @@ func (w *world) split() {
 }
 
 // cutPair cuts two nodes from each other; all others still see both.
-func (w *world) cutPair() {
+func (w nemesis) cutPair() {
 	i, j := w.rnd.IntN(len(w.nodes)), w.rnd.IntN(len(w.nodes))
 	if i == j {
 		return
@@ -81,21 +84,21 @@ func (w *world) cutPair() {
 	w.cutFor(j, i, d)
 }
 
-func (w *world) cutFor(i, j int, d time.Duration) {
+func (w nemesis) cutFor(i, j int, d time.Duration) {
 	if w.network.cut[i][j] {
 		return
 	}
-	w.network.setCut(w, i, j, true)
+	w.network.setCut(w.world, i, j, true)
 	w.after(d, func() {
 		if !w.quiet {
 			w.tell("heal %s to %s", w.nodes[i].name, w.nodes[j].name)
-			w.network.setCut(w, i, j, false)
+			w.network.setCut(w.world, i, j, false)
 		}
 	})
 }
 
 // crash kills a node that is not the last one that serves.
-func (w *world) crash() {
+func (w nemesis) crash() {
 	n := w.victim()
 	if n == nil {
 		return
@@ -106,7 +109,7 @@ func (w *world) crash() {
 }
 
 // victim is a node that others can do without.
-func (w *world) victim() *node {
+func (w nemesis) victim() *node {
 	n := w.nodes[w.rnd.IntN(len(w.nodes))]
 	if n.life == nil || !n.life.alive || n.draining {
 		return nil
@@ -117,7 +120,7 @@ func (w *world) victim() *node {
 	return n
 }
 
-func (w *world) othersServe(n *node) bool {
+func (w nemesis) othersServe(n *node) bool {
 	return slices.ContainsFunc(w.nodes, func(o *node) bool { return o != n && o.serves() && !o.life.paused })
 }
 
@@ -126,13 +129,13 @@ func (n *node) serves() bool {
 	return n.life != nil && n.life.alive && !n.draining && n.life.core.Ready()
 }
 
-func (w *world) restart(n *node) {
+func (w nemesis) restart(n *node) {
 	if n.life == nil || !n.life.alive {
 		w.start(n)
 	}
 }
 
-func (w *world) pauseSomeone() {
+func (w nemesis) pauseSomeone() {
 	n := w.nodes[w.rnd.IntN(len(w.nodes))]
 	if n.life == nil || !n.life.alive || n.life.paused || n.life.waking {
 		return
@@ -153,13 +156,13 @@ func (w *world) pauseSomeone() {
 		gen := c.gen
 		w.after(w.between(2*time.Second, 4*time.Second), func() {
 			if c.gen == gen && c.to == l && l.paused {
-				w.network.lose(w, c)
+				w.network.lose(w.world, c)
 			}
 		})
 	}
 }
 
-func (w *world) slowSomeone() {
+func (w nemesis) slowSomeone() {
 	n := w.nodes[w.rnd.IntN(len(w.nodes))]
 	if n.slow > 0 {
 		return
@@ -172,7 +175,7 @@ func (w *world) slowSomeone() {
 
 // drainSomeone lets a node leave in good order and start again later, or all of
 // them, one after the other.
-func (w *world) drainSomeone() {
+func (w nemesis) drainSomeone() {
 	n := w.victim()
 	if n == nil || !n.serves() {
 		return
@@ -187,7 +190,7 @@ func (w *world) drainSomeone() {
 }
 
 // roll restarts the nodes from the i-th on.
-func (w *world) roll(i int) {
+func (w nemesis) roll(i int) {
 	if w.quiet {
 		return
 	}
@@ -206,7 +209,7 @@ func (w *world) roll(i int) {
 
 // drainNode lets the node leave when the others have what it has, and start again
 // within some time; then it calls restarted.
-func (w *world) drainNode(n *node, within time.Duration, restarted func()) {
+func (w nemesis) drainNode(n *node, within time.Duration, restarted func()) {
 	w.obs.count(Drains)
 	n.draining = true
 	w.tell("%v drains", n.life.id)
@@ -244,7 +247,7 @@ func (w *world) drainNode(n *node, within time.Duration, restarted func()) {
 
 // leave ends a life that has drained. What it has flushed is at the members
 // it was connected to.
-func (w *world) leave(l *life) {
+func (w nemesis) leave(l *life) {
 	if l.core.Flushed() {
 		w.obs.flushed(l)
 	}
@@ -252,12 +255,12 @@ func (w *world) leave(l *life) {
 }
 
 // calmDown ends all faults.
-func (w *world) calmDown() {
+func (w nemesis) calmDown() {
 	w.quiet = true
 	w.tell("faults end")
 	for i := range w.nodes {
 		for j := range w.nodes {
-			w.network.setCut(w, i, j, false)
+			w.network.setCut(w.world, i, j, false)
 		}
 	}
 	for _, n := range w.nodes {

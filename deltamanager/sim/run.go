@@ -36,6 +36,7 @@ func Run(seed uint64, lines int) Result {
 
 func play(seed uint64, focus *deltamanager.Key, lines int) Result {
 	w := newWorld(seed, nil)
+	bad := nemesis{w}
 	if focus != nil {
 		w.focus, w.story = *focus, &story{keep: lines}
 	}
@@ -46,21 +47,22 @@ func play(seed uint64, focus *deltamanager.Key, lines int) Result {
 		if i > 0 && w.mix.LateJoins && w.chance(0.5) {
 			w.after(startup+w.between(0, w.mix.Load), func() {
 				w.obs.count(LateJoins)
-				w.restart(n)
+				bad.restart(n)
 			})
 			continue
 		}
-		w.after(w.between(0, 100*time.Millisecond), func() { w.restart(n) })
+		w.after(w.between(0, 100*time.Millisecond), func() { bad.restart(n) })
 	}
 	for i := range w.mix.Clients {
-		w.newClient(i)
+		users{w}.newClient(i)
 	}
-	w.after(startup+500*time.Millisecond, w.nemesis)
+	w.after(startup+500*time.Millisecond, bad.strike)
 	w.runTo(w.load)
 	w.runTo(w.load + patience) // requests in flight end
-	w.calmDown()
-	w.settle()
-	w.check()
+	bad.calmDown()
+	end := judge{w}
+	end.settle()
+	end.check()
 	return w.result()
 }
 
