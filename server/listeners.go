@@ -1,9 +1,19 @@
 package server
 
 import (
+	"net"
+
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/server/cluster"
 )
+
+// listeners are the node's three, for users, operators and members.
+type listeners struct {
+	httpL, adminL, channelL net.Listener
+
+	bounds  map[string]*listen.Listener // the same with their limits, by what they are for
+	release func() error                // lets the one for users take connections; nil: it does
+}
 
 // Shares of the descriptors that the process may have. What users and strangers don't get
 // is for members, operators and files.

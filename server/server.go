@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 
 	"github.com/nodeserver/nodeserver/channel"
-	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/config"
@@ -41,18 +40,22 @@ type Server struct {
 	members   atomic.Pointer[[]membership.Status]
 	tokenKeys []deltamanager.TokenKey // none: the delta managers agree on some
 
-	httpL, adminL, channelL net.Listener
-	bounds                  map[string]*listen.Listener                     // these, by what they are for
-	dial                    func(context.Context, string) (net.Conn, error) // to other members; nil: TCP
-	maxSessions             int                                             // of one app; 0: no limit
-	maxSessionsFrom         string                                          // where that comes from
-	ready                   atomic.Bool
-	wasReady                chan struct{} // closed when the node is ready for the first time
-	onceReady               sync.Once
-	release                 func() error  // lets the listener for users take connections; nil: it does
-	trust                   forward.Trust // in proxies in front
-	drain                   drain.Drain   // of the listener for users
-	requests                atomic.Int64
+	listeners
+	readiness
+
+	dial            func(context.Context, string) (net.Conn, error) // to other members; nil: TCP
+	maxSessions     int                                             // of one app; 0: no limit
+	maxSessionsFrom string                                          // where that comes from
+	trust           forward.Trust                                   // in proxies in front
+	drain           drain.Drain                                     // of the listener for users
+	requests        atomic.Int64
+}
+
+// readiness says whether the node serves.
+type readiness struct {
+	ready     atomic.Bool
+	wasReady  chan struct{} // closed when the node is ready for the first time
+	onceReady sync.Once     // closes it
 }
 
 // Option changes what New makes.
@@ -79,7 +82,8 @@ func WithVersion(v string) Option { return func(s *Server) { s.version = v } }
 // that it hosts it; with cfg.Webapps.Strict it is an error. New waits for each app's
 // own New for 30 s at most.
 func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*Server, error) {
-	s := &Server{cfg: cfg, log: log.With("node", cfg.Node.Name), version: "(devel)", id: drawID(cfg.Node.Name), wasReady: make(chan struct{})}
+	s := &Server{cfg: cfg, log: log.With("node", cfg.Node.Name), version: "(devel)", id: drawID(cfg.Node.Name)}
+	s.wasReady = make(chan struct{})
 	for _, o := range options {
 		o(s)
 	}
