@@ -1,4 +1,4 @@
-package deltamanager
+package deltamanager_test
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/membership"
 )
@@ -16,30 +17,38 @@ import (
 type cluster struct {
 	t     testing.TB
 	now   time.Duration
-	cores []*Core
+	cores []*deltamanager.Core
+	woken []*wakings // what the cores ask their groups
 	ids   []membership.ID
 	cut   map[[2]int]bool
 	bytes int
-	tune  []func(*Config) // changes to testConfig
+	tune  []func(*deltamanager.Config) // changes to testConfig
 }
 
-type quietGroup struct{}
+// wakings is a core's group, which tells of what it is asked.
+type wakings struct {
+	told func(to membership.ID, bulk bool)
+}
 
-func (quietGroup) Wake(membership.ID, bool, bool) {}
+func (g *wakings) Wake(to membership.ID, bulk, _ bool) {
+	if g.told != nil {
+		g.told(to, bulk)
+	}
+}
 
 type seeded struct{ *rand.ChaCha8 }
 
 func randomKeys(seed byte) io.Reader { return seeded{rand.NewChaCha8([32]byte{seed})} }
 
-func testConfig(id membership.ID) Config {
-	return Config{
-		Self: id, Limits: Limits{MaxInactive: 30 * time.Minute, Lifetime: 24 * time.Hour, MaxBytes: 1 << 20},
+func testConfig(id membership.ID) deltamanager.Config {
+	return deltamanager.Config{
+		Self: id, Limits: deltamanager.Limits{MaxInactive: 30 * time.Minute, Lifetime: 24 * time.Hour, MaxBytes: 1 << 20},
 		ChangeLogEntries: 1024, Heartbeat: 250 * time.Millisecond, RepairInterval: 10 * time.Second,
 		JoinTimeout: time.Minute, AckTimeout: 250 * time.Millisecond, Wall: time.UnixMilli(1_700_000_000_000), Rand: randomKeys(byte(id.Incarnation)),
 	}
 }
 
-func newCluster(t testing.TB, n int, tune ...func(*Config)) *cluster {
+func newCluster(t testing.TB, n int, tune ...func(*deltamanager.Config)) *cluster {
 	t.Helper()
 	c := &cluster{t: t, tune: tune, cut: map[[2]int]bool{}, now: time.Millisecond}
 	for range n {
@@ -48,7 +57,7 @@ func newCluster(t testing.TB, n int, tune ...func(*Config)) *cluster {
 	return c
 }
 
-// start adds a core and connects it with all others.
+// start adds a core as the others are, and connects it with them.
 func (c *cluster) start() int {
 	i := len(c.cores)
 	id := membership.ID{Name: fmt.Sprintf("n%d", i+1), Incarnation: uint64(100 + i)}
@@ -56,9 +65,15 @@ func (c *cluster) start() int {
 	for _, tune := range c.tune {
 		tune(&cfg)
 	}
-	core := NewCore(cfg, quietGroup{})
+	return c.add(cfg)
+}
+
+// add adds a core and connects it with all others.
+func (c *cluster) add(cfg deltamanager.Config) int {
+	i, group := len(c.cores), new(wakings)
+	core := deltamanager.NewCore(cfg, group)
 	core.Settle()
-	c.ids, c.cores = append(c.ids, id), append(c.cores, core)
+	c.ids, c.cores, c.woken = append(c.ids, cfg.Self), append(c.cores, core), append(c.woken, group)
 	for j := range i {
 		c.connect(i, j)
 	}
@@ -104,9 +119,9 @@ func (c *cluster) exchange(i, j int) {
 	}
 }
 
-func (c *cluster) create(i, n int) Ref {
+func (c *cluster) create(i, n int) deltamanager.Ref {
 	c.t.Helper()
-	r, _, err := c.cores[i].Create(c.now, tagOf(n), Tx{})
+	r, _, err := c.cores[i].Create(c.now, tagOf(n), deltamanager.Tx{})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -116,24 +131,24 @@ func (c *cluster) create(i, n int) Ref {
 // nameOf is a register's name.
 func nameOf(name string) *string { return new(table.Names).Of([]byte(name)) }
 
-func tagOf(n int) Tag {
-	var t Tag
+func tagOf(n int) deltamanager.Tag {
+	var t deltamanager.Tag
 	copy(t[:], fmt.Sprintf("%c%d", n%251, n))
 	return t
 }
 
-func (c *cluster) write(i int, tag Tag, name, value string) {
+func (c *cluster) write(i int, tag deltamanager.Tag, name, value string) {
 	c.t.Helper()
 	r, _, ok := c.cores[i].Open(c.now, tag)
 	if !ok {
 		c.t.Fatalf("no session %x at %v", tag[:4], c.ids[i])
 	}
-	if _, err := c.cores[i].Commit(c.now, r, Tx{Writes: []Write{{Name: name, Value: []byte(value)}}}); err != nil {
+	if _, err := c.cores[i].Commit(c.now, r, deltamanager.Tx{Writes: []deltamanager.Write{{Name: name, Value: []byte(value)}}}); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
-func (c *cluster) read(i int, tag Tag, name string) string {
+func (c *cluster) read(i int, tag deltamanager.Tag, name string) string {
 	r, _, ok := c.cores[i].Open(c.now, tag)
 	if !ok {
 		return "<no session>"
@@ -157,6 +172,25 @@ func (c *cluster) wantSame() {
 	}
 }
 
+// checkSums recomputes every sum from scratch.
+func checkSums(t *testing.T, c *deltamanager.Core) {
+	t.Helper()
+	if err := c.Table().Check(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func loneCore(tune ...func(*deltamanager.Config)) *deltamanager.Core {
+	cfg := testConfig(membership.ID{Name: "n1", Incarnation: 1})
+	for _, tune := range tune {
+		tune(&cfg)
+	}
+	c := deltamanager.NewCore(cfg, new(wakings))
+	c.Settle()
+	c.Tick(time.Millisecond)
+	return c
+}
+
 func TestWritesReachEveryMember(t *testing.T) {
 	c := newCluster(t, 3)
 	c.run(time.Second)
@@ -171,9 +205,9 @@ func TestWritesReachEveryMember(t *testing.T) {
 		}
 	}
 	c.wantSame()
-	for _, core := range c.cores {
+	for i, core := range c.cores {
 		if s := core.Stats(); s.Repairs != 0 {
-			t.Errorf("%v repaired %d times in a calm run", core.cfg.Self, s.Repairs)
+			t.Errorf("%v repaired %d times in a calm run", c.ids[i], s.Repairs)
 		}
 	}
 }
@@ -193,7 +227,7 @@ func TestSplitHealsWithoutFurtherWrites(t *testing.T) {
 	}
 	if r, _, ok := c.cores[2].Open(c.now, tagOf(2)); !ok {
 		t.Fatal("session 2 is not at n3")
-	} else if _, err := c.cores[2].Commit(c.now, r, Tx{Invalidate: true}); err != nil {
+	} else if _, err := c.cores[2].Commit(c.now, r, deltamanager.Tx{Invalidate: true}); err != nil {
 		t.Fatal(err)
 	}
 	c.run(10 * time.Second)

@@ -1,4 +1,4 @@
-package deltamanager
+package deltamanager_test
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/membership"
 )
@@ -20,17 +21,17 @@ import (
 func twins(t testing.TB, n int) *cluster {
 	t.Helper()
 	c := newCluster(t, 0)
-	c.join(func(*Config) {})
-	c.join(func(*Config) {})
+	c.join(func(*deltamanager.Config) {})
+	c.join(func(*deltamanager.Config) {})
 	value := bytes.Repeat([]byte("x"), 100)
 	for i := range n {
-		var k Key
+		var k deltamanager.Key
 		binary.LittleEndian.PutUint64(k[:], table.Mix(uint64(i)))
 		binary.LittleEndian.PutUint64(k[8:], uint64(i))
-		stamp := Stamp{Clock: 1<<56 | uint64(i), Incarnation: 7}
-		d := table.Delta{Key: k, Full: true, Regs: []table.Register{{ID: nil, Stamp: stamp, Value: Auth{Tag: tagOf(i)}.Encode()}, {ID: nameOf("blob"), Stamp: stamp, Value: value}}}
+		stamp := deltamanager.Stamp{Clock: 1<<56 | uint64(i), Incarnation: 7}
+		d := table.Delta{Key: k, Full: true, Regs: []table.Register{{ID: nil, Stamp: stamp, Value: deltamanager.Auth{Tag: tagOf(i)}.Encode()}, {ID: nameOf("blob"), Stamp: stamp, Value: value}}}
 		for _, core := range c.cores {
-			core.applier.apply(c.now, &d, table.Live)
+			core.Apply(c.now, &d, table.Live)
 		}
 	}
 	c.run(5 * time.Second)
@@ -87,7 +88,7 @@ func TestUnchangedComparisonIsAFewBytes(t *testing.T) {
 // Most of 0.7 MB at a million sessions are the lists of those that share a bucket
 // with one that differs. These grow with their number, all else does not.
 func TestRepairShipsLittle(t *testing.T) {
-	const all, limit, fixed = 1_000_000, 700_000, 8*Buckets + 64<<10
+	const all, limit, fixed = 1_000_000, 700_000, 8*deltamanager.Buckets + 64<<10
 	for _, n := range []int{10_000, 50_000} {
 		if got, want := repairBytes(t, n), float64(fixed+(limit-fixed)*n/all); got > want {
 			t.Errorf("100 of %d sessions: %v bytes, want %v at most", n, got, want)
@@ -118,15 +119,17 @@ func benchmarkTick(b *testing.B, sessions int) {
 	b.Helper()
 	c := twins(b, sessions)
 	core := c.cores[0]
+	members := []membership.ID{c.ids[1]}
 	for i := range 14 {
-		core.Connected(c.now, membership.ID{Name: "m" + strconv.Itoa(i), Incarnation: uint64(200 + i)})
+		members = append(members, membership.ID{Name: "m" + strconv.Itoa(i), Incarnation: uint64(200 + i)})
+		core.Connected(c.now, members[i+1])
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		c.now += tickEvery
+		c.now += deltamanager.TickEvery
 		core.Tick(c.now)
-		for _, l := range core.peers.all() {
-			core.Pull(c.now, l.id, false)
+		for _, id := range members {
+			core.Pull(c.now, id, false)
 		}
 	}
 }
@@ -134,10 +137,10 @@ func benchmarkTick(b *testing.B, sessions int) {
 // BenchmarkMerge is what a register costs once its session is found.
 func BenchmarkMerge(b *testing.B) {
 	c := twins(b, 10_000).cores[0]
-	s := c.table.ByTag(tagOf(1))
-	bucket := c.table.Lock(s.Key)
+	s := c.Table().ByTag(tagOf(1))
+	bucket := c.Table().Lock(s.Key)
 	defer bucket.Unlock()
-	regs := []table.Register{{ID: nameOf("blob"), Stamp: Stamp{Clock: 1 << 57, Incarnation: 7}, Value: []byte("x")}}
+	regs := []table.Register{{ID: nameOf("blob"), Stamp: deltamanager.Stamp{Clock: 1 << 57, Incarnation: 7}, Value: []byte("x")}}
 	b.ReportAllocs()
 	for b.Loop() {
 		regs[0].Stamp.Clock++
@@ -171,7 +174,7 @@ func sessionBytes(t testing.TB, n int) (owner, member float64) {
 	empty := heap()
 	for i := range n {
 		value := bytes.Repeat([]byte("x"), 100)
-		if _, _, err := c.cores[0].Create(c.now, tagOf(i), Tx{Writes: []Write{{Name: "blob", Value: value}}}); err != nil {
+		if _, _, err := c.cores[0].Create(c.now, tagOf(i), deltamanager.Tx{Writes: []deltamanager.Write{{Name: "blob", Value: value}}}); err != nil {
 			t.Fatal(err)
 		}
 		if i%64 == 0 {
@@ -202,11 +205,11 @@ func BenchmarkMemorySession(b *testing.B) {
 }
 
 // hot is a node with two members and a thousand sessions.
-func hot(b *testing.B) (*cluster, []Ref) {
+func hot(b *testing.B) (*cluster, []deltamanager.Ref) {
 	b.Helper()
 	c := newCluster(b, 3)
 	c.run(time.Second)
-	refs := make([]Ref, 1000)
+	refs := make([]deltamanager.Ref, 1000)
 	for i := range refs {
 		refs[i] = c.create(0, i)
 	}
@@ -223,17 +226,14 @@ func BenchmarkCommit(b *testing.B) {
 	for b.Loop() {
 		n++
 		value := strconv.AppendInt(make([]byte, 0, 8), int64(n), 10)
-		if _, err := c.cores[0].Commit(c.now, refs[n%len(refs)], Tx{Writes: []Write{{Name: "n", Value: value}}}); err != nil {
+		if _, err := c.cores[0].Commit(c.now, refs[n%len(refs)], deltamanager.Tx{Writes: []deltamanager.Write{{Name: "n", Value: value}}}); err != nil {
 			b.Fatal(err)
 		}
 		if n%8 == 0 {
 			c.cores[0].Pull(c.now, c.ids[1], false)
 			c.cores[0].Pull(c.now, c.ids[2], false)
-			for _, to := range c.cores[0].peers.all() {
-				l := to.lock()
-				l.acknowledged(l.out.Seq())
-				l.unlock()
-			}
+			c.cores[0].Confirm(c.ids[1])
+			c.cores[0].Confirm(c.ids[2])
 		}
 	}
 }
@@ -247,7 +247,7 @@ func BenchmarkReplicate(b *testing.B) {
 	for b.Loop() {
 		n++
 		value := strconv.AppendInt(make([]byte, 0, 8), int64(n), 10)
-		if _, err := c.cores[0].Commit(c.now, refs[n%len(refs)], Tx{Writes: []Write{{Name: "n", Value: value}}}); err != nil {
+		if _, err := c.cores[0].Commit(c.now, refs[n%len(refs)], deltamanager.Tx{Writes: []deltamanager.Write{{Name: "n", Value: value}}}); err != nil {
 			b.Fatal(err)
 		}
 		if n%8 == 0 {
@@ -274,14 +274,12 @@ func BenchmarkReceive(b *testing.B) {
 			for range 1000 {
 				for range 8 {
 					n++
-					if _, err := c.cores[0].Commit(c.now, refs[n%len(refs)], Tx{Writes: []Write{{Name: "n", Value: []byte(strconv.Itoa(n))}}}); err != nil {
+					if _, err := c.cores[0].Commit(c.now, refs[n%len(refs)], deltamanager.Tx{Writes: []deltamanager.Write{{Name: "n", Value: []byte(strconv.Itoa(n))}}}); err != nil {
 						b.Fatal(err)
 					}
 				}
 				frames = append(frames, c.cores[0].Pull(c.now, c.ids[1], false))
-				l := c.cores[0].peers.link(c.ids[1]).lock()
-				l.acknowledged(l.out.Seq())
-				l.unlock()
+				c.cores[0].Confirm(c.ids[1])
 			}
 			b.StartTimer()
 		}

@@ -1,32 +1,20 @@
-package deltamanager
+package deltamanager_test
 
 import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// eagerGroup answers a question before the next one is asked.
-type eagerGroup struct{ answer func(to membership.ID) }
-
-func (g *eagerGroup) Wake(to membership.ID, _, _ bool) {
-	if g.answer != nil {
-		g.answer(to)
-	}
-}
-
+// A core may be answered before it asks the next question.
 func TestFirstAnswerMayComeBeforeTheLastQuestion(t *testing.T) {
-	c := newCluster(t, 3)
-	for _, core := range c.cores {
-		core.cfg.FreshnessWait = 50 * time.Millisecond
-	}
-	eager := new(eagerGroup)
-	c.cores[0].group = eager
+	c := newCluster(t, 3, func(cfg *deltamanager.Config) { cfg.FreshnessWait = 50 * time.Millisecond })
 	c.run(time.Second)
 	c.create(0, 1)
 	c.run(time.Second)
-	var tokens []Token
+	var tokens []deltamanager.Token
 	for i := 1; i <= 2; i++ {
 		c.write(i, tagOf(1), c.ids[i].Name, "seen")
 		r, _, _ := c.cores[i].Open(c.now, tagOf(1))
@@ -35,7 +23,7 @@ func TestFirstAnswerMayComeBeforeTheLastQuestion(t *testing.T) {
 	if len(tokens) < 2 {
 		t.Fatalf("tokens: %+v", tokens)
 	}
-	eager.answer = func(to membership.ID) {
+	c.woken[0].told = func(to membership.ID, _ bool) {
 		if to == c.ids[1] { // n3 takes its time
 			c.exchange(0, 1)
 			c.exchange(1, 0)
@@ -50,7 +38,7 @@ func TestFirstAnswerMayComeBeforeTheLastQuestion(t *testing.T) {
 		t.Error("the query is over with n2's answer")
 	default:
 	}
-	eager.answer = nil
+	c.woken[0].told = nil
 	c.exchange(0, 2)
 	c.exchange(2, 0)
 	select {

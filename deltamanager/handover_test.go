@@ -1,4 +1,4 @@
-package deltamanager
+package deltamanager_test
 
 import (
 	"testing"

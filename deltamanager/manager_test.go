@@ -1,4 +1,4 @@
-package deltamanager
+package deltamanager_test
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
 )
 
@@ -27,12 +28,12 @@ func (w *wakes) note() {
 // wakingGroup is the group of one manager: it sends at once what is due.
 type wakingGroup struct {
 	*wakes
-	manager *Manager
+	manager *deltamanager.Manager
 }
 
 func (g *wakingGroup) Wake(to membership.ID, bulk, _ bool) {
 	g.note()
-	g.manager.Core.Pull(g.manager.now(), to, bulk)
+	g.manager.Core.Pull(g.manager.Now(), to, bulk)
 }
 
 // The heartbeats of all webapps to all members fall together, whenever each of
@@ -49,12 +50,12 @@ func TestHeartbeatsFallTogether(t *testing.T) {
 			own := &wakingGroup{wakes: w}
 			cfg := testConfig(membership.ID{Name: "n1", Incarnation: 1})
 			cfg.Wall = time.Time{}
-			own.manager = New(cfg, own, slog.New(slog.DiscardHandler))
+			own.manager = deltamanager.New(cfg, own, slog.New(slog.DiscardHandler))
 			own.manager.Settle()
 			running.Go(func() { _ = own.manager.Run(ctx) })
 			for j := range 5 {
 				<-time.After(time.Duration(j) * 7 * time.Millisecond)
-				own.manager.Core.Connected(own.manager.now(), membership.ID{Name: "n2", Incarnation: uint64(2 + j)})
+				own.manager.Core.Connected(own.manager.Now(), membership.ID{Name: "n2", Incarnation: uint64(2 + j)})
 			}
 		}
 		<-time.After(10 * time.Second)

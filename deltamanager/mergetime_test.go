@@ -1,11 +1,12 @@
 //go:build !race
 
-package deltamanager
+package deltamanager_test
 
 import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
@@ -13,8 +14,8 @@ import (
 func TestMergeTakesLittleTime(t *testing.T) {
 	const merges, limit = 1000, time.Microsecond
 	c := twins(t, 1000).cores[0]
-	s := c.table.ByTag(tagOf(1))
-	bucket, regs := c.table.Lock(s.Key), []table.Register{{ID: nameOf("blob"), Stamp: Stamp{Clock: 1 << 57, Incarnation: 7}, Value: []byte("x")}}
+	s := c.Table().ByTag(tagOf(1))
+	bucket, regs := c.Table().Lock(s.Key), []table.Register{{ID: nameOf("blob"), Stamp: deltamanager.Stamp{Clock: 1 << 57, Incarnation: 7}, Value: []byte("x")}}
 	defer bucket.Unlock()
 	best := time.Hour
 	for range 100 {

@@ -1,9 +1,11 @@
-package deltamanager
+package deltamanager_test
 
 import (
 	"bytes"
 	"testing"
 	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager"
 )
 
 // A change of a session can be waiting to be sent when a login gives the session another identity. It
@@ -14,12 +16,12 @@ func TestEndOfAMovedSessionComesAfterItsSuccessor(t *testing.T) {
 	c := newCluster(t, 1)
 	r := c.create(0, 1)
 	core := c.cores[0]
-	old := r.s.Key
-	if _, _, err := core.Move(c.now, r, Identity{Key: Key{9}, Tag: tagOf(2), Principal: "ann"}, Tx{}); err != nil {
+	old := r.Key()
+	if _, _, err := core.Move(c.now, r, deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(2), Principal: "ann"}, deltamanager.Tx{}); err != nil {
 		t.Fatal(err)
 	}
-	said := appendChange(core.base, nil, c.now, &change{key: old, names: []string{"a"}})
-	next, end := bytes.Index(said, new(Key{9})[:]), bytes.LastIndex(said, old[:])
+	said := core.SayChange(c.now, old, "a")
+	next, end := bytes.Index(said, new(deltamanager.Key{9})[:]), bytes.LastIndex(said, old[:])
 	if next < 0 || end < next {
 		t.Errorf("the successor is at %d, the end at %d of %x", next, end, said)
 	}
@@ -28,17 +30,17 @@ func TestEndOfAMovedSessionComesAfterItsSuccessor(t *testing.T) {
 // A member that writes to a session which was given another identity elsewhere is told so, ahead of what
 // waits to be sent: it must get the session that goes on, and not hear of the end alone.
 func TestPushedEndOfAMovedSessionComesWithItsSuccessor(t *testing.T) {
-	var events []Event
-	c := newCluster(t, 2, func(cfg *Config) {
+	var events []deltamanager.Event
+	c := newCluster(t, 2, func(cfg *deltamanager.Config) {
 		if cfg.Self.Name == "n2" {
-			cfg.Observe = func(e Event) { events = append(events, e) }
+			cfg.Observe = func(e deltamanager.Event) { events = append(events, e) }
 		}
 	})
 	c.run(time.Second)
 	c.create(0, 1)
 	c.run(time.Second)
 	r, _, _ := c.cores[0].Open(c.now, tagOf(1))
-	if _, _, err := c.cores[0].Move(c.now, r, Identity{Key: Key{9}, Tag: tagOf(2), Principal: "ann"}, Tx{}); err != nil {
+	if _, _, err := c.cores[0].Move(c.now, r, deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(2), Principal: "ann"}, deltamanager.Tx{}); err != nil {
 		t.Fatal(err)
 	}
 	c.write(1, tagOf(1), "other", "y")
@@ -53,7 +55,7 @@ func TestPushedEndOfAMovedSessionComesWithItsSuccessor(t *testing.T) {
 	if info, _ := c.cores[1].Peek(c.now, tagOf(2)); info.Auth.Principal != "ann" {
 		t.Errorf("n2 has principal %q", info.Auth.Principal)
 	}
-	if len(events) != 1 || events[0].Kind != IDChanged {
+	if len(events) != 1 || events[0].Kind != deltamanager.IDChanged {
 		t.Errorf("n2 is told %+v", events)
 	}
 }

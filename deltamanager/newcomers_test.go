@@ -1,17 +1,18 @@
-package deltamanager
+package deltamanager_test
 
 import (
 	"errors"
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
 // newcomersCluster is a cluster of n with these limits.
 func newcomersCluster(t *testing.T, n int, first time.Duration, newcomers, all int) *cluster {
 	t.Helper()
-	c := newCluster(t, n, func(cfg *Config) {
+	c := newCluster(t, n, func(cfg *deltamanager.Config) {
 		cfg.Limits.FirstInactive, cfg.Limits.MaxNewcomers, cfg.Limits.MaxSessions = first, newcomers, all
 	})
 	c.run(time.Second)
@@ -31,10 +32,10 @@ func TestSessionsNobodyComesBackToEndEarly(t *testing.T) {
 	for n := range 5 {
 		c.create(0, n)
 	}
-	if _, _, err := c.cores[0].Create(c.now, tagOf(5), Tx{Principal: "ann"}); err != nil {
+	if _, _, err := c.cores[0].Create(c.now, tagOf(5), deltamanager.Tx{Principal: "ann"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := c.cores[0].Create(c.now, tagOf(6), Tx{Returned: true}); err != nil {
+	if _, _, err := c.cores[0].Create(c.now, tagOf(6), deltamanager.Tx{Returned: true}); err != nil {
 		t.Fatal(err)
 	}
 	c.run(time.Minute)
@@ -42,7 +43,7 @@ func TestSessionsNobodyComesBackToEndEarly(t *testing.T) {
 	c.write(0, tagOf(2), "a", "x") // here
 	r := c.create(0, 7)            // by a request that goes on, and logs in
 	c.run(100 * time.Millisecond)
-	if _, _, err := c.cores[0].Move(c.now, r, Identity{Key: Key{9}, Tag: tagOf(7), Principal: "bob"}, Tx{}); err != nil {
+	if _, _, err := c.cores[0].Move(c.now, r, deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(7), Principal: "bob"}, deltamanager.Tx{}); err != nil {
 		t.Fatal(err)
 	}
 	c.run(first - time.Minute - 2*time.Second)
@@ -52,7 +53,7 @@ func TestSessionsNobodyComesBackToEndEarly(t *testing.T) {
 		}
 	}
 	c.wantSame()
-	c.run(2*time.Second + 2*table.Granule(first) + c.cores[0].expirer.sweepTime())
+	c.run(2*time.Second + 2*table.Granule(first) + c.cores[0].SweepTime())
 	for i, core := range c.cores {
 		for n, want := range []bool{false, true, true, false, false, true, true, true} {
 			if c.has(i, n) != want {
@@ -91,13 +92,13 @@ func TestRepairTellsOfComingBack(t *testing.T) {
 	c := newcomersCluster(t, 2, time.Minute, 0, 0)
 	c.create(0, 1)
 	c.run(time.Second)
-	s := c.cores[0].table.ByTag(tagOf(1))
-	b := c.cores[0].table.Lock(s.Key)
+	s := c.cores[0].Table().ByTag(tagOf(1))
+	b := c.cores[0].Table().Lock(s.Key)
 	b.ComeBack(s) // and no delta says so
 	b.Unlock()
 	c.run(25 * time.Second)
 	c.wantSame()
-	if s := c.cores[1].table.ByTag(tagOf(1)); !s.Returned {
+	if s := c.cores[1].Table().ByTag(tagOf(1)); !s.Returned {
 		t.Error("repair has not told that the cookie came back")
 	}
 }
@@ -123,8 +124,8 @@ func TestNewcomersMakeRoom(t *testing.T) {
 					t.Errorf("limits %v: session %d is at %v: %v", limits, n, c.ids[i], !want)
 				}
 			}
-			if s := core.Stats(); s.Sessions != 13 || s.Newcomers != 10 || s.Evicted == 0 || core.table.Awaited() > 2000 {
-				t.Errorf("limits %v: %v: %+v, %d remembered", limits, c.ids[i], s, core.table.Awaited())
+			if s := core.Stats(); s.Sessions != 13 || s.Newcomers != 10 || s.Evicted == 0 || core.Table().Awaited() > 2000 {
+				t.Errorf("limits %v: %v: %+v, %d remembered", limits, c.ids[i], s, core.Table().Awaited())
 			}
 			checkSums(t, core)
 		}
@@ -139,7 +140,7 @@ func TestNobodyIsEvictedForANewcomer(t *testing.T) {
 		c.create(0, n)
 		c.read(0, tagOf(n), "")
 	}
-	if _, _, err := c.cores[0].Create(c.now, tagOf(3), Tx{}); !errors.Is(err, ErrFull) {
+	if _, _, err := c.cores[0].Create(c.now, tagOf(3), deltamanager.Tx{}); !errors.Is(err, deltamanager.ErrFull) {
 		t.Errorf("a fourth session of three: %v", err)
 	}
 	for n := range 3 {
@@ -151,17 +152,17 @@ func TestNobodyIsEvictedForANewcomer(t *testing.T) {
 
 // What is remembered of newcomers does not grow with the users who came back.
 func TestNewcomersAreForgottenInTime(t *testing.T) {
-	c := loneCore(func(cfg *Config) { cfg.Limits.MaxNewcomers = 100 })
+	c := loneCore(func(cfg *deltamanager.Config) { cfg.Limits.MaxNewcomers = 100 })
 	now := time.Second
 	for n := range 20_000 {
-		if _, _, err := c.Create(now, tagOf(n), Tx{}); err != nil {
+		if _, _, err := c.Create(now, tagOf(n), deltamanager.Tx{}); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, ok := c.Open(now, tagOf(n)); !ok {
 			t.Fatal(n)
 		}
 	}
-	if n := c.table.Awaited(); n > 2000 || c.Stats().Newcomers != 0 || c.Stats().Sessions != 20_000 {
+	if n := c.Table().Awaited(); n > 2000 || c.Stats().Newcomers != 0 || c.Stats().Sessions != 20_000 {
 		t.Errorf("%d keys remembered, %+v", n, c.Stats())
 	}
 }

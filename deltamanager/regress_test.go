@@ -1,4 +1,4 @@
-package deltamanager
+package deltamanager_test
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/membership"
 )
@@ -30,7 +31,7 @@ func (c *cluster) gone(i, j int) {
 	c.cores[j].Gone(c.now, c.ids[i])
 }
 
-func (c *cluster) lastUse(i int, tag Tag) time.Duration {
+func (c *cluster) lastUse(i int, tag deltamanager.Tag) time.Duration {
 	c.t.Helper()
 	info, ok := c.cores[i].Peek(c.now, tag)
 	if !ok {
@@ -41,23 +42,23 @@ func (c *cluster) lastUse(i int, tag Tag) time.Duration {
 
 func TestPartOfASessionIsNotTheWhole(t *testing.T) {
 	a, b := loneCore(), loneCore()
-	full := table.Delta{Key: Key{1}, Full: true, Regs: []table.Register{{ID: nil, Stamp: Stamp{Clock: 1 << 20, Incarnation: 5}, Value: Auth{Tag: Tag{1}}.Encode()}}}
+	full := table.Delta{Key: deltamanager.Key{1}, Full: true, Regs: []table.Register{{ID: nil, Stamp: deltamanager.Stamp{Clock: 1 << 20, Incarnation: 5}, Value: deltamanager.Auth{Tag: deltamanager.Tag{1}}.Encode()}}}
 	part := full
 	part.Full = false
-	a.applier.apply(time.Hour, &full, table.Live)
-	if v := b.applier.apply(time.Hour, &part, table.Live); !v.Missing {
+	a.Apply(time.Hour, &full, table.Live)
+	if v := b.Apply(time.Hour, &part, table.Live); !v.Missing {
 		t.Errorf("a session in part is not asked for")
 	}
 	if a.Digest() == b.Digest() {
 		t.Errorf("a session in part has the digest of the whole one")
 	}
-	if v := b.applier.apply(time.Hour, &part, table.Listed); v.Missing {
+	if v := b.Apply(time.Hour, &part, table.Listed); v.Missing {
 		t.Errorf("two members that have it in part ask each other for ever")
 	}
-	if _, ok := b.Peek(time.Hour, Tag{1}); ok {
+	if _, ok := b.Peek(time.Hour, deltamanager.Tag{1}); ok {
 		t.Errorf("a session in part is served")
 	}
-	b.applier.apply(time.Hour, &full, table.Listed)
+	b.Apply(time.Hour, &full, table.Listed)
 	if a.Digest() != b.Digest() {
 		t.Errorf("made whole, it has another digest")
 	}
@@ -66,8 +67,8 @@ func TestPartOfASessionIsNotTheWhole(t *testing.T) {
 
 func TestDeltasSayHowOldTheSessionIs(t *testing.T) {
 	c := loneCore()
-	late := table.Delta{Key: Key{1}, Age: 25 * time.Hour, Regs: []table.Register{{ID: nameOf("a"), Stamp: Stamp{Clock: 1 << 20, Incarnation: 5}, Value: []byte("x")}}}
-	if v := c.applier.apply(time.Hour, &late, table.Live); v.Missing || c.Stats().Sessions != 0 {
+	late := table.Delta{Key: deltamanager.Key{1}, Age: 25 * time.Hour, Regs: []table.Register{{ID: nameOf("a"), Stamp: deltamanager.Stamp{Clock: 1 << 20, Incarnation: 5}, Value: []byte("x")}}}
+	if v := c.Apply(time.Hour, &late, table.Live); v.Missing || c.Stats().Sessions != 0 {
 		t.Errorf("a session beyond its lifetime came back")
 	}
 }
@@ -100,7 +101,7 @@ func TestUsesDuringASplitAreToldAfterIt(t *testing.T) {
 	if !ok {
 		t.Fatal("the session is lost")
 	}
-	if _, err := c.cores[0].Commit(c.now, r, Tx{}); err != nil {
+	if _, err := c.cores[0].Commit(c.now, r, deltamanager.Tx{}); err != nil {
 		t.Fatal(err)
 	}
 	used := c.now
@@ -136,7 +137,7 @@ func TestMemberNeverConnectedIsForgotten(t *testing.T) {
 	if err := lone.Receive(time.Second, c.ids[1], false, c.cores[1].Pull(c.now+time.Second, c.ids[0], false)); err != nil {
 		t.Fatal(err)
 	}
-	for now := time.Second; now < 2*linkLife; now += time.Second {
+	for now := time.Second; now < 2*deltamanager.LinkLife; now += time.Second {
 		lone.Tick(now)
 	}
 	if links := lone.Stats().Links; len(links) != 0 {
@@ -195,7 +196,7 @@ func TestLoginOvertakesABacklog(t *testing.T) {
 		c.create(0, n)
 	}
 	r, _, _ := c.cores[0].Open(c.now, tagOf(1))
-	if _, err := c.cores[0].Commit(c.now, r, Tx{Invalidate: true}); err != nil {
+	if _, err := c.cores[0].Commit(c.now, r, deltamanager.Tx{Invalidate: true}); err != nil {
 		t.Fatal(err)
 	}
 	p := c.cores[0].Pull(c.now, c.ids[1], true)
@@ -218,11 +219,11 @@ func TestOvertakingConfirmsNothing(t *testing.T) {
 	for n := range 600 {
 		c.create(0, 1+n)
 	}
-	receipt, err := c.cores[0].Commit(c.now, r, Tx{Invalidate: true})
+	receipt, err := c.cores[0].Commit(c.now, r, deltamanager.Tx{Invalidate: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := c.cores[0].Expect(receipt, All)
+	w := c.cores[0].Expect(receipt, deltamanager.All)
 	for _, way := range [][2]int{{0, 1}, {1, 0}} {
 		for p := c.cores[way[0]].Pull(c.now, c.ids[way[1]], true); p != nil; p = c.cores[way[0]].Pull(c.now, c.ids[way[1]], true) {
 			if err := c.cores[way[1]].Receive(c.now, c.ids[way[0]], true, p); err != nil {
@@ -247,7 +248,7 @@ func TestRemovedStaysRemovedAndCounts(t *testing.T) {
 	c.write(0, tagOf(1), "n", "old")
 	c.run(time.Second)
 	c.gone(0, 1)
-	if _, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{Name: "n", Value: nil}}}); err != nil {
+	if _, err := c.cores[0].Commit(c.now, r, deltamanager.Tx{Writes: []deltamanager.Write{{Name: "n", Value: nil}}}); err != nil {
 		t.Fatal(err)
 	}
 	c.run(20 * time.Minute)
@@ -261,22 +262,19 @@ func TestRemovedStaysRemovedAndCounts(t *testing.T) {
 	for i := range c.cores {
 		c.wantAt(i, tagOf(1), "n", "")
 	}
-	for n := range MaxNames - 3 { // beside the auth register, n and m
+	for n := range deltamanager.MaxNames - 3 { // beside the auth register, n and m
 		c.write(0, tagOf(1), "n"+strconv.Itoa(n), "x")
-		if _, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{Name: "n" + strconv.Itoa(n), Value: nil}}}); err != nil {
+		if _, err := c.cores[0].Commit(c.now, r, deltamanager.Tx{Writes: []deltamanager.Write{{Name: "n" + strconv.Itoa(n), Value: nil}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{Name: "one more", Value: []byte("x")}}}); !errors.Is(err, ErrTooLarge) {
+	if _, err := c.cores[0].Commit(c.now, r, deltamanager.Tx{Writes: []deltamanager.Write{{Name: "one more", Value: []byte("x")}}}); !errors.Is(err, deltamanager.ErrTooLarge) {
 		t.Errorf("beyond all names: %v", err)
 	}
 }
 
 func TestUserReadsWhatHeWroteElsewhere(t *testing.T) {
-	c := newCluster(t, 3)
-	for _, core := range c.cores {
-		core.cfg.FreshnessWait = 50 * time.Millisecond
-	}
+	c := newCluster(t, 3, func(cfg *deltamanager.Config) { cfg.FreshnessWait = 50 * time.Millisecond })
 	c.run(time.Second)
 	c.create(0, 1)
 	c.run(time.Second)
@@ -313,22 +311,22 @@ func TestUserReadsWhatHeWroteElsewhere(t *testing.T) {
 	if q == nil || !isDone(q) || !c.cores[2].Close(q) {
 		t.Errorf("a node that can't reach the origin does not say so")
 	}
-	q = c.cores[2].Fresh(c.now, Tag{9}, nil, nil)
+	q = c.cores[2].Fresh(c.now, deltamanager.Tag{9}, nil, nil)
 	if q != nil {
 		t.Errorf("an unknown id without a token was asked for while nothing is missing")
 	}
-	if q = c.cores[2].Fresh(c.now, Tag{9}, tokens, nil); q != nil {
+	if q = c.cores[2].Fresh(c.now, deltamanager.Tag{9}, tokens, nil); q != nil {
 		t.Errorf("an unknown id was asked for by a token for another one")
 	}
-	token, _ := c.cores[0].keys.Sign(Tag{9}, tokens[0].Stamp, "n1")
-	q = c.cores[2].Fresh(c.now, Tag{9}, []Token{token}, nil)
+	token, _ := c.cores[0].Keys().Sign(deltamanager.Tag{9}, tokens[0].Stamp, "n1")
+	q = c.cores[2].Fresh(c.now, deltamanager.Tag{9}, []deltamanager.Token{token}, nil)
 	c.disconnect(2, 1)
 	if q == nil || !isDone(q) || !c.cores[2].Close(q) {
 		t.Errorf("a question to a member that has gone is not answered")
 	}
 }
 
-func isDone(q *Query) bool {
+func isDone(q *deltamanager.Query) bool {
 	select {
 	case <-q.Done():
 		return true
@@ -357,7 +355,7 @@ func TestOverflowIsRepairedAtOnce(t *testing.T) {
 func TestPoisonIsLookedAtLessAndLess(t *testing.T) {
 	c := newCluster(t, 2)
 	c.run(time.Second)
-	bad := Tx{Writes: []Write{{Name: strings.Repeat("x", MaxName+1), Value: []byte("v")}}}
+	bad := deltamanager.Tx{Writes: []deltamanager.Write{{Name: strings.Repeat("x", deltamanager.MaxName+1), Value: []byte("v")}}}
 	if _, _, err := c.cores[0].Create(c.now, tagOf(1), bad); err != nil {
 		t.Fatal(err)
 	}
@@ -389,10 +387,9 @@ func TestOverflowBetweenTwoLooksIsRepaired(t *testing.T) {
 		c.create(1, 10+n)
 	}
 	c.run(time.Second)
-	odd := table.Delta{Key: Key{1}, Full: true, Regs: []table.Register{{ID: nil, Stamp: Stamp{Clock: 1 << 20, Incarnation: 5}, Value: Auth{Tag: Tag{1}}.Encode()}}}
-	c.cores[0].applier.apply(c.now, &odd, table.Listed) // by no stream: the roots differ for good
-	l := &c.cores[0].peers.link(c.ids[1]).guarded
-	for end := c.now + time.Minute; l.repair.run == nil || l.repair.run.confirm; c.run(10 * time.Millisecond) {
+	odd := table.Delta{Key: deltamanager.Key{1}, Full: true, Regs: []table.Register{{ID: nil, Stamp: deltamanager.Stamp{Clock: 1 << 20, Incarnation: 5}, Value: deltamanager.Auth{Tag: deltamanager.Tag{1}}.Encode()}}}
+	c.cores[0].Apply(c.now, &odd, table.Listed) // by no stream: the roots differ for good
+	for end := c.now + time.Minute; !c.cores[0].LooksTwice(c.ids[1]); c.run(10 * time.Millisecond) {
 		if c.now > end {
 			t.Fatal("no repair that confirms within a minute")
 		}
@@ -405,11 +402,6 @@ func TestOverflowBetweenTwoLooksIsRepaired(t *testing.T) {
 	c.run(2 * time.Second) // far less than the time between two looks at the roots
 	c.wantSame()
 }
-
-// woken remembers who is to be sent something of bulk.
-type woken map[membership.ID]bool
-
-func (w woken) Wake(id membership.ID, bulk, _ bool) { w[id] = w[id] || bulk }
 
 // A joiner hears of a use before it has the session, from a member that it can't ask yet.
 // Meanwhile it gets the session from somebody who has missed the use.
@@ -426,7 +418,7 @@ func TestUseHeardBeforeTheSessionIsNotLost(t *testing.T) {
 	c.cores[0].Connected(c.now, c.ids[2])
 	c.run(500 * time.Millisecond) // uses of before are told
 	used := c.now
-	if _, err := c.cores[0].Commit(c.now, r, Tx{}); err != nil {
+	if _, err := c.cores[0].Commit(c.now, r, deltamanager.Tx{}); err != nil {
 		t.Fatal(err)
 	}
 	c.run(50 * time.Millisecond)
@@ -435,11 +427,11 @@ func TestUseHeardBeforeTheSessionIsNotLost(t *testing.T) {
 	if got := c.lastUse(2, tagOf(1)); got > used-9*time.Minute {
 		t.Fatalf("the joiner knows of the use without having asked: %v", got)
 	}
-	group := woken{}
-	c.cores[2].group = group
+	woken := map[membership.ID]bool{}
+	c.woken[2].told = func(to membership.ID, bulk bool) { woken[to] = woken[to] || bulk }
 	c.cut[[2]int{2, 0}] = false
 	c.cores[2].Connected(c.now, c.ids[0])
-	if !group[c.ids[0]] {
+	if !woken[c.ids[0]] {
 		t.Errorf("what was to be asked is not asked when the member can be")
 	}
 	c.exchange(2, 0)
@@ -458,7 +450,7 @@ func TestUsesAreToldAgainAfterASecondSplit(t *testing.T) {
 		c.run(time.Second)
 		c.gone(0, 1)
 		c.run(10 * time.Minute)
-		if _, err := c.cores[0].Commit(c.now, r, Tx{}); err != nil {
+		if _, err := c.cores[0].Commit(c.now, r, deltamanager.Tx{}); err != nil {
 			t.Fatal(err)
 		}
 		used := c.now
@@ -481,16 +473,16 @@ func TestUsesAreToldAgainAfterASecondSplit(t *testing.T) {
 func TestStrangerWithSessionsIsToldOfAllUses(t *testing.T) {
 	c := newCluster(t, 1)
 	id := membership.ID{Name: "n2", Incarnation: 101}
-	other := NewCore(testConfig(id), quietGroup{})
+	other := deltamanager.NewCore(testConfig(id), new(wakings))
 	other.Settle()
 	c.ids, c.cores = append(c.ids, id), append(c.cores, other)
 	c.cut[[2]int{0, 1}], c.cut[[2]int{1, 0}] = true, true
 	c.run(time.Second)
 	r := c.create(0, 1)
-	same := r.s.Full(c.now)
-	other.applier.apply(c.now, &same, table.Listed)
+	same := r.Session().Full(c.now)
+	other.Apply(c.now, &same, table.Listed)
 	c.run(5 * time.Minute)
-	if _, err := c.cores[0].Commit(c.now, r, Tx{}); err != nil {
+	if _, err := c.cores[0].Commit(c.now, r, deltamanager.Tx{}); err != nil {
 		t.Fatal(err)
 	}
 	used := c.now
@@ -517,8 +509,8 @@ func TestJoinNeedsNoTick(t *testing.T) {
 			c.exchange(i, j)
 		}
 	}
-	if !c.cores[i].Ready() || c.cores[i].table.Sessions() != 1000 {
-		t.Errorf("ready: %v, with %d of 1000 sessions", c.cores[i].Ready(), c.cores[i].table.Sessions())
+	if !c.cores[i].Ready() || c.cores[i].Table().Sessions() != 1000 {
+		t.Errorf("ready: %v, with %d of 1000 sessions", c.cores[i].Ready(), c.cores[i].Table().Sessions())
 	}
 	c.wantSame()
 }
@@ -528,11 +520,11 @@ func TestJoinNeedsNoTick(t *testing.T) {
 func TestWhatSeemsExpiredIsAskedFor(t *testing.T) {
 	c := newCluster(t, 0)
 	for range 2 {
-		c.join(func(cfg *Config) { cfg.FreshnessWait = 50 * time.Millisecond })
+		c.join(func(cfg *deltamanager.Config) { cfg.FreshnessWait = 50 * time.Millisecond })
 	}
 	c.run(time.Second)
 	inactive := 8 * time.Second
-	r, _, err := c.cores[0].Create(c.now, tagOf(1), Tx{MaxInactive: &inactive})
+	r, _, err := c.cores[0].Create(c.now, tagOf(1), deltamanager.Tx{MaxInactive: &inactive})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package deltamanager
+package deltamanager_test
 
 import (
 	"crypto/rand"
@@ -6,16 +6,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/token"
 )
 
 // freshCluster is a cluster whose nodes ask for what their users have seen.
-func freshCluster(t testing.TB, n int, change ...func(*Config)) *cluster {
+func freshCluster(t testing.TB, n int, change ...func(*deltamanager.Config)) *cluster {
 	t.Helper()
 	c := newCluster(t, 0)
 	for range n {
-		c.join(func(cfg *Config) {
+		c.join(func(cfg *deltamanager.Config) {
 			cfg.FreshnessWait = 50 * time.Millisecond
 			for _, f := range change {
 				f(cfg)
@@ -35,7 +36,7 @@ func (c *cluster) asks(i int, f func()) int64 {
 
 // freshAtN2 makes a request's look for what is missing at n2, and lets all be answered. It
 // reports whether something could not be had.
-func (c *cluster) freshAtN2(tag Tag, tokens []Token) (stale bool) {
+func (c *cluster) freshAtN2(tag deltamanager.Tag, tokens []deltamanager.Token) (stale bool) {
 	q := c.cores[1].Fresh(c.now, tag, tokens, nil)
 	for range 3 {
 		for j := range c.cores {
@@ -49,7 +50,7 @@ func (c *cluster) freshAtN2(tag Tag, tokens []Token) (stale bool) {
 }
 
 // tokens are those that node i gives to the user of the session.
-func (c *cluster) tokens(i int, tag Tag) []Token {
+func (c *cluster) tokens(i int, tag deltamanager.Tag) []deltamanager.Token {
 	c.t.Helper()
 	r, _, ok := c.cores[i].Open(c.now, tag)
 	if !ok {
@@ -68,30 +69,30 @@ func TestForgedTokensCauseNothing(t *testing.T) {
 	c.write(0, tagOf(1), "n", "1")
 	c.write(0, tagOf(2), "n", "1")
 	token, other := c.tokens(0, tagOf(1))[0], c.tokens(0, tagOf(2))[0]
-	bent := func(f func(*Token)) Token {
+	bent := func(f func(*deltamanager.Token)) deltamanager.Token {
 		b := token
 		f(&b)
 		return b
 	}
-	forged := map[string]Token{
+	forged := map[string]deltamanager.Token{
 		"another session's":    other,
-		"a clock one higher":   bent(func(t *Token) { t.Stamp.Clock++ }),
-		"an hour ahead":        bent(func(t *Token) { t.Stamp.Clock += 3600_000 << 16 }),
-		"another boot":         bent(func(t *Token) { t.Stamp.Incarnation = c.ids[2].Incarnation }),
-		"a boot nobody knows":  bent(func(t *Token) { t.Stamp.Incarnation = 9 }),
-		"another name":         bent(func(t *Token) { t.Name = "n3" }),
-		"a longer name":        bent(func(t *Token) { t.Name += "\x00" }),
-		"an endless name":      bent(func(t *Token) { t.Name = strings.Repeat("n", 1000) }),
-		"no MAC":               bent(func(t *Token) { t.MAC = MAC{} }),
-		"a MAC off by one bit": bent(func(t *Token) { t.MAC[7] ^= 1 }),
+		"a clock one higher":   bent(func(t *deltamanager.Token) { t.Stamp.Clock++ }),
+		"an hour ahead":        bent(func(t *deltamanager.Token) { t.Stamp.Clock += 3600_000 << 16 }),
+		"another boot":         bent(func(t *deltamanager.Token) { t.Stamp.Incarnation = c.ids[2].Incarnation }),
+		"a boot nobody knows":  bent(func(t *deltamanager.Token) { t.Stamp.Incarnation = 9 }),
+		"another name":         bent(func(t *deltamanager.Token) { t.Name = "n3" }),
+		"a longer name":        bent(func(t *deltamanager.Token) { t.Name += "\x00" }),
+		"an endless name":      bent(func(t *deltamanager.Token) { t.Name = strings.Repeat("n", 1000) }),
+		"no MAC":               bent(func(t *deltamanager.Token) { t.MAC = deltamanager.MAC{} }),
+		"a MAC off by one bit": bent(func(t *deltamanager.Token) { t.MAC[7] ^= 1 }),
 	}
 	for what, f := range forged {
-		for _, tag := range []Tag{tagOf(1), {9}} {
-			clock, refused := c.cores[1].clock.Read(), c.cores[1].Stats().TokensRefused
-			if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, tag, []Token{f}, nil)) }); n != 0 {
+		for _, tag := range []deltamanager.Tag{tagOf(1), {9}} {
+			clock, refused := c.cores[1].Clock().Read(), c.cores[1].Stats().TokensRefused
+			if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, tag, []deltamanager.Token{f}, nil)) }); n != 0 {
 				t.Errorf("%s: %d questions", what, n)
 			}
-			if c.cores[1].clock.Read() != clock {
+			if c.cores[1].Clock().Read() != clock {
 				t.Errorf("%s: the clock was moved", what)
 			}
 			if got := c.cores[1].Stats().TokensRefused; got != refused+1 {
@@ -99,7 +100,7 @@ func TestForgedTokensCauseNothing(t *testing.T) {
 			}
 		}
 	}
-	if n := c.asks(1, func() { c.freshAtN2(tagOf(1), []Token{token}) }); n != 1 || c.read(1, tagOf(1), "n") != "1" {
+	if n := c.asks(1, func() { c.freshAtN2(tagOf(1), []deltamanager.Token{token}) }); n != 1 || c.read(1, tagOf(1), "n") != "1" {
 		t.Errorf("the token itself: %d questions", n)
 	}
 }
@@ -110,14 +111,14 @@ func TestOldTokensSpendABudget(t *testing.T) {
 	c := freshCluster(t, 2)
 	c.create(0, 1)
 	c.run(time.Second)
-	s := Stamp{Clock: c.cores[0].clock.Read() + 1<<16, Incarnation: c.ids[0].Incarnation}
+	s := deltamanager.Stamp{Clock: c.cores[0].Clock().Read() + 1<<16, Incarnation: c.ids[0].Incarnation}
 	c.cut[[2]int{0, 1}] = true // n1 writes on, and n2 does not hear of it
 	for _, x := range []struct {
 		after time.Duration
 		most  int64
-	}{{0, 500}, {TokenLife, 500}, {2 * table.ClockSlack, askAtOnce + 1}} {
+	}{{0, 500}, {deltamanager.TokenLife, 500}, {2 * table.ClockSlack, deltamanager.AskAtOnce + 1}} {
 		c.run(x.after)
-		for who, tag := range []Tag{tagOf(1), {7}} { // known, unknown
+		for who, tag := range []deltamanager.Tag{tagOf(1), {7}} { // known, unknown
 			token := mint(c, 0, tag, s)
 			if n := c.asks(1, func() {
 				for range 500 {
@@ -133,9 +134,9 @@ func TestOldTokensSpendABudget(t *testing.T) {
 }
 
 // mint makes a token as node i does.
-func mint(c *cluster, i int, tag Tag, s Stamp) []Token {
-	token, _ := c.cores[i].keys.Sign(tag, s, c.ids[i].Name)
-	return []Token{token}
+func mint(c *cluster, i int, tag deltamanager.Tag, s deltamanager.Stamp) []deltamanager.Token {
+	token, _ := c.cores[i].Keys().Sign(tag, s, c.ids[i].Name)
+	return []deltamanager.Token{token}
 }
 
 // A member's clock may be far ahead while it is out of reach: what its users bring is
@@ -148,12 +149,12 @@ func TestTokensMoveNoClockFar(t *testing.T) {
 		ahead time.Duration
 		moves bool
 	}{{time.Hour, false}, {table.ClockSlack + time.Second, false}, {table.ClockSlack, true}} {
-		before := c.cores[1].clock.Read()
-		s := Stamp{Clock: before + uint64(x.ahead/time.Millisecond)<<16, Incarnation: c.ids[0].Incarnation}
+		before := c.cores[1].Clock().Read()
+		s := deltamanager.Stamp{Clock: before + uint64(x.ahead/time.Millisecond)<<16, Incarnation: c.ids[0].Incarnation}
 		if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, tagOf(1), mint(c, 0, tagOf(1), s), nil)) }); n != 1 {
 			t.Errorf("%v ahead: %d questions", x.ahead, n)
 		}
-		if moved := c.cores[1].clock.Read() != before; moved != x.moves {
+		if moved := c.cores[1].Clock().Read() != before; moved != x.moves {
 			t.Errorf("%v ahead: moved: %v", x.ahead, moved)
 		}
 	}
@@ -171,14 +172,14 @@ func TestLoginGivesTokensAnew(t *testing.T) {
 	if again := r.Tokens(c.now, seen); len(seen) != 1 || len(again) != 0 {
 		t.Fatalf("%v, then %v", seen, again)
 	}
-	r, _, err := c.cores[1].Move(c.now, r, Identity{Key: Key{9}, Tag: tagOf(2)}, Tx{})
+	r, _, err := c.cores[1].Move(c.now, r, deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(2)}, deltamanager.Tx{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := r.Tokens(c.now, seen); len(got) != 1 {
 		t.Errorf("tokens after the login: %v", got)
 	}
-	forged := append([]Token(nil), seen...)
+	forged := append([]deltamanager.Token(nil), seen...)
 	forged[0].Stamp.Clock += 1 << 30
 	if got := r.Tokens(c.now, forged); len(got) != 1 {
 		t.Errorf("a forged token keeps the user from getting theirs: %v", got)
@@ -187,27 +188,30 @@ func TestLoginGivesTokensAnew(t *testing.T) {
 
 // A key from the cluster's secret is told to nobody, and no other is learnt.
 func TestKeysFromASecret(t *testing.T) {
-	old, fresh := TokenKey{1}, TokenKey{2}
-	with := func(keys ...TokenKey) *Core {
+	old, fresh := deltamanager.TokenKey{1}, deltamanager.TokenKey{2}
+	with := func(keys ...deltamanager.TokenKey) *deltamanager.Core {
 		cfg := testConfig(newCluster(t, 1).ids[0])
 		cfg.TokenKeys = keys
-		return NewCore(cfg, quietGroup{})
+		return deltamanager.NewCore(cfg, new(wakings))
 	}
 	a, b, both := with(old), with(fresh), with(fresh, old)
-	for _, c := range []*Core{a, b, both} {
-		c.keys.Learn(0, token.AgreedKey{Drawn: 1, Key: TokenKey{7}}, TokenKey{8})
-		if k, former := c.keys.Told(0); k != (token.AgreedKey{}) || former != (TokenKey{}) {
+	for _, c := range []*deltamanager.Core{a, b, both} {
+		c.Keys().Learn(0, token.AgreedKey{Drawn: 1, Key: deltamanager.TokenKey{7}}, deltamanager.TokenKey{8})
+		if k, former := c.Keys().Told(0); k != (token.AgreedKey{}) || former != (deltamanager.TokenKey{}) {
 			t.Error("a key from a secret is told")
 		}
 	}
-	by := func(c *Core) *Token { k, _ := c.keys.Sign(Tag{1}, Stamp{Clock: 1, Incarnation: 1}, "n"); return &k }
+	by := func(c *deltamanager.Core) *deltamanager.Token {
+		k, _ := c.Keys().Sign(deltamanager.Tag{1}, deltamanager.Stamp{Clock: 1, Incarnation: 1}, "n")
+		return &k
+	}
 	for _, x := range []struct {
 		what     string
-		reader   *Core
-		maker    *Core
+		reader   *deltamanager.Core
+		maker    *deltamanager.Core
 		believes bool
 	}{{"another secret", a, b, false}, {"the new one, by who has both", both, b, true}, {"the old one, by who has both", both, a, true}, {"who has both makes new ones", b, both, true}} {
-		if x.reader.keys.Proves(Tag{1}, by(x.maker)) != x.believes {
+		if x.reader.Keys().Proves(deltamanager.Tag{1}, by(x.maker)) != x.believes {
 			t.Errorf("%s: believed: %v", x.what, !x.believes)
 		}
 	}
@@ -221,37 +225,38 @@ func (a client) Asker() uint64 { return uint64(a) }
 // up ids spends what is theirs, and nobody else's.
 func TestMadeUpIDsSpendTheirOwnQuestions(t *testing.T) {
 	c := freshCluster(t, 3)
-	l := &c.cores[0].peers.link(c.ids[1]).guarded
-	l.in.Unsettle() // something of n2's is missing here
+	c.cores[0].Miss(c.ids[1])
 	flood := c.asks(0, func() {
 		for n := range 10000 {
-			c.cores[0].Close(c.cores[0].Fresh(c.now, Tag{1, byte(n), byte(n >> 8)}, nil, client(7)))
+			c.cores[0].Close(c.cores[0].Fresh(c.now, deltamanager.Tag{1, byte(n), byte(n >> 8)}, nil, client(7)))
 		}
 	})
-	if flood > 2*askAtOnce {
+	if flood > 2*deltamanager.AskAtOnce {
 		t.Errorf("one client had %d questions asked at once", flood)
 	}
 	for user := range 100 {
-		l.in.Unsettle()
-		if n := c.asks(0, func() { c.cores[0].Close(c.cores[0].Fresh(c.now, Tag{2, byte(user)}, nil, client(8+user))) }); n != 2 {
+		c.cores[0].Miss(c.ids[1])
+		if n := c.asks(0, func() {
+			c.cores[0].Close(c.cores[0].Fresh(c.now, deltamanager.Tag{2, byte(user)}, nil, client(8+user)))
+		}); n != 2 {
 			t.Fatalf("user %d: %d questions instead of 2", user, n)
 		}
 	}
 	c.now += time.Second
 	again := c.asks(0, func() {
 		for n := range 1000 {
-			c.cores[0].Close(c.cores[0].Fresh(c.now, Tag{3, byte(n), byte(n >> 8)}, nil, client(7)))
+			c.cores[0].Close(c.cores[0].Fresh(c.now, deltamanager.Tag{3, byte(n), byte(n >> 8)}, nil, client(7)))
 		}
 	})
-	if again < 2 || again > 2*(askEach+1) {
+	if again < 2 || again > 2*(deltamanager.AskEach+1) {
 		t.Errorf("after a second the same client had %d questions", again)
 	}
 	all := c.asks(0, func() {
 		for n := range 10000 {
-			c.cores[0].Close(c.cores[0].Fresh(c.now, Tag{4, byte(n), byte(n >> 8)}, nil, client(1000+n)))
+			c.cores[0].Close(c.cores[0].Fresh(c.now, deltamanager.Tag{4, byte(n), byte(n >> 8)}, nil, client(1000+n)))
 		}
 	})
-	if all > 2*askBurst {
+	if all > 2*deltamanager.AskBurst {
 		t.Errorf("ten thousand clients had %d questions asked at once", all)
 	}
 }
@@ -277,8 +282,8 @@ func TestAnswersSayWhatIsNew(t *testing.T) {
 	c.create(0, 1)
 	c.write(0, tagOf(1), "big", strings.Repeat("x", 1<<20-1000))
 	c.run(time.Second)
-	forged := Token{Name: "n1", Stamp: Stamp{Clock: c.cores[0].clock.Read() + 1<<20, Incarnation: c.ids[0].Incarnation}, MAC: MAC{1}}
-	if n := c.sent(func() { c.freshAtN2(tagOf(1), []Token{forged}) }); n > 4096 {
+	forged := deltamanager.Token{Name: "n1", Stamp: deltamanager.Stamp{Clock: c.cores[0].Clock().Read() + 1<<20, Incarnation: c.ids[0].Incarnation}, MAC: deltamanager.MAC{1}}
+	if n := c.sent(func() { c.freshAtN2(tagOf(1), []deltamanager.Token{forged}) }); n > 4096 {
 		t.Errorf("a forged token: %d bytes", n)
 	}
 	c.write(0, tagOf(1), "n", "1")
@@ -290,7 +295,7 @@ func TestAnswersSayWhatIsNew(t *testing.T) {
 	}); n > 4096 {
 		t.Errorf("a write of a byte: %d bytes", n)
 	}
-	dead := Stamp{Clock: c.cores[0].clock.Read(), Incarnation: 12345} // of a life that nobody knows any more
+	dead := deltamanager.Stamp{Clock: c.cores[0].Clock().Read(), Incarnation: 12345} // of a life that nobody knows any more
 	c.run(time.Second)
 	for range 100 {
 		if n := c.sent(func() {
@@ -311,11 +316,11 @@ func TestLargeAnswersComeOnTheBulkStream(t *testing.T) {
 	c.create(0, 1)
 	c.write(0, tagOf(1), "big", strings.Repeat("x", 1<<20-1000))
 	c.run(time.Second)
-	tokens := mint(c, 0, tagOf(1), Stamp{Clock: c.cores[0].clock.Read(), Incarnation: c.ids[0].Incarnation})
+	tokens := mint(c, 0, tagOf(1), deltamanager.Stamp{Clock: c.cores[0].Clock().Read(), Incarnation: c.ids[0].Incarnation})
 	whole := 0
 	for n := range 30 {
-		s := c.cores[1].table.ByTag(tagOf(1))
-		b := c.cores[1].table.Lock(s.Key)
+		s := c.cores[1].Table().ByTag(tagOf(1))
+		b := c.cores[1].Table().Lock(s.Key)
 		b.Remove(s) // as if it had never come
 		b.Unlock()
 		live := c.cores[0].Stats().BytesOut
@@ -329,11 +334,11 @@ func TestLargeAnswersComeOnTheBulkStream(t *testing.T) {
 		if n == 0 && c.read(1, tagOf(1), "big") == "" {
 			t.Fatal("the session did not come")
 		}
-		if c.cores[1].table.ByTag(tagOf(1)) == nil {
+		if c.cores[1].Table().ByTag(tagOf(1)) == nil {
 			break
 		}
 	}
-	if limit := sessionBurst>>20 + 2; whole == 0 || whole > limit {
+	if limit := deltamanager.SessionBurst>>20 + 2; whole == 0 || whole > limit {
 		t.Errorf("the session was sent %d times at once, limit %d", whole, limit)
 	}
 	if c.cores[0].Stats().AsksRefused == 0 {
@@ -350,21 +355,21 @@ func FuzzTokens(f *testing.F) {
 	c.create(0, 1)
 	c.run(time.Second)
 	f.Fuzz(func(t *testing.T, name string, clock, boot uint64, mac, tag []byte) {
-		tok := Token{Name: name, Stamp: Stamp{Clock: clock, Incarnation: boot}}
+		tok := deltamanager.Token{Name: name, Stamp: deltamanager.Stamp{Clock: clock, Incarnation: boot}}
 		copy(tok.MAC[:], mac)
-		tags := []Tag{tagOf(1), {}}
+		tags := []deltamanager.Tag{tagOf(1), {}}
 		copy(tags[1][:], tag)
-		before := c.cores[1].clock.Read()
+		before := c.cores[1].Clock().Read()
 		for _, tag := range tags {
-			if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, tag, []Token{tok}, nil)) }); n != 0 {
+			if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, tag, []deltamanager.Token{tok}, nil)) }); n != 0 {
 				t.Errorf("%+v asks for %v", tok, tag)
 			}
-			good, ok := c.cores[0].keys.Sign(tag, tok.Stamp, name)
-			if !ok || len(name) <= token.MaxTokenName != c.cores[1].keys.Proves(tag, &good) {
+			good, ok := c.cores[0].Keys().Sign(tag, tok.Stamp, name)
+			if !ok || len(name) <= token.MaxTokenName != c.cores[1].Keys().Proves(tag, &good) {
 				t.Errorf("%+v made by a member is not believed", good)
 			}
 		}
-		if c.cores[1].clock.Read() != before {
+		if c.cores[1].Clock().Read() != before {
 			t.Errorf("%+v moves the clock", tok)
 		}
 	})
@@ -373,36 +378,36 @@ func FuzzTokens(f *testing.F) {
 // Members without a secret agree on a key: who joins takes the cluster's, two clusters that meet
 // believe each other's tokens from their first beats on, and go on with the older key.
 func TestMembersAgreeOnAKey(t *testing.T) {
-	c := freshCluster(t, 2, func(cfg *Config) { cfg.Rand = rand.Reader })
+	c := freshCluster(t, 2, func(cfg *deltamanager.Config) { cfg.Rand = rand.Reader })
 	first := func(r *token.Ring) token.AgreedKey { k, _ := r.Told(c.now); return k }
-	key := first(&c.cores[0].keys)
+	key := first(c.cores[0].Keys())
 	believes := func(i, by int) bool {
-		token := mint(c, by, Tag{1}, Stamp{Clock: 1, Incarnation: 1})[0]
-		return c.cores[i].keys.Proves(Tag{1}, &token)
+		token := mint(c, by, deltamanager.Tag{1}, deltamanager.Stamp{Clock: 1, Incarnation: 1})[0]
+		return c.cores[i].Keys().Proves(deltamanager.Tag{1}, &token)
 	}
 	c.run(time.Minute)
-	c.join(func(cfg *Config) { cfg.Rand, cfg.Wall = rand.Reader, cfg.Wall.Add(c.now) })
-	own := mint(c, 2, Tag{1}, Stamp{Clock: 1, Incarnation: 1})[0]
+	c.join(func(cfg *deltamanager.Config) { cfg.Rand, cfg.Wall = rand.Reader, cfg.Wall.Add(c.now) })
+	own := mint(c, 2, deltamanager.Tag{1}, deltamanager.Stamp{Clock: 1, Incarnation: 1})[0]
 	c.run(time.Second)
 	for i := range c.cores {
-		if got := first(&c.cores[i].keys); got != key {
+		if got := first(c.cores[i].Keys()); got != key {
 			t.Errorf("n%d has another key", i+1)
 		}
 	}
-	if !c.cores[0].keys.Proves(Tag{1}, &own) {
+	if !c.cores[0].Keys().Proves(deltamanager.Tag{1}, &own) {
 		t.Error("what the newcomer gave out before it met the others is not believed")
 	}
 
-	a := freshCluster(t, 2, func(cfg *Config) { cfg.Rand = rand.Reader })
+	a := freshCluster(t, 2, func(cfg *deltamanager.Config) { cfg.Rand = rand.Reader })
 	for _, core := range a.cores {
-		token := mint(c, 0, Tag{1}, Stamp{Clock: 1, Incarnation: 1})[0]
-		if core.keys.Proves(Tag{1}, &token) {
+		token := mint(c, 0, deltamanager.Tag{1}, deltamanager.Stamp{Clock: 1, Incarnation: 1})[0]
+		if core.Keys().Proves(deltamanager.Tag{1}, &token) {
 			t.Fatal("two clusters have one key though they never met")
 		}
 	}
-	k, former := a.cores[0].keys.Told(c.now)
-	c.cores[0].keys.Learn(c.now, k, former)
-	if got := first(&c.cores[0].keys); got != key && got != k || !believes(0, 1) {
+	k, former := a.cores[0].Keys().Told(c.now)
+	c.cores[0].Keys().Learn(c.now, k, former)
+	if got := first(c.cores[0].Keys()); got != key && got != k || !believes(0, 1) {
 		t.Error("a cluster that meets another one does not believe itself any more")
 	}
 }

@@ -1,30 +1,31 @@
-package deltamanager
+package deltamanager_test
 
 import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
 // endAll makes n sessions and ends each after it has lived for that long.
-func (c *cluster) endAll(i, from, n int, lives time.Duration) (keys []Key) {
+func (c *cluster) endAll(i, from, n int, lives time.Duration) (keys []deltamanager.Key) {
 	c.t.Helper()
-	var refs []Ref
+	var refs []deltamanager.Ref
 	for k := range n {
 		refs = append(refs, c.create(i, from+k))
 	}
 	c.run(lives)
 	for _, r := range refs {
-		if _, err := c.cores[i].Commit(c.now, r, Tx{Invalidate: true}); err != nil {
+		if _, err := c.cores[i].Commit(c.now, r, deltamanager.Tx{Invalidate: true}); err != nil {
 			c.t.Fatal(err)
 		}
-		keys = append(keys, r.s.Key)
+		keys = append(keys, r.Key())
 	}
 	return keys
 }
 
-func (c *cluster) remembered(i int, keys []Key) (n int) {
+func (c *cluster) remembered(i int, keys []deltamanager.Key) (n int) {
 	for _, k := range keys {
 		if c.cores[i].Dead(k) {
 			n++
@@ -36,7 +37,7 @@ func (c *cluster) remembered(i int, keys []Key) (n int) {
 // A client that logs in and out as fast as it can pushes out its own logouts, also
 // where another node has told of them.
 func TestAFloodOfLogoutsPushesOutItsOwn(t *testing.T) {
-	c := newCluster(t, 2, func(cfg *Config) { cfg.Limits.MaxTombs = 60 })
+	c := newCluster(t, 2, func(cfg *deltamanager.Config) { cfg.Limits.MaxTombs = 60 })
 	c.run(time.Second)
 	users := c.endAll(0, 0, 40, table.BriefLife+time.Second)
 	for round := range 10 {
@@ -57,10 +58,10 @@ func TestAFloodOfLogoutsPushesOutItsOwn(t *testing.T) {
 // Both have logged out users while they could not reach each other, and have no room
 // for all: they forget the same ones, and are done with repair.
 func TestMembersForgetTheSameTombstones(t *testing.T) {
-	c := newCluster(t, 2, func(cfg *Config) { cfg.Limits.MaxTombs = 50 })
+	c := newCluster(t, 2, func(cfg *deltamanager.Config) { cfg.Limits.MaxTombs = 50 })
 	c.run(time.Second)
 	c.disconnect(0, 1)
-	var all []Key // as they ended
+	var all []deltamanager.Key // as they ended
 	for round := range 4 {
 		all = append(all, c.endAll(0, 1000*round, 15, time.Second)...)
 		all = append(all, c.endAll(1, 1000*round+500, 15, time.Second)...)

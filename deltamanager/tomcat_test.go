@@ -1,4 +1,4 @@
-package deltamanager
+package deltamanager_test
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/progress"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/membership"
@@ -21,17 +22,11 @@ import (
 // happen here. docs/RELIABILITY.md has the table; package server has more of them.
 
 // join adds a core with a configuration of its own and connects it with all others.
-func (c *cluster) join(change func(*Config)) int {
+func (c *cluster) join(change func(*deltamanager.Config)) int {
 	i := len(c.cores)
 	cfg := testConfig(membership.ID{Name: fmt.Sprintf("n%d", i+1), Incarnation: uint64(100 + i)})
 	change(&cfg)
-	core := NewCore(cfg, quietGroup{})
-	core.Settle()
-	c.ids, c.cores = append(c.ids, cfg.Self), append(c.cores, core)
-	for j := range i {
-		c.connect(i, j)
-	}
-	return i
+	return c.add(cfg)
 }
 
 // over lets time pass like run, until ok or for an hour, while each core can send
@@ -80,24 +75,24 @@ func (c *cluster) send(i, j, limit int) (sent int) {
 func (c *cluster) fill(i, n int, value []byte) {
 	c.t.Helper()
 	for k := range n {
-		if _, _, err := c.cores[i].Create(c.now, tagOf(k), Tx{Writes: []Write{{Name: "v", Value: value}}}); err != nil {
+		if _, _, err := c.cores[i].Create(c.now, tagOf(k), deltamanager.Tx{Writes: []deltamanager.Write{{Name: "v", Value: value}}}); err != nil {
 			c.t.Fatal(err)
 		}
 	}
 }
 
-func (c *cluster) invalidate(i int, tag Tag) {
+func (c *cluster) invalidate(i int, tag deltamanager.Tag) {
 	c.t.Helper()
 	r, _, ok := c.cores[i].Open(c.now, tag)
 	if !ok {
 		c.t.Fatalf("no session %x at %v", tag[:4], c.ids[i])
 	}
-	if _, err := c.cores[i].Commit(c.now, r, Tx{Invalidate: true}); err != nil {
+	if _, err := c.cores[i].Commit(c.now, r, deltamanager.Tx{Invalidate: true}); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
-func (c *cluster) wantAt(i int, tag Tag, name, value string) {
+func (c *cluster) wantAt(i int, tag deltamanager.Tag, name, value string) {
 	c.t.Helper()
 	if got := c.read(i, tag, name); got != value {
 		c.t.Errorf("%v has %s=%.20q, want %.20q", c.ids[i], name, got, value)
@@ -144,9 +139,9 @@ func TestW08PoisonedSessionHarmsNoOther(t *testing.T) {
 	c.run(time.Second)
 	const sessions, poisoned = 22, 11
 	for k := range sessions {
-		tx := Tx{Writes: []Write{{Name: "v", Value: []byte{0xff, 'x', 0, byte(k)}}}} // nothing reads values here
+		tx := deltamanager.Tx{Writes: []deltamanager.Write{{Name: "v", Value: []byte{0xff, 'x', 0, byte(k)}}}} // nothing reads values here
 		if k == poisoned {
-			tx.Writes[0].Name = strings.Repeat("x", MaxName+1) // no member takes that for a delta
+			tx.Writes[0].Name = strings.Repeat("x", deltamanager.MaxName+1) // no member takes that for a delta
 		}
 		if _, _, err := c.cores[k%2].Create(c.now, tagOf(k), tx); err != nil {
 			t.Fatal(err)
@@ -177,7 +172,9 @@ func TestW08PoisonedSessionHarmsNoOther(t *testing.T) {
 // writes during a join never reaches the joiner.
 func TestW18ClocksNeedNotAgree(t *testing.T) {
 	c := &cluster{t: t, cut: map[[2]int]bool{}, now: time.Millisecond}
-	skew := func(d time.Duration) func(*Config) { return func(cfg *Config) { cfg.Wall = cfg.Wall.Add(d) } }
+	skew := func(d time.Duration) func(*deltamanager.Config) {
+		return func(cfg *deltamanager.Config) { cfg.Wall = cfg.Wall.Add(d) }
+	}
 	ahead, right := c.join(skew(10*time.Minute)), c.join(skew(0))
 	c.run(time.Second)
 	c.fill(ahead, 2000, bytes.Repeat([]byte("x"), 1000))
@@ -211,9 +208,9 @@ func TestW18ClocksNeedNotAgree(t *testing.T) {
 		c.wantAt(behind, tagOf(k), "born", "late")
 		c.wantAt(behind, tagOf(k-2000), "v", map[bool]string{true: "4", false: "new"}[k == 2000])
 	}
-	for _, core := range c.cores {
+	for i, core := range c.cores {
 		if s := core.Stats(); s.FarAhead != 0 {
-			t.Errorf("%v refused %d stamps", core.cfg.Self, s.FarAhead)
+			t.Errorf("%v refused %d stamps", c.ids[i], s.FarAhead)
 		}
 	}
 }
@@ -326,12 +323,12 @@ func TestW21LateAndDoubledPayloadsDoNothing(t *testing.T) {
 func TestW24LimitsAreTheSessionsOwn(t *testing.T) {
 	c := &cluster{t: t, cut: map[[2]int]bool{}, now: time.Millisecond}
 	for range 3 {
-		c.join(func(cfg *Config) { cfg.Limits.Lifetime = 3 * time.Minute })
+		c.join(func(cfg *deltamanager.Config) { cfg.Limits.Lifetime = 3 * time.Minute })
 	}
 	c.run(time.Second)
 	for k, limit := range []time.Duration{20 * time.Second, time.Minute, -1} {
 		r := c.create(0, k)
-		if _, err := c.cores[0].Commit(c.now, r, Tx{MaxInactive: &limit}); err != nil {
+		if _, err := c.cores[0].Commit(c.now, r, deltamanager.Tx{MaxInactive: &limit}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -353,7 +350,7 @@ func TestW24LimitsAreTheSessionsOwn(t *testing.T) {
 				t.Errorf("%v still has the session of %v", c.ids[i], limit)
 			}
 		}
-		c.run(c.cores[1].expirer.sweepTime())
+		c.run(c.cores[1].SweepTime())
 	}
 	for i := 1; i < 3; i++ {
 		if got := c.cores[i].Stats().Sessions; got != 0 {
@@ -369,7 +366,7 @@ func TestW24NodesOfDifferentLimits(t *testing.T) {
 	c.run(time.Second)
 	c.fill(0, 100, []byte("x"))
 	c.run(3 * time.Minute)
-	j := c.join(func(cfg *Config) { cfg.Limits.MaxInactive = 2 * time.Minute })
+	j := c.join(func(cfg *deltamanager.Config) { cfg.Limits.MaxInactive = 2 * time.Minute })
 	c.run(2 * time.Second)
 	if !c.cores[j].Ready() {
 		t.Error("the node never becomes ready")
@@ -424,7 +421,7 @@ func TestW27StateTransferNeedsLittleMemory(t *testing.T) {
 	if got := c.cores[j].Stats().Sessions; got != sessions {
 		t.Errorf("ready with %d sessions", got)
 	}
-	if end < state || peak > state*5/4 || longest > frameBytes+size+1<<10 {
+	if end < state || peak > state*5/4 || longest > deltamanager.FrameBytes+size+1<<10 {
 		t.Error("want the state once and a quarter, at most")
 	}
 }
@@ -474,10 +471,10 @@ func TestIDChangesWhileAnotherNodeWrites(t *testing.T) {
 	c.run(time.Second)
 	r, _, _ := c.cores[0].Open(c.now, tagOf(1))
 	other, _, _ := c.cores[1].Open(c.now, tagOf(1))
-	if _, _, err := c.cores[0].Move(c.now, r, Identity{Key{9}, tagOf(2), "ann"}, Tx{Writes: []Write{{Name: "login", Value: []byte("x")}}}); err != nil {
+	if _, _, err := c.cores[0].Move(c.now, r, deltamanager.Identity{deltamanager.Key{9}, tagOf(2), "ann"}, deltamanager.Tx{Writes: []deltamanager.Write{{Name: "login", Value: []byte("x")}}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.cores[1].Commit(c.now, other, Tx{Writes: []Write{{Name: "other", Value: []byte("y")}}}); err != nil {
+	if _, err := c.cores[1].Commit(c.now, other, deltamanager.Tx{Writes: []deltamanager.Write{{Name: "other", Value: []byte("y")}}}); err != nil {
 		t.Fatal(err)
 	}
 	c.run(time.Second)
@@ -505,18 +502,18 @@ func TestLogoutWhileOtherNodesWrite(t *testing.T) {
 	early, _, _ := c.cores[1].Open(c.now, tagOf(1))
 	late, _, _ := c.cores[2].Open(c.now, tagOf(1))
 	c.invalidate(0, tagOf(1))
-	if _, err := c.cores[1].Commit(c.now, early, Tx{Writes: []Write{{Name: "a", Value: []byte("x")}}}); err != nil {
+	if _, err := c.cores[1].Commit(c.now, early, deltamanager.Tx{Writes: []deltamanager.Write{{Name: "a", Value: []byte("x")}}}); err != nil {
 		t.Fatal(err)
 	}
 	c.run(50 * time.Millisecond)
-	if _, err := c.cores[2].Commit(c.now, late, Tx{Writes: []Write{{Name: "a", Value: []byte("y")}}}); !errors.Is(err, ErrGone) {
+	if _, err := c.cores[2].Commit(c.now, late, deltamanager.Tx{Writes: []deltamanager.Write{{Name: "a", Value: []byte("y")}}}); !errors.Is(err, deltamanager.ErrGone) {
 		t.Errorf("the late writer is told %v", err)
 	}
 	c.run(time.Second)
 	c.wantSame()
 	for i := range c.cores {
 		c.wantAt(i, tagOf(1), "a", "<no session>")
-		if _, err := c.cores[i].Commit(c.now, early, Tx{}); !errors.Is(err, ErrGone) && i == 1 {
+		if _, err := c.cores[i].Commit(c.now, early, deltamanager.Tx{}); !errors.Is(err, deltamanager.ErrGone) && i == 1 {
 			t.Errorf("the early writer is told %v the next time", err)
 		}
 	}

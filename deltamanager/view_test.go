@@ -1,4 +1,4 @@
-package deltamanager
+package deltamanager_test
 
 import (
 	"log/slog"
@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
 )
 
@@ -13,34 +14,34 @@ import (
 // been applied elsewhere, the others go on.
 func TestViewIsFreeWhileItsCommitWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := New(testConfig(membership.ID{Name: "n1", Incarnation: 1}), quietGroup{}, slog.New(slog.DiscardHandler))
+		cfg := testConfig(membership.ID{Name: "n1", Incarnation: 1})
+		m := deltamanager.New(cfg, new(wakings), slog.New(slog.DiscardHandler))
 		m.Connected(membership.ID{Name: "n2", Incarnation: 2}) // never answers
 		v, err := m.Create(tagOf(1))
 		if err != nil {
 			t.Fatal(err)
 		}
-		v.SetAcks(All)
+		v.SetAcks(deltamanager.All)
 		if err := v.Set("n", []byte("1")); err != nil {
 			t.Fatal(err)
 		}
-		done := make(chan Result)
+		done := make(chan deltamanager.Result)
 		begin := time.Now()
 		go func() {
 			r, _ := v.Commit(t.Context())
 			done <- r
 		}()
 		synctest.Wait()
-		if !v.mu.TryLock() {
+		if !v.TryLock() {
 			t.Fatal("the view is locked while its commit waits")
 		}
-		v.mu.Unlock()
 		if got, err := v.Get("n"); string(got) != "1" || err != nil {
 			t.Errorf("n is %q, %v", got, err)
 		}
 		if err := v.Set("m", []byte("2")); err != nil || !v.Pending() {
 			t.Errorf("a write meanwhile: %v", err)
 		}
-		if r := <-done; r.Applied != 0 || r.Need != 1 || time.Since(begin) != m.Core.cfg.AckTimeout {
+		if r := <-done; r.Applied != 0 || r.Need != 1 || time.Since(begin) != cfg.AckTimeout {
 			t.Errorf("%+v after %v", r, time.Since(begin))
 		}
 		if !v.Pending() {

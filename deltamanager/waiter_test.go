@@ -1,12 +1,14 @@
-package deltamanager
+package deltamanager_test
 
 import (
 	"testing"
 	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager"
 )
 
 // outcome is where a waiter stands.
-func outcome(w *Waiter) (done bool, applied, need int) {
+func outcome(w *deltamanager.Waiter) (done bool, applied, need int) {
 	select {
 	case <-w.Done():
 		done = true
@@ -18,17 +20,17 @@ func outcome(w *Waiter) (done bool, applied, need int) {
 
 func TestAcksAreCountedByMember(t *testing.T) {
 	for _, tt := range []struct {
-		level         Acks
+		level         deltamanager.Acks
 		cut, gone     bool // of the third node
 		done          bool
 		applied, need int
 	}{
-		{level: One, done: true, applied: 2, need: 1},
-		{level: Majority, done: true, applied: 2, need: 1},
-		{level: All, done: true, applied: 2, need: 2},
-		{level: All, cut: true, applied: 1, need: 2},
-		{level: Majority, cut: true, done: true, applied: 1, need: 1},
-		{level: All, cut: true, gone: true, done: true, applied: 1, need: 1},
+		{level: deltamanager.One, done: true, applied: 2, need: 1},
+		{level: deltamanager.Majority, done: true, applied: 2, need: 1},
+		{level: deltamanager.All, done: true, applied: 2, need: 2},
+		{level: deltamanager.All, cut: true, applied: 1, need: 2},
+		{level: deltamanager.Majority, cut: true, done: true, applied: 1, need: 1},
+		{level: deltamanager.All, cut: true, gone: true, done: true, applied: 1, need: 1},
 	} {
 		c := newCluster(t, 3)
 		c.run(time.Second)
@@ -38,7 +40,7 @@ func TestAcksAreCountedByMember(t *testing.T) {
 			c.disconnect(0, 2)
 		}
 		r, _, _ := c.cores[0].Open(c.now, tagOf(1))
-		receipt, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{Name: "n", Value: []byte("1")}}})
+		receipt, err := c.cores[0].Commit(c.now, r, deltamanager.Tx{Writes: []deltamanager.Write{{Name: "n", Value: []byte("1")}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,11 +61,11 @@ func TestAcksAreCountedByMember(t *testing.T) {
 func TestNobodyToWaitFor(t *testing.T) {
 	c := newCluster(t, 1)
 	c.run(time.Second)
-	r, receipt, err := c.cores[0].Create(c.now, tagOf(1), Tx{})
+	r, receipt, err := c.cores[0].Create(c.now, tagOf(1), deltamanager.Tx{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for level, need := range map[Acks]int{One: 1, Majority: 0, All: 0} {
+	for level, need := range map[deltamanager.Acks]int{deltamanager.One: 1, deltamanager.Majority: 0, deltamanager.All: 0} {
 		if done, applied, n := outcome(c.cores[0].Expect(receipt, level)); !done || applied != 0 || n != need {
 			t.Errorf("%v alone: done=%v, %d of %d", level, done, applied, n)
 		}
@@ -79,12 +81,12 @@ func TestWaitingForWhatIsOnItsWay(t *testing.T) {
 	c.create(0, 1)
 	c.run(time.Second)
 	r, _, _ := c.cores[0].Open(c.now, tagOf(1))
-	receipt, err := c.cores[0].Commit(c.now, r, Tx{Writes: []Write{{Name: "n", Value: []byte("1")}}})
+	receipt, err := c.cores[0].Commit(c.now, r, deltamanager.Tx{Writes: []deltamanager.Write{{Name: "n", Value: []byte("1")}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.exchange(0, 1)
-	w := c.cores[0].Expect(receipt, All)
+	w := c.cores[0].Expect(receipt, deltamanager.All)
 	for range 2 {
 		c.exchange(0, 1)
 		c.exchange(1, 0)

@@ -2,31 +2,9 @@ package deltamanager
 
 import (
 	"testing"
-	"time"
 
 	"github.com/nodeserver/nodeserver/membership"
 )
-
-// Tests of the small pure parts, and of the model's algebra.
-
-// checkSums recomputes every sum from scratch.
-func checkSums(t *testing.T, c *Core) {
-	t.Helper()
-	if err := c.table.Check(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func loneCore(tune ...func(*Config)) *Core {
-	cfg := testConfig(membership.ID{Name: "n1", Incarnation: 1})
-	for _, tune := range tune {
-		tune(&cfg)
-	}
-	c := NewCore(cfg, quietGroup{})
-	c.Settle()
-	c.Tick(time.Millisecond)
-	return c
-}
 
 func TestDealGivesEachBucketToOneDonor(t *testing.T) {
 	var d deal
