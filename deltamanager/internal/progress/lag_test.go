@@ -1,12 +1,14 @@
-package progress
+package progress_test
 
 import (
 	"testing"
 	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/progress"
 )
 
 func TestLatenessIsWhatExceedsTheFastest(t *testing.T) {
-	var g Lag
+	var g progress.Lag
 	for i, c := range []struct {
 		now          time.Duration
 		ours, theirs uint32

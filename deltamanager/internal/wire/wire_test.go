@@ -1,4 +1,4 @@
-package wire
+package wire_test
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"github.com/nodeserver/nodeserver/deltamanager/internal/hostile"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 	"github.com/nodeserver/nodeserver/deltamanager/internal/token"
+	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
 	sessionv1 "github.com/nodeserver/nodeserver/proto/session/v1"
 )
 
@@ -59,11 +60,11 @@ func randomKey(r *rand.Rand) (k table.Key) {
 // generated is the delta as the generated code has it.
 func generated(d *table.Delta) *sessionv1.Delta {
 	m := &sessionv1.Delta{
-		Key: d.Key[:], Clock: deltaClock(d), IdleMs: millis(d.Idle), AgeMs: millis(d.Age), Full: d.Full, Dead: d.Dead, Expired: d.Expired,
+		Key: d.Key[:], Clock: wire.DeltaClock(d), IdleMs: wire.Millis(d.Idle), AgeMs: wire.Millis(d.Age), Full: d.Full, Dead: d.Dead, Expired: d.Expired,
 	}
 	for _, r := range d.Regs {
 		g := &sessionv1.Register{Name: r.Name(), Value: r.Value}
-		if r.Stamp.Clock != deltaClock(d) {
+		if r.Stamp.Clock != wire.DeltaClock(d) {
 			g.Clock = r.Stamp.Clock
 		}
 		if r.Stamp.Incarnation != testBoot {
@@ -84,12 +85,12 @@ func sameDelta(a, b table.Delta) bool {
 func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
-		f := Frame{
+		f := wire.Frame{
 			Seq: r.Uint64N(100), Floor: r.Uint64N(100), Ack: r.Uint64N(100), Epoch: r.Uint64N(3), Clock: r.Uint64N(1 << 40),
 			Covers: r.Uint64N(2), SentMS: r.Uint32(), AckNow: r.IntN(2) == 0,
 		}
 		if r.IntN(2) == 0 {
-			f.Beat = &Beat{Root: r.Uint64(), Joining: r.IntN(2) == 0, Repairing: r.IntN(2) == 0, Sessions: r.Uint64N(1e6), Repaired: r.Uint64N(3)}
+			f.Beat = &wire.Beat{Root: r.Uint64(), Joining: r.IntN(2) == 0, Repairing: r.IntN(2) == 0, Sessions: r.Uint64N(1e6), Repaired: r.Uint64N(3)}
 			if r.IntN(2) == 0 {
 				f.Beat.Key = token.AgreedKey{Drawn: r.Uint64N(3), Key: token.Key(randomKey(r))}
 			}
@@ -109,37 +110,37 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 				want.Beat.TokenKeyFormer = f.Beat.Former[:]
 			}
 		}
-		wire := f.AppendHeader(nil)
+		encoded := f.AppendHeader(nil)
 		deltas := make([]table.Delta, r.IntN(3))
 		for i := range deltas {
 			deltas[i] = randomDelta(r)
-			before := len(wire)
-			wire = AppendDelta(wire, 10, &deltas[i], testBoot)
-			if got := len(wire) - before; got > 3+DeltaSize(&deltas[i], testBoot)+4 {
-				t.Fatalf("size says %d, encoded %d", DeltaSize(&deltas[i], testBoot), got)
+			before := len(encoded)
+			encoded = wire.AppendDelta(encoded, 10, &deltas[i], testBoot)
+			if got := len(encoded) - before; got > 3+wire.DeltaSize(&deltas[i], testBoot)+4 {
+				t.Fatalf("size says %d, encoded %d", wire.DeltaSize(&deltas[i], testBoot), got)
 			}
 			want.Deltas = append(want.Deltas, generated(&deltas[i]))
 		}
-		ask := Ask{Request: 1 + r.Uint64N(9), Key: randomKey(r), State: r.Uint64N(2), Since: r.Uint64N(2), Held: strings.Repeat("x", table.HeldEntry*r.IntN(3))}
-		wire = ask.Append(wire)
+		ask := wire.Ask{Request: 1 + r.Uint64N(9), Key: randomKey(r), State: r.Uint64N(2), Since: r.Uint64N(2), Held: strings.Repeat("x", table.HeldEntry*r.IntN(3))}
+		encoded = ask.Append(encoded)
 		want.Asks = append(want.Asks, &sessionv1.Ask{Request: ask.Request, Key: ask.Key[:], State: ask.State, Since: ask.Since, Held: []byte(ask.Held)})
 		answer := randomDelta(r)
-		reply := Reply{Request: 3, Encoded: AppendDelta(nil, 2, &answer, testBoot), Refused: r.IntN(2) == 0}
-		wire = reply.Append(wire)
+		reply := wire.Reply{Request: 3, Encoded: wire.AppendDelta(nil, 2, &answer, testBoot), Refused: r.IntN(2) == 0}
+		encoded = reply.Append(encoded)
 		want.Replies = append(want.Replies, &sessionv1.Reply{Request: 3, Delta: generated(&answer), Refused: reply.Refused})
 
 		var got sessionv1.Frame
-		if err := proto.Unmarshal(wire, &got); err != nil {
+		if err := proto.Unmarshal(encoded, &got); err != nil {
 			t.Fatal(err)
 		}
 		if !proto.Equal(&got, want) {
 			t.Fatalf("the generated code reads\n%v, want\n%v", &got, want)
 		}
-		wire, err := proto.Marshal(want)
+		encoded, err := proto.Marshal(want)
 		if err != nil {
 			t.Fatal(err)
 		}
-		read, err := ParseFrame(wire)
+		read, err := wire.ParseFrame(encoded)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +148,7 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 	}
 }
 
-func checkFrame(t *testing.T, read, f Frame, deltas []table.Delta, ask Ask) {
+func checkFrame(t *testing.T, read, f wire.Frame, deltas []table.Delta, ask wire.Ask) {
 	t.Helper()
 	if read.Seq != f.Seq || read.Floor != f.Floor || read.Ack != f.Ack || read.Epoch != f.Epoch || read.Clock != f.Clock ||
 		read.Covers != f.Covers || read.SentMS != f.SentMS || read.AckNow != f.AckNow || (read.Beat == nil) != (f.Beat == nil) || f.Beat != nil && *read.Beat != *f.Beat {
@@ -155,7 +156,7 @@ func checkFrame(t *testing.T, read, f Frame, deltas []table.Delta, ask Ask) {
 	}
 	raws := append(slices.Clone(read.Deltas), read.Replies[0].Delta)
 	for i, raw := range raws {
-		d, err := ParseDelta(raw, testBoot, new(table.Names), nil)
+		d, err := wire.ParseDelta(raw, testBoot, new(table.Names), nil)
 		if err != nil || !sameDelta(d, deltas[i]) {
 			t.Fatalf("read %+v, %v, want %+v", d, err, deltas[i])
 		}
@@ -170,26 +171,26 @@ func TestRepairMessagesAreWhatTheSchemaSays(t *testing.T) {
 	set.Add(3)
 	set.Add(4095)
 	sums := make([]byte, 16)
-	listing := AppendListing(nil, table.Key{1}, 9)
+	listing := wire.AppendListing(nil, table.Key{1}, 9)
 	d := randomDelta(rand.New(rand.NewPCG(3, 4)))
 	for _, c := range []struct {
-		ours Repair
+		ours wire.Repair
 		want *sessionv1.Repair
 	}{
 		{
-			Repair{Compare: &Compare{7, sums, set.Bytes()}},
+			wire.Repair{Compare: &wire.Compare{7, sums, set.Bytes()}},
 			&sessionv1.Repair{Message: &sessionv1.Repair_Compare{Compare: &sessionv1.Compare{Request: 7, Sums: sums, Buckets: set.Bytes()}}},
 		},
 		{
-			Repair{Differ: &Differ{7, set.Bytes(), 5}},
+			wire.Repair{Differ: &wire.Differ{7, set.Bytes(), 5}},
 			&sessionv1.Repair{Message: &sessionv1.Repair_Differ{Differ: &sessionv1.Differ{Request: 7, Buckets: set.Bytes(), Epoch: 5}}},
 		},
 		{
-			Repair{Fetch: &Fetch{7, []int{1, 4000}, listing, make([]byte, 32)}},
+			wire.Repair{Fetch: &wire.Fetch{7, []int{1, 4000}, listing, make([]byte, 32)}},
 			&sessionv1.Repair{Message: &sessionv1.Repair_Fetch{Fetch: &sessionv1.Fetch{Request: 7, Buckets: []uint32{1, 4000}, Listing: listing, Keys: make([]byte, 32)}}},
 		},
 		{
-			Repair{Sessions: &Sessions{Request: 7, Encoded: AppendDelta(nil, 2, &d, testBoot), Wants: make([]byte, 16), Done: 3, Asks: []uint64{7, 1 << 40}, Refused: true}},
+			wire.Repair{Sessions: &wire.Sessions{Request: 7, Encoded: wire.AppendDelta(nil, 2, &d, testBoot), Wants: make([]byte, 16), Done: 3, Asks: []uint64{7, 1 << 40}, Refused: true}},
 			&sessionv1.Repair{Message: &sessionv1.Repair_Sessions{Sessions: &sessionv1.Sessions{Request: 7, Deltas: []*sessionv1.Delta{generated(&d)}, Wants: make([]byte, 16), Done: 3, Asks: []uint64{7, 1 << 40}, Refused: true}}},
 		},
 	} {
@@ -202,11 +203,11 @@ func TestRepairMessagesAreWhatTheSchemaSays(t *testing.T) {
 		if !proto.Equal(&got, c.want) {
 			t.Errorf("the generated code reads\n%v, want\n%v", &got, c.want)
 		}
-		wire, err := proto.MarshalOptions{Deterministic: true}.Marshal(c.want)
+		encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(c.want)
 		if err != nil {
 			t.Fatal(err)
 		}
-		read, err := ParseRepair(wire)
+		read, err := wire.ParseRepair(encoded)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -224,35 +225,35 @@ func wireSeeds(f *testing.F) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for range 8 {
 		d := randomDelta(r)
-		h := Frame{Seq: 1, Epoch: 1, Clock: 1 << 40, Beat: &Beat{Root: 4}}
-		f.Add(AppendDelta(h.AppendHeader(nil), 10, &d, testBoot))
-		m := Repair{Sessions: &Sessions{Request: 1, Encoded: AppendDelta(nil, 2, &d, testBoot)}}
+		h := wire.Frame{Seq: 1, Epoch: 1, Clock: 1 << 40, Beat: &wire.Beat{Root: 4}}
+		f.Add(wire.AppendDelta(h.AppendHeader(nil), 10, &d, testBoot))
+		m := wire.Repair{Sessions: &wire.Sessions{Request: 1, Encoded: wire.AppendDelta(nil, 2, &d, testBoot)}}
 		f.Add(m.Encode())
 	}
 	f.Add(bytes.Repeat([]byte{0x52, 0}, 5000))
 	f.Add(bytes.Repeat([]byte{0x1a, 0}, 5000))
 	f.Add(bytes.Repeat([]byte{0x5a, 2, 8, 1}, 3000))
 	f.Add(bytes.Repeat([]byte{0x62, 2, 8, 1}, 3000))
-	q := Repair{Fetch: &Fetch{1, []int{1}, AppendListing(nil, table.Key{}, 1), make([]byte, 16)}}
+	q := wire.Repair{Fetch: &wire.Fetch{1, []int{1}, wire.AppendListing(nil, table.Key{}, 1), make([]byte, 16)}}
 	f.Add(q.Encode())
 	f.Add(bytes.Repeat([]byte{0x20, 0}, 5000))
 }
 
 func FuzzFrame(f *testing.F) {
 	wireSeeds(f)
-	f.Fuzz(func(t *testing.T, b []byte) { hostile.Survives(t, b, func() { _, _ = ParseFrame(b) }) })
+	f.Fuzz(func(t *testing.T, b []byte) { hostile.Survives(t, b, func() { _, _ = wire.ParseFrame(b) }) })
 }
 
 func FuzzDelta(f *testing.F) {
 	wireSeeds(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		hostile.Survives(t, b, func() { _, _ = ParseDelta(b, testBoot, new(table.Names), nil) })
+		hostile.Survives(t, b, func() { _, _ = wire.ParseDelta(b, testBoot, new(table.Names), nil) })
 	})
 }
 
 func FuzzRepair(f *testing.F) {
 	wireSeeds(f)
-	f.Fuzz(func(t *testing.T, b []byte) { hostile.Survives(t, b, func() { _, _ = ParseRepair(b) }) })
+	f.Fuzz(func(t *testing.T, b []byte) { hostile.Survives(t, b, func() { _, _ = wire.ParseRepair(b) }) })
 }
 
 // nameID is a register's name.
