@@ -29,10 +29,11 @@ const (
 	busyHeartbeat = time.Second            // heartbeats between frames, so that readiness gets through
 	settleAfter   = 800 * time.Millisecond // for the first addresses of providers: three questions by mdns
 	unprovenTime  = 2 * time.Second        // since the start, that Settled waits for unproven addresses
-	unprovenLife  = 15 * time.Second       // a failing unproven address is forgotten so long after its latest proposal: three rounds of mdns
-	unprovenSlow  = 10 * time.Second       // longest pause between two dials of an unproven address
-	silent        = 10 * time.Second       // after which an address that does not answer is worth a warning
-	rarely        = time.Minute            // between two log lines of one kind that other nodes can cause
+	// a failing unproven address is forgotten so long after its latest proposal: three rounds of mdns
+	unprovenLife = 15 * time.Second
+	unprovenSlow = 10 * time.Second // longest pause between two dials of an unproven address
+	silent       = 10 * time.Second // after which an address that does not answer is worth a warning
+	rarely       = time.Minute      // between two log lines of one kind that other nodes can cause
 )
 
 // Config holds the identity of a node and its timing. Zero durations stand for their defaults.

@@ -163,10 +163,14 @@ func TestAloneOrCutOff(t *testing.T) {
 		want      time.Duration // settled about then
 		why       string
 	}{
-		"nobody listed":           {nil, 0, true, 0, ""},
-		"nothing listens there":   {[]membership.Provider{static{"b:1", "c:1"}}, 0, true, 0, ""},
-		"one does not answer":     {[]membership.Provider{static{"b:1", "void:1"}}, 0, true, 30 * time.Second, "void:1 does not answer"},
-		"no name":                 {[]membership.Provider{wrong{empty: true}}, 0, true, 30 * time.Second, "provider dns can't find members"},
+		"nobody listed":         {nil, 0, true, 0, ""},
+		"nothing listens there": {[]membership.Provider{static{"b:1", "c:1"}}, 0, true, 0, ""},
+		"one does not answer":   {[]membership.Provider{static{"b:1", "void:1"}}, 0, true, 30 * time.Second, "void:1 does not answer"},
+		"no name": {
+			[]membership.Provider{wrong{empty: true}},
+			0, true, 30 * time.Second,
+			"provider dns can't find members",
+		},
 		"no name server":          {[]membership.Provider{wrong{}}, 0, false, 30 * time.Second, "provider dns can't find members"},
 		"no name server, wait":    {[]membership.Provider{wrong{}}, 0, true, never, "provider dns can't find members"},
 		"two are expected":        {nil, 2, false, 30 * time.Second, "2 members are expected (membership.expect), 1 are here"},

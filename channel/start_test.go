@@ -48,8 +48,12 @@ func TestProviderThatFails(t *testing.T) {
 				defer cancel()
 				self := membership.Member{ID: membership.ID{Name: "a", Incarnation: 1}, ChannelAddress: "a:1"}
 				log := &lines{}
-				c := channel.New(channel.Config{Self: self}, grpctransport.New(grpctransport.Insecure(), cl.net.Listen("a:1"), cl.net.Dialer("a")),
-					[]membership.Provider{broken{tt.after}}, slog.New(slog.NewTextHandler(log, nil)))
+				c := channel.New(
+					channel.Config{Self: self},
+					grpctransport.New(grpctransport.Insecure(), cl.net.Listen("a:1"), cl.net.Dialer("a")),
+					[]membership.Provider{broken{tt.after}},
+					slog.New(slog.NewTextHandler(log, nil)),
+				)
 				switch err := c.Run(ctx); {
 				case tt.want == "" && (err != nil || log.count("membership provider failed") != 1):
 					t.Errorf("run = %v, log:\n%s", err, log)

@@ -32,7 +32,10 @@ func (l *loader) checkAddresses(cfg config.Config) {
 			l.wrong("channel.advertise", text)
 		}
 	} else if host, _, err := net.SplitHostPort(cfg.Channel.Address); err == nil && cluster.Unspecified(host) {
-		l.wrong("channel.address", show(cfg.Channel.Address)+" listens everywhere: say in channel.advertise which host:port other members dial")
+		l.wrong(
+			"channel.address",
+			show(cfg.Channel.Address)+" listens everywhere: say in channel.advertise which host:port other members dial",
+		)
 	}
 	for _, a := range cfg.Membership.Static {
 		if text := badTarget(a, l.like["channel.address"]); text != "" {
@@ -95,7 +98,10 @@ func (l *loader) checkTLS(cfg config.Config) {
 		l.wrong("channel.insecure", "true contradicts the secret or certificates that are set: remove one of them")
 	}
 	if l.good("admin.address") && !cluster.Loopback(cfg.Admin.Address) && cfg.Admin.TokenFile == "" {
-		l.wrong("admin.address", show(cfg.Admin.Address)+` is open to others: make a token with "nodeserver secret new FILE" and name it in admin.token_file`)
+		l.wrong(
+			"admin.address",
+			show(cfg.Admin.Address)+` is open to others: make a token with "nodeserver secret new FILE" and name it in admin.token_file`,
+		)
 	}
 }
 

@@ -161,7 +161,10 @@ func (l *loader) checkNames(cfg config.Config) {
 		}
 	}
 	if !cookieName.MatchString(cfg.Sessions.CookieName) {
-		l.wrong("sessions.cookie_name", show(cfg.Sessions.CookieName)+" is not a cookie's name: use 1 to 64 letters, digits or - _ . (no spaces, = or ;)")
+		l.wrong(
+			"sessions.cookie_name",
+			show(cfg.Sessions.CookieName)+" is not a cookie's name: use 1 to 64 letters, digits or - _ . (no spaces, = or ;)",
+		)
 	}
 }
 
@@ -213,7 +216,13 @@ func (l *loader) checkMembership(cfg config.Config) {
 func (l *loader) checkSessions(cfg config.Config) {
 	s := cfg.Sessions
 	if s.MaxInactive > s.AbsoluteLifetime {
-		l.warn(l.latest("sessions.max_inactive", "sessions.absolute_lifetime"),
-			fmt.Sprintf("max_inactive %s never comes: sessions end after absolute_lifetime %s", short(s.MaxInactive), short(s.AbsoluteLifetime)))
+		l.warn(
+			l.latest("sessions.max_inactive", "sessions.absolute_lifetime"),
+			fmt.Sprintf(
+				"max_inactive %s never comes: sessions end after absolute_lifetime %s",
+				short(s.MaxInactive),
+				short(s.AbsoluteLifetime),
+			),
+		)
 	}
 }

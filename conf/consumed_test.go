@@ -31,7 +31,13 @@ func TestEveryKeyIsConsumed(t *testing.T) {
 		}
 		for f := range of.Fields() {
 			if !read[of.Name()+"."+f.Name] {
-				t.Errorf("[%s] %s is accepted, but nothing reads config.%s.%s", section.Tag.Get("conf"), f.Tag.Get("conf"), of.Name(), f.Name)
+				t.Errorf(
+					"[%s] %s is accepted, but nothing reads config.%s.%s",
+					section.Tag.Get("conf"),
+					f.Tag.Get("conf"),
+					of.Name(),
+					f.Name,
+				)
 			}
 		}
 	}
@@ -91,7 +97,8 @@ func fieldsRead(t *testing.T, folders ...string) map[string]bool {
 			if pointer, ok := of.Underlying().(*types.Pointer); ok {
 				of = pointer.Elem()
 			}
-			if n, ok := of.(*types.Named); ok && s.Kind() == types.FieldVal && n.Obj().Pkg() != nil && n.Obj().Pkg().Path() == module+"server/config" {
+			if n, ok := of.(*types.Named); ok && s.Kind() == types.FieldVal && n.Obj().Pkg() != nil &&
+				n.Obj().Pkg().Path() == module+"server/config" {
 				read[n.Obj().Name()+"."+s.Obj().Name()] = true
 			}
 		}

@@ -52,7 +52,11 @@ func TestGoodFile(t *testing.T) {
 	if diff := cmp.Diff(want, cfg.Apps); diff != "" {
 		t.Errorf("apps differ (-want +got):\n%s", diff)
 	}
-	if from := origin(t, origins, "app.cart.path"); from != (conf.Origin{Key: "app.cart.path", Value: `"/shop/"`, From: "testdata/good.toml:22"}) {
+	if from := origin(
+		t,
+		origins,
+		"app.cart.path",
+	); from != (conf.Origin{Key: "app.cart.path", Value: `"/shop/"`, From: "testdata/good.toml:22"}) {
 		t.Errorf("got origin %+v", from)
 	}
 	if config := origin(t, origins, "app.cart.config").Value; config != "{Currency, Limits}" {
@@ -72,7 +76,11 @@ func origin(t *testing.T, o *conf.Origins, key string) conf.Origin {
 
 func TestLayers(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "n.toml")
-	write(t, file, "[node]\nname = \"file\"\n[channel]\nheartbeat = \"100ms\"\n[log]\nlevel = \"warn\"\n[membership]\nstatic = [\"127.0.0.1:1\"]\n")
+	write(
+		t,
+		file,
+		"[node]\nname = \"file\"\n[channel]\nheartbeat = \"100ms\"\n[log]\nlevel = \"warn\"\n[membership]\nstatic = [\"127.0.0.1:1\"]\n",
+	)
 	environ := []string{
 		"NODESERVER_CHANNEL_HEARTBEAT=150ms", "NODESERVER_LOG_LEVEL=error",
 		"NODESERVER_MEMBERSHIP_STATIC=127.0.0.1:1, 127.0.0.1:2", "NODESERVER_MEMBERSHIP_PROVIDERS=mdns,static",
@@ -113,8 +121,11 @@ func TestWrongElsewhere(t *testing.T) {
 		want          []string
 	}{
 		{
-			name:    "environment",
-			environ: []string{"NODESERVER_HTTP_ADDRESS=:99999", "NODESERVER_CHANNEL_HEARTBEAT=soon", "NODESERVER_HTTP_ADRESS=:80", "NODESERVER_CHANNEL_INSECURE=1"},
+			name: "environment",
+			environ: []string{
+				"NODESERVER_HTTP_ADDRESS=:99999", "NODESERVER_CHANNEL_HEARTBEAT=soon",
+				"NODESERVER_HTTP_ADRESS=:80", "NODESERVER_CHANNEL_INSECURE=1",
+			},
 			want: []string{
 				`NODESERVER_CHANNEL_HEARTBEAT: channel.heartbeat: "soon" is not a duration (like 250ms)`,
 				`NODESERVER_CHANNEL_INSECURE: channel.insecure: "1" is not true or false`,
@@ -124,7 +135,10 @@ func TestWrongElsewhere(t *testing.T) {
 		},
 		{
 			name: "command line",
-			sets: []string{"http.address=here", "replication.acks=some", "chanel.address=:1", "webapps", "app.name=x", "channel.change_log_entries=many"},
+			sets: []string{
+				"http.address=here", "replication.acks=some", "chanel.address=:1", "webapps", "app.name=x",
+				"channel.change_log_entries=many",
+			},
 			want: []string{
 				`--set app.name=x: settings of webapps come from [[app]] in the file only`,
 				`--set chanel.address=:1: unknown key (did you mean channel.address?)`,
@@ -224,20 +238,31 @@ func TestRenamedKeys(t *testing.T) {
 	}
 	want := []string{
 		"FILE:4:1: channel.queue_entries is channel.change_log_entries now: write that, the old name goes with the next version",
-		"NODESERVER_REPLICATION_GATHER: NODESERVER_REPLICATION_GATHER is NODESERVER_REPLICATION_BATCH_DELAY now: write that, the old name goes with the next version",
+		"NODESERVER_REPLICATION_GATHER: NODESERVER_REPLICATION_GATHER is NODESERVER_REPLICATION_BATCH_DELAY now: " +
+			"write that, the old name goes with the next version",
 	}
 	for _, w := range want {
 		if !slices.Contains(got, w) {
 			t.Errorf("no %q in %q", w, got)
 		}
 	}
-	if cfg, _, err := conf.Load(file, []string{"replication.gather=3ms"}, nil); err != nil || cfg.Replication.BatchDelay != 3*time.Millisecond {
+	if cfg, _, err := conf.Load(
+		file,
+		[]string{"replication.gather=3ms"},
+		nil,
+	); err != nil ||
+		cfg.Replication.BatchDelay != 3*time.Millisecond {
 		t.Errorf("%v %v", cfg.Replication.BatchDelay, err)
 	}
 	if err := os.WriteFile(file, []byte("[channel]\nchange_log_entries = 50\nqueue_entries = 100\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := conf.Load(file, nil, nil); err == nil || !strings.Contains(err.Error(), "channel.change_log_entries: is given as channel.queue_entries, too") {
+	if _, _, err := conf.Load(
+		file,
+		nil,
+		nil,
+	); err == nil ||
+		!strings.Contains(err.Error(), "channel.change_log_entries: is given as channel.queue_entries, too") {
 		t.Errorf("both: %v", err)
 	}
 }

@@ -57,7 +57,12 @@ func TestSamplesFitTogether(t *testing.T) {
 	var lists [][]string
 	for i := 1; i <= 3; i++ {
 		cfg, origins := load(t, fmt.Sprintf("node%d.toml", i), nil, nil)
-		if want := fmt.Sprintf("n%d", i); cfg.Node.Name != want || !cfg.HTTP.ExposeNode || cfg.Webapps.Dir != "../bin/webapps" || cfg.Cluster.SecretFile != "../bin/cluster.secret" || len(origins.Warnings) > 0 {
+		if want := fmt.Sprintf(
+			"n%d",
+			i,
+		); cfg.Node.Name != want || !cfg.HTTP.ExposeNode || cfg.Webapps.Dir != "../bin/webapps" ||
+			cfg.Cluster.SecretFile != "../bin/cluster.secret" ||
+			len(origins.Warnings) > 0 {
 			t.Errorf("node%d.toml: got %+v, %v", i, cfg, origins.Warnings)
 		}
 		channels = append(channels, cfg.Channel.Address)

@@ -42,16 +42,23 @@ var wrong = []struct {
 	{"twice", []string{
 		`FILE:3:1: not TOML: key name is already defined`,
 	}},
-	{"unknown", []string{
-		`FILE:1:1: addr: unknown key: keys stand under a section, like [http]`,
-		`FILE:2:1: node.nmae: unknown key (did you mean node.name?)`,
-		`FILE:3:1: "http.address": unknown key (did you mean http.address?)`,
-		`FILE:5:2: chanel: unknown section (did you mean channel?)`,
-		`FILE:9:1: http.heartbeat: unknown key (did you mean channel.heartbeat?)`,
-		`FILE:10:1: http.colour: unknown key (known are address, drain_notice, expose_node, idle_timeout, max_body_bytes, max_connections, max_connections_per_address, max_header_bytes, read_header_timeout, shutdown_grace, stall_timeout, tls_cert, tls_key, trusted_proxies)`,
-		`FILE:12:2: http.address: is a key, not a section: write address = … under [http]`,
-		`FILE:14:2: http.tls: unknown key (known are address, drain_notice, expose_node, idle_timeout, max_body_bytes, max_connections, max_connections_per_address, max_header_bytes, read_header_timeout, shutdown_grace, stall_timeout, tls_cert, tls_key, trusted_proxies)`,
-	}},
+	{
+		"unknown",
+		[]string{
+			`FILE:1:1: addr: unknown key: keys stand under a section, like [http]`,
+			`FILE:2:1: node.nmae: unknown key (did you mean node.name?)`,
+			`FILE:3:1: "http.address": unknown key (did you mean http.address?)`,
+			`FILE:5:2: chanel: unknown section (did you mean channel?)`,
+			`FILE:9:1: http.heartbeat: unknown key (did you mean channel.heartbeat?)`,
+			`FILE:10:1: http.colour: unknown key (known are address, drain_notice, expose_node, idle_timeout, ` +
+				`max_body_bytes, max_connections, max_connections_per_address, max_header_bytes, read_header_timeout, ` +
+				`shutdown_grace, stall_timeout, tls_cert, tls_key, trusted_proxies)`,
+			`FILE:12:2: http.address: is a key, not a section: write address = … under [http]`,
+			`FILE:14:2: http.tls: unknown key (known are address, drain_notice, expose_node, idle_timeout, ` +
+				`max_body_bytes, max_connections, max_connections_per_address, max_header_bytes, read_header_timeout, ` +
+				`shutdown_grace, stall_timeout, tls_cert, tls_key, trusted_proxies)`,
+		},
+	},
 	{"brackets", []string{
 		`FILE:1:1: http: is a section: write [http] and its keys below`,
 		`FILE:3:3: membership: write [membership]: there is only one`,
@@ -99,12 +106,22 @@ var wrong = []struct {
 		`FILE:2:13: channel.heartbeat: 2s must be less than channel.suspect_after (1s)`,
 		`FILE:3:14: channel.down_after: 500ms must be more than channel.suspect_after (1s)`,
 	}},
-	{"open", []string{
-		`FILE:4:11: channel.address: "10.0.0.5:4001" is open to others, but nothing proves who they are: make a secret with "nodeserver secret new FILE", the same file on each node, and name it in cluster.secret_file (or set tls_ca, tls_cert and tls_key; or insecure = true where you trust the network)`,
-		`FILE:6:11: admin.address: "10.0.0.5:9081" is open to others: make a token with "nodeserver secret new FILE" and name it in admin.token_file`,
-		`FILE:9:13: membership.interface: "eth0" leads to other machines, but nothing proves who they are: make a secret with "nodeserver secret new FILE", the same file on each node, and name it in cluster.secret_file (or set tls_ca, tls_cert and tls_key; or insecure = true where you trust the network)`,
-		`FILE:10:10: membership.static: "10.0.0.6:4001" is another machine, but nothing proves who answers there: make a secret with "nodeserver secret new FILE", the same file on each node, and name it in cluster.secret_file (or set tls_ca, tls_cert and tls_key; or insecure = true where you trust the network)`,
-	}},
+	{
+		"open",
+		[]string{
+			`FILE:4:11: channel.address: "10.0.0.5:4001" is open to others, but nothing proves who they are: make a ` +
+				`secret with "nodeserver secret new FILE", the same file on each node, and name it in ` +
+				`cluster.secret_file (or set tls_ca, tls_cert and tls_key; or insecure = true where you trust the network)`,
+			`FILE:6:11: admin.address: "10.0.0.5:9081" is open to others: make a token with "nodeserver secret new ` +
+				`FILE" and name it in admin.token_file`,
+			`FILE:9:13: membership.interface: "eth0" leads to other machines, but nothing proves who they are: make a ` +
+				`secret with "nodeserver secret new FILE", the same file on each node, and name it in ` +
+				`cluster.secret_file (or set tls_ca, tls_cert and tls_key; or insecure = true where you trust the network)`,
+			`FILE:10:10: membership.static: "10.0.0.6:4001" is another machine, but nothing proves who answers there: ` +
+				`make a secret with "nodeserver secret new FILE", the same file on each node, and name it in ` +
+				`cluster.secret_file (or set tls_ca, tls_cert and tls_key; or insecure = true where you trust the network)`,
+		},
+	},
 	{"everywhere", []string{
 		`FILE:2:11: channel.address: ":4001" listens everywhere: say in channel.advertise which host:port other members dial`,
 	}},
@@ -113,12 +130,20 @@ var wrong = []struct {
 		`FILE:4:11: channel.tls_key: tls_ca, tls_cert and tls_key belong together: set all three or none`,
 		`FILE:5:12: channel.insecure: true contradicts the secret or certificates that are set: remove one of them`,
 	}},
-	{"pki", []string{
-		`FILE:6:15: channel.tls_allowed: "*.nodes.example.com" must have {name} once, where the node's name stands in the certificate (like "{name}.nodes.example.com")`,
-	}},
-	{"pkiopen", []string{
-		`FILE: channel.tls_allowed: missing: without it every certificate of the CA would make a member; give a pattern of the names in the nodes' certificates, like ["{name}.nodes.example.com"]`,
-	}},
+	{
+		"pki",
+		[]string{
+			`FILE:6:15: channel.tls_allowed: "*.nodes.example.com" must have {name} once, where the node's name ` +
+				`stands in the certificate (like "{name}.nodes.example.com")`,
+		},
+	},
+	{
+		"pkiopen",
+		[]string{
+			`FILE: channel.tls_allowed: missing: without it every certificate of the CA would make a member; give a ` +
+				`pattern of the names in the nodes' certificates, like ["{name}.nodes.example.com"]`,
+		},
+	},
 	{"allowed", []string{
 		`FILE:2:15: channel.tls_allowed: is for certificates of your own: set tls_ca, tls_cert and tls_key, too, or remove it`,
 	}},

@@ -77,7 +77,10 @@ func (c *Core) CreateKey(now time.Duration, k Key, tag Tag, tx Tx) (Ref, Receipt
 // appendWrites adds what the request wrote.
 func (c *Core) appendWrites(regs []table.Register, tx Tx, stamp Stamp) []table.Register {
 	if tx.MaxInactive != nil {
-		regs = append(regs, table.Register{ID: c.names.Of([]byte(table.InactiveName)), Stamp: stamp, Value: table.EncodeInactive(*tx.MaxInactive)})
+		regs = append(
+			regs,
+			table.Register{ID: c.names.Of([]byte(table.InactiveName)), Stamp: stamp, Value: table.EncodeInactive(*tx.MaxInactive)},
+		)
 	}
 	for _, w := range tx.Writes {
 		regs = append(regs, table.Register{ID: c.names.Of([]byte(w.Name)), Stamp: stamp, Value: w.Value})

@@ -42,9 +42,15 @@ func randomKeys(seed byte) io.Reader { return seeded{rand.NewChaCha8([32]byte{se
 
 func testConfig(id membership.ID) deltamanager.Config {
 	return deltamanager.Config{
-		Self: id, Limits: deltamanager.Limits{MaxInactive: 30 * time.Minute, Lifetime: 24 * time.Hour, MaxBytes: 1 << 20},
-		ChangeLogEntries: 1024, Heartbeat: 250 * time.Millisecond, RepairInterval: 10 * time.Second,
-		JoinTimeout: time.Minute, AckTimeout: 250 * time.Millisecond, Wall: time.UnixMilli(1_700_000_000_000), Rand: randomKeys(byte(id.Incarnation)),
+		Self:             id,
+		Limits:           deltamanager.Limits{MaxInactive: 30 * time.Minute, Lifetime: 24 * time.Hour, MaxBytes: 1 << 20},
+		ChangeLogEntries: 1024,
+		Heartbeat:        250 * time.Millisecond,
+		RepairInterval:   10 * time.Second,
+		JoinTimeout:      time.Minute,
+		AckTimeout:       250 * time.Millisecond,
+		Wall:             time.UnixMilli(1_700_000_000_000),
+		Rand:             randomKeys(byte(id.Incarnation)),
 	}
 }
 
@@ -143,7 +149,11 @@ func (c *cluster) write(i int, tag deltamanager.Tag, name, value string) {
 	if !ok {
 		c.t.Fatalf("no session %x at %v", tag[:4], c.ids[i])
 	}
-	if _, err := c.cores[i].Commit(c.now, r, deltamanager.Tx{Writes: []deltamanager.Write{{Name: name, Value: []byte(value)}}}); err != nil {
+	if _, err := c.cores[i].Commit(
+		c.now,
+		r,
+		deltamanager.Tx{Writes: []deltamanager.Write{{Name: name, Value: []byte(value)}}},
+	); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -164,7 +174,13 @@ func (c *cluster) wantSame() {
 	c.t.Helper()
 	for i, core := range c.cores {
 		if core.Digest() != c.cores[0].Digest() {
-			c.t.Errorf("digest of %v differs from %v's: %d and %d sessions", c.ids[i], c.ids[0], core.Stats().Sessions, c.cores[0].Stats().Sessions)
+			c.t.Errorf(
+				"digest of %v differs from %v's: %d and %d sessions",
+				c.ids[i],
+				c.ids[0],
+				core.Stats().Sessions,
+				c.cores[0].Stats().Sessions,
+			)
 		}
 		if !core.Ready() {
 			c.t.Errorf("%v is not ready", c.ids[i])

@@ -29,7 +29,14 @@ func twins(t testing.TB, n int) *cluster {
 		binary.LittleEndian.PutUint64(k[:], table.Mix(uint64(i)))
 		binary.LittleEndian.PutUint64(k[8:], uint64(i))
 		stamp := deltamanager.Stamp{Clock: 1<<56 | uint64(i), Incarnation: 7}
-		d := table.Delta{Key: k, Full: true, Regs: []table.Register{{ID: nil, Stamp: stamp, Value: deltamanager.Auth{Tag: tagOf(i)}.Encode()}, {ID: nameOf("blob"), Stamp: stamp, Value: value}}}
+		d := table.Delta{
+			Key:  k,
+			Full: true,
+			Regs: []table.Register{
+				{ID: nil, Stamp: stamp, Value: deltamanager.Auth{Tag: tagOf(i)}.Encode()},
+				{ID: nameOf("blob"), Stamp: stamp, Value: value},
+			},
+		}
 		for _, core := range c.cores {
 			core.Apply(c.now, &d, table.Live)
 		}
@@ -174,7 +181,11 @@ func sessionBytes(t testing.TB, n int) (owner, member float64) {
 	empty := heap()
 	for i := range n {
 		value := bytes.Repeat([]byte("x"), 100)
-		if _, _, err := c.cores[0].Create(c.now, tagOf(i), deltamanager.Tx{Writes: []deltamanager.Write{{Name: "blob", Value: value}}}); err != nil {
+		if _, _, err := c.cores[0].Create(
+			c.now,
+			tagOf(i),
+			deltamanager.Tx{Writes: []deltamanager.Write{{Name: "blob", Value: value}}},
+		); err != nil {
 			t.Fatal(err)
 		}
 		if i%64 == 0 {
@@ -226,7 +237,11 @@ func BenchmarkCommit(b *testing.B) {
 	for b.Loop() {
 		n++
 		value := strconv.AppendInt(make([]byte, 0, 8), int64(n), 10)
-		if _, err := c.cores[0].Commit(c.now, refs[n%len(refs)], deltamanager.Tx{Writes: []deltamanager.Write{{Name: "n", Value: value}}}); err != nil {
+		if _, err := c.cores[0].Commit(
+			c.now,
+			refs[n%len(refs)],
+			deltamanager.Tx{Writes: []deltamanager.Write{{Name: "n", Value: value}}},
+		); err != nil {
 			b.Fatal(err)
 		}
 		if n%8 == 0 {
@@ -247,7 +262,11 @@ func BenchmarkReplicate(b *testing.B) {
 	for b.Loop() {
 		n++
 		value := strconv.AppendInt(make([]byte, 0, 8), int64(n), 10)
-		if _, err := c.cores[0].Commit(c.now, refs[n%len(refs)], deltamanager.Tx{Writes: []deltamanager.Write{{Name: "n", Value: value}}}); err != nil {
+		if _, err := c.cores[0].Commit(
+			c.now,
+			refs[n%len(refs)],
+			deltamanager.Tx{Writes: []deltamanager.Write{{Name: "n", Value: value}}},
+		); err != nil {
 			b.Fatal(err)
 		}
 		if n%8 == 0 {
@@ -274,7 +293,11 @@ func BenchmarkReceive(b *testing.B) {
 			for range 1000 {
 				for range 8 {
 					n++
-					if _, err := c.cores[0].Commit(c.now, refs[n%len(refs)], deltamanager.Tx{Writes: []deltamanager.Write{{Name: "n", Value: []byte(strconv.Itoa(n))}}}); err != nil {
+					if _, err := c.cores[0].Commit(
+						c.now,
+						refs[n%len(refs)],
+						deltamanager.Tx{Writes: []deltamanager.Write{{Name: "n", Value: []byte(strconv.Itoa(n))}}},
+					); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -301,7 +301,8 @@ func (c *asker) ask(to *link, a ask, whole bool, q **Query) bool {
 func (c *asker) patient(now time.Duration, q *Query) bool {
 	for _, to := range c.peers.all() {
 		l := to.lock()
-		slow := l.up && now-l.in.heardAt <= 2*c.cfg.Heartbeat && slices.ContainsFunc(l.questions.asks, func(a ask) bool { return a.query == q })
+		slow := l.up && now-l.in.heardAt <= 2*c.cfg.Heartbeat &&
+			slices.ContainsFunc(l.questions.asks, func(a ask) bool { return a.query == q })
 		l.unlock()
 		if slow {
 			return true

@@ -15,7 +15,11 @@ func TestMergeTakesLittleTime(t *testing.T) {
 	const merges, limit = 1000, time.Microsecond
 	c := twins(t, 1000).cores[0]
 	s := c.Table().ByTag(tagOf(1))
-	bucket, regs := c.Table().Lock(s.Key), []table.Register{{ID: nameOf("blob"), Stamp: deltamanager.Stamp{Clock: 1 << 57, Incarnation: 7}, Value: []byte("x")}}
+	bucket, regs := c.Table().
+		Lock(s.Key),
+		[]table.Register{
+			{ID: nameOf("blob"), Stamp: deltamanager.Stamp{Clock: 1 << 57, Incarnation: 7}, Value: []byte("x")},
+		}
 	defer bucket.Unlock()
 	best := time.Hour
 	for range 100 {

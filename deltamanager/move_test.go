@@ -17,7 +17,12 @@ func TestEndOfAMovedSessionComesAfterItsSuccessor(t *testing.T) {
 	r := c.create(0, 1)
 	core := c.cores[0]
 	old := r.Key()
-	if _, _, err := core.Move(c.now, r, deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(2), Principal: "ann"}, deltamanager.Tx{}); err != nil {
+	if _, _, err := core.Move(
+		c.now,
+		r,
+		deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(2), Principal: "ann"},
+		deltamanager.Tx{},
+	); err != nil {
 		t.Fatal(err)
 	}
 	said := core.SayChange(c.now, old, "a")
@@ -40,7 +45,12 @@ func TestPushedEndOfAMovedSessionComesWithItsSuccessor(t *testing.T) {
 	c.create(0, 1)
 	c.run(time.Second)
 	r, _, _ := c.cores[0].Open(c.now, tagOf(1))
-	if _, _, err := c.cores[0].Move(c.now, r, deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(2), Principal: "ann"}, deltamanager.Tx{}); err != nil {
+	if _, _, err := c.cores[0].Move(
+		c.now,
+		r,
+		deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(2), Principal: "ann"},
+		deltamanager.Tx{},
+	); err != nil {
 		t.Fatal(err)
 	}
 	c.write(1, tagOf(1), "other", "y")

@@ -43,7 +43,12 @@ func TestSessionsNobodyComesBackToEndEarly(t *testing.T) {
 	c.write(0, tagOf(2), "a", "x") // here
 	r := c.create(0, 7)            // by a request that goes on, and logs in
 	c.run(100 * time.Millisecond)
-	if _, _, err := c.cores[0].Move(c.now, r, deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(7), Principal: "bob"}, deltamanager.Tx{}); err != nil {
+	if _, _, err := c.cores[0].Move(
+		c.now,
+		r,
+		deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(7), Principal: "bob"},
+		deltamanager.Tx{},
+	); err != nil {
 		t.Fatal(err)
 	}
 	c.run(first - time.Minute - 2*time.Second)

@@ -37,8 +37,7 @@ func (c *sender) pullLive(now time.Duration, to *link) []byte {
 	}
 	f.Epoch, f.Floor = l.out.Epoch(), l.out.Floor()
 	if l.out.beatDue {
-		f.Beat = &wire.Beat{Root: c.table.Root(), Joining: !c.fence.ready.Load(), Repairing: l.repair.run != nil, Sessions: uint64(max(0, c.table.Sessions())), Repaired: l.in.SettledEpoch()}
-		f.Beat.Key, f.Beat.Former = c.keys.Told(now)
+		f.Beat = c.beat(now, l)
 		l.out.beatAt = now
 		if body == nil && l.out.InFlight() == 0 && c.log.head.Load() == l.out.Cursor() {
 			f.Covers = f.Clock // all is sent and acknowledged
@@ -51,6 +50,16 @@ func (c *sender) pullLive(now time.Duration, to *link) []byte {
 	c.stats.traffic.framesOut.Add(1)
 	c.stats.traffic.bytesOut.Add(int64(len(out)))
 	return out
+}
+
+// beat is what this node says about itself.
+func (c *sender) beat(now time.Duration, l *locked) *wire.Beat {
+	b := &wire.Beat{
+		Root: c.table.Root(), Sessions: uint64(max(0, c.table.Sessions())), Joining: !c.fence.ready.Load(),
+		Repairing: l.repair.run != nil, Repaired: l.in.SettledEpoch(),
+	}
+	b.Key, b.Former = c.keys.Told(now)
+	return b
 }
 
 // nextChanges takes the changes from the cursor on into frame f.

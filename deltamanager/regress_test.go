@@ -42,7 +42,17 @@ func (c *cluster) lastUse(i int, tag deltamanager.Tag) time.Duration {
 
 func TestPartOfASessionIsNotTheWhole(t *testing.T) {
 	a, b := loneCore(), loneCore()
-	full := table.Delta{Key: deltamanager.Key{1}, Full: true, Regs: []table.Register{{ID: nil, Stamp: deltamanager.Stamp{Clock: 1 << 20, Incarnation: 5}, Value: deltamanager.Auth{Tag: deltamanager.Tag{1}}.Encode()}}}
+	full := table.Delta{
+		Key:  deltamanager.Key{1},
+		Full: true,
+		Regs: []table.Register{
+			{
+				ID:    nil,
+				Stamp: deltamanager.Stamp{Clock: 1 << 20, Incarnation: 5},
+				Value: deltamanager.Auth{Tag: deltamanager.Tag{1}}.Encode(),
+			},
+		},
+	}
 	part := full
 	part.Full = false
 	a.Apply(time.Hour, &full, table.Live)
@@ -67,7 +77,11 @@ func TestPartOfASessionIsNotTheWhole(t *testing.T) {
 
 func TestDeltasSayHowOldTheSessionIs(t *testing.T) {
 	c := loneCore()
-	late := table.Delta{Key: deltamanager.Key{1}, Age: 25 * time.Hour, Regs: []table.Register{{ID: nameOf("a"), Stamp: deltamanager.Stamp{Clock: 1 << 20, Incarnation: 5}, Value: []byte("x")}}}
+	late := table.Delta{
+		Key:  deltamanager.Key{1},
+		Age:  25 * time.Hour,
+		Regs: []table.Register{{ID: nameOf("a"), Stamp: deltamanager.Stamp{Clock: 1 << 20, Incarnation: 5}, Value: []byte("x")}},
+	}
 	if v := c.Apply(time.Hour, &late, table.Live); v.Missing || c.Stats().Sessions != 0 {
 		t.Errorf("a session beyond its lifetime came back")
 	}
@@ -264,11 +278,22 @@ func TestRemovedStaysRemovedAndCounts(t *testing.T) {
 	}
 	for n := range deltamanager.MaxNames - 3 { // beside the auth register, n and m
 		c.write(0, tagOf(1), "n"+strconv.Itoa(n), "x")
-		if _, err := c.cores[0].Commit(c.now, r, deltamanager.Tx{Writes: []deltamanager.Write{{Name: "n" + strconv.Itoa(n), Value: nil}}}); err != nil {
+		if _, err := c.cores[0].Commit(
+			c.now,
+			r,
+			deltamanager.Tx{Writes: []deltamanager.Write{{Name: "n" + strconv.Itoa(n), Value: nil}}},
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := c.cores[0].Commit(c.now, r, deltamanager.Tx{Writes: []deltamanager.Write{{Name: "one more", Value: []byte("x")}}}); !errors.Is(err, deltamanager.ErrTooLarge) {
+	if _, err := c.cores[0].Commit(
+		c.now,
+		r,
+		deltamanager.Tx{Writes: []deltamanager.Write{{Name: "one more", Value: []byte("x")}}},
+	); !errors.Is(
+		err,
+		deltamanager.ErrTooLarge,
+	) {
 		t.Errorf("beyond all names: %v", err)
 	}
 }
@@ -387,7 +412,17 @@ func TestOverflowBetweenTwoLooksIsRepaired(t *testing.T) {
 		c.create(1, 10+n)
 	}
 	c.run(time.Second)
-	odd := table.Delta{Key: deltamanager.Key{1}, Full: true, Regs: []table.Register{{ID: nil, Stamp: deltamanager.Stamp{Clock: 1 << 20, Incarnation: 5}, Value: deltamanager.Auth{Tag: deltamanager.Tag{1}}.Encode()}}}
+	odd := table.Delta{
+		Key:  deltamanager.Key{1},
+		Full: true,
+		Regs: []table.Register{
+			{
+				ID:    nil,
+				Stamp: deltamanager.Stamp{Clock: 1 << 20, Incarnation: 5},
+				Value: deltamanager.Auth{Tag: deltamanager.Tag{1}}.Encode(),
+			},
+		},
+	}
 	c.cores[0].Apply(c.now, &odd, table.Listed) // by no stream: the roots differ for good
 	for end := c.now + time.Minute; !c.cores[0].LooksTwice(c.ids[1]); c.run(10 * time.Millisecond) {
 		if c.now > end {

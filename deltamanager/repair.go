@@ -114,7 +114,8 @@ func (c *repairer) myTurn(now time.Duration, l *locked) bool {
 	if joining != l.in.peer.Joining {
 		return joining || now-l.repair.behindAt > donorGrace
 	}
-	return c.cfg.Self.Compare(l.id) < 0 || l.in.Skipped() && l.in.peer.Repaired == l.out.Epoch() || !l.in.peer.Repairing && now-l.repair.behindAt >= secondLook
+	return c.cfg.Self.Compare(l.id) < 0 || l.in.Skipped() && l.in.peer.Repaired == l.out.Epoch() ||
+		!l.in.peer.Repairing && now-l.repair.behindAt >= secondLook
 }
 
 // driveRepair asks again what was not answered, and moves on.

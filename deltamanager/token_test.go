@@ -210,7 +210,12 @@ func TestKeysFromASecret(t *testing.T) {
 		reader   *deltamanager.Core
 		maker    *deltamanager.Core
 		believes bool
-	}{{"another secret", a, b, false}, {"the new one, by who has both", both, b, true}, {"the old one, by who has both", both, a, true}, {"who has both makes new ones", b, both, true}} {
+	}{
+		{"another secret", a, b, false},
+		{"the new one, by a node that has both", both, b, true},
+		{"the old one, by a node that has both", both, a, true},
+		{"a node that has both makes new ones", b, both, true},
+	} {
 		if x.reader.Keys().Proves(deltamanager.Tag{1}, by(x.maker)) != x.believes {
 			t.Errorf("%s: believed: %v", x.what, !x.believes)
 		}
@@ -282,7 +287,11 @@ func TestAnswersSayWhatIsNew(t *testing.T) {
 	c.create(0, 1)
 	c.write(0, tagOf(1), "big", strings.Repeat("x", 1<<20-1000))
 	c.run(time.Second)
-	forged := deltamanager.Token{Name: "n1", Stamp: deltamanager.Stamp{Clock: c.cores[0].Clock().Read() + 1<<20, Incarnation: c.ids[0].Incarnation}, MAC: deltamanager.MAC{1}}
+	forged := deltamanager.Token{
+		Name:  "n1",
+		Stamp: deltamanager.Stamp{Clock: c.cores[0].Clock().Read() + 1<<20, Incarnation: c.ids[0].Incarnation},
+		MAC:   deltamanager.MAC{1},
+	}
 	if n := c.sent(func() { c.freshAtN2(tagOf(1), []deltamanager.Token{forged}) }); n > 4096 {
 		t.Errorf("a forged token: %d bytes", n)
 	}

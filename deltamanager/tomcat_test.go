@@ -75,7 +75,11 @@ func (c *cluster) send(i, j, limit int) (sent int) {
 func (c *cluster) fill(i, n int, value []byte) {
 	c.t.Helper()
 	for k := range n {
-		if _, _, err := c.cores[i].Create(c.now, tagOf(k), deltamanager.Tx{Writes: []deltamanager.Write{{Name: "v", Value: value}}}); err != nil {
+		if _, _, err := c.cores[i].Create(
+			c.now,
+			tagOf(k),
+			deltamanager.Tx{Writes: []deltamanager.Write{{Name: "v", Value: value}}},
+		); err != nil {
 			c.t.Fatal(err)
 		}
 	}
@@ -417,7 +421,13 @@ func TestW27StateTransferNeedsLittleMemory(t *testing.T) {
 	}
 	end := live() - base
 	state := int64(sessions * size)
-	t.Logf("state of %d KiB: the joiner has %d KiB more live than before, %d KiB at most on the way; longest payload %d KiB", state>>10, end>>10, peak>>10, longest>>10)
+	t.Logf(
+		"state of %d KiB: the joiner has %d KiB more live than before, %d KiB at most on the way; longest payload %d KiB",
+		state>>10,
+		end>>10,
+		peak>>10,
+		longest>>10,
+	)
 	if got := c.cores[j].Stats().Sessions; got != sessions {
 		t.Errorf("ready with %d sessions", got)
 	}
@@ -471,10 +481,19 @@ func TestIDChangesWhileAnotherNodeWrites(t *testing.T) {
 	c.run(time.Second)
 	r, _, _ := c.cores[0].Open(c.now, tagOf(1))
 	other, _, _ := c.cores[1].Open(c.now, tagOf(1))
-	if _, _, err := c.cores[0].Move(c.now, r, deltamanager.Identity{deltamanager.Key{9}, tagOf(2), "ann"}, deltamanager.Tx{Writes: []deltamanager.Write{{Name: "login", Value: []byte("x")}}}); err != nil {
+	if _, _, err := c.cores[0].Move(
+		c.now,
+		r,
+		deltamanager.Identity{deltamanager.Key{9}, tagOf(2), "ann"},
+		deltamanager.Tx{Writes: []deltamanager.Write{{Name: "login", Value: []byte("x")}}},
+	); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.cores[1].Commit(c.now, other, deltamanager.Tx{Writes: []deltamanager.Write{{Name: "other", Value: []byte("y")}}}); err != nil {
+	if _, err := c.cores[1].Commit(
+		c.now,
+		other,
+		deltamanager.Tx{Writes: []deltamanager.Write{{Name: "other", Value: []byte("y")}}},
+	); err != nil {
 		t.Fatal(err)
 	}
 	c.run(time.Second)
@@ -502,11 +521,22 @@ func TestLogoutWhileOtherNodesWrite(t *testing.T) {
 	early, _, _ := c.cores[1].Open(c.now, tagOf(1))
 	late, _, _ := c.cores[2].Open(c.now, tagOf(1))
 	c.invalidate(0, tagOf(1))
-	if _, err := c.cores[1].Commit(c.now, early, deltamanager.Tx{Writes: []deltamanager.Write{{Name: "a", Value: []byte("x")}}}); err != nil {
+	if _, err := c.cores[1].Commit(
+		c.now,
+		early,
+		deltamanager.Tx{Writes: []deltamanager.Write{{Name: "a", Value: []byte("x")}}},
+	); err != nil {
 		t.Fatal(err)
 	}
 	c.run(50 * time.Millisecond)
-	if _, err := c.cores[2].Commit(c.now, late, deltamanager.Tx{Writes: []deltamanager.Write{{Name: "a", Value: []byte("y")}}}); !errors.Is(err, deltamanager.ErrGone) {
+	if _, err := c.cores[2].Commit(
+		c.now,
+		late,
+		deltamanager.Tx{Writes: []deltamanager.Write{{Name: "a", Value: []byte("y")}}},
+	); !errors.Is(
+		err,
+		deltamanager.ErrGone,
+	) {
 		t.Errorf("the late writer is told %v", err)
 	}
 	c.run(time.Second)

@@ -131,8 +131,9 @@ func (w *writer) write(t *testing.T, frozen bool) time.Duration {
 }
 
 const (
-	notConfirmed = "the change was made here and goes on replicating, but not enough other nodes have confirmed it in time; it may be there when you try again\n"
-	replicated   = "Nodeserver-Replicated"
+	notConfirmed = "the change was made here and goes on replicating, but not enough other nodes have confirmed it in " +
+		"time; it may be there when you try again\n"
+	replicated = "Nodeserver-Replicated"
 )
 
 // judge says what is wrong with an answer.
@@ -144,7 +145,8 @@ func (w *writer) judge(a answer, waits bool) string {
 	if waits && w.onTimeout == "fail" {
 		status, body, retry = http.StatusServiceUnavailable, notConfirmed, "1"
 	}
-	if a.status != status || !strings.HasSuffix(a.body, body) || a.header.Get(replicated) != header || a.header.Get("Retry-After") != retry {
+	if a.status != status || !strings.HasSuffix(a.body, body) || a.header.Get(replicated) != header ||
+		a.header.Get("Retry-After") != retry {
 		return fmt.Sprintf("answer %d %q, %s %q, Retry-After %q; want %d %q, %q, %q",
 			a.status, a.body, replicated, a.header.Get(replicated), a.header.Get("Retry-After"), status, body, header, retry)
 	}

@@ -51,10 +51,21 @@ func flood(ctx context.Context, t *testing.T, host *netns.Host, sent *atomic.Int
 		name := fmt.Sprintf("fake-%d._nodeserver._tcp.local.", n)
 		m := dns.Msg{MsgHdr: dns.MsgHdr{Response: true, Authoritative: true}, Answer: []dns.RR{
 			&dns.PTR{Hdr: dns.RR_Header{Name: "_nodeserver._tcp.local.", Rrtype: dns.TypePTR, Class: dns.ClassINET, Ttl: 120}, Ptr: name},
-			&dns.SRV{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeSRV, Class: dns.ClassINET, Ttl: 120}, Port: 4001, Target: "fake.local."},
-			&dns.A{Hdr: dns.RR_Header{Name: "fake.local.", Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 120}, A: net.ParseIP(host.Address)},
+			&dns.SRV{
+				Hdr:    dns.RR_Header{Name: name, Rrtype: dns.TypeSRV, Class: dns.ClassINET, Ttl: 120},
+				Port:   4001,
+				Target: "fake.local.",
+			},
+			&dns.A{
+				Hdr: dns.RR_Header{Name: "fake.local.", Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 120},
+				A:   net.ParseIP(host.Address),
+			},
 			&dns.TXT{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: 120}, Txt: []string{
-				"v=1", "c=nodeserver", fmt.Sprintf("id=fake%d", n), fmt.Sprintf("inc=%x", n), fmt.Sprintf("a=10.77.1.%d:%d", 100+n%100, 1000+n),
+				"v=1",
+				"c=nodeserver",
+				fmt.Sprintf("id=fake%d", n),
+				fmt.Sprintf("inc=%x", n),
+				fmt.Sprintf("a=10.77.1.%d:%d", 100+n%100, 1000+n),
 			}},
 		}}
 		packet, err := m.Pack()

@@ -63,7 +63,11 @@ func split(t *testing.T, c cluster) {
 	far.host.Unplug()
 	cut := time.Now()
 	for _, n := range c[:2] {
-		t.Logf("cable pulled: the far host gone on %s after %v", n.name, since(t, cut, 5*time.Second, "far gone", func() error { return n.lost(far) }))
+		t.Logf(
+			"cable pulled: the far host gone on %s after %v",
+			n.name,
+			since(t, cut, 5*time.Second, "far gone", func() error { return n.lost(far) }),
+		)
 	}
 	since(t, cut, 5*time.Second, "near hosts gone on the far one", func() error { return far.sees(far) })
 
@@ -83,7 +87,13 @@ func split(t *testing.T, c cluster) {
 	far.host.Plug()
 	plugged := time.Now()
 	took := c.awaitSince(t, plugged, 10*time.Second)
-	healed := since(t, plugged, 10*time.Second, "whole everywhere", func() error { return isHealed(c, both, deadNear, deadFar, bornNear, bornFar) })
+	healed := since(
+		t,
+		plugged,
+		10*time.Second,
+		"whole everywhere",
+		func() error { return isHealed(c, both, deadNear, deadFar, bornNear, bornFar) },
+	)
 	t.Logf("cable back: members in sync after %v, sessions whole after %v (contract: 10s)", took, healed)
 	within(t, 10*time.Second, "another comparison of the members", func() error {
 		if err := isHealed(c, both, deadNear, deadFar, bornNear, bornFar); err != nil {

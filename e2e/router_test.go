@@ -66,7 +66,10 @@ func (s *stranger) lie(t *testing.T, victim string, stop <-chan struct{}) {
 		head := dns.RR_Header{Name: name, Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: 120}
 		m := dns.Msg{MsgHdr: dns.MsgHdr{Response: true, Authoritative: true}, Answer: []dns.RR{
 			&dns.PTR{Hdr: dns.RR_Header{Name: "_nodeserver._tcp.local.", Rrtype: dns.TypePTR, Class: dns.ClassINET, Ttl: 120}, Ptr: name},
-			&dns.TXT{Hdr: head, Txt: []string{"v=1", "c=nodeserver", "id=" + id, fmt.Sprintf("inc=%x", n), "a=" + s.host.Address + ":4001"}},
+			&dns.TXT{
+				Hdr: head,
+				Txt: []string{"v=1", "c=nodeserver", "id=" + id, fmt.Sprintf("inc=%x", n), "a=" + s.host.Address + ":4001"},
+			},
 		}}
 		packet, err := m.Pack()
 		if err == nil {
@@ -102,11 +105,25 @@ func TestStrangerBeyondARouter(t *testing.T) {
 			var c cluster
 			for i := range 3 {
 				n := newNode(t, fmt.Sprintf("n%d", i+1), fmt.Sprintf("node%d.toml", i+1), victim, sets...)
-				n.http, n.admin, n.channel = fmt.Sprintf("127.0.0.1:808%d", i+1), fmt.Sprintf("127.0.0.1:908%d", i+1), fmt.Sprintf("127.0.0.1:400%d", i+1)
+				n.http, n.admin, n.channel = fmt.Sprintf(
+					"127.0.0.1:808%d",
+					i+1,
+				), fmt.Sprintf(
+					"127.0.0.1:908%d",
+					i+1,
+				), fmt.Sprintf(
+					"127.0.0.1:400%d",
+					i+1,
+				)
 				c = append(c, n)
 				n.start()
 			}
-			d := newNode(t, "door", "balance.toml", victim, append([]string{"balance.address=0.0.0.0:8080", "admin.address=127.0.0.1:9080"}, sets...)...)
+			d := newNode(
+				t,
+				"door",
+				"balance.toml",
+				victim,
+				append([]string{"balance.address=0.0.0.0:8080", "admin.address=127.0.0.1:9080"}, sets...)...)
 			d.args[0], d.http, d.admin = "balance", victim.Address+":8080", "127.0.0.1:9080"
 			d.start()
 			c.await(t, 20*time.Second)

@@ -81,19 +81,24 @@ func TestStartAlone(t *testing.T) {
 		"port of channel": func() (string, string) { return port("channel.address") },
 		"no secret": func() (string, string) {
 			path := filepath.Join(dir, "none")
-			return "cluster.secret_file=" + path, fmt.Sprintf("cluster.secret_file: %s does not exist: make it with `nodeserver secret new %s`, and copy it to each node that is to share it", path, path)
+			return "cluster.secret_file=" + path, fmt.Sprintf("cluster.secret_file: %s does not exist: make it with "+
+				"`nodeserver secret new %s`, and copy it to each node that is to share it", path, path)
 		},
 		"readable secret": func() (string, string) {
 			path := file("open", 32, 0o644)
-			return "cluster.secret_file=" + path, fmt.Sprintf("cluster.secret_file: %s can be read by others (mode 0644): run `chmod 600 %s`", path, path)
+			return "cluster.secret_file=" + path, fmt.Sprintf("cluster.secret_file: %s can be read by others (mode "+
+				"0644): run `chmod 600 %s`", path, path)
 		},
 		"invented secret": func() (string, string) {
 			path := file("invented", 32, 0o600)
-			return "cluster.secret_file=" + path, fmt.Sprintf("cluster.secret_file: %s: it was not made by \"nodeserver secret new\", and what people invent can be guessed; move it away, and make another with `nodeserver secret new %s`", path, path)
+			return "cluster.secret_file=" + path, fmt.Sprintf("cluster.secret_file: %s: it was not made by "+
+				"\"nodeserver secret new\", and what people invent can be guessed; move it away, and make another "+
+				"with `nodeserver secret new %s`", path, path)
 		},
 		"no plugin folder": func() (string, string) {
 			path := filepath.Join(dir, "webapps")
-			return "webapps.dir=" + path, fmt.Sprintf("look for webapps in %s: no such folder: run make webapps, create it, or set webapps.dir", path)
+			return "webapps.dir=" + path, fmt.Sprintf("look for webapps in %s: no such folder: run make webapps, "+
+				"create it, or set webapps.dir", path)
 		},
 	} {
 		set, want := give()
@@ -118,10 +123,18 @@ func TestStartWithBadPlugin(t *testing.T) {
 		spoil func(plugin []byte) []byte
 		want  string // with the file as %[1]s
 	}{
-		{"cut off", func(b []byte) []byte { return b[:len(b)/2] }, "check plugin %[1]s: not a plugin, or cut off (EOF): copy or build it again"},
+		{
+			"cut off", func(b []byte) []byte { return b[:len(b)/2] },
+			"check plugin %[1]s: not a plugin, or cut off (EOF): copy or build it again",
+		},
 		{"empty", func([]byte) []byte { return nil }, "check plugin %[1]s: the file is empty: copy or build it again"},
-		{"no plugin", func([]byte) []byte { return []byte("#!/bin/sh\n") }, "check plugin %[1]s: not a plugin, or cut off (EOF): copy or build it again"},
-		{"of another Go", otherGo, "plugin %[1]s does not fit this node:\nnodeserver:   built by go1.99" + runtime.Version()[len("go1.26"):] + ", this node by " + runtime.Version() + ": rebuild it with this nodeserver's build DIR"},
+		{
+			"no plugin", func([]byte) []byte { return []byte("#!/bin/sh\n") },
+			"check plugin %[1]s: not a plugin, or cut off (EOF): copy or build it again",
+		},
+		{"of another Go", otherGo, "plugin %[1]s does not fit this node:\n" +
+			"nodeserver:   built by go1.99" + runtime.Version()[len("go1.26"):] + ", this node by " + runtime.Version() +
+			": rebuild it with this nodeserver's build DIR"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -146,7 +159,8 @@ func TestStartWithBadPlugin(t *testing.T) {
 				t.Fatal(err)
 			}
 			want = strings.ReplaceAll(want, "\nnodeserver: ", "\n")
-			if len(reply.Down) != 1 || reply.Down[0].Reason != want || reply.Down[0].Origin != file || !slices.Equal(reply.Members[0].Apps, []string{"counter"}) {
+			if len(reply.Down) != 1 || reply.Down[0].Reason != want || reply.Down[0].Origin != file ||
+				!slices.Equal(reply.Members[0].Apps, []string{"counter"}) {
 				t.Errorf("got %s\nwant the reason %s", body, want)
 			}
 		})
@@ -293,7 +307,11 @@ func TestStartWithoutCgo(t *testing.T) {
 		t.Fatalf("no plugins: %v", err)
 	}
 	for _, file := range files {
-		want = append(want, "nodeserver: check plugin "+file+": this nodeserver was built with CGO_ENABLED=0 and can't load plugins: build it with cgo (apt-get install gcc; make build), or leave [webapps] dir empty and link the apps in")
+		want = append(
+			want,
+			"nodeserver: check plugin "+file+": this nodeserver was built with CGO_ENABLED=0 and can't load plugins: "+
+				"build it with cgo (apt-get install gcc; make build), or leave [webapps] dir empty and link the apps in",
+		)
 	}
 	n.refuses(t, strings.TrimPrefix(strings.Join(want, "\n"), "nodeserver: "))
 	n.log = new(logBuffer)
@@ -340,7 +358,10 @@ func TestStartCutOff(t *testing.T) {
 	second.kill()
 	second.start("--set", "membership.expect=2")
 	until(time.Now().Add(6 * time.Second))
-	if status, body, err := second.ask("/readyz"); err != nil || status != 503 || !strings.Contains(string(body), "2 members are expected") {
+	if status, body, err := second.ask(
+		"/readyz",
+	); err != nil || status != 503 ||
+		!strings.Contains(string(body), "2 members are expected") {
 		t.Errorf("readyz where two are expected: %d %s, %v", status, body, err)
 	}
 	first.host.Plug()
@@ -368,7 +389,12 @@ func TestStartBesideAnother(t *testing.T) {
 	}{
 		{"wrong secret", []string{with(key)}, []string{with(otherKey)}, stray, secrets, secrets},
 		{"other cluster name", []string{"cluster.name=blue"}, []string{"cluster.name=green"}, stray, names, names},
-		{"other cluster name, same secret", []string{"cluster.name=blue", with(key)}, []string{"cluster.name=green", with(key)}, stray, names, names},
+		{
+			"other cluster name, same secret",
+			[]string{"cluster.name=blue", with(key)},
+			[]string{"cluster.name=green", with(key)},
+			stray, names, names,
+		},
 		{"newcomer without TLS", []string{with(key)}, []string{with("")}, stray, plain, plain},
 		{"newcomer with TLS", []string{with("")}, []string{with(key)}, stray, plain, plain},
 		{

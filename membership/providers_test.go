@@ -234,7 +234,12 @@ func TestDNS(t *testing.T) {
 			go func() {
 				done <- d.Run(ctx, func(c Candidate) { n.Add(1); got <- c.Address })
 			}()
-			within(t, 4*time.Second, func() bool { return d.Stats().Queries == 1 && int(n.Load()) >= len(tc.want) }, func() any { return d.Stats() })
+			within(
+				t,
+				4*time.Second,
+				func() bool { return d.Stats().Queries == 1 && int(n.Load()) >= len(tc.want) },
+				func() any { return d.Stats() },
+			)
 			cancel()
 			if err := <-done; err != nil {
 				t.Error(err)

@@ -9,7 +9,8 @@ import (
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
-const unacked = "the change was made here and goes on replicating, but not enough other nodes have confirmed it in time; it may be there when you try again\n"
+const unacked = "the change was made here and goes on replicating, but not enough other nodes have confirmed it in " +
+	"time; it may be there when you try again\n"
 
 // What a member that doesn't answer means for each mode.
 func TestAcksBesideASlowMember(t *testing.T) {
@@ -42,13 +43,19 @@ func TestAcksBesideASlowMember(t *testing.T) {
 				}), err
 			}
 			n1, n2, toN2 := pair(t, app, func(cfg *Config) {
-				cfg.Replication.Acks, cfg.Replication.OnAckTimeout, cfg.Replication.AckTimeout = config.Acks(c.acks), config.OnAckTimeout(c.onTimeout), 50*time.Millisecond
+				cfg.Replication.Acks, cfg.Replication.OnAckTimeout, cfg.Replication.AckTimeout = config.Acks(
+					c.acks,
+				), config.OnAckTimeout(
+					c.onTimeout,
+				), 50*time.Millisecond
 			})
 			u := newUser(t)
 			u.want(n1, "/test/inc", "1") // waits for n2: a new session does in every mode
 			toN2.shut()
 			status, body, h := u.get(n1, "/test/"+c.path)
-			if status != c.status || body != c.body || h.Get("Nodeserver-Replicated") != c.header || (h.Get("Retry-After") == "1") != (status == 503) || h["Set-Cookie"] != nil {
+			if status != c.status || body != c.body || h.Get("Nodeserver-Replicated") != c.header ||
+				(h.Get("Retry-After") == "1") != (status == 503) ||
+				h["Set-Cookie"] != nil {
 				t.Errorf("%d %q %v", status, body, h)
 			}
 			toN2.open()

@@ -35,12 +35,40 @@ var arrows = []arrow{
 	{from: "cmd/nodeserver/internal/doctor", imports: []string{"conf", "server", "membership", "channel/listen"}},
 	{from: "conf", imports: []string{"server/config", "server/cluster", "server/forward"}},
 	{from: "server", imports: []string{"webapps", "deltamanager", "channel", "membership", "proto"}, far: []string{viper}},
-	{from: "server/admin", imports: []string{"server/cluster", "server/config", "server/deploy", "deltamanager", "channel/listen", "membership"}, far: []string{viper}},
+	{
+		from:    "server/admin",
+		imports: []string{"server/cluster", "server/config", "server/deploy", "deltamanager", "channel/listen", "membership"},
+		far:     []string{viper},
+	},
 	{from: "server/config", stdOnly: true},
-	{from: "server/cluster", imports: []string{"server/config", "server/keys", "channel/grpctransport", "channel/listen", "membership"}, far: []string{viper}},
-	{from: "server/balance", imports: []string{"server/cluster", "server/config", "server/forward", "server/internal", "channel/grpctransport", "channel/listen", "membership"}, far: []string{viper}},
-	{from: "server/session", imports: []string{"webapps", "deltamanager", "channel/listen", "server/forward", "server/internal/headers"}, far: []string{viper, grpc}},
-	{from: "server/deploy", imports: []string{"server/config", "server/session", "server/plugins", "webapps", "deltamanager", "channel", "membership"}, far: []string{viper, grpc}},
+	{
+		from:    "server/cluster",
+		imports: []string{"server/config", "server/keys", "channel/grpctransport", "channel/listen", "membership"},
+		far:     []string{viper},
+	},
+	{
+		from: "server/balance",
+		imports: []string{
+			"server/cluster",
+			"server/config",
+			"server/forward",
+			"server/internal",
+			"channel/grpctransport",
+			"channel/listen",
+			"membership",
+		},
+		far: []string{viper},
+	},
+	{
+		from:    "server/session",
+		imports: []string{"webapps", "deltamanager", "channel/listen", "server/forward", "server/internal/headers"},
+		far:     []string{viper, grpc},
+	},
+	{
+		from:    "server/deploy",
+		imports: []string{"server/config", "server/session", "server/plugins", "webapps", "deltamanager", "channel", "membership"},
+		far:     []string{viper, grpc},
+	},
 	{from: "webapps", stdOnly: true},
 	{from: "webapps/codec", far: []string{viper, grpc, "net/http"}}, // not for webapps: for those that store values
 	{from: "webapps/webappstest", imports: []string{"webapps"}, far: []string{viper, grpc}},
@@ -48,7 +76,11 @@ var arrows = []arrow{
 	{from: "deltamanager/internal/table", far: []string{viper, grpc, "net/http"}},
 	{from: "deltamanager/internal/progress", far: []string{viper, grpc, "net/http"}},
 	{from: "deltamanager/internal/token", imports: []string{"deltamanager/internal/table"}, far: []string{viper, grpc, "net/http"}},
-	{from: "deltamanager/internal/wire", imports: []string{"deltamanager/internal/table", "deltamanager/internal/token"}, far: []string{viper, grpc, "net/http"}},
+	{
+		from:    "deltamanager/internal/wire",
+		imports: []string{"deltamanager/internal/table", "deltamanager/internal/token"},
+		far:     []string{viper, grpc, "net/http"},
+	},
 	{from: "channel/grpctransport", imports: []string{"channel", "membership", "proto/channel", "proto/membership"}, far: []string{viper}},
 	{from: "channel/channeltest", imports: []string{"channel", "membership"}, far: []string{viper, grpc}},
 	{from: "channel", imports: []string{"membership"}, far: []string{viper, grpc}},
@@ -199,7 +231,12 @@ func TestArchArrowsFindsPlanted(t *testing.T) {
 		{"webapps needs ours", "m/webapps", "m/membership", "webapps imports membership"},
 		{"webapps needs std only through another", "fmt", "example.com/x", "webapps/counter reaches example.com/x"},
 		{"deltamanager speaks HTTP", "m/deltamanager", "net/http", "deltamanager reaches net/http"},
-		{"deltamanager speaks HTTP through another", "m/membership", "net/http", "deltamanager reaches net/http: m/deltamanager > m/membership > net/http"},
+		{
+			"deltamanager speaks HTTP through another",
+			"m/membership",
+			"net/http",
+			"deltamanager reaches net/http: m/deltamanager > m/membership > net/http",
+		},
 		{"deltamanager knows channel", "m/deltamanager", "m/channel", "deltamanager imports channel"},
 		{"table knows members", "m/deltamanager/internal/table", "m/membership", "deltamanager/internal/table imports membership"},
 		{"wire knows a core", "m/deltamanager/internal/wire", "m/deltamanager", "deltamanager/internal/wire imports deltamanager"},
@@ -247,9 +284,10 @@ func TestArchArrowsFindsPlanted(t *testing.T) {
 func faultless() graph {
 	g := graph{module: "m", pkgs: map[string]pkg{"fmt": {Standard: true}, "net/http": {Standard: true}, "": {}}}
 	for path, imports := range map[string]string{
-		"m/cmd/nodeserver":             "m/conf m/server m/webapps/counter",
-		"m/conf":                       "m/server/config " + viper,
-		"m/server":                     "m/webapps m/deltamanager m/channel/grpctransport m/server/plugins m/server/deploy m/server/cluster m/server/admin net/http",
+		"m/cmd/nodeserver": "m/conf m/server m/webapps/counter",
+		"m/conf":           "m/server/config " + viper,
+		"m/server": "m/webapps m/deltamanager m/channel/grpctransport m/server/plugins " +
+			"m/server/deploy m/server/cluster m/server/admin net/http",
 		"m/server/plugins":             "m/webapps",
 		"m/server/config":              "",
 		"m/server/admin":               "m/server/cluster m/server/deploy",

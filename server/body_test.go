@@ -33,7 +33,10 @@ func TestBodyLimit(t *testing.T) {
 		called                   int64
 	}{
 		{"Content-Length: 1000", strings.Repeat("x", 1000), "200 OK", "1000 <nil>", 1},
-		{"Content-Length: 1001", "", "413 Request Entity Too Large", "the body is 1001 bytes long: this node takes 1000 (http.max_body_bytes)", 0},
+		{
+			"Content-Length: 1001", "", "413 Request Entity Too Large",
+			"the body is 1001 bytes long: this node takes 1000 (http.max_body_bytes)", 0,
+		},
 		{"Content-Length: 9223372036854775807", "", "413 Request Entity Too Large", "this node takes 1000", 0},
 		{"Content-Length: 1001\r\nExpect: 100-continue", "", "413 Request Entity Too Large", "this node takes 1000", 0},
 		{"Transfer-Encoding: chunked", chunk(1000), "200 OK", "1000 <nil>", 1},

@@ -141,7 +141,10 @@ func TestConnectionsOfUsersAreBounded(t *testing.T) {
 		t.Errorf("a fourth connection: %v", err)
 	}
 	_, metrics := do(t, "GET", n.admin+"/metrics", nil)
-	if want := `nodeserver_connections_refused_total{limit="connections",listener="http"} 1`; !strings.Contains(string(metrics), want+"\n") {
+	if want := `nodeserver_connections_refused_total{limit="connections",listener="http"} 1`; !strings.Contains(
+		string(metrics),
+		want+"\n",
+	) {
 		t.Errorf("no %s in the metrics", want)
 	}
 	_ = conns[0].Close()

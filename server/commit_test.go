@@ -108,7 +108,9 @@ func TestPanicAnswerIsClean(t *testing.T) {
 	_, b := do(t, "GET", n.url+"/test/raw", nil)
 	resp, text := do(t, "GET", n.url+"/test/panic", nil)
 	h := resp.Header
-	if resp.StatusCode != http.StatusInternalServerError || !strings.HasPrefix(string(text), "the app failed on this request; nothing was saved (error ") || string(b) != "n1" {
+	if resp.StatusCode != http.StatusInternalServerError ||
+		!strings.HasPrefix(string(text), "the app failed on this request; nothing was saved (error ") ||
+		string(b) != "n1" {
 		t.Errorf("%d %q", resp.StatusCode, text)
 	}
 	for _, name := range ofBody {
@@ -116,7 +118,8 @@ func TestPanicAnswerIsClean(t *testing.T) {
 			t.Errorf("%s: %q", name, h[name])
 		}
 	}
-	if h.Get("Cache-Control") != "no-store" || h.Get("Access-Control-Allow-Origin") != "*" || h["Set-Cookie"] != nil || h.Get("Content-Type") != "text/plain; charset=utf-8" {
+	if h.Get("Cache-Control") != "no-store" || h.Get("Access-Control-Allow-Origin") != "*" || h["Set-Cookie"] != nil ||
+		h.Get("Content-Type") != "text/plain; charset=utf-8" {
 		t.Errorf("headers %v", h)
 	}
 	if got := n.server.manager().Stats().Sessions; got != 0 {
@@ -168,7 +171,10 @@ func TestRefusedCommitIsFinal(t *testing.T) {
 		u := newUser(t)
 		u.want(node, "/test/inc", "1")
 		status, body, h := u.get(node, "/test/"+path)
-		if status != http.StatusServiceUnavailable || body != "this node is not ready: it still gets the sessions from the others\n" || h.Get("Retry-After") != "1" || h["Set-Cookie"] != nil || h.Get(headers.Retry) != "" {
+		if status != http.StatusServiceUnavailable || body != "this node is not ready: it still gets the sessions from the others\n" ||
+			h.Get("Retry-After") != "1" ||
+			h["Set-Cookie"] != nil ||
+			h.Get(headers.Retry) != "" {
 			t.Errorf("%s: %d %q %v", path, status, body, h)
 		}
 		eventually(t, "ready again", func() bool { a.Manager().Core.Tick(10*time.Minute + time.Second); return a.Manager().Core.Ready() })
@@ -248,7 +254,11 @@ func TestUserWhoIsGone(t *testing.T) {
 // Only of a request that no handler has seen does a node say that another node
 // may be asked instead, whatever its method.
 func TestRetryElsewhereIsSaidBeforeTheHandler(t *testing.T) {
-	s := unstarted(t, testConf("n1"), steps{"post": func(http.ResponseWriter, *http.Request) { t.Error("the handler of a node that is not ready runs") }}.app())
+	s := unstarted(
+		t,
+		testConf("n1"),
+		steps{"post": func(http.ResponseWriter, *http.Request) { t.Error("the handler of a node that is not ready runs") }}.app(),
+	)
 	w := httptest.NewRecorder()
 	s.first().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/test/post", strings.NewReader("x")))
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get(headers.Retry) != "next" {

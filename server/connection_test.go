@@ -68,7 +68,12 @@ func TestPipelinedRequestsAreApart(t *testing.T) {
 	order := []string{"ann", "bob", "new", "bob", "ann", "new"}
 	var all strings.Builder
 	for _, who := range order {
-		fmt.Fprintf(&all, "GET /test/?user=%s HTTP/1.1\r\nHost: x\r\nCookie: NSESSIONID=%s\r\n\r\n", who, map[string]string{"ann": ann, "bob": bob}[who])
+		fmt.Fprintf(
+			&all,
+			"GET /test/?user=%s HTTP/1.1\r\nHost: x\r\nCookie: NSESSIONID=%s\r\n\r\n",
+			who,
+			map[string]string{"ann": ann, "bob": bob}[who],
+		)
 	}
 	_, _ = io.WriteString(c.c, all.String())
 	for _, who := range order {

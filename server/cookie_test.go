@@ -101,8 +101,14 @@ func TestCookieAttributes(t *testing.T) {
 			},
 			"; Path=/shop/a/; HttpOnly; SameSite=Lax",
 		},
-		{"TLS", "test", "/test/", "NSESSIONID", func(c *Config) { c.HTTP.TLSCert = "cert.pem" }, "; Path=/test/; HttpOnly; Secure; SameSite=Lax"},
-		{"TLS, root", "root", "/", "__Host-NSESSIONID", func(c *Config) { c.HTTP.TLSCert = "cert.pem" }, "; Path=/; HttpOnly; Secure; SameSite=Lax"},
+		{
+			"TLS", "test", "/test/", "NSESSIONID", func(c *Config) { c.HTTP.TLSCert = "cert.pem" },
+			"; Path=/test/; HttpOnly; Secure; SameSite=Lax",
+		},
+		{
+			"TLS, root", "root", "/", "__Host-NSESSIONID", func(c *Config) { c.HTTP.TLSCert = "cert.pem" },
+			"; Path=/; HttpOnly; Secure; SameSite=Lax",
+		},
 	} {
 		cfg := testConf("n1")
 		if c.change != nil {
@@ -125,7 +131,13 @@ func TestCookieAttributes(t *testing.T) {
 			t.Errorf("%s: Cache-Control %q", c.what, got)
 		}
 		r = s.ask(t, c.path+"logout", pair)
-		if got, want := r.Header["Set-Cookie"], c.cookie+"="+strings.Replace(c.want, "; HttpOnly", "; Max-Age=0; HttpOnly", 1); len(got) != 1 || got[0] != want {
+		if got, want := r.Header["Set-Cookie"], c.cookie+"="+strings.Replace(
+			c.want,
+			"; HttpOnly",
+			"; Max-Age=0; HttpOnly",
+			1,
+		); len(got) != 1 ||
+			got[0] != want {
 			t.Errorf("%s: at logout %q, want %q", c.what, got, want)
 		}
 	}
@@ -262,8 +274,13 @@ func TestCookieMovesOnlyIfItMust(t *testing.T) {
 	lacks := member("lacks", membership.Alive, true, false)
 	lacks.Apps = []string{"other"}
 	s.members.Store(&[]membership.Status{
-		member("n1", membership.Alive, true, false), member("n2", membership.Alive, true, false), member("slow", membership.Suspect, true, false),
-		member("joins", membership.Alive, false, false), member("drains", membership.Alive, true, true), member("gone", membership.Gone, true, false), lacks,
+		member("n1", membership.Alive, true, false),
+		member("n2", membership.Alive, true, false),
+		member("slow", membership.Suspect, true, false),
+		member("joins", membership.Alive, false, false),
+		member("drains", membership.Alive, true, true),
+		member("gone", membership.Gone, true, false),
+		lacks,
 	})
 	c := s.ask(t, "/test/inc").Cookies()[0]
 	id, _, _ := strings.Cut(c.Value, ".")
@@ -334,14 +351,29 @@ func TestCachesAreToldOfASession(t *testing.T) {
 		vary, control, wantVary, wantControl []string
 	}{
 		{what: "none asked for", look: func(*http.Request) {}, cookie: cookie},
-		{what: "none asked for, app's own", look: func(*http.Request) {}, vary: []string{"Accept"}, control: []string{"public"}, wantVary: []string{"Accept"}, wantControl: []string{"public"}},
+		{
+			what: "none asked for, app's own", look: func(*http.Request) {}, vary: []string{"Accept"},
+			control: []string{"public"}, wantVary: []string{"Accept"}, wantControl: []string{"public"},
+		},
 		{what: "none found", look: existing, wantVary: []string{"Cookie"}, wantControl: []string{"private"}},
 		{what: "found", look: existing, cookie: cookie, wantVary: []string{"Cookie"}, wantControl: []string{"private"}},
-		{what: "made", look: func(r *http.Request) { webapps.SessionOf(r) }, wantVary: []string{"Cookie"}, wantControl: []string{"private"}},
-		{what: "app's Vary", look: existing, vary: []string{"Accept", "Origin"}, wantVary: []string{"Accept", "Origin", "Cookie"}, wantControl: []string{"private"}},
-		{what: "app's Vary has it", look: existing, vary: []string{"Accept , cookie"}, wantVary: []string{"Accept , cookie"}, wantControl: []string{"private"}},
+		{
+			what: "made", look: func(r *http.Request) { webapps.SessionOf(r) }, wantVary: []string{"Cookie"},
+			wantControl: []string{"private"},
+		},
+		{
+			what: "app's Vary", look: existing, vary: []string{"Accept", "Origin"},
+			wantVary: []string{"Accept", "Origin", "Cookie"}, wantControl: []string{"private"},
+		},
+		{
+			what: "app's Vary has it", look: existing, vary: []string{"Accept , cookie"}, wantVary: []string{"Accept , cookie"},
+			wantControl: []string{"private"},
+		},
 		{what: "app varies by all", look: existing, vary: []string{"*"}, wantVary: []string{"*"}, wantControl: []string{"private"}},
-		{what: "app's word on caches", look: existing, cookie: cookie, control: []string{"public, max-age=60"}, wantVary: []string{"Cookie"}, wantControl: []string{"public, max-age=60"}},
+		{
+			what: "app's word on caches", look: existing, cookie: cookie, control: []string{"public, max-age=60"},
+			wantVary: []string{"Cookie"}, wantControl: []string{"public, max-age=60"},
+		},
 	} {
 		look, vary, control = c.look, c.vary, c.control
 		var cookies []string
@@ -354,7 +386,12 @@ func TestCachesAreToldOfASession(t *testing.T) {
 		}
 	}
 	look, vary, control = existing, nil, nil
-	if h := s.ask(t, "/test/", cookie).Header; !slices.Equal(h["Vary"], []string{"Cookie"}) || !slices.Equal(h["Cache-Control"], []string{"private"}) {
+	if h := s.ask(
+		t,
+		"/test/",
+		cookie,
+	).Header; !slices.Equal(h["Vary"], []string{"Cookie"}) ||
+		!slices.Equal(h["Cache-Control"], []string{"private"}) {
 		t.Errorf("an answer has changed what all answers share: %q %q", h["Vary"], h["Cache-Control"])
 	}
 }
@@ -377,7 +414,11 @@ func TestFreshnessCookies(t *testing.T) {
 			set = append(set, c.Name)
 		}
 		for _, line := range r.Header["Set-Cookie"] {
-			if v, ok := strings.CutPrefix(line, "NSV-n1="); ok && v[tokenText:] != "; Path=/test/; Max-Age=10; HttpOnly; Secure; SameSite=Lax" {
+			if v, ok := strings.CutPrefix(
+				line,
+				"NSV-n1=",
+			); ok &&
+				v[tokenText:] != "; Path=/test/; Max-Age=10; HttpOnly; Secure; SameSite=Lax" {
 				t.Errorf("a freshness cookie: %s", line)
 			}
 		}

@@ -34,7 +34,12 @@ func TestStopIsToldBeforeConnectionsEnd(t *testing.T) {
 				cfg.Channel.Insecure = true
 				cfg.HTTP.DrainNotice = time.Second
 				network := channeltest.NewNetwork()
-				s, err := New(cfg, []webapps.App{testApp()}, discard(), WithListeners(network.Listen("n1:80"), network.Listen("n1:81"), network.Listen("n1:1")))
+				s, err := New(
+					cfg,
+					[]webapps.App{testApp()},
+					discard(),
+					WithListeners(network.Listen("n1:80"), network.Listen("n1:81"), network.Listen("n1:1")),
+				)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -125,7 +130,12 @@ func TestStopEndsAnswersThatWatchDone(t *testing.T) {
 		cfg.Channel.Insecure = true
 		cfg.HTTP.DrainNotice, cfg.HTTP.ShutdownGrace = time.Second, 20*time.Second
 		network := channeltest.NewNetwork()
-		s, err := New(cfg, []webapps.App{app}, discard(), WithListeners(network.Listen("n1:80"), network.Listen("n1:81"), network.Listen("n1:1")))
+		s, err := New(
+			cfg,
+			[]webapps.App{app},
+			discard(),
+			WithListeners(network.Listen("n1:80"), network.Listen("n1:81"), network.Listen("n1:1")),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

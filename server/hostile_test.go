@@ -126,8 +126,15 @@ func TestCookieFloods(t *testing.T) {
 			t.Errorf("%s: %d %q %v", name, resp.StatusCode, b, resp.Header["Set-Cookie"])
 		}
 	}
-	for size, want := range map[int]string{60 << 10: "200 OK", 1 << 20: "431 Request Header Fields Too Large", 8 << 20: "431 Request Header Fields Too Large"} {
-		answer := raw(t, n, "GET /test/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: NSESSIONID="+strings.Repeat("A", size)+"\r\n\r\n")
+	for size, want := range map[int]string{
+		60 << 10: "200 OK", 1 << 20: "431 Request Header Fields Too Large",
+		8 << 20: "431 Request Header Fields Too Large",
+	} {
+		answer := raw(
+			t,
+			n,
+			"GET /test/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: NSESSIONID="+strings.Repeat("A", size)+"\r\n\r\n",
+		)
 		if !strings.HasPrefix(answer, "HTTP/1.1 "+want) && (answer != "" || size <= 1<<20) { // the node may hang up while we send
 			t.Errorf("a cookie of %d bytes: %.60q", size, answer)
 		}

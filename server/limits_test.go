@@ -66,7 +66,10 @@ func TestNewcomersAreServedAtTheLimit(t *testing.T) {
 	}
 	u.want(n, "/test/inc", "3")
 	_, metrics := do(t, "GET", n.admin+"/metrics", nil)
-	for _, want := range []string{`nodeserver_session_events_total{app="test",event="evicted"} 9`, `nodeserver_sessions_new{app="test"} 1`, `nodeserver_sessions{app="test"} 2`} {
+	for _, want := range []string{
+		`nodeserver_session_events_total{app="test",event="evicted"} 9`,
+		`nodeserver_sessions_new{app="test"} 1`, `nodeserver_sessions{app="test"} 2`,
+	} {
 		if !strings.Contains(string(metrics), want) {
 			t.Errorf("the metrics lack %s", want)
 		}
@@ -113,7 +116,11 @@ func TestMaxSessionsInAGoroutine(t *testing.T) {
 	if status != http.StatusServiceUnavailable || !strings.Contains(body, "as many sessions as it may") || h["Set-Cookie"] != nil {
 		t.Errorf("%d %q %v", status, body, h)
 	}
-	if status, body, h := u.get(n, "/test/again"); status != http.StatusServiceUnavailable || !strings.Contains(strings.Join(h["Set-Cookie"], ""), "Max-Age=0") {
+	if status, body, h := u.get(
+		n,
+		"/test/again",
+	); status != http.StatusServiceUnavailable ||
+		!strings.Contains(strings.Join(h["Set-Cookie"], ""), "Max-Age=0") {
 		t.Errorf("a session in place of its own: %d %q %v", status, body, h)
 	}
 	u.want(n, "/test/inc", "1")
@@ -207,7 +214,11 @@ func TestNoSessionForAClientThatIsGone(t *testing.T) {
 // server has read all of it or has had enough.
 func rapidReset(t *testing.T, addr, path string, streams int) {
 	t.Helper()
-	c, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}) //nolint:gosec // the test's own server
+	c, err := tls.Dial(
+		"tcp",
+		addr,
+		&tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}},
+	) //nolint:gosec // the test's own server
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +282,12 @@ func TestNewSessionsPerAddress(t *testing.T) {
 	s, _ := pipeline(t, func(c *Config) { c.Sessions.NewPerAddress = 3 }, testApp())
 	ask := func(addr, path string, cookies ...string) *http.Response {
 		from := net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(addr), 1))
-		r := httptest.NewRequestWithContext(session.ConnContext(discard())(t.Context(), connFrom{remote: from}), http.MethodGet, path, http.NoBody)
+		r := httptest.NewRequestWithContext(
+			session.ConnContext(discard())(t.Context(), connFrom{remote: from}),
+			http.MethodGet,
+			path,
+			http.NoBody,
+		)
 		for _, line := range cookies {
 			r.Header.Add("Cookie", line)
 		}
@@ -297,7 +313,13 @@ func TestNewSessionsPerAddress(t *testing.T) {
 	for _, c := range []struct {
 		addr, path string
 		cookies    []string
-	}{{hasty, "/test/inc", []string{pair}}, {hasty, "/test/get", nil}, {"2001:db8:0:1::1", "/test/inc", nil}, {"192.0.2.1", "/test/inc", nil}, {"::ffff:192.0.2.2", "/test/inc", nil}} {
+	}{
+		{hasty, "/test/inc", []string{pair}},
+		{hasty, "/test/get", nil},
+		{"2001:db8:0:1::1", "/test/inc", nil},
+		{"192.0.2.1", "/test/inc", nil},
+		{"::ffff:192.0.2.2", "/test/inc", nil},
+	} {
 		if r := ask(c.addr, c.path, c.cookies...); r.StatusCode != http.StatusOK {
 			t.Errorf("%s %s: %d", c.addr, c.path, r.StatusCode)
 		}

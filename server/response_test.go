@@ -141,12 +141,17 @@ func TestAnswersAreLikeNetHTTPs(t *testing.T) {
 			got.Header.Del("Date")
 			want.Header.Del("Date")
 			// A length may be told where net/http had to chunk; nothing else may differ.
-			if cl := got.Header.Get("Content-Length"); cl != "" && want.Header.Get("Content-Length") == "" && q.method == "GET" && cl == strconv.Itoa(len(wantBody)) {
+			if cl := got.Header.Get(
+				"Content-Length",
+			); cl != "" && want.Header.Get("Content-Length") == "" && q.method == "GET" &&
+				cl == strconv.Itoa(len(wantBody)) {
 				got.Header.Del("Content-Length")
-			} else if q.method == "HEAD" && want.Header.Get("Content-Length") == "" {
+			} else if q.method == "HEAD" &&
+				want.Header.Get("Content-Length") == "" {
 				got.Header.Del("Content-Length")
 			}
-			if got.StatusCode != want.StatusCode || !bytes.Equal(gotBody, wantBody) || fmt.Sprint(got.Header) != fmt.Sprint(want.Header) || fmt.Sprint(got.Trailer) != fmt.Sprint(want.Trailer) {
+			if got.StatusCode != want.StatusCode || !bytes.Equal(gotBody, wantBody) || fmt.Sprint(got.Header) != fmt.Sprint(want.Header) ||
+				fmt.Sprint(got.Trailer) != fmt.Sprint(want.Trailer) {
 				t.Errorf("%s %s: %d %v %v (%d bytes), net/http: %d %v %v (%d bytes)", how, name,
 					got.StatusCode, got.Header, got.Trailer, len(gotBody), want.StatusCode, want.Header, want.Trailer, len(wantBody))
 			}

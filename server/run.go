@@ -153,7 +153,13 @@ func (s *Server) security() (grpctransport.Security, error) {
 	c.Channel.Address = s.channelL.Addr().String() // as it is bound, whatever the conf says
 	security, err := cluster.Security(c, c.Node.Name)
 	if err == nil && !security.TLS() {
-		s.log.Warn("members don't prove who they are: no cluster.secret_file", "addr", c.Channel.Address, "other_machines", security.Proven())
+		s.log.Warn(
+			"members don't prove who they are: no cluster.secret_file",
+			"addr",
+			c.Channel.Address,
+			"other_machines",
+			security.Proven(),
+		)
 	}
 	return security, err
 }
@@ -237,9 +243,27 @@ func (s *Server) banner() {
 	for p := range s.apps.Each() {
 		apps = append(apps, p.Name()+" "+p.Path())
 	}
-	s.log.Info("node started", "version", s.version, "cluster", s.cfg.Cluster.Name,
-		"http", s.httpL.Addr().String(), "channel", s.channelL.Addr().String(), "admin", s.adminL.Addr().String(),
-		"apps", strings.Join(apps, ", "), "max_sessions", s.maxSessions, "max_sessions_from", s.maxSessionsFrom, "tls", s.cfg.Cluster.SecretFile != "" || s.cfg.Channel.TLSCA != "")
+	s.log.Info(
+		"node started",
+		"version",
+		s.version,
+		"cluster",
+		s.cfg.Cluster.Name,
+		"http",
+		s.httpL.Addr().String(),
+		"channel",
+		s.channelL.Addr().String(),
+		"admin",
+		s.adminL.Addr().String(),
+		"apps",
+		strings.Join(apps, ", "),
+		"max_sessions",
+		s.maxSessions,
+		"max_sessions_from",
+		s.maxSessionsFrom,
+		"tls",
+		s.cfg.Cluster.SecretFile != "" || s.cfg.Channel.TLSCA != "",
+	)
 	if len(apps)+len(s.apps.Down()) == 0 {
 		s.log.Warn("no webapps: put plugins into webapps.dir", "dir", s.cfg.Webapps.Dir)
 	}
@@ -253,9 +277,19 @@ func (s *Server) httpServer() *http.Server {
 			s.trust.Apply(r)
 			s.apps.ServeHTTP(w, r)
 		}))),
-		HTTP2:                        &http.HTTP2Config{WriteByteTimeout: c.StallTimeout, SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+		HTTP2: &http.HTTP2Config{
+			WriteByteTimeout: c.StallTimeout,
+			SendPingTimeout:  pingAfter,
+			PingTimeout:      pingTimeout,
+		},
 		DisableGeneralOptionsHandler: true, // which would answer OPTIONS * in place of the node
-		ConnContext:                  session.ConnContext(s.log), ReadHeaderTimeout: c.ReadHeaderTimeout, IdleTimeout: c.IdleTimeout, MaxHeaderBytes: c.MaxHeaderBytes, ErrorLog: s.httpLog(),
+		ConnContext: session.ConnContext(
+			s.log,
+		),
+		ReadHeaderTimeout: c.ReadHeaderTimeout,
+		IdleTimeout:       c.IdleTimeout,
+		MaxHeaderBytes:    c.MaxHeaderBytes,
+		ErrorLog:          s.httpLog(),
 	}
 	s.drain.Of(h)
 	return h

@@ -161,9 +161,18 @@ func (s *Server) managerConfig(a config.App) deltamanager.Config {
 			MaxInactive: a.MaxInactive, FirstInactive: n.FirstInactive, Lifetime: n.AbsoluteLifetime,
 			MaxSessions: s.maxSessions, MaxNewcomers: session.MaxNewcomers, MaxBytes: n.MaxSessionBytes,
 		},
-		FreshnessWait: n.FreshnessWait, Acks: acks, AckTimeout: r.AckTimeout, FailUnacked: r.OnAckTimeout == config.Fail, ChangeLogEntries: s.cfg.Channel.ChangeLogEntries,
-		Heartbeat: s.cfg.Channel.Heartbeat, RepairInterval: r.RepairInterval, JoinTimeout: r.JoinTimeout,
-		ServeAnyway: r.JoinPolicy == config.JoinServe, Seed: s.seed(a.Name), Rand: rand.Reader, TokenKeys: s.tokenKeys,
+		FreshnessWait:    n.FreshnessWait,
+		Acks:             acks,
+		AckTimeout:       r.AckTimeout,
+		FailUnacked:      r.OnAckTimeout == config.Fail,
+		ChangeLogEntries: s.cfg.Channel.ChangeLogEntries,
+		Heartbeat:        s.cfg.Channel.Heartbeat,
+		RepairInterval:   r.RepairInterval,
+		JoinTimeout:      r.JoinTimeout,
+		ServeAnyway:      r.JoinPolicy == config.JoinServe,
+		Seed:             s.seed(a.Name),
+		Rand:             rand.Reader,
+		TokenKeys:        s.tokenKeys,
 	}
 }
 

@@ -69,14 +69,41 @@ type node struct {
 
 func testConf(name string, static ...string) Config {
 	return Config{
-		Node:  config.Node{Name: name},
-		HTTP:  config.HTTP{Address: "127.0.0.1:0", ReadHeaderTimeout: time.Second, MaxBodyBytes: 32 << 20, ShutdownGrace: 2 * time.Second, ExposeNode: true},
-		Admin: config.Admin{Address: "127.0.0.1:0"}, Cluster: config.Cluster{Name: "test"},
-		Channel:     config.Channel{Address: "127.0.0.1:0", ChangeLogEntries: 65536, Heartbeat: 100 * time.Millisecond, SuspectAfter: time.Second, DownAfter: 3 * time.Second},
-		Membership:  config.Membership{Providers: []config.Provider{"static"}, Static: static},
-		Webapps:     config.Webapps{Strict: true},
-		Sessions:    config.Sessions{CookieName: "NSESSIONID", MaxInactive: 30 * time.Minute, AbsoluteLifetime: 24 * time.Hour, MaxSessionBytes: 1 << 20, Freshness: "off"},
-		Replication: config.Replication{Acks: "async", AckTimeout: 250 * time.Millisecond, OnAckTimeout: "proceed", BatchDelay: time.Millisecond, RepairInterval: 10 * time.Second, JoinTimeout: time.Minute, JoinPolicy: "wait"},
+		Node: config.Node{Name: name},
+		HTTP: config.HTTP{
+			Address:           "127.0.0.1:0",
+			ReadHeaderTimeout: time.Second,
+			MaxBodyBytes:      32 << 20,
+			ShutdownGrace:     2 * time.Second,
+			ExposeNode:        true,
+		},
+		Admin:   config.Admin{Address: "127.0.0.1:0"},
+		Cluster: config.Cluster{Name: "test"},
+		Channel: config.Channel{
+			Address:          "127.0.0.1:0",
+			ChangeLogEntries: 65536,
+			Heartbeat:        100 * time.Millisecond,
+			SuspectAfter:     time.Second,
+			DownAfter:        3 * time.Second,
+		},
+		Membership: config.Membership{Providers: []config.Provider{"static"}, Static: static},
+		Webapps:    config.Webapps{Strict: true},
+		Sessions: config.Sessions{
+			CookieName:       "NSESSIONID",
+			MaxInactive:      30 * time.Minute,
+			AbsoluteLifetime: 24 * time.Hour,
+			MaxSessionBytes:  1 << 20,
+			Freshness:        "off",
+		},
+		Replication: config.Replication{
+			Acks:           "async",
+			AckTimeout:     250 * time.Millisecond,
+			OnAckTimeout:   "proceed",
+			BatchDelay:     time.Millisecond,
+			RepairInterval: 10 * time.Second,
+			JoinTimeout:    time.Minute,
+			JoinPolicy:     "wait",
+		},
 	}
 }
 
@@ -259,7 +286,11 @@ func TestPanicSavesNothing(t *testing.T) {
 	n.waitReady()
 	u := newUser(t)
 	u.want(n, "/test/inc", "1")
-	if status, body, _ := u.get(n, "/test/panic"); status != http.StatusInternalServerError || !strings.Contains(body, "nothing was saved (error ") {
+	if status, body, _ := u.get(
+		n,
+		"/test/panic",
+	); status != http.StatusInternalServerError ||
+		!strings.Contains(body, "nothing was saved (error ") {
 		t.Errorf("panic answers %d %q", status, body)
 	}
 	u.want(n, "/test/get", "1 <nil>")

@@ -29,7 +29,8 @@ func TestSessionTellsAboutItself(t *testing.T) {
 			report(t, s.Set("c", 1))
 			s.Remove("c")
 			s.Remove("never was")
-			if !s.IsNew() || s.Created() != s.LastAccess() || s.Created().Sub(begun) < -time.Second || time.Since(s.Created()) < 0 || s.MaxInactive() != 30*time.Minute {
+			if !s.IsNew() || s.Created() != s.LastAccess() || s.Created().Sub(begun) < -time.Second || time.Since(s.Created()) < 0 ||
+				s.MaxInactive() != 30*time.Minute {
 				t.Errorf("new %v, created %v, last %v, lives %v", s.IsNew(), s.Created(), s.LastAccess(), s.MaxInactive())
 			}
 			if again, ok := webapps.ExistingSession(r); !ok || again != s || webapps.SessionOf(r) != s {
@@ -39,7 +40,8 @@ func TestSessionTellsAboutItself(t *testing.T) {
 		},
 		"second": func(w http.ResponseWriter, r *http.Request) {
 			s, ok := webapps.ExistingSession(r)
-			if !ok || s.ID() != id || s.IsNew() || s.Principal() != "" || !s.LastAccess().After(s.Created()) && s.LastAccess() != s.Created() {
+			if !ok || s.ID() != id || s.IsNew() || s.Principal() != "" ||
+				!s.LastAccess().After(s.Created()) && s.LastAccess() != s.Created() {
 				t.Errorf("%v, id %v, new %v, created %v, last %v", ok, s.ID() == id, s.IsNew(), s.Created(), s.LastAccess())
 			}
 			before := id
@@ -81,14 +83,20 @@ func TestSessionErrorsSayWhat(t *testing.T) {
 			report(t, s.Set("big", make([]byte, 1<<20-1000)))
 			var text string
 			for what, err := range map[string]error{
-				`app test: set attribute "blob": the session is too large (limits: sessions.max_session_bytes, 1024 attributes)`: s.Set("blob", make([]byte, 1<<20)),
-				`app test: set attribute "big": the session is too large (limits: sessions.max_session_bytes, 1024 attributes)`:  s.Set("big", make([]byte, 1<<20)),
-				`app test: set attribute "": attribute name of 0 bytes: want 1 to 256`:                                           s.Set("", 1),
-				`app test: set attribute "` + strings.Repeat("n", 257) + `": attribute name of 257 bytes: want 1 to 256`:         s.Set(strings.Repeat("n", 257), 1),
-				`app test: set attribute "c": a chan int can't be stored: cbor: unsupported type: chan int`:                      s.Set("c", make(chan int)),
-				`app test: set attribute "nothing": nil can't be stored: use Remove`:                                             s.Set("nothing", nil),
-				`app test: update attribute "good": want a pointer to read into, not a string`:                                   s.Update("good", text, func() error { return nil }),
-				`app test: update attribute "good": the stored string doesn't fit a int`:                                         s.Update("good", new(int), func() error { t.Error("changed what was not read"); return nil }),
+				`app test: set attribute "blob": the session is too large (limits: ` +
+					`sessions.max_session_bytes, 1024 attributes)`: s.Set("blob", make([]byte, 1<<20)),
+				`app test: set attribute "big": the session is too large (limits: ` +
+					`sessions.max_session_bytes, 1024 attributes)`: s.Set("big", make([]byte, 1<<20)),
+				`app test: set attribute "": attribute name of 0 bytes: want 1 to 256`: s.Set("", 1),
+				`app test: set attribute "` + strings.Repeat("n", 257) +
+					`": attribute name of 257 bytes: want 1 to 256`: s.Set(strings.Repeat("n", 257), 1),
+				`app test: set attribute "c": a chan int can't be stored: ` +
+					`cbor: unsupported type: chan int`: s.Set("c", make(chan int)),
+				`app test: set attribute "nothing": nil can't be stored: use Remove`: s.Set("nothing", nil),
+				`app test: update attribute "good": want a pointer to ` +
+					`read into, not a string`: s.Update("good", text, func() error { return nil }),
+				`app test: update attribute "good": the stored string doesn't ` +
+					`fit a int`: s.Update("good", new(int), func() error { t.Error("changed what was not read"); return nil }),
 				"mine": s.Update("good", &text, func() error { text = "lost"; return fmt.Errorf("mine") }),
 			} {
 				if err == nil || err.Error() != what {
@@ -332,7 +340,10 @@ func TestIDsChangedInOneRequest(t *testing.T) {
 			panic("on purpose")
 		},
 	}.alone(t)
-	for path, changes := range map[string]bool{"twice": true, "committed%20between": true, "then%20a%20panic": true, "only%20a%20panic": false} {
+	for path, changes := range map[string]bool{
+		"twice": true, "committed%20between": true, "then%20a%20panic": true,
+		"only%20a%20panic": false,
+	} {
 		u, before := newUser(t), newUser(t)
 		u.want(n, "/test/inc", "1")
 		before.web.Jar = cloneJar(t, u, []*node{n})

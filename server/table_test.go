@@ -43,12 +43,21 @@ var badApps = map[string]struct {
 	create newFunc
 	reason string
 }{
-	"error":   {func(webapps.Context) (http.Handler, error) { return nil, errors.New("no db at /secret/place") }, "no db at /secret/place"},
-	"panic":   {func(webapps.Context) (http.Handler, error) { panic("no luck") }, "its New function panicked: no luck"},
-	"nil":     {func(webapps.Context) (http.Handler, error) { return nil, nil }, "its New function returned no handler, and no error"},
-	"nilfunc": {func(webapps.Context) (http.Handler, error) { return http.HandlerFunc(nil), nil }, "its New function returned no handler, and no error"},
-	"nilmux":  {func(webapps.Context) (http.Handler, error) { return (*http.ServeMux)(nil), nil }, "its New function returned no handler, and no error"},
-	"goexit":  {func(webapps.Context) (http.Handler, error) { runtime.Goexit(); return nil, nil }, "its New function ended its goroutine (runtime.Goexit)"},
+	"error": {func(webapps.Context) (http.Handler, error) { return nil, errors.New("no db at /secret/place") }, "no db at /secret/place"},
+	"panic": {func(webapps.Context) (http.Handler, error) { panic("no luck") }, "its New function panicked: no luck"},
+	"nil":   {func(webapps.Context) (http.Handler, error) { return nil, nil }, "its New function returned no handler, and no error"},
+	"nilfunc": {
+		func(webapps.Context) (http.Handler, error) { return http.HandlerFunc(nil), nil },
+		"its New function returned no handler, and no error",
+	},
+	"nilmux": {
+		func(webapps.Context) (http.Handler, error) { return (*http.ServeMux)(nil), nil },
+		"its New function returned no handler, and no error",
+	},
+	"goexit": {
+		func(webapps.Context) (http.Handler, error) { runtime.Goexit(); return nil, nil },
+		"its New function ended its goroutine (runtime.Goexit)",
+	},
 	"hang": {func(c webapps.Context) (http.Handler, error) {
 		<-c.Done() // which the node closes when it has given up
 		return http.NotFoundHandler(), nil
@@ -79,7 +88,12 @@ func TestBadAppsAreNotServed(t *testing.T) {
 		var log strings.Builder
 		const limit = 30 * time.Second
 		began := time.Now()
-		s, err := New(cfg, apps, slog.New(slog.NewTextHandler(&log, nil)), WithListeners(network.Listen("n1:80"), network.Listen("n1:81"), network.Listen("n1:1")))
+		s, err := New(
+			cfg,
+			apps,
+			slog.New(slog.NewTextHandler(&log, nil)),
+			WithListeners(network.Listen("n1:80"), network.Listen("n1:81"), network.Listen("n1:1")),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +110,12 @@ func TestBadAppsAreNotServed(t *testing.T) {
 			}
 		}()
 		dial := network.Dialer("user")
-		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) { return dial(ctx, addr) }}}
+		client := &http.Client{
+			Transport: &http.Transport{
+				DisableKeepAlives: true,
+				DialContext:       func(ctx context.Context, _, addr string) (net.Conn, error) { return dial(ctx, addr) },
+			},
+		}
 		get := func(url string) (int, string, http.Header) {
 			t.Helper()
 			r, err := client.Get(url)
@@ -120,10 +139,12 @@ func TestBadAppsAreNotServed(t *testing.T) {
 		}
 		for path, reason := range map[string]string{
 			"/error/": notStarted, "/panic/x": notStarted, "/nil/": notStarted, "/nilfunc/": notStarted, "/nilmux/": notStarted,
-			"/goexit/": notStarted, "/hang/": notStarted, "/nonew/": notLoaded, "/junk/": notLoaded, "/twice/": ambiguous, "/shop/": ambiguous,
+			"/goexit/": notStarted, "/hang/": notStarted, "/nonew/": notLoaded, "/junk/": notLoaded,
+			"/twice/": ambiguous, "/shop/": ambiguous,
 		} {
 			status, body, header := get("http://n1:80" + path)
-			if status != http.StatusServiceUnavailable || !strings.HasSuffix(body, "is not served by this node: "+reason+"\n") || header.Get(headers.Retry) != "next" {
+			if status != http.StatusServiceUnavailable || !strings.HasSuffix(body, "is not served by this node: "+reason+"\n") ||
+				header.Get(headers.Retry) != "next" {
 				t.Errorf("%s: %d %s %v", path, status, body, header)
 			}
 			if strings.Contains(body, dir) || strings.Contains(body, "secret") || strings.Contains(body, "luck") {

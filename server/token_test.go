@@ -49,7 +49,10 @@ func (u *user) cookie(prefix string) *http.Cookie {
 
 // bring makes the user bring a cookie, for as long as nobody sets another one.
 func (u *user) bring(c *http.Cookie) {
-	u.web.Jar.SetCookies(&url.URL{Scheme: "http", Host: "site", Path: "/test/"}, []*http.Cookie{{Name: c.Name, Value: c.Value, Path: "/test/"}})
+	u.web.Jar.SetCookies(
+		&url.URL{Scheme: "http", Host: "site", Path: "/test/"},
+		[]*http.Cookie{{Name: c.Name, Value: c.Value, Path: "/test/"}},
+	)
 }
 
 // bend changes the stamp in a token, and leaves all else as it is.
@@ -199,7 +202,19 @@ func TestTokenKeysFromTheSecret(t *testing.T) {
 		cfg.Cluster.SecretFile = file
 		return cfg
 	}
-	n1, n2, other := unstarted(t, conf("n1", file), testApp()), unstarted(t, conf("n2", file), testApp()), unstarted(t, conf("n3", secretFile(t)), testApp())
+	n1, n2, other := unstarted(
+		t,
+		conf("n1", file),
+		testApp(),
+	), unstarted(
+		t,
+		conf("n2", file),
+		testApp(),
+	), unstarted(
+		t,
+		conf("n3", secretFile(t)),
+		testApp(),
+	)
 	if len(n1.tokenKeys) != 1 || n1.tokenKeys[0] != n2.tokenKeys[0] {
 		t.Error("one secret gives two keys")
 	}

@@ -116,9 +116,17 @@ func TestW07OneBadAttributeHarmsNoOther(t *testing.T) {
 	}.app()
 	nodes := nodesOf(t, 2, app, acksAll)
 	u := newUser(t)
-	u.want(nodes[0], "/test/buy", `app test: set attribute "bad": a struct { In interface {} } can't be stored: cbor: unsupported type: chan int`)
-	u.want(nodes[1], "/test/look", `[a item z]kept<nil>kept too<nil> true app test: read attribute "item": the stored value doesn't fit a server.v2: `+
-		`cbor: cannot unmarshal positive integer into Go struct field server.v2.Price of type string`)
+	u.want(
+		nodes[0],
+		"/test/buy",
+		`app test: set attribute "bad": a struct { In interface {} } can't be stored: cbor: unsupported type: chan int`,
+	)
+	u.want(
+		nodes[1],
+		"/test/look",
+		`[a item z]kept<nil>kept too<nil> true app test: read attribute "item": the stored value doesn't fit a server.v2: `+
+			`cbor: cannot unmarshal positive integer into Go struct field server.v2.Price of type string`,
+	)
 	u.want(nodes[1], "/test/inc", "1") // and the session lives on
 }
 

@@ -45,7 +45,12 @@ func kept(k Kind) Kind {
 
 func goPeer(id, title string) Kind {
 	programs := map[string]string{
-		"plain": "plain", "plain-3": "plain", "scs-mem": "scsmem", "scs-redis": "scsredis", "gorilla-redis": "gorillaredis", "nats-kv": "natskv",
+		"plain":         "plain",
+		"plain-3":       "plain",
+		"scs-mem":       "scsmem",
+		"scs-redis":     "scsredis",
+		"gorilla-redis": "gorillaredis",
+		"nats-kv":       "natskv",
 	}
 	redis := id == "scs-redis" || id == "gorilla-redis"
 	return Kind{

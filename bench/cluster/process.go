@@ -62,7 +62,10 @@ func environment() (env []string) {
 	for _, v := range os.Environ() {
 		name, _, _ := strings.Cut(v, "=")
 		switch {
-		case strings.HasPrefix(name, "NODESERVER_"), strings.HasPrefix(name, "GO"), strings.HasPrefix(name, "JAVA_"), strings.HasPrefix(name, "JDK_"):
+		case strings.HasPrefix(name, "NODESERVER_"),
+			strings.HasPrefix(name, "GO"),
+			strings.HasPrefix(name, "JAVA_"),
+			strings.HasPrefix(name, "JDK_"):
 		default:
 			env = append(env, v)
 		}

@@ -30,7 +30,8 @@ func tomcat(id, title string, sendOptions int) Kind {
 func planTomcat(c *Cluster, sendOptions int) error {
 	classes := filepath.Join(c.dir, "classes")
 	source := filepath.Join(c.env.Source, "tomcat/src/bench/BenchServlet.java")
-	out, err := exec.Command("javac", "-Xlint:all", "-cp", filepath.Join(c.env.Tomcat, "lib/servlet-api.jar"), "-d", classes, source).CombinedOutput()
+	out, err := exec.Command("javac", "-Xlint:all", "-cp", filepath.Join(c.env.Tomcat, "lib/servlet-api.jar"), "-d", classes, source).
+		CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("compile the servlet: %w\n%s", err, out)
 	}

@@ -165,7 +165,10 @@ func startServers(t *testing.T, s *servers) Target {
 func TestLoadFindsNothing(t *testing.T) {
 	for _, chunks := range []bool{false, true} {
 		target := startServers(t, &servers{chunks: chunks})
-		r, err := Load(context.Background(), LoadConfig{Target: target, Op: "inc", Policy: "random", Workers: 4, Measure: 200 * time.Millisecond})
+		r, err := Load(
+			context.Background(),
+			LoadConfig{Target: target, Op: "inc", Policy: "random", Workers: 4, Measure: 200 * time.Millisecond},
+		)
 		if err != nil || r.Errors > 0 {
 			t.Fatalf("load: %v, %d errors, the first: %s", err, r.Errors, r.FirstError)
 		}
@@ -180,7 +183,10 @@ func TestLoadFindsNothing(t *testing.T) {
 
 func TestLoadFindsStale(t *testing.T) {
 	target := startServers(t, &servers{behind: 7})
-	r, err := Load(context.Background(), LoadConfig{Target: target, Op: "inc", Policy: "random", Workers: 4, Measure: 200 * time.Millisecond})
+	r, err := Load(
+		context.Background(),
+		LoadConfig{Target: target, Op: "inc", Policy: "random", Workers: 4, Measure: 200 * time.Millisecond},
+	)
 	if err != nil || r.Stale == 0 || r.LostIncrements == 0 {
 		t.Errorf("every seventh write is not copied, and it shows nowhere: %v, %+v", err, r)
 	}
@@ -188,7 +194,10 @@ func TestLoadFindsStale(t *testing.T) {
 
 func TestLoadFindsDiverged(t *testing.T) {
 	target := startServers(t, &servers{behind: 1})
-	r, err := Load(context.Background(), LoadConfig{Target: target, Op: "inc", Policy: "sticky", Workers: 4, Measure: 100 * time.Millisecond})
+	r, err := Load(
+		context.Background(),
+		LoadConfig{Target: target, Op: "inc", Policy: "sticky", Workers: 4, Measure: 100 * time.Millisecond},
+	)
 	if err != nil || r.Diverged != 4 || r.Missing != 4 || r.Stale+r.LostIncrements > 0 {
 		t.Errorf("nothing is copied, sticky: %v, %+v", err, r)
 	}
@@ -196,7 +205,10 @@ func TestLoadFindsDiverged(t *testing.T) {
 
 func TestRate(t *testing.T) {
 	target := startServers(t, &servers{})
-	r, err := Load(context.Background(), LoadConfig{Target: target, Op: "inc", Policy: "sticky", Workers: 4, Rate: 200, Measure: 500 * time.Millisecond})
+	r, err := Load(
+		context.Background(),
+		LoadConfig{Target: target, Op: "inc", Policy: "sticky", Workers: 4, Rate: 200, Measure: 500 * time.Millisecond},
+	)
 	if err != nil || r.Requests < 50 || r.Requests > 110 {
 		t.Errorf("%d requests in half a second at 200 per second, %v", r.Requests, err)
 	}

@@ -235,7 +235,9 @@ func (f *File) Add(more *File) {
 	}
 	maps.Copy(f.Titles, more.Titles)
 	f.Notes = append(f.Notes, more.Notes...)
-	f.More = append(append(f.More, Session{more.Command, more.Profile, more.Started, more.Ended, more.Versions["nodeserver"]}), more.More...)
+	f.More = append(
+		append(f.More, Session{more.Command, more.Profile, more.Started, more.Ended, more.Versions["nodeserver"]}),
+		more.More...)
 }
 
 // Works are the works of a cell's kind in the order they were first run; with

@@ -81,10 +81,20 @@ func allGoals() []goal {
 		size  string
 		bound float64
 	}{{"100 k", 250}, {"1 M", 3000}} {
-		list = append(list,
+		list = append(
+			list,
 			figure("join", j.size, "complete_ms", j.bound, "join, "+j.size+" sessions, ms from the start of the process"),
 			beyond("join", async, j.size, "0 k", "complete_ms", j.bound, "join, "+j.size+" sessions, ms beyond what the start alone takes"),
-			quotient("join", async, j.size+" under load", "p99_during_ms", "p99_before_ms", 1.2, "p99 of live traffic during a join of "+j.size+": part of before"))
+			quotient(
+				"join",
+				async,
+				j.size+" under load",
+				"p99_during_ms",
+				"p99_before_ms",
+				1.2,
+				"p99 of live traffic during a join of "+j.size+": part of before",
+			),
+		)
 	}
 	return append(list,
 		figure("failover", door, "first_good_ms", 5, "kill -9 through our door: first good answer, ms"),
@@ -96,9 +106,14 @@ func allGoals() []goal {
 
 func tlsGoal() goal {
 	const tls = "nodeserver-tls"
-	return goal{"CPU per `/inc` with mutual TLS: part of without", 1.1, []cell{{"load", tls, sticky}, {"load", async, sticky}}, func(f *record.File) record.Spread {
-		return f.Ratio("load", "cpu_us", tls, sticky, async, sticky)
-	}}
+	return goal{
+		"CPU per `/inc` with mutual TLS: part of without",
+		1.1,
+		[]cell{{"load", tls, sticky}, {"load", async, sticky}},
+		func(f *record.File) record.Spread {
+			return f.Ratio("load", "cpu_us", tls, sticky, async, sticky)
+		},
+	}
 }
 
 // goals compares what was measured with what is wanted. The median decides, the
@@ -119,7 +134,13 @@ func goals(f *record.File) string {
 		if g.bound == 0 {
 			want = "0"
 		}
-		t.row(g.text, want, spread(record.Spread{Median: up(s.Median), Min: up(s.Min), Max: up(s.Max), N: s.N}), n, verdict(s, g.bound, failed))
+		t.row(
+			g.text,
+			want,
+			spread(record.Spread{Median: up(s.Median), Min: up(s.Min), Max: up(s.Max), N: s.N}),
+			n,
+			verdict(s, g.bound, failed),
+		)
 	}
 	return t.String()
 }

@@ -11,7 +11,10 @@ import (
 
 // sample has two rounds of three kinds.
 func sample() *record.File {
-	f := &record.File{Titles: map[string]string{async: "nodeserver, async"}, Missing: map[string]string{"tomcat-async": "there is no Tomcat"}}
+	f := &record.File{
+		Titles:  map[string]string{async: "nodeserver, async"},
+		Missing: map[string]string{"tomcat-async": "there is no Tomcat"},
+	}
 	for round, v := range []float64{20, 30} {
 		add := func(what, kind, work string, values map[string]float64) {
 			f.Runs = append(f.Runs, record.Run{What: what, Kind: kind, Work: work, Round: round + 1, Values: values})
@@ -19,7 +22,12 @@ func sample() *record.File {
 		add("load", "plain", "raw sticky c64", map[string]float64{"cpu_us": v})
 		add("load", "plain-3", "raw sticky c64", map[string]float64{"cpu_us": v * 1.5})
 		add("load", "plain-3", "raw random c64", map[string]float64{"cpu_us": v * 1.6})
-		add("load", async, sticky, map[string]float64{"cpu_us": v * 1.2, "p99_ms": 3, "wire_bytes": 182, "requests": 10, "wire_member_bytes": 91})
+		add(
+			"load",
+			async,
+			sticky,
+			map[string]float64{"cpu_us": v * 1.2, "p99_ms": 3, "wire_bytes": 182, "requests": 10, "wire_member_bytes": 91},
+		)
 		add("load", async, random, map[string]float64{"cpu_us": v * 2, "stale": float64(round), "requests": 10})
 		add("lag", async, "half load", map[string]float64{"p99_ms": 3.0001 + float64(round)/100})
 		add("memory", async, "100 k", map[string]float64{"heap_bytes": 300 + 200*float64(round)})
@@ -75,7 +83,8 @@ func TestUpdate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(string(got), "old") || strings.Count(string(got), "by hand") != len(sections()) || strings.Count(string(got), "30 (24–36)") != 2 {
+	if strings.Contains(string(got), "old") || strings.Count(string(got), "by hand") != len(sections()) ||
+		strings.Count(string(got), "30 (24–36)") != 2 {
 		t.Errorf("updated to\n%s", got)
 	}
 	for name, bad := range map[string]string{

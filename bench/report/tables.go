@@ -20,11 +20,29 @@ const (
 func about(f *record.File) string {
 	var b strings.Builder
 	if s := noise(f); s.N == 0 || s.Median > quiet || f.Profile == "smoke" {
-		fmt.Fprintf(&b, "> **Provisional**: the machine was not quiet (see noise), or the run was too short. Don't quote these figures.\n\n")
+		fmt.Fprintf(
+			&b,
+			"> **Provisional**: the machine was not quiet (see noise), or the run was too short. Don't quote these figures.\n\n",
+		)
 	}
 	m := f.Machine
-	fmt.Fprintf(&b, "- **Machine**: %s, %d cores, %d GiB, %s, Linux %s. Servers, Redis and load generator share it.\n", m.CPU, m.Cores, m.Memory>>30, m.System, m.Kernel)
-	fmt.Fprintf(&b, "- **Run**: %s, %d minutes, profile %s, with `%s`.\n", f.Started.UTC().Format("2006-01-02 15:04 UTC"), int(f.Ended.Sub(f.Started).Minutes()), f.Profile, f.Command)
+	fmt.Fprintf(
+		&b,
+		"- **Machine**: %s, %d cores, %d GiB, %s, Linux %s. Servers, Redis and load generator share it.\n",
+		m.CPU,
+		m.Cores,
+		m.Memory>>30,
+		m.System,
+		m.Kernel,
+	)
+	fmt.Fprintf(
+		&b,
+		"- **Run**: %s, %d minutes, profile %s, with `%s`.\n",
+		f.Started.UTC().Format("2006-01-02 15:04 UTC"),
+		int(f.Ended.Sub(f.Started).Minutes()),
+		f.Profile,
+		f.Command,
+	)
 	for _, s := range f.More {
 		fmt.Fprintf(&b, "- **And**: %s, %d minutes, profile %s, %s, with `%s`; no ratio mixes the two.\n",
 			s.Started.UTC().Format("2006-01-02 15:04 UTC"), int(s.Ended.Sub(s.Started).Minutes()), s.Profile, s.Nodeserver, s.Command)
@@ -169,7 +187,18 @@ func speed(f *record.File) string {
 
 // correct sums over all runs: one wrong answer in any of them shows.
 func correct(f *record.File) string {
-	t := newTable("all runs together", "work", "requests", "errors", "stale", "stale %", "lost sessions", "lost increments", "sessions whose copies differ", "of sessions")
+	t := newTable(
+		"all runs together",
+		"work",
+		"requests",
+		"errors",
+		"stale",
+		"stale %",
+		"lost sessions",
+		"lost increments",
+		"sessions whose copies differ",
+		"of sessions",
+	)
 	for _, id := range kinds(f, "load") {
 		for _, policy := range []string{"inc sticky", "inc random", "get sticky", "get random", "set sticky"} {
 			sum := func(value string) float64 { return together(f, id, policy, value) }
@@ -180,8 +209,20 @@ func correct(f *record.File) string {
 			if k, _ := cluster.Find(id); k.Replicated && strings.HasPrefix(policy, "inc") {
 				differ = number(sum("diverged_sessions"))
 			}
-			t.row(row(f, id, policy, number(sum("requests")), number(sum("errors")), number(sum("stale")), number(100*sum("stale")/sum("requests")),
-				number(sum("lost_sessions")), number(sum("lost_increments")), differ, number(sum("sessions")))...)
+			t.row(
+				row(
+					f,
+					id,
+					policy,
+					number(sum("requests")),
+					number(sum("errors")),
+					number(sum("stale")),
+					number(100*sum("stale")/sum("requests")),
+					number(sum("lost_sessions")),
+					number(sum("lost_increments")),
+					differ,
+					number(sum("sessions")),
+				)...)
 		}
 	}
 	return t.String()
@@ -201,14 +242,31 @@ func together(f *record.File, id, policy, value string) (sum float64) {
 }
 
 func wire(f *record.File) string {
-	t := newTable("bytes per `/inc`, 64 workers", "sticky: payload to each other member", "TCP payload per member", "TCP payload in all", "random: payload", "TCP payload per member", "TCP payload in all")
+	t := newTable(
+		"bytes per `/inc`, 64 workers",
+		"sticky: payload to each other member",
+		"TCP payload per member",
+		"TCP payload in all",
+		"random: payload",
+		"TCP payload per member",
+		"TCP payload in all",
+	)
 	for _, id := range kinds(f, "load") {
 		if strings.HasPrefix(id, "plain") || id == "scs-mem" {
 			continue
 		}
-		t.row(row(f, id,
-			spread(f.Of("load", id, sticky, "payload_member_bytes")), member(f, id, sticky), spread(f.Of("load", id, sticky, "wire_bytes")),
-			spread(f.Of("load", id, random, "payload_member_bytes")), member(f, id, random), spread(f.Of("load", id, random, "wire_bytes")))...)
+		t.row(row(
+			f,
+			id,
+			spread(f.Of("load", id, sticky, "payload_member_bytes")),
+			member(f, id, sticky),
+			spread(f.Of("load", id, sticky, "wire_bytes")),
+			spread(
+				f.Of("load", id, random, "payload_member_bytes"),
+			),
+			member(f, id, random),
+			spread(f.Of("load", id, random, "wire_bytes")),
+		)...)
 	}
 	return t.String()
 }
@@ -241,9 +299,35 @@ func plainTable(f *record.File, what, first string, values []string, columns ...
 }
 
 func memory(f *record.File) string {
-	return plainTable(f, "memory", "sessions with an attribute of 100 bytes",
-		[]string{"copies", "heap_bytes", "rss_bytes", "rss_warm_bytes", "all_rss_bytes", "node_rss_mib", "fill_s", "gc_pauses", "gc_pause_p99_ms", "gc_pause_max_ms", "gc_half_pause_p99_ms"},
-		"copies of each", "heap per copy, B", "RSS per copy, B", "beyond a warm node, B", "RSS per session, all processes, B", "RSS of a node, MiB", "filled in s", "GC pauses", "p99, ms", "longest, ms", "p99 at half load, ms")
+	return plainTable(
+		f,
+		"memory",
+		"sessions with an attribute of 100 bytes",
+		[]string{
+			"copies",
+			"heap_bytes",
+			"rss_bytes",
+			"rss_warm_bytes",
+			"all_rss_bytes",
+			"node_rss_mib",
+			"fill_s",
+			"gc_pauses",
+			"gc_pause_p99_ms",
+			"gc_pause_max_ms",
+			"gc_half_pause_p99_ms",
+		},
+		"copies of each",
+		"heap per copy, B",
+		"RSS per copy, B",
+		"beyond a warm node, B",
+		"RSS per session, all processes, B",
+		"RSS of a node, MiB",
+		"filled in s",
+		"GC pauses",
+		"p99, ms",
+		"longest, ms",
+		"p99 at half load, ms",
+	)
 }
 
 func join(f *record.File) string {
@@ -259,13 +343,42 @@ func lag(f *record.File) string {
 }
 
 func failover(f *record.File) string {
-	return plainTable(f, "failover", "kill -9 of one node of three",
-		[]string{"first_good_ms", "all_good_ms", "longest_gap_ms", "slowest_ms", "errors", "lost_sessions", "lost_increments", "workers_stuck"},
-		"first good answer, ms", "for all workers, ms", "longest time without any, ms", "slowest request, ms", "errors users saw", "sessions lost", "increments lost", "workers stuck")
+	return plainTable(
+		f,
+		"failover",
+		"kill -9 of one node of three",
+		[]string{
+			"first_good_ms",
+			"all_good_ms",
+			"longest_gap_ms",
+			"slowest_ms",
+			"errors",
+			"lost_sessions",
+			"lost_increments",
+			"workers_stuck",
+		},
+		"first good answer, ms",
+		"for all workers, ms",
+		"longest time without any, ms",
+		"slowest request, ms",
+		"errors users saw",
+		"sessions lost",
+		"increments lost",
+		"workers stuck",
+	)
 }
 
 func scale(f *record.File) string {
-	return plainTable(f, "scale", "`/inc`, sticky, 64 workers; work is the number of members",
+	return plainTable(
+		f,
+		"scale",
+		"`/inc`, sticky, 64 workers; work is the number of members",
 		[]string{"cpu_us", "rps", "p99_ms", "payload_member_bytes", "diverged_sessions", "idle_cores"},
-		"CPU µs per request, all processes", "requests/s", "p99 ms", "payload to each member, B", "copies that differ", "cores used without load")
+		"CPU µs per request, all processes",
+		"requests/s",
+		"p99 ms",
+		"payload to each member, B",
+		"copies that differ",
+		"cores used without load",
+	)
 }

@@ -74,7 +74,8 @@ func (c *conn) Exchange(ctx context.Context, h channel.Hello) (channel.Outgoing,
 		return nil, none, fmt.Errorf("%s: %w", c.addr, &refusal)
 	}
 	w := fromWelcome(r.GetWelcome())
-	p, _ := peer.FromContext(stream.Context()) //nolint:contextcheck // gRPC puts it there; its call option knows it only when the call is over
+	// gRPC puts the peer there; its call option knows it only when the call is over.
+	p, _ := peer.FromContext(stream.Context()) //nolint:contextcheck // see above
 	if names := c.sec.certNames(p); names != nil && !slices.Contains(names, w.Self.Name) {
 		return nil, none, fmt.Errorf("%s: welcome of %q with a certificate of %q", c.addr, w.Self.Name, strings.Join(names, ", "))
 	}

@@ -112,7 +112,8 @@ func (p pattern) match(san pattern) (name string, ok bool) {
 		before, after, here := strings.Cut(part, nameMark)
 		switch {
 		case here:
-			if len(given) < len(before)+len(after) || !p.same(given[:len(before)], before) || !p.same(given[len(given)-len(after):], after) {
+			if len(given) < len(before)+len(after) || !p.same(given[:len(before)], before) ||
+				!p.same(given[len(given)-len(after):], after) {
 				return "", false
 			}
 			name = given[len(before) : len(given)-len(after)]

@@ -133,7 +133,8 @@ func TestOldestUnprovenGivesWay(t *testing.T) {
 		t.Error("a third unproven connection of one address stays")
 	}
 	s := l.Stats()
-	if s.Unproven != 3 || s.Open != 4 || s.Refused[listen.OverUnproven] != 3 || s.Refused[listen.OverUnprovenPerAddress] != 1 || refused != 4 {
+	if s.Unproven != 3 || s.Open != 4 || s.Refused[listen.OverUnproven] != 3 || s.Refused[listen.OverUnprovenPerAddress] != 1 ||
+		refused != 4 {
 		t.Errorf("%+v, called for %d", s, refused)
 	}
 }

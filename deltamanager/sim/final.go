@@ -62,7 +62,15 @@ func (w judge) notConverged() {
 	var text strings.Builder
 	for _, n := range w.nodes {
 		s := n.life.core.Stats()
-		fmt.Fprintf(&text, " %v ready=%v sessions=%d tombstones=%d digest=%x;", n.life.id, s.Ready, s.Sessions, s.Tombstones, n.life.core.Digest())
+		fmt.Fprintf(
+			&text,
+			" %v ready=%v sessions=%d tombstones=%d digest=%x;",
+			n.life.id,
+			s.Ready,
+			s.Sessions,
+			s.Tombstones,
+			n.life.core.Digest(),
+		)
 	}
 	for _, n := range w.nodes {
 		if !n.life.core.Ready() {
@@ -172,7 +180,15 @@ func (w judge) checkSame() (doubtful []deltamanager.Key) {
 			case w.expiring(k) || w.unused(w.nodes[0].life, first[k]) || w.unused(n.life, d[k]):
 				doubtful = append(doubtful, k)
 			default:
-				w.obs.broken("I1", &k, "sessions differ: %v has %s, %v has %s", w.nodes[0].life.id, w.describe(w.nodes[0].life, first[k]), n.life.id, w.describe(n.life, d[k]))
+				w.obs.broken(
+					"I1",
+					&k,
+					"sessions differ: %v has %s, %v has %s",
+					w.nodes[0].life.id,
+					w.describe(w.nodes[0].life, first[k]),
+					n.life.id,
+					w.describe(n.life, d[k]),
+				)
 			}
 		}
 	}
@@ -232,7 +248,14 @@ func (w judge) describe(l *life, d *deltamanager.Dump) string {
 	if d == nil {
 		return "none"
 	}
-	return fmt.Sprintf("%d registers (partial %v, returned %v, used %v ago, created %v ago)", len(d.Registers), d.Partial, d.Returned, l.now()-d.Last, l.now()-d.Created)
+	return fmt.Sprintf(
+		"%d registers (partial %v, returned %v, used %v ago, created %v ago)",
+		len(d.Registers),
+		d.Partial,
+		d.Returned,
+		l.now()-d.Last,
+		l.now()-d.Created,
+	)
 }
 
 // unused tells whether a node is about to expire a session: it may know less of

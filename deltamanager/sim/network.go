@@ -327,3 +327,22 @@ func (n *network) arrive(w *world, c *conn, gen int, bulk bool, sent time.Durati
 		}
 	})
 }
+
+// forget is called when one life holds another for gone: it heeds nothing of it
+// until they meet again.
+func (o *observer) forget(from, at *life) {
+	delete(o.heard, [2]uint64{from.id.Incarnation, at.id.Incarnation})
+}
+
+// arrived notes how long the first payload of one life to another took: the
+// fastest that is known is what later ones are measured by.
+func (o *observer) arrived(c *conn, took time.Duration) {
+	pair := [2]uint64{c.from.id.Incarnation, c.to.id.Incarnation}
+	if o.heard == nil {
+		o.heard = map[[2]uint64]bool{}
+	}
+	if !o.heard[pair] {
+		o.heard[pair] = true
+		o.unsure = max(o.unsure, took)
+	}
+}

@@ -191,7 +191,10 @@ func (o *observer) moved(v *visit, old deltamanager.Key, to deltamanager.Identit
 	o.named(to.Tag, to.Key, to.Principal)
 	before := o.uses[old]
 	o.ended[old] = &ended{at: o.w.now, by: v.l, horizon: before.created + o.w.mix.Lifetime}
-	o.uses[to.Key] = &use{created: before.created, latest: o.w.now, opened: true, by: map[*life]time.Duration{}, back: map[*life]time.Duration{}}
+	o.uses[to.Key] = &use{
+		created: before.created, latest: o.w.now, opened: true,
+		by: map[*life]time.Duration{}, back: map[*life]time.Duration{},
+	}
 	o.kept[to.Key] = true
 	if _, err := v.ref.Get(""); err == nil {
 		o.broken("I14", &old, "%v reads on in a session that it has just given another id", v.l.id)
@@ -237,7 +240,9 @@ func (o *observer) confirmed(wr *written, wt *deltamanager.Waiter) {
 // whole checks that a member that has applied a write of a session has all of it
 // a second later, if the writer has and could tell it.
 func (o *observer) whole(l *life, wr *written) {
-	if o.w.mix.Hostile || !o.goodFor(l, wr.by, time.Second) || o.w.now-l.conns[wr.by.node.index].upAt < time.Second || o.w.now-wr.by.conns[l.node.index].upAt < time.Second || o.ended[wr.key] != nil || o.old(wr.key) || o.w.now-wr.at > o.stays(wr)-2*time.Second {
+	if o.w.mix.Hostile || !o.goodFor(l, wr.by, time.Second) ||
+		o.w.now-l.conns[wr.by.node.index].upAt < time.Second || o.w.now-wr.by.conns[l.node.index].upAt < time.Second ||
+		o.ended[wr.key] != nil || o.old(wr.key) || o.w.now-wr.at > o.stays(wr)-2*time.Second {
 		return
 	}
 	o.count(WholeChecked)
@@ -433,7 +438,8 @@ func (o *observer) gone(v *visit) {
 	if !o.old(k) && !idle {
 		for _, t := range v.seen {
 			for _, wr := range o.writes[k] {
-				if wr.stamp.Incarnation == t.token.Stamp.Incarnation && wr.stamp.Clock <= t.token.Stamp.Clock && o.w.now-t.set < tokenLife-time.Second && o.w.now-wr.at < tokenLife-time.Second {
+				if wr.stamp.Incarnation == t.token.Stamp.Incarnation && wr.stamp.Clock <= t.token.Stamp.Clock &&
+					o.w.now-t.set < tokenLife-time.Second && o.w.now-wr.at < tokenLife-time.Second {
 					o.broken("I4", &k, "%v does not know a session in which its user has seen a write by %v", v.l.id, wr.by.id)
 					return
 				}
@@ -574,24 +580,5 @@ func (o *observer) starts(n *node, skew time.Duration) {
 	}
 	if n.life != nil && skew-n.skew < -(o.w.now-n.life.born) {
 		o.count(Backward)
-	}
-}
-
-// forget is called when one life holds another for gone: it heeds nothing of it
-// until they meet again.
-func (o *observer) forget(from, at *life) {
-	delete(o.heard, [2]uint64{from.id.Incarnation, at.id.Incarnation})
-}
-
-// arrived notes how long the first payload of one life to another took: the
-// fastest that is known is what later ones are measured by.
-func (o *observer) arrived(c *conn, took time.Duration) {
-	pair := [2]uint64{c.from.id.Incarnation, c.to.id.Incarnation}
-	if o.heard == nil {
-		o.heard = map[[2]uint64]bool{}
-	}
-	if !o.heard[pair] {
-		o.heard[pair] = true
-		o.unsure = max(o.unsure, took)
 	}
 }

@@ -68,7 +68,8 @@ func TestPlantedBugIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	bug := strconv.Itoa(slices.Index(sim.Bugs(), mutate.MergeByArrival) + 1)
-	out, err := exec.CommandContext(t.Context(), "go", "run", "-overlay", overlay, "./cmd", "-bug", bug, "-seeds", "20", "-show", "1").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "go", "run", "-overlay", overlay, "./cmd", "-bug", bug, "-seeds", "20", "-show", "1").
+		CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || !bytes.Contains(out, []byte("violated, by seeds")) {
 		t.Errorf("last-arrival-wins passes for convergence in 20 histories: %v\n%s", err, out)

@@ -116,7 +116,25 @@ func (w *world) fold(words ...uint64) {
 
 func (w *world) foldBytes(b []byte) {
 	for len(b) >= 8 {
-		w.fold(uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 | uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56)
+		w.fold(
+			uint64(
+				b[0],
+			) | uint64(
+				b[1],
+			)<<8 | uint64(
+				b[2],
+			)<<16 | uint64(
+				b[3],
+			)<<24 | uint64(
+				b[4],
+			)<<32 | uint64(
+				b[5],
+			)<<40 | uint64(
+				b[6],
+			)<<48 | uint64(
+				b[7],
+			)<<56,
+		)
 		b = b[8:]
 	}
 	for _, x := range b {

@@ -20,7 +20,13 @@ func ForUsers(c config.HTTP, share int, log *slog.Logger) listen.Limits {
 	if each == 0 {
 		each = max(1, all/2)
 	}
-	return listen.Limits{Total: all, PerAddress: each, Stall: c.StallTimeout, Refused: Refusals(log, "http"), Failed: Unaccepted(log, "http")}
+	return listen.Limits{
+		Total:      all,
+		PerAddress: each,
+		Stall:      c.StallTimeout,
+		Refused:    Refusals(log, "http"),
+		Failed:     Unaccepted(log, "http"),
+	}
 }
 
 // ForAdmin are the limits of a listener of operators.
@@ -32,7 +38,15 @@ func ForAdmin(c config.HTTP, log *slog.Logger) listen.Limits {
 // takes one.
 func WarnOfFew(log *slog.Logger) {
 	if most := listen.Descriptors(); most < listen.Few {
-		log.Warn("this process may have few files and connections open: raise the limit (ulimit -n, LimitNOFILE in a systemd unit)", "limit", most, "hard_limit", listen.Raisable(), "advised", listen.Few)
+		log.Warn(
+			"this process may have few files and connections open: raise the limit (ulimit -n, LimitNOFILE in a systemd unit)",
+			"limit",
+			most,
+			"hard_limit",
+			listen.Raisable(),
+			"advised",
+			listen.Few,
+		)
 	}
 }
 

@@ -59,7 +59,11 @@ func oneUseEach(c config.Config) error {
 		return err
 	}
 	if token.Equal(secret) {
-		return fmt.Errorf("admin.token_file: %s holds the same secret as cluster.secret_file, so that an operator's token would make a member: make another with `nodeserver secret new FILE`", c.Admin.TokenFile)
+		return fmt.Errorf(
+			"admin.token_file: %s holds the same secret as cluster.secret_file, so that an operator's token would "+
+				"make a member: make another with `nodeserver secret new FILE`",
+			c.Admin.TokenFile,
+		)
 	}
 	return nil
 }

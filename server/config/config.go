@@ -39,7 +39,8 @@ type HTTP struct {
 	DrainNotice       time.Duration `conf:"drain_notice"`   // from saying that it stops to closing connections; 0: none
 	ShutdownGrace     time.Duration `conf:"shutdown_grace"` // for requests in flight when the node stops
 
-	StallTimeout             time.Duration `conf:"stall_timeout"`               // of answers that nobody takes, of bodies that don't come; 0: none
+	// StallTimeout ends answers that the client does not take and bodies that do not come; 0: none.
+	StallTimeout             time.Duration `conf:"stall_timeout"`
 	MaxConnections           int           `conf:"max_connections"`             // 0: three quarters of the descriptors
 	MaxConnectionsPerAddress int           `conf:"max_connections_per_address"` // 0: half of MaxConnections
 

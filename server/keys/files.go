@@ -53,7 +53,11 @@ func ReadSecret(path string) (Secret, error) {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return Secret{}, fmt.Errorf("%s does not exist: make it with `nodeserver secret new %s`, and copy it to each node that is to share it", path, path)
+		return Secret{}, fmt.Errorf(
+			"%s does not exist: make it with `nodeserver secret new %s`, and copy it to each node that is to share it",
+			path,
+			path,
+		)
 	case errors.Is(err, ErrMade):
 		return Secret{}, fmt.Errorf("%w; move it away, and make another with `nodeserver secret new %s`", err, path)
 	}
@@ -150,7 +154,14 @@ func unchangeable(path string, info fs.FileInfo) error {
 	case !known:
 		return nil
 	case owner != 0 && owner != me:
-		return fmt.Errorf("%s belongs to the user %d, who can change it; this process runs as %d and trusts only that user and root: run `chown %d %s`", path, owner, me, me, path)
+		return fmt.Errorf(
+			"%s belongs to the user %d, who can change it; this process runs as %d and trusts only that user and root: run `chown %d %s`",
+			path,
+			owner,
+			me,
+			me,
+			path,
+		)
 	case mode&fs.ModeSymlink != 0, mode.Perm()&0o022 == 0, mode.IsDir() && mode&fs.ModeSticky != 0:
 		return nil
 	}

@@ -74,14 +74,26 @@ func TestFiles(t *testing.T) {
 		{"read only", tt.file("a/b/ro", 0o400), "", ""},
 		{"readable", tt.file("a/b/readable", 0o644), "PATH can be read by others (mode 0644): run `chmod 600 PATH`", ""},
 		{"readable by the group", tt.file("a/b/group", 0o640), "PATH can be read by others (mode 0640): run `chmod 600 PATH`", ""},
-		{"writable", tt.file("a/b/w", 0o602), "PATH can be changed by others (mode 0602): run `chmod go-w PATH`", "PATH can be changed by others (mode 0602): run `chmod go-w PATH`"},
-		{"in an open folder", tt.file("open/in/side", 0o600), "", open + " can be changed by others (mode 0777): run `chmod go-w " + open + "`"},
+		{
+			"writable", tt.file("a/b/w", 0o602), "PATH can be changed by others (mode 0602): run `chmod go-w PATH`",
+			"PATH can be changed by others (mode 0602): run `chmod go-w PATH`",
+		},
+		{
+			"in an open folder", tt.file("open/in/side", 0o600), "",
+			open + " can be changed by others (mode 0777): run `chmod go-w " + open + "`",
+		},
 		{"in a team's folder", tt.file("team/x", 0o600), "", team + " can be changed by others (mode 0775): run `chmod go-w " + team + "`"},
 		{"in a sticky folder", tt.file("sticky/x", 0o600), "", ""},
 		{"link to a good file", tt.link("../a/b/private", "links/good"), "", ""},
 		{"link over a folder", filepath.Join(tt.link("../a", "links/dir"), "b", "private"), "", ""},
-		{"link to an open folder", tt.link(filepath.Join(open, "in/side"), "links/open"), "", open + " can be changed by others (mode 0777): run `chmod go-w " + open + "`"},
-		{"link in an open folder", tt.link(filepath.Join(tt.dir, "a/b/private"), "open/link"), "", open + " can be changed by others (mode 0777): run `chmod go-w " + open + "`"},
+		{
+			"link to an open folder", tt.link(filepath.Join(open, "in/side"), "links/open"), "",
+			open + " can be changed by others (mode 0777): run `chmod go-w " + open + "`",
+		},
+		{
+			"link in an open folder", tt.link(filepath.Join(tt.dir, "a/b/private"), "open/link"), "",
+			open + " can be changed by others (mode 0777): run `chmod go-w " + open + "`",
+		},
 		{"link to itself", tt.link("loop", "loop"), "", "PATH leads through more than 40 symbolic links"},
 		{"folder", sticky, "", "PATH is not a regular file"},
 		{"pipe", pipe, "", "PATH is not a regular file"},
@@ -118,7 +130,8 @@ func TestFilesOfOthers(t *testing.T) {
 	folder := filepath.Dir(inFolder)
 	tt.others(file, inSticky, folder, link)
 	for _, c := range []struct{ path, culprit string }{{file, file}, {inSticky, inSticky}, {inFolder, folder}, {link, link}} {
-		want := c.culprit + " belongs to the user 65534, who can change it; this process runs as 0 and trusts only that user and root: run `chown 0 " + c.culprit + "`"
+		want := c.culprit + " belongs to the user 65534, who can change it; this process runs as 0 and trusts only " +
+			"that user and root: run `chown 0 " + c.culprit + "`"
 		if _, err := keys.Read(c.path); err == nil || err.Error() != want {
 			t.Errorf("%v\nwant %s", err, want)
 		}
@@ -141,11 +154,14 @@ func TestReadSecret(t *testing.T) {
 		t.Errorf("a good secret: %v", err)
 	}
 	for path, want := range map[string]string{
-		missing:                                    "PATH does not exist: make it with `nodeserver secret new PATH`, and copy it to each node that is to share it",
-		write("old", strings.Repeat("a", 32)):      `PATH: it was not made by "nodeserver secret new", and what people invent can be guessed; move it away, and make another with ` + "`nodeserver secret new PATH`",
-		write("cut", a.Text()[:50]):                "PATH: its checksum is wrong: it was mistyped or cut off; copy the file again",
-		tt.file("open", 0o644):                     "PATH can be read by others (mode 0644): run `chmod 600 PATH`",
-		write("large", strings.Repeat("a", 2<<20)): "PATH is larger than " + strconv.Itoa(1<<20) + " bytes: this is no key, certificate or secret",
+		missing: "PATH does not exist: make it with `nodeserver secret new PATH`, " +
+			"and copy it to each node that is to share it",
+		write("old", strings.Repeat("a", 32)): `PATH: it was not made by "nodeserver secret new", and what ` +
+			`people invent can be guessed; move it away, and make another with ` + "`nodeserver secret new PATH`",
+		write("cut", a.Text()[:50]): "PATH: its checksum is wrong: it was mistyped or cut off; copy the file again",
+		tt.file("open", 0o644):      "PATH can be read by others (mode 0644): run `chmod 600 PATH`",
+		write("large", strings.Repeat("a", 2<<20)): "PATH is larger than " + strconv.Itoa(1<<20) + " bytes: this is " +
+			"no key, certificate or secret",
 	} {
 		if _, err := keys.ReadSecret(path); err == nil || err.Error() != strings.ReplaceAll(want, "PATH", path) {
 			t.Errorf("%v\nwant %s", err, strings.ReplaceAll(want, "PATH", path))

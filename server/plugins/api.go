@@ -34,7 +34,10 @@ func hostBinary(file string) (binary, error) {
 	case !ours || b.mode == "plugin":
 		return binary{}, fmt.Errorf("the host %s is %s, not a nodeserver: name a nodeserver binary", file, b.path)
 	case !b.cgo:
-		return binary{}, fmt.Errorf("the host %s was built with CGO_ENABLED=0 and can't load plugins: build it with cgo (apt-get install gcc; make build)", file)
+		return binary{}, fmt.Errorf(
+			"the host %s was built with CGO_ENABLED=0 and can't load plugins: build it with cgo (apt-get install gcc; make build)",
+			file,
+		)
 	}
 	return b, nil
 }
@@ -74,7 +77,13 @@ func (b binary) fetchAPI(ctx context.Context, t tools, work string) (api, error)
 		return api{}, fmt.Errorf("fetch %s@%s, which the nodeserver was built from: %s", apiModule, want.version, got.Error)
 	}
 	if got.Sum != want.sum {
-		return api{}, fmt.Errorf("%s@%s has the checksum %s, and the nodeserver was built from one with %s: look into GOPROXY", apiModule, want.version, got.Sum, want.sum)
+		return api{}, fmt.Errorf(
+			"%s@%s has the checksum %s, and the nodeserver was built from one with %s: look into GOPROXY",
+			apiModule,
+			want.version,
+			got.Sum,
+			want.sum,
+		)
 	}
 	h, err := webapps.HashSources(os.DirFS(filepath.Join(got.Dir, "webapps")))
 	if err != nil {
@@ -111,7 +120,11 @@ func findHostSource(given string, src source) (string, error) {
 	if given != "" {
 		return "", fmt.Errorf("the folder %s is not in module %s: give the one this binary was built from", given, apiModule)
 	}
-	return "", fmt.Errorf("no sources of %s around the webapp, the working directory or the binary, nor a replace in the webapp's go.mod: give their folder with --host-src", apiModule)
+	return "", fmt.Errorf(
+		"no sources of %s around the webapp, the working directory or the binary, nor a replace in the webapp's "+
+			"go.mod: give their folder with --host-src",
+		apiModule,
+	)
 }
 
 // sameSources is the hash of package webapps in root, if the host was built from it. A

@@ -193,8 +193,15 @@ func fits(mod *modfile.File, host binary) error {
 	if mod.Go == nil || version.Compare("go"+mod.Go.Version, host.goVersion) <= 0 {
 		return nil
 	}
-	return fmt.Errorf("%s:%d asks for go %s, and a plugin is built with its host's Go, which is %s: go mod edit -go=%s, or build this nodeserver with a newer Go",
-		mod.Syntax.Name, mod.Go.Syntax.Start.Line, mod.Go.Version, host.goVersion, goLanguage(host))
+	return fmt.Errorf(
+		"%s:%d asks for go %s, and a plugin is built with its host's Go, which is %s: go mod edit -go=%s, or build "+
+			"this nodeserver with a newer Go",
+		mod.Syntax.Name,
+		mod.Go.Syntax.Start.Line,
+		mod.Go.Version,
+		host.goVersion,
+		goLanguage(host),
+	)
 }
 
 // writeWorkspace joins the staged module, its libraries and the host's sources, so that

@@ -45,7 +45,11 @@ func check(host binary, file string) (identity, binary, error) {
 	}
 	id, ok := parseIdentity(p.path)
 	if !ok {
-		return identity{}, binary{}, fmt.Errorf("check plugin %s: not built by nodeserver build, so a new revision could not be loaded beside it: nodeserver build DIR -o FILE.so", file)
+		return identity{}, binary{}, fmt.Errorf(
+			"check plugin %s: not built by nodeserver build, so a new revision could not be loaded beside it: "+
+				"nodeserver build DIR -o FILE.so",
+			file,
+		)
 	}
 	if d := differences(host, p, id.api); len(d) > 0 {
 		return identity{}, binary{}, &MismatchError{file, d}

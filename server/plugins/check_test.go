@@ -27,9 +27,15 @@ func TestDifferences(t *testing.T) {
 		change func(host, p *binary, api *string)
 		want   []string
 	}{
-		"none":        {func(_, _ *binary, _ *string) {}, nil},
-		"go version":  {func(_, p *binary, _ *string) { p.goVersion = "go1.26.7" }, []string{"built by go1.26.7, this node by go1.26.8" + again}},
-		"no trimpath": {func(_, p *binary, _ *string) { delete(p.settings, "-trimpath") }, []string{"built without -trimpath, this node with -trimpath=true" + again}},
+		"none": {func(_, _ *binary, _ *string) {}, nil},
+		"go version": {
+			func(_, p *binary, _ *string) { p.goVersion = "go1.26.7" },
+			[]string{"built by go1.26.7, this node by go1.26.8" + again},
+		},
+		"no trimpath": {
+			func(_, p *binary, _ *string) { delete(p.settings, "-trimpath") },
+			[]string{"built without -trimpath, this node with -trimpath=true" + again},
+		},
 		"race": {
 			func(host, _ *binary, _ *string) { host.settings["-race"] = "true" },
 			[]string{"built without -race, this node with -race=true" + again},
@@ -43,7 +49,8 @@ func TestDifferences(t *testing.T) {
 		},
 		"module version": {
 			func(_, p *binary, _ *string) { p.modules["golang.org/x/net"] = module{"v0.61.0", "h1:b"} },
-			[]string{"built against golang.org/x/net v0.61.0, this node has v0.60.0: go get golang.org/x/net@v0.60.0 in the webapp's module, then rebuild it"},
+			[]string{"built against golang.org/x/net v0.61.0, this node has v0.60.0: go get golang.org/x/net@v0.60.0 " +
+				"in the webapp's module, then rebuild it"},
 		},
 		"module checksum": {
 			func(_, p *binary, _ *string) { p.modules["golang.org/x/net"] = module{"v0.60.0", "h1:b"} },

@@ -28,15 +28,20 @@ func fromGo() C.int { return ` + v + ` }
 
 func Answer() int { return int(C.answer()) }
 `,
-		"answer.c":               "#include \"sub/answer.h\"\nextern int fromGo(void);\nint shared_name(void) { return ANSWER; }\nint answer(void) { return 10 * fromGo() + shared_name(); }\n",
+		"answer.c": "#include \"sub/answer.h\"\nextern int fromGo(void);\n" +
+			"int shared_name(void) { return ANSWER; }\nint answer(void) { return 10 * fromGo() + shared_name(); }\n",
 		"sub/answer.h":           "#define ANSWER " + v + "\n",
 		"internal/word/word.txt": "word" + v,
-		"internal/word/word.go":  "package word\n\nimport _ \"embed\"\n\n//go:embed word.txt\nvar Word string\n\nfunc hidden() string { return \"hidden" + v + "\" }\n",
-		"link.v1/link.go":        "package link\n\nimport (\n\t_ \"unsafe\"\n\n\t\"example.org/dep/internal/word\"\n)\n\n//go:linkname hidden example.org/dep/internal/word.hidden\nfunc hidden() string\n\nfunc Words() string { return word.Word + hidden() }\n",
-		"link.v1/empty.s":        "",
-		"asm/value_amd64.s":      "#include \"textflag.h\"\n\nTEXT example·org∕dep∕asm·Value(SB),NOSPLIT,$0-8\n\tMOVQ $" + v + ", ret+0(FP)\n\tRET\n",
-		"asm/value_amd64.go":     "package asm\n\nfunc Value() int64\n",
-		"asm/value_other.go":     "//go:build !amd64\n\npackage asm\n\nfunc Value() int64 { return " + v + " }\n",
+		"internal/word/word.go": "package word\n\nimport _ \"embed\"\n\n//go:embed word.txt\nvar Word string\n\n" +
+			"func hidden() string { return \"hidden" + v + "\" }\n",
+		"link.v1/link.go": "package link\n\nimport (\n\t_ \"unsafe\"\n\n\t\"example.org/dep/internal/word\"\n)\n\n" +
+			"//go:linkname hidden example.org/dep/internal/word.hidden\nfunc hidden() string\n\n" +
+			"func Words() string { return word.Word + hidden() }\n",
+		"link.v1/empty.s": "",
+		"asm/value_amd64.s": "#include \"textflag.h\"\n\n" +
+			"TEXT example·org∕dep∕asm·Value(SB),NOSPLIT,$0-8\n\tMOVQ $" + v + ", ret+0(FP)\n\tRET\n",
+		"asm/value_amd64.go": "package asm\n\nfunc Value() int64\n",
+		"asm/value_other.go": "//go:build !amd64\n\npackage asm\n\nfunc Value() int64 { return " + v + " }\n",
 		"driver/driver.go": `package driver
 
 import (
@@ -63,7 +68,14 @@ func TestLibraryKinds(t *testing.T) {
 	t.Parallel()
 	app := func(name string, version int) string {
 		dir := writeApp(t, name, "")
-		write(t, filepath.Join(dir, "go.mod"), "module example.org/"+name+"\n\ngo 1.26\n\nrequire example.org/dep v0.0.0\n\nreplace example.org/dep => "+writeLibrary(t, version)+"\n")
+		write(
+			t,
+			filepath.Join(dir, "go.mod"),
+			"module example.org/"+name+"\n\ngo 1.26\n\nrequire example.org/dep v0.0.0\n\nreplace example.org/dep => "+writeLibrary(
+				t,
+				version,
+			)+"\n",
+		)
 		write(t, filepath.Join(dir, "words", "words.go"), `package words
 
 import (
@@ -108,12 +120,23 @@ func TestPinnedLibraries(t *testing.T) {
 		t.Errorf("the app answers %q, want x/net/trace from the host, and a copy of x/net/html", got)
 	}
 	logs := func(name, version string) string {
-		return writeModule(t, name, `"ok"`, []string{"github.com/golang/glog v1.2.5", "github.com/golang/glog => github.com/golang/glog " + version},
-			[]string{`_ "github.com/golang/glog"`})
+		return writeModule(
+			t,
+			name,
+			`"ok"`,
+			[]string{"github.com/golang/glog v1.2.5", "github.com/golang/glog => github.com/golang/glog " + version},
+			[]string{`_ "github.com/golang/glog"`},
+		)
 	}
 	out := t.TempDir()
 	said, err := exec.CommandContext(t.Context(), host, out, logs("old", "v1.2.4"), logs("new", "v1.2.5")).CombinedOutput()
-	want := "old: ok\nopen plugin " + filepath.Join(out, "new.so") + ": it has github.com/golang/glog v1.2.5, but " + filepath.Join(out, "old.so") +
+	want := "old: ok\nopen plugin " + filepath.Join(
+		out,
+		"new.so",
+	) + ": it has github.com/golang/glog v1.2.5, but " + filepath.Join(
+		out,
+		"old.so",
+	) +
 		", loaded before, has v1.2.4: require the same in both, and restart the node\n"
 	if err == nil || string(said) != want {
 		t.Errorf("got  %v, %s\nwant %s", err, said, want)

@@ -125,9 +125,18 @@ func (l *Loader) conflict(p binary) error {
 		switch {
 		case !taken || path == apiModule:
 		case path == p.main:
-			return fmt.Errorf("this revision was loaded already, from %s, built differently: change the source, or restart the node", other.file)
+			return fmt.Errorf(
+				"this revision was loaded already, from %s, built differently: change the source, or restart the node",
+				other.file,
+			)
 		case m != other.module:
-			return fmt.Errorf("it has %s %s, but %s, loaded before, has %s: require the same in both, and restart the node", path, m, other.file, other.module)
+			return fmt.Errorf(
+				"it has %s %s, but %s, loaded before, has %s: require the same in both, and restart the node",
+				path,
+				m,
+				other.file,
+				other.module,
+			)
 		}
 	}
 	return nil
@@ -185,7 +194,11 @@ var differs = regexp.MustCompile(`plugin was built with a different version of p
 // explainLoad puts a cure to what only Go's loader can find.
 func explainLoad(err error) error {
 	if m := differs.FindStringSubmatch(err.Error()); m != nil {
-		return fmt.Errorf("it was built with another package %s than this node, though versions and settings are the same: %s, on this machine", m[1], rebuild)
+		return fmt.Errorf(
+			"it was built with another package %s than this node, though versions and settings are the same: %s, on this machine",
+			m[1],
+			rebuild,
+		)
 	}
 	if strings.Contains(err.Error(), "failed to map segment") {
 		return fmt.Errorf("%w: is %s mounted noexec? Set TMPDIR to a folder that isn't", err, os.TempDir())

@@ -23,8 +23,11 @@ func TestAppOf(t *testing.T) {
 		"no name":    {returns(webapps.App{New: start}), `its app's name "": want 1 to 64 of a-z, 0-9 and -`},
 		"upper case": {returns(webapps.App{Name: "App", New: start}), `its app's name "App": want 1 to 64 of a-z, 0-9 and -`},
 		"path":       {returns(webapps.App{Name: "a/b", New: start}), `its app's name "a/b": want 1 to 64 of a-z, 0-9 and -`},
-		"long name":  {returns(webapps.App{Name: strings.Repeat("a", 65), New: start}), `its app's name "` + strings.Repeat("a", 65) + `": want 1 to 64 of a-z, 0-9 and -`},
-		"no New":     {returns(webapps.App{Name: "x"}), "its app x has no New"},
+		"long name": {
+			returns(webapps.App{Name: strings.Repeat("a", 65), New: start}),
+			`its app's name "` + strings.Repeat("a", 65) + `": want 1 to 64 of a-z, 0-9 and -`,
+		},
+		"no New": {returns(webapps.App{Name: "x"}), "its app x has no New"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := appOf(c.symbol)
@@ -55,7 +58,12 @@ func TestGuard(t *testing.T) {
 	if _, err := Guard(openLimit, initOrWebapp, func() (int, error) { runtime.Goexit(); return 1, nil }); err == nil {
 		t.Error("a function that never returned has no error")
 	}
-	if app, err := Guard(openLimit, initOrWebapp, func() (webapps.App, error) { return webapps.App{Name: "x"}, nil }); err != nil || app.Name != "x" {
+	if app, err := Guard(
+		openLimit,
+		initOrWebapp,
+		func() (webapps.App, error) { return webapps.App{Name: "x"}, nil },
+	); err != nil ||
+		app.Name != "x" {
 		t.Errorf("%v %v", app, err)
 	}
 }
@@ -75,11 +83,17 @@ func TestConflict(t *testing.T) {
 	l.loaded["webapp/a/1-2"] = loaded{module{"(devel)", ""}, "a.so"}
 	l.loaded[apiModule] = loaded{module{"(devel)", ""}, "a.so"}
 	for name, c := range map[string]struct{ path, version, sum, want string }{
-		"same":         {"example.org/dep", "v1.0.0", "h1:a", ""},
-		"another":      {"example.org/dep2", "v1.0.0", "h1:b", ""},
-		"host":         {apiModule, "v0.0.0-2026", "", ""},
-		"version":      {"example.org/dep", "v1.1.0", "h1:b", "it has example.org/dep v1.1.0, but a.so, loaded before, has v1.0.0: require the same in both, and restart the node"},
-		"own revision": {"webapp/a/1-2", "(devel)", "", "this revision was loaded already, from a.so, built differently: change the source, or restart the node"},
+		"same":    {"example.org/dep", "v1.0.0", "h1:a", ""},
+		"another": {"example.org/dep2", "v1.0.0", "h1:b", ""},
+		"host":    {apiModule, "v0.0.0-2026", "", ""},
+		"version": {
+			"example.org/dep", "v1.1.0", "h1:b",
+			"it has example.org/dep v1.1.0, but a.so, loaded before, has v1.0.0: require the same in both, and restart the node",
+		},
+		"own revision": {
+			"webapp/a/1-2", "(devel)", "",
+			"this revision was loaded already, from a.so, built differently: change the source, or restart the node",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := l.conflict(binary{main: "webapp/a/1-2", modules: map[string]module{c.path: {c.version, c.sum}}})

@@ -10,16 +10,31 @@ import (
 
 func TestPinnedIn(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
-		"nothing":         {"import \"net/http\"\nfunc F() { http.Handle(``, nil) }", ""},
-		"handler in init": {"import \"net/http\"\nfunc init() { http.Handle(``, nil) }", "it calls net/http.Handle as it starts, which takes a name once in a process"},
-		"flag":            {"import \"flag\"\nvar f = flag.String(``, ``, ``)", "it calls flag.String as it starts, which takes a name once in a process"},
-		"renamed import":  {"import f \"flag\"\nvar x = f.Int(``, 1, ``)", "it calls flag.Int as it starts, which takes a name once in a process"},
-		"flag set":        {"import \"flag\"\nvar f = flag.NewFlagSet(``, 0)", ""},
-		"flag later":      {"import \"flag\"\nvar f = func() { flag.String(``, ``, ``) }", ""},
-		"method init":     {"import \"flag\"\ntype t int\nfunc (t) init() { flag.String(``, ``, ``) }", ""},
-		"expvar":          {"import \"expvar\"\nvar f = expvar.NewInt(``)", "it calls expvar.NewInt as it starts, which takes a name once in a process"},
-		"takes a symbol":  {"import _ \"unsafe\"\n//go:linkname nanotime runtime.nanotime\nfunc nanotime() int64", ""},
-		"gives a symbol":  {"import _ \"unsafe\"\n//go:linkname now net/http.now\nfunc now() int64 { return 1 }", "it defines net/http.now of the standard library (go:linkname)"},
+		"nothing": {"import \"net/http\"\nfunc F() { http.Handle(``, nil) }", ""},
+		"handler in init": {
+			"import \"net/http\"\nfunc init() { http.Handle(``, nil) }",
+			"it calls net/http.Handle as it starts, which takes a name once in a process",
+		},
+		"flag": {
+			"import \"flag\"\nvar f = flag.String(``, ``, ``)",
+			"it calls flag.String as it starts, which takes a name once in a process",
+		},
+		"renamed import": {
+			"import f \"flag\"\nvar x = f.Int(``, 1, ``)",
+			"it calls flag.Int as it starts, which takes a name once in a process",
+		},
+		"flag set":    {"import \"flag\"\nvar f = flag.NewFlagSet(``, 0)", ""},
+		"flag later":  {"import \"flag\"\nvar f = func() { flag.String(``, ``, ``) }", ""},
+		"method init": {"import \"flag\"\ntype t int\nfunc (t) init() { flag.String(``, ``, ``) }", ""},
+		"expvar": {
+			"import \"expvar\"\nvar f = expvar.NewInt(``)",
+			"it calls expvar.NewInt as it starts, which takes a name once in a process",
+		},
+		"takes a symbol": {"import _ \"unsafe\"\n//go:linkname nanotime runtime.nanotime\nfunc nanotime() int64", ""},
+		"gives a symbol": {
+			"import _ \"unsafe\"\n//go:linkname now net/http.now\nfunc now() int64 { return 1 }",
+			"it defines net/http.now of the standard library (go:linkname)",
+		},
 		"gives another's": {"import _ \"unsafe\"\n//go:linkname now example.org/a.now\nfunc now() int64 { return 1 }", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,7 +108,8 @@ func TestHashes(t *testing.T) {
 		return w.rename("x/internal/dep"), w.rename(registry), w.rename("x/high")
 	}
 	dep, reg, high := hashes("1.22.1", "x/message", "app1")
-	if !strings.HasPrefix(dep, "webapplib/go1.22/") || !strings.HasSuffix(dep, "/x/internal_/dep") || !strings.HasPrefix(high, "webapplib/go1.25/") {
+	if !strings.HasPrefix(dep, "webapplib/go1.22/") || !strings.HasSuffix(dep, "/x/internal_/dep") ||
+		!strings.HasPrefix(high, "webapplib/go1.25/") {
 		t.Errorf("paths %s and %s", dep, high)
 	}
 	for name, c := range map[string]struct {
@@ -130,7 +146,9 @@ func TestRewriteSymbols(t *testing.T) {
 		t.Error(diff)
 	}
 	asm := string(rewriteAsm([]byte("JMP example·org∕a·X(SB)\nJMP ·Y(SB)\nJMP runtime·z(SB)\nJMP internal∕bytealg·I(SB)\n"), rename))
-	if want := "JMP webapplib∕go1·21∕012345abcdef∕example·org∕a·X(SB)\nJMP ·Y(SB)\nJMP runtime·z(SB)\nJMP internal∕bytealg·I(SB)\n"; asm != want {
+	want = "JMP webapplib∕go1·21∕012345abcdef∕example·org∕a·X(SB)\nJMP ·Y(SB)\n" +
+		"JMP runtime·z(SB)\nJMP internal∕bytealg·I(SB)\n"
+	if asm != want {
 		t.Errorf("got  %s\nwant %s", asm, want)
 	}
 }

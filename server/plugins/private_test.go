@@ -81,7 +81,13 @@ func TestOwnLibraries(t *testing.T) {
 	t.Parallel()
 	const path = `reflect.TypeFor[chi.Mux]().PkgPath()`
 	chi := func(name, version string) string {
-		return writeModule(t, name, path, []string{"github.com/go-chi/chi/v5 " + version}, []string{`"reflect"`, `"github.com/go-chi/chi/v5"`})
+		return writeModule(
+			t,
+			name,
+			path,
+			[]string{"github.com/go-chi/chi/v5 " + version},
+			[]string{`"reflect"`, `"github.com/go-chi/chi/v5"`},
+		)
 	}
 	sys := writeModule(t, "sys", `"x"`, []string{"golang.org/x/sys v0.50.0"}, []string{`_ "golang.org/x/sys/unix"`})
 	write(t, filepath.Join(sys, "words", "words.go"), `package words
@@ -162,11 +168,13 @@ func TestBuildRefusesOtherHosts(t *testing.T) {
 	noHost := filepath.Join(t.TempDir(), "text")
 	write(t, noHost, "#!/bin/sh\n")
 	for name, c := range map[string]struct{ host, src, want string }{
-		"text":          {noHost, "", "the host: could not read Go build info from " + noHost + ": unrecognized file format: name a nodeserver binary"},
+		"text": {noHost, "", "the host: could not read Go build info from " + noHost + ": unrecognized file " +
+			"format: name a nodeserver binary"},
 		"other program": {goCmd, "", "the host " + goCmd + " is cmd/go, not a nodeserver: name a nodeserver binary"},
 		"other sources": {
 			host, other,
-			filepath.Join(other, "webapps", "app.go") + " differs from what " + host + " was built from: give the folder of its sources with --host-src",
+			filepath.Join(other, "webapps", "app.go") + " differs from what " + host + " was built from: give the " +
+				"folder of its sources with --host-src",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

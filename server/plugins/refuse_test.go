@@ -40,13 +40,15 @@ func TestRefusedFiles(t *testing.T) {
 		content []byte
 		want    string
 	}{
-		"empty":      {nil, "check plugin FILE: the file is empty: copy or build it again"},
-		"cut off":    {good[:len(good)/2], "check plugin FILE: not a plugin, or cut off ("},
-		"text":       {[]byte("#!/bin/sh\n"), "check plugin FILE: not a plugin, or cut off ("},
-		"executable": {exe, "check plugin FILE: a Go program (-buildmode=exe), not a plugin: build it with nodeserver build DIR -o FILE.so"},
+		"empty":   {nil, "check plugin FILE: the file is empty: copy or build it again"},
+		"cut off": {good[:len(good)/2], "check plugin FILE: not a plugin, or cut off ("},
+		"text":    {[]byte("#!/bin/sh\n"), "check plugin FILE: not a plugin, or cut off ("},
+		"executable": {exe, "check plugin FILE: a Go program (-buildmode=exe), not a plugin: build it with nodeserver " +
+			"build DIR -o FILE.so"},
 		"plain go build": {
 			patch(t, good, "/plugin_main\n", "/plugin_ma1n\n"),
-			"check plugin FILE: not built by nodeserver build, so a new revision could not be loaded beside it: nodeserver build DIR -o FILE.so",
+			"check plugin FILE: not built by nodeserver build, so a new revision could not be loaded beside it: " +
+				"nodeserver build DIR -o FILE.so",
 		},
 		"other processor": {
 			patch(t, good, "GOARCH=amd64", "GOARCH=amd65"),
@@ -103,17 +105,28 @@ func TestBuildErrors(t *testing.T) {
 	for name, c := range map[string]struct {
 		dir, variable, value, want string
 	}{
-		"no Go files":      {empty, "", "", "build " + empty + ": no Go files in the folder: name the one that holds func Webapp"},
-		"no module":        {alone, "", "", "build " + alone + ": no go.mod here or above: run go mod init in the webapp's folder"},
-		"no go command":    {ok, "PATH", empty, "build " + ok + ": no go command in PATH: install " + runtime.Version()},
-		"no compiler":      {ok, "CC", "no-cc -O2", "build " + ok + ": no C compiler (no-cc) in PATH, which linking a plugin needs: apt-get install gcc libc6-dev"},
-		"compile error":    {wrong, "", "", "build " + wrong + ": # example.org/wrong/words\nwords/words.go:3:16: undefined: nothing"},
-		"no Webapp":        {lacking, "", "", "build " + lacking + ": # example.org/lacking\nplugin_main/main.go:9:40: undefined: app.Webapp"},
-		"no folder at all": {filepath.Join(empty, "x"), "", "", "build " + filepath.Join(empty, "x") + ": no such folder: name the one that holds func Webapp"},
-		"a file":           {filepath.Join(ok, "app.go"), "", "", "build " + filepath.Join(ok, "app.go") + ": app.go is a file: name the folder it lies in, " + ok},
+		"no Go files":   {empty, "", "", "build " + empty + ": no Go files in the folder: name the one that holds func Webapp"},
+		"no module":     {alone, "", "", "build " + alone + ": no go.mod here or above: run go mod init in the webapp's folder"},
+		"no go command": {ok, "PATH", empty, "build " + ok + ": no go command in PATH: install " + runtime.Version()},
+		"no compiler": {
+			ok, "CC", "no-cc -O2",
+			"build " + ok + ": no C compiler (no-cc) in PATH, which linking a plugin needs: apt-get install gcc libc6-dev",
+		},
+		"compile error": {wrong, "", "", "build " + wrong + ": # example.org/wrong/words\nwords/words.go:3:16: undefined: nothing"},
+		"no Webapp": {lacking, "", "", "build " + lacking + ": # example.org/lacking\n" +
+			"plugin_main/main.go:9:40: undefined: app.Webapp"},
+		"no folder at all": {
+			filepath.Join(empty, "x"), "", "",
+			"build " + filepath.Join(empty, "x") + ": no such folder: name the one that holds func Webapp",
+		},
+		"a file": {
+			filepath.Join(ok, "app.go"), "", "",
+			"build " + filepath.Join(ok, "app.go") + ": app.go is a file: name the folder it lies in, " + ok,
+		},
 		"newer Go": {
 			newer, "", "",
-			"build " + newer + ": " + filepath.Join(newer, "go.mod") + ":3 asks for go 1.99, and a plugin is built with its host's Go, which is " + runtime.Version() +
+			"build " + newer + ": " + filepath.Join(newer,
+				"go.mod") + ":3 asks for go 1.99, and a plugin is built with its host's Go, which is " + runtime.Version() +
 				": go mod edit -go=" + strings.TrimPrefix(runtime.Version(), "go") + ", or build this nodeserver with a newer Go",
 		},
 	} {
@@ -158,7 +171,8 @@ func TestHugeFileIsNotCopied(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := plugins.NewLoader().Open(file)
-	if want := "check plugin " + file + ": 21474836480 bytes are over the limit of 4294967296 for a plugin"; err == nil || err.Error() != want {
+	if want := "check plugin " + file + ": 21474836480 bytes are over the limit of 4294967296 for a plugin"; err == nil ||
+		err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
@@ -171,7 +185,8 @@ func TestBuildRefusesOtherHostSources(t *testing.T) {
 	write(t, filepath.Join(host, "webapps", "app.go"), "package webapps\n")
 	for src, want := range map[string]string{
 		host: "build " + dir + ": package webapps in " + host + " has changed since this binary was built: run make build there first",
-		dir:  "build " + dir + ": the folder " + dir + " is not in module github.com/nodeserver/nodeserver: give the one this binary was built from",
+		dir: "build " + dir + ": the folder " + dir + " is not in module github.com/nodeserver/nodeserver: give the " +
+			"one this binary was built from",
 	} {
 		if _, err := plugins.Build(t.Context(), plugins.BuildOptions{Dir: dir, HostSrc: src}); err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)

@@ -192,7 +192,12 @@ func (m newModule) require(ctx context.Context, dir string, host binary, t tools
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOTOOLCHAIN="+t.toolchain, "GOWORK=off", "GOFLAGS=-mod=mod", "GO111MODULE=on")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("the files are written, but go mod tidy failed; run it in %s when its cause is gone: %w\n%s", dir, err, bytes.TrimSpace(out))
+		return fmt.Errorf(
+			"the files are written, but go mod tidy failed; run it in %s when its cause is gone: %w\n%s",
+			dir,
+			err,
+			bytes.TrimSpace(out),
+		)
 	}
 	return nil
 }

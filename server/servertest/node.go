@@ -45,9 +45,16 @@ func newNode(i int, app webapps.App, change []func(*config.Config)) (*node, erro
 // config is a node's, made for tests: see the package's text.
 func nodeConfig(name string) config.Config {
 	return config.Config{
-		Node:  config.Node{Name: name},
-		HTTP:  config.HTTP{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 64 << 10, MaxBodyBytes: 32 << 20, ShutdownGrace: 5 * time.Second, ExposeNode: true},
-		Admin: config.Admin{Address: "127.0.0.1:0"}, Cluster: config.Cluster{Name: "servertest"},
+		Node: config.Node{Name: name},
+		HTTP: config.HTTP{
+			ReadHeaderTimeout: 5 * time.Second,
+			MaxHeaderBytes:    64 << 10,
+			MaxBodyBytes:      32 << 20,
+			ShutdownGrace:     5 * time.Second,
+			ExposeNode:        true,
+		},
+		Admin:   config.Admin{Address: "127.0.0.1:0"},
+		Cluster: config.Cluster{Name: "servertest"},
 		Channel: config.Channel{
 			Address: "127.0.0.1:0", ChangeLogEntries: 65536, Heartbeat: 100 * time.Millisecond,
 			SuspectAfter: 2 * time.Second, DownAfter: 6 * time.Second,

@@ -131,7 +131,8 @@ func TestBodyLimit(t *testing.T) {
 	}
 	for _, size := range []int{99, 1 << 20, 20 << 20} {
 		got := u.PostForm("/", url.Values{"k": {strings.Repeat("v", size)}})
-		if got.Status != http.StatusRequestEntityTooLarge || !strings.Contains(got.Body, "http.max_body_bytes") || got.Header.Get("Nodeserver-Retry") != "" {
+		if got.Status != http.StatusRequestEntityTooLarge || !strings.Contains(got.Body, "http.max_body_bytes") ||
+			got.Header.Get("Nodeserver-Retry") != "" {
 			t.Errorf("%d bytes: %d %q %v", size+2, got.Status, got.Body, got.Header)
 		}
 	}

@@ -36,7 +36,10 @@ func (r *runner) each(ctx context.Context, what string, round int, kinds []strin
 func (r *runner) lag(ctx context.Context, round int) {
 	var kinds []string
 	for _, id := range r.plan.kinds {
-		if k, _ := cluster.Find(id); k.Replicated && !strings.HasSuffix(id, "-redis") && !strings.HasSuffix(id, "-nofresh") && !strings.HasSuffix(id, "-tls") {
+		if k, _ := cluster.Find(
+			id,
+		); k.Replicated && !strings.HasSuffix(id, "-redis") && !strings.HasSuffix(id, "-nofresh") &&
+			!strings.HasSuffix(id, "-tls") {
 			kinds = append(kinds, id)
 		}
 	}
@@ -60,7 +63,14 @@ func (r *runner) lagOnce(ctx context.Context, id string) (map[string]float64, er
 	var wait sync.WaitGroup
 	wait.Go(func() {
 		background, _ = loadgen.Load(busy, loadgen.LoadConfig{ // ended on purpose
-			Target: loadgen.Target{Nodes: c.Target().Nodes}, Op: lead.op, Policy: lead.policy, Workers: lead.workers, Rate: rate, Measure: time.Minute,
+			Target: loadgen.Target{
+				Nodes: c.Target().Nodes,
+			},
+			Op:      lead.op,
+			Policy:  lead.policy,
+			Workers: lead.workers,
+			Rate:    rate,
+			Measure: time.Minute,
 		})
 	})
 	result, err := loadgen.Lag(ctx, loadgen.LagConfig{Target: c.Target(), Writes: r.plan.writes, Think: time.Millisecond})
@@ -77,7 +87,10 @@ func (r *runner) half(ctx context.Context, c *cluster.Cluster) float64 {
 	if s := r.file.Of("load", c.ID, lead.String(), "rps"); s.N > 0 {
 		return s.Median / 2
 	}
-	result, err := loadgen.Load(ctx, loadgen.LoadConfig{Target: c.Target(), Op: lead.op, Policy: lead.policy, Workers: lead.workers, Measure: time.Second})
+	result, err := loadgen.Load(
+		ctx,
+		loadgen.LoadConfig{Target: c.Target(), Op: lead.op, Policy: lead.policy, Workers: lead.workers, Measure: time.Second},
+	)
 	if err != nil {
 		return 1000
 	}
@@ -94,7 +107,18 @@ func (r *runner) failover(ctx context.Context, round int) {
 			run := record.Run{What: "failover", Kind: id, Work: way, Round: round}
 			var err error
 			run.Values, err = r.failoverOnce(ctx, id, way)
-			r.add(run, err, "first_good_ms", "all_good_ms", "longest_gap_ms", "slowest_ms", "errors", "lost_sessions", "lost_increments", "workers_stuck")
+			r.add(
+				run,
+				err,
+				"first_good_ms",
+				"all_good_ms",
+				"longest_gap_ms",
+				"slowest_ms",
+				"errors",
+				"lost_sessions",
+				"lost_increments",
+				"workers_stuck",
+			)
 		})
 	}
 }

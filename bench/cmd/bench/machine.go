@@ -16,7 +16,11 @@ import (
 
 // machine says what this runs on.
 func machine() record.Machine {
-	m := record.Machine{Cores: runtime.NumCPU(), CPU: after("/proc/cpuinfo", "model name\t: "), System: strings.Trim(after("/etc/os-release", "PRETTY_NAME="), `"`)}
+	m := record.Machine{
+		Cores:  runtime.NumCPU(),
+		CPU:    after("/proc/cpuinfo", "model name\t: "),
+		System: strings.Trim(after("/etc/os-release", "PRETTY_NAME="), `"`),
+	}
 	var kib int64
 	if _, err := fmt.Sscan(after("/proc/meminfo", "MemTotal:"), &kib); err == nil {
 		m.Memory = kib << 10
@@ -46,9 +50,13 @@ func after(file, text string) string {
 func versions(env cluster.Env) map[string]string {
 	v := map[string]string{"go": runtime.Version()}
 	for name, words := range map[string][]string{
-		"redis":      {"redis-server", "--version"},
-		"java":       {"java", "--version"},
-		"tomcat":     {"java", "-cp", env.Tomcat + "/lib/catalina.jar:" + env.Tomcat + "/bin/tomcat-juli.jar:" + env.Tomcat + "/lib/tomcat-util.jar", "org.apache.catalina.util.ServerInfo"},
+		"redis": {"redis-server", "--version"},
+		"java":  {"java", "--version"},
+		"tomcat": {
+			"java", "-cp",
+			env.Tomcat + "/lib/catalina.jar:" + env.Tomcat + "/bin/tomcat-juli.jar:" + env.Tomcat + "/lib/tomcat-util.jar",
+			"org.apache.catalina.util.ServerInfo",
+		},
 		"nodeserver": {env.Nodeserver, "version"},
 	} {
 		out, err := exec.Command(words[0], words[1:]...).Output()
@@ -68,8 +76,13 @@ func versions(env cluster.Env) map[string]string {
 // modules adds those that the Go peers were built with.
 func modules(env cluster.Env, v map[string]string) {
 	compared := []string{
-		"github.com/alexedwards/scs/v2", "github.com/alexedwards/scs/goredisstore", "github.com/redis/go-redis/v9", "github.com/gorilla/sessions",
-		"github.com/boj/redistore", "github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go",
+		"github.com/alexedwards/scs/v2",
+		"github.com/alexedwards/scs/goredisstore",
+		"github.com/redis/go-redis/v9",
+		"github.com/gorilla/sessions",
+		"github.com/boj/redistore",
+		"github.com/nats-io/nats-server/v2",
+		"github.com/nats-io/nats.go",
 	}
 	programs, _ := filepath.Glob(filepath.Join(env.Peers, "*")) // the pattern is good
 	for _, p := range programs {

@@ -239,7 +239,10 @@ func (r *runner) warm(ctx context.Context, c *cluster.Cluster) error {
 	if r.plan.name == "smoke" {
 		took = min(took, 2*time.Second)
 	}
-	_, err := loadgen.Load(ctx, loadgen.LoadConfig{Target: c.Target(), Op: op, Policy: policy, Workers: 32, Measure: took, Drain: 3 * time.Second})
+	_, err := loadgen.Load(
+		ctx,
+		loadgen.LoadConfig{Target: c.Target(), Op: op, Policy: policy, Workers: 32, Measure: took, Drain: 3 * time.Second},
+	)
 	if err != nil {
 		return fmt.Errorf("warm up %s: %w", c.ID, err)
 	}

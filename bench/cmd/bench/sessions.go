@@ -50,7 +50,19 @@ func (r *runner) filled(ctx context.Context, id string, n, round int) {
 		run.Values, err = r.memory(ctx, c, n)
 	}
 	if err != nil || r.wantsMemory(id, n) {
-		r.add(run, err, "heap_bytes", "rss_bytes", "rss_warm_bytes", "fill_s", "cpu_us", "gc_pauses", "gc_pause_p99_ms", "gc_half_pause_p99_ms", "errors")
+		r.add(
+			run,
+			err,
+			"heap_bytes",
+			"rss_bytes",
+			"rss_warm_bytes",
+			"fill_s",
+			"cpu_us",
+			"gc_pauses",
+			"gc_pause_p99_ms",
+			"gc_half_pause_p99_ms",
+			"errors",
+		)
 	}
 	for _, work := range []string{"", " under load"} {
 		if !r.wantsJoin(id) || work != "" && !ours(id) {
@@ -124,7 +136,14 @@ func (r *runner) pauses(ctx context.Context, c *cluster.Cluster, n int, rate flo
 	defer stop()
 	var wait sync.WaitGroup
 	wait.Go(func() {
-		cfg := loadgen.LoadConfig{Target: c.Target(), Op: lead.op, Policy: lead.policy, Workers: lead.workers, Rate: rate, Measure: time.Minute}
+		cfg := loadgen.LoadConfig{
+			Target:  c.Target(),
+			Op:      lead.op,
+			Policy:  lead.policy,
+			Workers: lead.workers,
+			Rate:    rate,
+			Measure: time.Minute,
+		}
 		_, _ = loadgen.Load(busy, cfg) // ended on purpose
 	})
 	for i := 0; busy.Err() == nil; i++ {

@@ -57,7 +57,20 @@ func (r *runner) cells(ctx context.Context, c *cluster.Cluster, round int) {
 		if ctx.Err() != nil {
 			return
 		}
-		r.add(run, err, "cpu_us", "rps", "p99_ms", "errors", "stale", "lost_sessions", "lost_increments", "diverged_sessions", "drain_ms", "other_cores")
+		r.add(
+			run,
+			err,
+			"cpu_us",
+			"rps",
+			"p99_ms",
+			"errors",
+			"stale",
+			"lost_sessions",
+			"lost_increments",
+			"diverged_sessions",
+			"drain_ms",
+			"other_cores",
+		)
 	}
 }
 

@@ -58,7 +58,17 @@ func (t *Table) Apply(now time.Duration, d *Delta, from Source, names []string) 
 			v.Missing = len(d.Regs) == 0 && !t.limits.tooOld(d)
 			return v, nil
 		}
-		s = &Session{Key: d.Key, Created: now - d.Age, Last: now - d.Idle, served: never, told: never, heard: never, partial: !d.Full, limit: limitOf(t.limits.MaxInactive), Returned: d.Returned}
+		s = &Session{
+			Key:      d.Key,
+			Created:  now - d.Age,
+			Last:     now - d.Idle,
+			served:   never,
+			told:     never,
+			heard:    never,
+			partial:  !d.Full,
+			limit:    limitOf(t.limits.MaxInactive),
+			Returned: d.Returned,
+		}
 		b.add(s)
 		v.Newcomer = !s.Returned
 	}

@@ -217,7 +217,14 @@ func (s *Session) Touch(now time.Duration) {
 }
 
 func (s *Session) dump() Dump {
-	d := Dump{Key: s.Key, Partial: s.partial, Returned: s.Returned, Created: s.Created, Last: s.Last, Registers: make([]DumpRegister, len(s.Regs))}
+	d := Dump{
+		Key:       s.Key,
+		Partial:   s.partial,
+		Returned:  s.Returned,
+		Created:   s.Created,
+		Last:      s.Last,
+		Registers: make([]DumpRegister, len(s.Regs)),
+	}
 	for i, r := range s.Regs {
 		d.Registers[i] = DumpRegister{r.Name(), r.Stamp, r.Value}
 	}
@@ -282,7 +289,16 @@ func (s *Session) TellsReturn() bool { return s.Returned }
 // Create puts a new session into the bucket; returned says that it need not wait for
 // its cookie to come back.
 func (b Bucket) Create(now time.Duration, k Key, returned bool) *Session {
-	s := &Session{Key: k, Created: now, Last: now, served: now, told: now, heard: never, limit: limitOf(b.t.limits.MaxInactive), Returned: returned}
+	s := &Session{
+		Key:      k,
+		Created:  now,
+		Last:     now,
+		served:   now,
+		told:     now,
+		heard:    never,
+		limit:    limitOf(b.t.limits.MaxInactive),
+		Returned: returned,
+	}
 	b.add(s)
 	return s
 }

@@ -157,17 +157,41 @@ func TestExpiryByAge(t *testing.T) {
 		now  time.Duration
 		want bool
 	}{
-		"used here, not yet":                   {Session{Last: 0, served: 0, heard: never, limit: limitOf(16 * minute)}, 16*minute - 1, false},
-		"used here, over":                      {Session{Last: 0, served: 0, heard: never, limit: limitOf(16 * minute)}, 16 * minute, true},
-		"used elsewhere, a granule later":      {Session{Last: 0, served: never, heard: 0, limit: limitOf(16 * minute)}, 17*minute - 1, false},
-		"used elsewhere, over":                 {Session{Last: 0, served: never, heard: 0, limit: limitOf(16 * minute)}, 17 * minute, true},
-		"used here just after elsewhere":       {Session{Last: 0, served: 0, heard: -20 * time.Second, limit: limitOf(16 * minute)}, 16*minute + 1, false},
-		"used here long after elsewhere":       {Session{Last: 0, served: 0, heard: -minute, limit: limitOf(16 * minute)}, 16 * minute, true},
-		"older than the node, used elsewhere":  {Session{Created: -minute, Last: -minute, served: never, heard: -minute, limit: limitOf(16 * minute)}, 15*minute + 1, false},
-		"no limit":                             {Session{served: never, heard: never}, 23 * time.Hour, false},
-		"lifetime, however busy":               {Session{Created: 0, Last: 24 * time.Hour, served: 24 * time.Hour, heard: never}, 24 * time.Hour, true},
-		"the shortest granule is one second":   {Session{Last: 0, served: never, heard: 0, limit: limitOf(4 * time.Second)}, 5*time.Second - 1, false},
-		"the longest granule is sixty seconds": {Session{Last: 0, served: never, heard: 0, limit: limitOf(10 * time.Hour)}, 10*time.Hour + minute, true},
+		"used here, not yet": {
+			Session{Last: 0, served: 0, heard: never, limit: limitOf(16 * minute)},
+			16*minute - 1, false,
+		},
+		"used here, over": {Session{Last: 0, served: 0, heard: never, limit: limitOf(16 * minute)}, 16 * minute, true},
+		"used elsewhere, a granule later": {
+			Session{Last: 0, served: never, heard: 0, limit: limitOf(16 * minute)},
+			17*minute - 1, false,
+		},
+		"used elsewhere, over": {Session{Last: 0, served: never, heard: 0, limit: limitOf(16 * minute)}, 17 * minute, true},
+		"used here just after elsewhere": {Session{
+			Last: 0, served: 0, heard: -20 * time.Second,
+			limit: limitOf(16 * minute),
+		}, 16*minute + 1, false},
+		"used here long after elsewhere": {
+			Session{Last: 0, served: 0, heard: -minute, limit: limitOf(16 * minute)},
+			16 * minute, true,
+		},
+		"older than the node, used elsewhere": {Session{
+			Created: -minute, Last: -minute, served: never, heard: -minute,
+			limit: limitOf(16 * minute),
+		}, 15*minute + 1, false},
+		"no limit": {Session{served: never, heard: never}, 23 * time.Hour, false},
+		"lifetime, however busy": {Session{
+			Created: 0, Last: 24 * time.Hour, served: 24 * time.Hour,
+			heard: never,
+		}, 24 * time.Hour, true},
+		"the shortest granule is one second": {
+			Session{Last: 0, served: never, heard: 0, limit: limitOf(4 * time.Second)},
+			5*time.Second - 1, false,
+		},
+		"the longest granule is sixty seconds": {
+			Session{Last: 0, served: never, heard: 0, limit: limitOf(10 * time.Hour)},
+			10*time.Hour + minute, true,
+		},
 	} {
 		b := New(0, Limits{Lifetime: 24 * time.Hour}).LockAt(0)
 		if got := b.Expired(&c.s, c.now); got != c.want {

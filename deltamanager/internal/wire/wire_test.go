@@ -23,7 +23,11 @@ import (
 const testBoot = 77
 
 func randomDelta(r *rand.Rand) table.Delta {
-	d := table.Delta{Key: randomKey(r), Idle: time.Duration(r.IntN(1e6)) * time.Millisecond, Age: time.Duration(r.IntN(1e6)) * time.Millisecond}
+	d := table.Delta{
+		Key:  randomKey(r),
+		Idle: time.Duration(r.IntN(1e6)) * time.Millisecond,
+		Age:  time.Duration(r.IntN(1e6)) * time.Millisecond,
+	}
 	switch r.IntN(5) {
 	case 0:
 		d.Dead = true
@@ -35,7 +39,10 @@ func randomDelta(r *rand.Rand) table.Delta {
 		d.Full = true
 	}
 	for i := range r.IntN(4) {
-		reg := table.Register{ID: nameID([]string{"", "n", "name", "föö"}[i]), Stamp: table.Stamp{Clock: uint64(1 + r.IntN(3)), Incarnation: testBoot}}
+		reg := table.Register{
+			ID:    nameID([]string{"", "n", "name", "föö"}[i]),
+			Stamp: table.Stamp{Clock: uint64(1 + r.IntN(3)), Incarnation: testBoot},
+		}
 		if r.IntN(3) == 0 {
 			reg.Stamp.Incarnation = 1 + r.Uint64N(9)
 		}
@@ -60,7 +67,13 @@ func randomKey(r *rand.Rand) (k table.Key) {
 // generated is the delta as the generated code has it.
 func generated(d *table.Delta) *sessionv1.Delta {
 	m := &sessionv1.Delta{
-		Key: d.Key[:], Clock: wire.DeltaClock(d), IdleMs: wire.Millis(d.Idle), AgeMs: wire.Millis(d.Age), Full: d.Full, Dead: d.Dead, Expired: d.Expired,
+		Key:     d.Key[:],
+		Clock:   wire.DeltaClock(d),
+		IdleMs:  wire.Millis(d.Idle),
+		AgeMs:   wire.Millis(d.Age),
+		Full:    d.Full,
+		Dead:    d.Dead,
+		Expired: d.Expired,
 	}
 	for _, r := range d.Regs {
 		g := &sessionv1.Register{Name: r.Name(), Value: r.Value}
@@ -90,7 +103,13 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 			Covers: r.Uint64N(2), SentMS: r.Uint32(), AckNow: r.IntN(2) == 0,
 		}
 		if r.IntN(2) == 0 {
-			f.Beat = &wire.Beat{Root: r.Uint64(), Joining: r.IntN(2) == 0, Repairing: r.IntN(2) == 0, Sessions: r.Uint64N(1e6), Repaired: r.Uint64N(3)}
+			f.Beat = &wire.Beat{
+				Root:      r.Uint64(),
+				Joining:   r.IntN(2) == 0,
+				Repairing: r.IntN(2) == 0,
+				Sessions:  r.Uint64N(1e6),
+				Repaired:  r.Uint64N(3),
+			}
 			if r.IntN(2) == 0 {
 				f.Beat.Key = token.AgreedKey{Drawn: r.Uint64N(3), Key: token.Key(randomKey(r))}
 			}
@@ -102,7 +121,13 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 			Seq: f.Seq, Floor: f.Floor, Ack: f.Ack, Epoch: f.Epoch, Clock: f.Clock, Covers: f.Covers, SentMs: f.SentMS, AckNow: f.AckNow,
 		}
 		if f.Beat != nil {
-			want.Beat = &sessionv1.Beat{Root: f.Beat.Root, Joining: f.Beat.Joining, Repairing: f.Beat.Repairing, Sessions: f.Beat.Sessions, Repaired: f.Beat.Repaired}
+			want.Beat = &sessionv1.Beat{
+				Root:      f.Beat.Root,
+				Joining:   f.Beat.Joining,
+				Repairing: f.Beat.Repairing,
+				Sessions:  f.Beat.Sessions,
+				Repaired:  f.Beat.Repaired,
+			}
 			if f.Beat.Key != (token.AgreedKey{}) {
 				want.Beat.TokenKey, want.Beat.TokenKeyDrawn = f.Beat.Key.Key[:], f.Beat.Key.Drawn
 			}
@@ -121,9 +146,18 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 			}
 			want.Deltas = append(want.Deltas, generated(&deltas[i]))
 		}
-		ask := wire.Ask{Request: 1 + r.Uint64N(9), Key: randomKey(r), State: r.Uint64N(2), Since: r.Uint64N(2), Held: strings.Repeat("x", table.HeldEntry*r.IntN(3))}
+		ask := wire.Ask{
+			Request: 1 + r.Uint64N(9),
+			Key:     randomKey(r),
+			State:   r.Uint64N(2),
+			Since:   r.Uint64N(2),
+			Held:    strings.Repeat("x", table.HeldEntry*r.IntN(3)),
+		}
 		encoded = ask.Append(encoded)
-		want.Asks = append(want.Asks, &sessionv1.Ask{Request: ask.Request, Key: ask.Key[:], State: ask.State, Since: ask.Since, Held: []byte(ask.Held)})
+		want.Asks = append(
+			want.Asks,
+			&sessionv1.Ask{Request: ask.Request, Key: ask.Key[:], State: ask.State, Since: ask.Since, Held: []byte(ask.Held)},
+		)
 		answer := randomDelta(r)
 		reply := wire.Reply{Request: 3, Encoded: wire.AppendDelta(nil, 2, &answer, testBoot), Refused: r.IntN(2) == 0}
 		encoded = reply.Append(encoded)
@@ -151,7 +185,8 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 func checkFrame(t *testing.T, read, f wire.Frame, deltas []table.Delta, ask wire.Ask) {
 	t.Helper()
 	if read.Seq != f.Seq || read.Floor != f.Floor || read.Ack != f.Ack || read.Epoch != f.Epoch || read.Clock != f.Clock ||
-		read.Covers != f.Covers || read.SentMS != f.SentMS || read.AckNow != f.AckNow || (read.Beat == nil) != (f.Beat == nil) || f.Beat != nil && *read.Beat != *f.Beat {
+		read.Covers != f.Covers || read.SentMS != f.SentMS || read.AckNow != f.AckNow || (read.Beat == nil) != (f.Beat == nil) ||
+		f.Beat != nil && *read.Beat != *f.Beat {
 		t.Fatalf("read %+v, want %+v", read, f)
 	}
 	raws := append(slices.Clone(read.Deltas), read.Replies[0].Delta)
@@ -179,7 +214,10 @@ func TestRepairMessagesAreWhatTheSchemaSays(t *testing.T) {
 	}{
 		{
 			wire.Repair{Compare: &wire.Compare{7, sums, set.Bytes()}},
-			&sessionv1.Repair{Message: &sessionv1.Repair_Compare{Compare: &sessionv1.Compare{Request: 7, Sums: sums, Buckets: set.Bytes()}}},
+			&sessionv1.Repair{Message: &sessionv1.Repair_Compare{Compare: &sessionv1.Compare{
+				Request: 7, Sums: sums,
+				Buckets: set.Bytes(),
+			}}},
 		},
 		{
 			wire.Repair{Differ: &wire.Differ{7, set.Bytes(), 5}},
@@ -187,11 +225,20 @@ func TestRepairMessagesAreWhatTheSchemaSays(t *testing.T) {
 		},
 		{
 			wire.Repair{Fetch: &wire.Fetch{7, []int{1, 4000}, listing, make([]byte, 32)}},
-			&sessionv1.Repair{Message: &sessionv1.Repair_Fetch{Fetch: &sessionv1.Fetch{Request: 7, Buckets: []uint32{1, 4000}, Listing: listing, Keys: make([]byte, 32)}}},
+			&sessionv1.Repair{Message: &sessionv1.Repair_Fetch{Fetch: &sessionv1.Fetch{
+				Request: 7,
+				Buckets: []uint32{1, 4000}, Listing: listing, Keys: make([]byte, 32),
+			}}},
 		},
 		{
-			wire.Repair{Sessions: &wire.Sessions{Request: 7, Encoded: wire.AppendDelta(nil, 2, &d, testBoot), Wants: make([]byte, 16), Done: 3, Asks: []uint64{7, 1 << 40}, Refused: true}},
-			&sessionv1.Repair{Message: &sessionv1.Repair_Sessions{Sessions: &sessionv1.Sessions{Request: 7, Deltas: []*sessionv1.Delta{generated(&d)}, Wants: make([]byte, 16), Done: 3, Asks: []uint64{7, 1 << 40}, Refused: true}}},
+			wire.Repair{Sessions: &wire.Sessions{
+				Request: 7, Encoded: wire.AppendDelta(nil, 2, &d, testBoot),
+				Wants: make([]byte, 16), Done: 3, Asks: []uint64{7, 1 << 40}, Refused: true,
+			}},
+			&sessionv1.Repair{Message: &sessionv1.Repair_Sessions{Sessions: &sessionv1.Sessions{
+				Request: 7,
+				Deltas:  []*sessionv1.Delta{generated(&d)}, Wants: make([]byte, 16), Done: 3, Asks: []uint64{7, 1 << 40}, Refused: true,
+			}}},
 		},
 	} {
 		c.ours.Clock, c.want.Clock = 1<<40, 1<<40

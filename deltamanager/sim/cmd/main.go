@@ -29,7 +29,10 @@ func main() {
 	flag.Parse()
 	collectSeldom()
 	if (*bug > 0 || *mutants) && !sim.Built {
-		fmt.Fprintln(os.Stderr, "the bugs are not built in: run make sim-mutants, or go run with the overlay that deltamanager/internal/mutate/plant/cmd makes")
+		fmt.Fprintln(
+			os.Stderr,
+			"the bugs are not built in: run make sim-mutants, or go run with the overlay that deltamanager/internal/mutate/plant/cmd makes",
+		)
 		os.Exit(2)
 	}
 	if *bug > 0 {
@@ -85,7 +88,10 @@ func run(from, seeds, repeat uint64, workers, show, lines int) int {
 				r := sim.Run(from+i, lines)
 				if repeat > 0 && (from+i)%repeat == 0 {
 					if again := sim.Run(from+i, lines); again.Hash != r.Hash {
-						r.Violations = append(r.Violations, sim.Violation{Invariant: "determinism", Text: fmt.Sprintf("trace hash %x, then %x", r.Hash, again.Hash)})
+						r.Violations = append(
+							r.Violations,
+							sim.Violation{Invariant: "determinism", Text: fmt.Sprintf("trace hash %x, then %x", r.Hash, again.Hash)},
+						)
 					}
 				}
 				mu.Lock()
@@ -115,7 +121,13 @@ func run(from, seeds, repeat uint64, workers, show, lines int) int {
 	if len(bad) > 0 {
 		fmt.Printf("violated, by seeds: %v; first seeds: %v\n", kinds, bad[:min(len(bad), 20)])
 	}
-	fmt.Printf("%d seeds, %d violations, %.1f seeds/s, %v\n", seeds, len(bad), float64(seeds)/time.Since(start).Seconds(), time.Since(start).Round(100*time.Millisecond))
+	fmt.Printf(
+		"%d seeds, %d violations, %.1f seeds/s, %v\n",
+		seeds,
+		len(bad),
+		float64(seeds)/time.Since(start).Seconds(),
+		time.Since(start).Round(100*time.Millisecond),
+	)
 	if len(bad) > 0 {
 		return 1
 	}
