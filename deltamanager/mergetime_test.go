@@ -10,7 +10,8 @@ import (
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
-// With the race detector time says nothing. The best of many rounds does not depend on what else runs.
+// With the race detector time says nothing. The best of many rounds does not depend on what else
+// runs.
 func TestMergeTakesLittleTime(t *testing.T) {
 	const merges, limit = 1000, time.Microsecond
 	c := twins(t, 1000).cores[0]

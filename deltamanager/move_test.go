@@ -8,10 +8,10 @@ import (
 	"github.com/nodeserver/nodeserver/deltamanager"
 )
 
-// A change of a session can be waiting to be sent when a login gives the session another identity. It
-// says that the session is over, so that it counts as applied; but not before the session that takes its
-// place: a member that heard of the end alone would have lost what it held, if this node died then, and
-// would tell listeners of an end.
+// A change of a session can be waiting to be sent when a login gives the session another identity.
+// It says that the session is over, so that it counts as applied; but not before the session that
+// takes its place: a member that heard of the end alone would have lost what it held, if this node
+// died then, and would tell listeners of an end.
 func TestEndOfAMovedSessionComesAfterItsSuccessor(t *testing.T) {
 	c := newCluster(t, 1)
 	r := c.create(0, 1)
@@ -32,8 +32,8 @@ func TestEndOfAMovedSessionComesAfterItsSuccessor(t *testing.T) {
 	}
 }
 
-// A member that writes to a session which was given another identity elsewhere is told so, ahead of what
-// waits to be sent: it must get the session that goes on, and not hear of the end alone.
+// A member that writes to a session which was given another identity elsewhere is told so, ahead of
+// what waits to be sent: it must get the session that goes on, and not hear of the end alone.
 func TestPushedEndOfAMovedSessionComesWithItsSuccessor(t *testing.T) {
 	var events []deltamanager.Event
 	c := newCluster(t, 2, func(cfg *deltamanager.Config) {

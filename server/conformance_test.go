@@ -18,7 +18,8 @@ import (
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
-// testsOfAll are the names of all tests there are; true: of flaws of others that sessions are about.
+// testsOfAll are the names of all tests there are; true: of flaws of others that sessions are
+// about.
 func testsOfAll(t *testing.T) map[string]bool {
 	t.Helper()
 	tests := map[string]bool{}

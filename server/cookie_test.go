@@ -453,8 +453,9 @@ func TestFreshnessCookies(t *testing.T) {
 	}
 }
 
-// A balancer that ends TLS in front of the node: cookies are Secure, with __Host- where an app has the
-// path "/", and the app sees the user's address and host. A stranger who says the same has no effect.
+// A balancer that ends TLS in front of the node: cookies are Secure, with __Host- where an app has
+// the path "/", and the app sees the user's address and host. A stranger who says the same has no
+// effect.
 func TestCookiesBehindTLS(t *testing.T) {
 	t.Parallel()
 	app := webapps.App{Name: "test", New: func(webapps.Context) (http.Handler, error) {

@@ -25,11 +25,10 @@ import (
 	"github.com/nodeserver/nodeserver/server/session"
 )
 
-// Run opens the node's addresses, joins the cluster and serves until ctx ends;
-// then it leaves in order: it says so for http.drain_notice, no new requests, those in flight within the grace,
-// changes to the other members, good-bye, and only then the rest. It returns
-// after everything it started has returned: nil if it was told to stop, else what
-// went wrong. To be called once.
+// Run opens the node's addresses, joins the cluster and serves until ctx ends; then it leaves in
+// order: it says so for http.drain_notice, no new requests, those in flight within the grace,
+// changes to the other members, good-bye, and only then the rest. It returns after everything it
+// started has returned: nil if it was told to stop, else what went wrong. To be called once.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.apps.Stop()
 	if err := s.listen(ctx); err != nil {
@@ -368,9 +367,9 @@ const (
 	byeTime   = time.Second     // for good-byes
 )
 
-// flush waits until the members have all that this node has: by repair what did
-// not fit in the queue, and what came from others. A member whose link is down is waited for until it
-// is gone. False: that was not so in time.
+// flush waits until the members have all that this node has: by repair what did not fit in the
+// queue, and what came from others. A member whose link is down is waited for until it is gone.
+// False: that was not so in time.
 func (s *Server) flush(ctx context.Context) bool {
 	t := time.NewTicker(5 * time.Millisecond)
 	defer t.Stop()

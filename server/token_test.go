@@ -97,8 +97,8 @@ func TestForgedTokensMoveNoSessions(t *testing.T) {
 	})
 }
 
-// The same with a token that a member did give out, and that is used again and again: by a node that
-// can't be asked any more, and for a write that is still on its way.
+// The same with a token that a member did give out, and that is used again and again: by a node
+// that can't be asked any more, and for a write that is still on its way.
 func TestReplayedTokensMoveNoSessions(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		nodes := b.cluster(3, big(), freshness)
@@ -128,7 +128,8 @@ func TestReplayedTokensMoveNoSessions(t *testing.T) {
 	})
 }
 
-// A stranger without a session brings a token from the future: no clock of any node moves by more than 2 s.
+// A stranger without a session brings a token from the future: no clock of any node moves by more
+// than 2 s.
 func TestStrangersMoveNoClock(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		nodes := b.cluster(2, testApp(), freshness)
@@ -153,8 +154,8 @@ func TestStrangersMoveNoClock(t *testing.T) {
 	})
 }
 
-// Somebody comes with thousands of ids that nobody gave out, each with a token. Meanwhile users move to
-// another node at once after they began: none loses their session.
+// Somebody comes with thousands of ids that nobody gave out, each with a token. Meanwhile users
+// move to another node at once after they began: none loses their session.
 func TestMadeUpIDsCostOthersNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		nodes := b.cluster(2, testApp(), freshness)
@@ -194,7 +195,8 @@ func TestMadeUpIDsCostOthersNothing(t *testing.T) {
 	})
 }
 
-// Nodes with a secret have their key from it: a node that never met another one believes its tokens.
+// Nodes with a secret have their key from it: a node that never met another one believes its
+// tokens.
 func TestTokenKeysFromTheSecret(t *testing.T) {
 	file := secretFile(t)
 	conf := func(name, file string) Config {

@@ -328,8 +328,8 @@ func (w users) answer(v *visit, f func()) {
 	})
 }
 
-// keep puts a token into the browser. One for a former session, in an answer that is late, takes the
-// place of one for the session that the user has now: that one is not sent any more.
+// keep puts a token into the browser. One for a former session, in an answer that is late, takes
+// the place of one for the session that the user has now: that one is not sent any more.
 func (w users) keep(v *visit, t deltamanager.Token) {
 	c := v.c
 	c.jar[t.Name] = cookie{t, w.now}

@@ -65,7 +65,8 @@ func (n *network) reachable(a, b *life) bool {
 	return !n.cut[a.node.index][b.node.index] && !n.cut[b.node.index][a.node.index]
 }
 
-// dial connects from to to, as soon as that is possible and while both are their nodes' latest lives.
+// dial connects from to to, as soon as that is possible and while both are their nodes' latest
+// lives.
 func (n *network) dial(w *world, from, to *life) {
 	if !from.alive || from.node.life != from || to.node.life != to || !to.alive {
 		return

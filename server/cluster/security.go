@@ -9,12 +9,12 @@ import (
 	"github.com/nodeserver/nodeserver/server/keys"
 )
 
-// Security is how whoever has this conf proves to members that they belong to
-// the cluster, and members to them: by the conf's own PKI, by the cluster's secret,
-// or not at all. Without proof, and unless channel.insecure is set, a conf that
-// leads to other machines is refused (see [Unproven]). The name goes into a
-// certificate made from the secret; the PKI's must prove it, unless it is empty. It reads the files that the conf names; its
-// errors say which key is concerned.
+// Security is how whoever has this conf proves to members that they belong to the cluster, and
+// members to them: by the conf's own PKI, by the cluster's secret, or not at all. Without proof,
+// and unless channel.insecure is set, a conf that leads to other machines is refused (see
+// [Unproven]). The name goes into a certificate made from the secret; the PKI's must prove it,
+// unless it is empty. It reads the files that the conf names; its errors say which key is
+// concerned.
 func Security(c config.Config, name string) (grpctransport.Security, error) {
 	if problems := Unproven(c); len(problems) > 0 {
 		return grpctransport.Security{}, errors.New(problems[0].Key + ": " + problems[0].Text)

@@ -21,9 +21,9 @@ import (
 type BuildOptions struct {
 	Dir string // folder of the webapp's package
 	Out string // the plugin, or the folder for NAME.so, which is there or ends in a slash; empty: the working directory
-	// HostSrc is the folder of the sources the running binary was built from.
-	// Empty: the module of its name that the webapp's go.mod replaces it by, or
-	// around Dir, the working directory or the binary itself. Not needed for a binary installed at a version.
+	// HostSrc is the folder of the sources the running binary was built from. Empty: the module of
+	// its name that the webapp's go.mod replaces it by, or around Dir, the working directory or the
+	// binary itself. Not needed for a binary installed at a version.
 	HostSrc string
 	// Host is the nodeserver binary to build for, of this machine or another one. Empty:
 	// the running one.

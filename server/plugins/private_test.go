@@ -32,8 +32,9 @@ func buildHost(t *testing.T) (file string) {
 	return file
 }
 
-// writeModule writes a webapp that requires the modules (PATH VERSION), or replaces some (PATH => PATH VERSION), and whose answer
-// is the expression. It imports packages, each in its own form of an import.
+// writeModule writes a webapp that requires the modules (PATH VERSION), or replaces some (PATH =>
+// PATH VERSION), and whose answer is the expression. It imports packages, each in its own form of
+// an import.
 func writeModule(t *testing.T, name, answer string, modules, imports []string) (dir string) {
 	t.Helper()
 	dir = writeApp(t, name, "")
