@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -110,6 +111,53 @@ func TestStopIsToldBeforeConnectionsEnd(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A request whose head has come in half when the notice ends is answered, while a client that
+// sends none does not hold up the stop.
+func TestStopWaitsForRequestsHalfRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := testConf("n1")
+		cfg.Channel.Insecure = true
+		cfg.HTTP.DrainNotice = time.Second
+		network := channeltest.NewNetwork()
+		s, err := New(cfg, []webapps.App{testApp()}, discard(), WithListeners(network.Listen("n1:80"), network.Listen("n1:81"), network.Listen("n1:1")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		pass(time.Second)
+		dial := func() net.Conn {
+			conn, err := network.Dialer("user")(t.Context(), "n1:80")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return conn
+		}
+		idle := dial() // so that the node does not stop at once
+		defer idle.Close()
+		synctest.Wait()
+		told := time.Now()
+		stop()
+		pass(990 * time.Millisecond)
+		silent, conn := dial(), dial()
+		defer silent.Close()
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "POST /test/raw HTTP/1.1\r\nHost: n1\r\n")
+		pass(100 * time.Millisecond)
+		_, _ = io.WriteString(conn, "Content-Length: 0\r\n\r\n")
+		if res, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || res.StatusCode != http.StatusOK || !res.Close {
+			t.Errorf("%v %v", res, err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if took, most := time.Since(told), cfg.HTTP.DrainNotice+quietTime+cfg.HTTP.ShutdownGrace+time.Second; took > most {
+			t.Errorf("stopped after %v, want %v at most", took, most)
+		}
+	})
 }
 
 // An answer that goes on until the app's Done closes ends with the stop, which does not wait

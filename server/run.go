@@ -339,7 +339,7 @@ func (s *Server) leave(ctx context.Context, h *http.Server) {
 	s.channel.SetDraining(true)
 	s.channel.SetReady(false)
 	s.drain.Wait(ctx, s.cfg.HTTP.DrainNotice)
-	s.bounds["http"].Quiet(quietTime)
+	s.drain.Quiet(s.bounds["http"], quietTime)
 	s.apps.Stop() // answers that go on until the end can end now
 	grace, cancel := context.WithTimeout(ctx, s.cfg.HTTP.ShutdownGrace)
 	defer cancel()

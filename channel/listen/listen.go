@@ -14,6 +14,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -59,7 +60,11 @@ type Listener struct {
 	unproven *list.List // of *Conn, oldest first
 	refused  map[string]uint64
 	failed   uint64
+	pause    *pause // of Accept, for Quiet
 }
+
+// pause is a halt of Accept that Quiet has asked for.
+type pause struct{ reached, over chan struct{} }
 
 // source counts the open connections from one address.
 type source struct{ open, unproven int }
@@ -101,6 +106,10 @@ func (l *Listener) Stats() Stats {
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		nc, err := l.Listener.Accept()
+		if errors.Is(err, os.ErrDeadlineExceeded) { // only Quiet sets one
+			l.halt()
+			continue
+		}
 		if err != nil {
 			l.fail(err)
 			return nil, err
@@ -118,6 +127,34 @@ func (l *Listener) Accept() (net.Conn, error) {
 			return c, nil
 		}
 	}
+}
+
+// halt waits for the end of the pause that Quiet has asked for, if it still does.
+func (l *Listener) halt() {
+	l.mu.Lock()
+	p := l.pause
+	l.mu.Unlock()
+	if p != nil {
+		close(p.reached)
+		<-p.over
+	}
+}
+
+// setPause begins a pause, or ends it with nil.
+func (l *Listener) setPause(p *pause) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pause != nil {
+		close(l.pause.over)
+	}
+	l.pause = p
+}
+
+// Close implements net.Listener.
+func (l *Listener) Close() error {
+	err := l.Listener.Close()
+	l.setPause(nil)
+	return err
 }
 
 // fail notes that no connection could be accepted, unless the listener is closed.

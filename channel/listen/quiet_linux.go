@@ -112,19 +112,50 @@ func control(l net.Listener, f func(fd int) error) error {
 }
 
 // Quiet ends the listener's work without a loss: no new connection is made, and Quiet returns when
-// the caller of Accept has accepted all earlier ones, or after the limit. Closing a listener resets
-// the connections that wait to be accepted, and with them requests that their clients may not send
-// again.
+// the caller of Accept has taken all earlier ones and calls it again, or after the limit. Closing a
+// listener resets the connections that wait to be accepted, and with them requests that their
+// clients may not send again. Accept returns no more after that but at Close.
 func (l *Listener) Quiet(limit time.Duration) {
 	if control(l.Listener, turnAway) != nil {
 		return
 	}
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
-	begun := time.Now()
-	for empty := 0; empty < 3 && time.Since(begun) < limit; <-look.C {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	for empty := 0; ; {
 		if empty++; waiting(l.Listener) > 0 {
 			empty = 0
 		}
+		if empty > 2 && l.halted(ctx) {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
 	}
+}
+
+// halted has Accept halt, and lets it go on if a connection came meanwhile. What interrupts Accept
+// is a deadline.
+func (l *Listener) halted(ctx context.Context) bool {
+	raw, ok := l.Listener.(interface{ SetDeadline(t time.Time) error })
+	if !ok {
+		return true
+	}
+	p := &pause{reached: make(chan struct{}), over: make(chan struct{})}
+	l.setPause(p)
+	_ = raw.SetDeadline(time.Unix(0, 1)) // fails on a closed listener only
+	select {
+	case <-p.reached:
+		if waiting(l.Listener) == 0 {
+			return true
+		}
+	case <-ctx.Done():
+	}
+	_ = raw.SetDeadline(time.Time{}) // same
+	l.setPause(nil)
+	return false
 }

@@ -103,6 +103,64 @@ func TestQuietCutsNobodyOff(t *testing.T) {
 	}
 }
 
+// Quiet waits for the caller of Accept, which may be slow.
+func TestQuietWaitsForTheCallerOfAccept(t *testing.T) {
+	nl, err := listen.TCP(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := listen.New(nl, listen.Limits{})
+	defer l.Close()
+	const clients = 3
+	for range clients {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	var taken atomic.Int64
+	ended := make(chan error)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				ended <- err
+				return
+			}
+			time.Sleep(20 * time.Millisecond) // the system may give the processor to others for as long
+			taken.Add(1)
+			_ = c.Close()
+		}
+	}()
+	l.Quiet(time.Minute)
+	if n := taken.Load(); n != clients {
+		t.Errorf("%d of %d connections were taken when Quiet returned", n, clients)
+	}
+	_ = l.Close()
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept: %v", err)
+	}
+}
+
+// Quiet returns after its limit where nobody calls Accept.
+func TestQuietHasALimit(t *testing.T) {
+	nl, err := listen.TCP(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := listen.New(nl, listen.Limits{})
+	begun := time.Now()
+	l.Quiet(20 * time.Millisecond)
+	if took := time.Since(begun); took < 20*time.Millisecond {
+		t.Errorf("returned after %v", took)
+	}
+	_ = l.Close()
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept: %v", err)
+	}
+}
+
 // echo answers each connection's one byte, on its own time.
 func echo(l net.Listener) {
 	for {

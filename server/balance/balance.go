@@ -166,7 +166,7 @@ func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 		b.drain.Begin()
 		b.drain.Wait(requests, b.cfg.DrainNotice)
 	}
-	bounds["http"].Quiet(quietTime)
+	b.drain.Quiet(bounds["http"], quietTime)
 	b.shutdown(srv)
 	over()
 	_ = ops.Close() // nobody is to be told any more

@@ -11,8 +11,11 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/nodeserver/nodeserver/channel/listen"
 )
 
 // probing is for how long after a probe more of them are expected: front doors ask every
@@ -26,17 +29,31 @@ type Drain struct {
 	open   atomic.Int64 // connections
 	closed atomic.Int64 // when the last one was, in ns since 1970; 0: never
 	probed atomic.Int64 // when somebody last asked whether the server is ready, the same
+	late   sync.Map     // net.Conn: made after Begin, and no handler has its request yet
 }
+
+// lateKey is the key of a late connection in the contexts of its requests.
+type lateKey struct{}
 
 // Of makes d that of the server, which has its handler and does not serve yet.
 func (d *Drain) Of(s *http.Server) {
 	s.ConnState = d.connState
+	if inner := s.ConnContext; inner != nil {
+		s.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return d.connContext(inner(ctx, c), c) }
+	} else {
+		s.ConnContext = d.connContext
+	}
 	next := s.Handler
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The answer to OPTIONS * may be the first on a connection that has been made
 		// for a request: who asks for a sign of life gets one.
-		if d.begun.Load() && r.ProtoMajor == 1 && r.RequestURI != "*" && r.Header["Upgrade"] == nil {
-			w.Header()["Connection"] = ends
+		if d.begun.Load() {
+			if c := r.Context().Value(lateKey{}); c != nil {
+				d.late.Delete(c)
+			}
+			if r.ProtoMajor == 1 && r.RequestURI != "*" && r.Header["Upgrade"] == nil {
+				w.Header()["Connection"] = ends
+			}
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -44,11 +61,20 @@ func (d *Drain) Of(s *http.Server) {
 
 var ends = []string{"close"}
 
-func (d *Drain) connState(_ net.Conn, s http.ConnState) {
+func (d *Drain) connContext(ctx context.Context, c net.Conn) context.Context {
+	if !d.begun.Load() {
+		return ctx
+	}
+	d.late.Store(c, nil)
+	return context.WithValue(ctx, lateKey{}, c)
+}
+
+func (d *Drain) connState(c net.Conn, s http.ConnState) {
 	switch s {
 	case http.StateNew:
 		d.open.Add(1)
 	case http.StateClosed, http.StateHijacked:
+		d.late.Delete(c)
 		d.closed.Store(time.Now().UnixNano())
 		d.open.Add(-1)
 	case http.StateActive, http.StateIdle:
@@ -82,6 +108,25 @@ func (d *Drain) Wait(ctx context.Context, limit time.Duration) {
 		case <-t.C:
 		}
 	}
+}
+
+// Quiet ends the making of connections at the listener, and returns when a handler has the request
+// of each connection that was made since Begin, or after the limit. http.Server.Shutdown, to be
+// called next, drops the requests that it finds half read.
+func (d *Drain) Quiet(l *listen.Listener, limit time.Duration) {
+	end := time.Now().Add(limit)
+	l.Quiet(limit)
+	t := time.NewTicker(time.Millisecond)
+	defer t.Stop()
+	for d.waiting() && time.Now().Before(end) {
+		<-t.C
+	}
+}
+
+// waiting tells whether there is a late connection.
+func (d *Drain) waiting() (some bool) {
+	d.late.Range(func(any, any) bool { some = true; return false })
+	return some
 }
 
 // within tells whether the moment was not longer ago than that.
