@@ -110,7 +110,7 @@ func TestQuietWaitsForTheCallerOfAccept(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := listen.New(nl, listen.Limits{})
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	const clients = 3
 	for range clients {
 		c, err := net.Dial("tcp", l.Addr().String())
@@ -128,7 +128,7 @@ func TestQuietWaitsForTheCallerOfAccept(t *testing.T) {
 				ended <- err
 				return
 			}
-			time.Sleep(20 * time.Millisecond) // the system may give the processor to others for as long
+			<-time.After(20 * time.Millisecond) // the system may give the processor to others for as long
 			taken.Add(1)
 			_ = c.Close()
 		}
