@@ -276,7 +276,7 @@ func TestRemovedStaysRemovedAndCounts(t *testing.T) {
 	for i := range c.cores {
 		c.wantAt(i, tagOf(1), "n", "")
 	}
-	for n := range deltamanager.MaxNames - 3 { // beside the auth register, n and m
+	for n := range deltamanager.MaxNames - 2 { // beside n and m
 		c.write(0, tagOf(1), "n"+strconv.Itoa(n), "x")
 		if _, err := c.cores[0].Commit(
 			c.now,

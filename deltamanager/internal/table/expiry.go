@@ -16,8 +16,9 @@ type Limits struct {
 }
 
 const (
-	// MaxNames bounds a session's registers, those of removed attributes included, for as
-	// long as the session lives.
+	// MaxNames bounds a session's attributes, removed ones included, for as long as the
+	// session lives. Members of each part of a split cluster hold a session to it alone,
+	// so a session may have more when the split has healed.
 	MaxNames = 1024
 	// MaxName bounds a register's name, in bytes.
 	MaxName = 256

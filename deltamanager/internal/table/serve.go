@@ -17,9 +17,11 @@ func (b Bucket) Fits(s *Session, writes []Write) bool { return b.t.limits.fit(s,
 // FitsNew tells whether a session may be made of the writes.
 func (t *Table) FitsNew(writes []Write) bool { return t.limits.fit(&Session{}, writes) }
 
+// fit looks at attributes only: what the core adds of its own is bounded by the wire. A
+// session that is over a limit, since two members each let it grow, may shrink.
 func (l *Limits) fit(s *Session, writes []Write) bool {
-	was, names := s.size(), len(s.Regs)
-	size := was
+	had, was := s.attributes()
+	names, size := had, was
 	for _, w := range writes {
 		i, found := s.Find(w.Name)
 		if found {
@@ -29,7 +31,7 @@ func (l *Limits) fit(s *Session, writes []Write) bool {
 			names++
 		}
 	}
-	return (size <= was || size <= l.MaxBytes) && names <= MaxNames
+	return (size <= was || size <= l.MaxBytes) && (names <= had || names <= MaxNames)
 }
 
 // Serves tells whether the session may be shown to who has the tag: all of it is

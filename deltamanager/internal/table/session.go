@@ -96,12 +96,16 @@ func limitOf(maxInactive time.Duration) uint32 {
 // maxInactive is how long the session lives unused; 0: no limit.
 func (s *Session) maxInactive() time.Duration { return time.Duration(s.limit) * limitUnit }
 
-// size is how many bytes names and values have.
-func (s *Session) size() (n int) {
+// attributes is how many attributes there are, removed ones included, and how many bytes
+// their names and values have.
+func (s *Session) attributes() (n, bytes int) {
 	for i := range s.Regs {
-		n += len(s.Regs[i].Name()) + len(s.Regs[i].Value)
+		if name := s.Regs[i].Name(); IsAttribute(name) {
+			n++
+			bytes += len(name) + len(s.Regs[i].Value)
+		}
 	}
-	return n
+	return n, bytes
 }
 
 // never is the instant of what has not happened. Not 0: sessions are older

@@ -427,7 +427,8 @@ func ParseDelta(b []byte, boot uint64, n *table.Names, regs []table.Register) (t
 	d := table.Delta{Regs: regs[:0]}
 	var common uint64
 	var has bool
-	if n := min(countFields(b, 3), table.MaxNames+1); n > cap(regs) {
+	limit := maxRegisters(len(b))
+	if n := min(countFields(b, 3), limit); n > cap(regs) {
 		d.Regs = make([]table.Register, 0, n)
 	}
 	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
@@ -438,8 +439,8 @@ func ParseDelta(b []byte, boot uint64, n *table.Names, regs []table.Register) (t
 		case 2:
 			common = v
 		case 3:
-			if len(d.Regs) > table.MaxNames {
-				return fmt.Errorf("%w: over %d registers", ErrMalformed, table.MaxNames)
+			if len(d.Regs) >= limit {
+				return fmt.Errorf("%w: over %d registers in %d bytes", ErrMalformed, limit, len(b))
 			}
 			r, err := parseRegister(data, boot, n)
 			d.Regs = append(d.Regs, r)
@@ -474,6 +475,11 @@ func ParseDelta(b []byte, boot uint64, n *table.Names, regs []table.Register) (t
 	}
 	return d, err
 }
+
+// maxRegisters bounds the registers of a delta, and so the memory that one takes: beside
+// table.MaxNames of them and the core's own two, each has a name of two bytes at least, as
+// there are no more than 255 of one byte, and takes six bytes with it.
+func maxRegisters(bytes int) int { return table.MaxNames + 2 + bytes/6 }
 
 func parseRegister(b []byte, boot uint64, n *table.Names) (table.Register, error) {
 	r := table.Register{Stamp: table.Stamp{Incarnation: boot}}

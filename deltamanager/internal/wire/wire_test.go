@@ -2,12 +2,15 @@ package wire_test
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/nodeserver/nodeserver/deltamanager/internal/hostile"
@@ -305,3 +308,22 @@ func FuzzRepair(f *testing.F) {
 
 // nameID is a register's name.
 func nameID(name string) *string { return new(table.Names).Of([]byte(name)) }
+
+// What a delta may have of registers depends on its length, so that one of few bytes takes
+// little memory, and one of a session that is over its limit is whole.
+func TestRegistersOfADelta(t *testing.T) {
+	stamp := table.Stamp{Clock: 1, Incarnation: testBoot}
+	d := table.Delta{Key: table.Key{1}, Full: true, Regs: []table.Register{{Stamp: stamp, Value: []byte("auth")}}}
+	for n := range 5 * table.MaxNames {
+		d.Regs = append(d.Regs, table.Register{ID: nameID(strconv.Itoa(n)), Stamp: stamp})
+	}
+	field := wire.AppendDelta(nil, wire.InSessions, &d, testBoot)
+	raw, _ := protowire.ConsumeBytes(field[1:])
+	got, err := wire.ParseDelta(raw, testBoot, new(table.Names), nil)
+	if err != nil || len(got.Regs) != len(d.Regs) {
+		t.Errorf("%d of %d registers, %v", len(got.Regs), len(d.Regs), err)
+	}
+	if _, err := wire.ParseDelta(bytes.Repeat([]byte{0x1a, 0}, 5000), testBoot, new(table.Names), nil); !errors.Is(err, wire.ErrMalformed) {
+		t.Errorf("5000 registers of nothing: %v", err)
+	}
+}
