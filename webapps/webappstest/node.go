@@ -128,8 +128,8 @@ func (n *node) end(st *state, why webapps.Reason) bool {
 	return ended
 }
 
-// tell calls each listener; a panic of one is logged, as a node does. No lock
-// is held.
+// tell calls each listener for one event; a panic of one is logged, as a node does. No
+// lock is held.
 func (n *node) tell(st *state, f func(webapps.Listener, webapps.Event)) {
 	n.mu.Lock()
 	list := n.listeners

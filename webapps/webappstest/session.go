@@ -253,9 +253,7 @@ func (s *session) Lock() error {
 	s.updates.Lock()
 	defer s.updates.Unlock()
 	if s.updating == nil {
-		s.mu.Lock()
-		st := s.st
-		s.mu.Unlock()
+		st := s.now()
 		st.update.Lock()
 		s.updating = st
 	}
@@ -303,6 +301,13 @@ func (s *session) discard() {
 	s.pending = pending{writes: attributes{}}
 }
 
+// now is the session's state, which a new id replaces by another one.
+func (s *session) now() *state {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.st
+}
+
 func (s *session) invalidated() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -314,34 +319,46 @@ func (s *session) Commit(context.Context) error {
 	defer s.release()
 	if s.invalidated() {
 		if s.cookie() != "" { // else nobody has ever seen it
-			s.node.end(s.st, webapps.Invalidated)
+			s.node.end(s.now(), webapps.Invalidated)
 		}
 		return nil
 	}
 	done, err := s.merge()
 	if err == nil {
-		s.node.tell(s.st, done.tell)
+		done.tell(s.node)
 	}
 	return err
 }
 
 // changes are what a commit did.
 type changes struct {
+	st               *state
 	created, renamed bool
 	changed          []string // attributes, sorted
 }
 
-func (c changes) tell(l webapps.Listener, e webapps.Event) {
-	if c.created && l.Created != nil {
-		l.Created(e)
+// tell tells the node's listeners, in a node's order.
+func (c changes) tell(n *node) {
+	if c.created {
+		n.tell(c.st, func(l webapps.Listener, e webapps.Event) {
+			if l.Created != nil {
+				l.Created(e)
+			}
+		})
 	}
-	if c.renamed && l.IDChanged != nil {
-		l.IDChanged(e)
+	if c.renamed {
+		n.tell(c.st, func(l webapps.Listener, e webapps.Event) {
+			if l.IDChanged != nil {
+				l.IDChanged(e)
+			}
+		})
 	}
 	for _, name := range c.changed {
-		if l.AttributeChanged != nil {
-			l.AttributeChanged(e, name)
-		}
+		n.tell(c.st, func(l webapps.Listener, e webapps.Event) {
+			if l.AttributeChanged != nil {
+				l.AttributeChanged(e, name)
+			}
+		})
 	}
 }
 
@@ -391,7 +408,7 @@ func (s *session) merge() (done changes, err error) {
 		st.id, st.cookie = s.rename, randomText()+"."+NodeName
 		s.node.rename(st, "", st.cookie)
 	}
-	s.pending = pending{writes: attributes{}}
+	s.pending, done.st = pending{writes: attributes{}}, st
 	return done, nil
 }
 

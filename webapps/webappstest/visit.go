@@ -102,7 +102,7 @@ func (v *visit) settle() {
 		}
 	} else {
 		for _, s := range append(slices.Clip(v.ended), v.session) {
-			if s != nil && s.st.isDead() {
+			if s != nil && s.now().isDead() {
 				cookie = ""
 			}
 		}
