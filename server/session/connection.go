@@ -88,6 +88,12 @@ func (c *connection) SourceOf(r *http.Request) webapps.Source {
 // serves tells whether r is the request, or a copy: WithContext keeps the
 // header, Clone keeps the text of the line that began the request, which net/http reads into
 // memory of its own each time. Equal texts don't count, only the same one.
+//
+// unsafe compares two addresses here and reads nothing. A copy by Clone with a context
+// derived from the request's has nothing else that is the request's own. The price of doing
+// without is a context for each request, and a copy of it, whether it asks for a session or
+// not: 3 allocations, 720 bytes, and 0.5 of the 26 µs that a request takes
+// (BenchmarkPipelineWithoutSession: foreign_server pays it, pipeline does not).
 func (c *connection) serves(r *http.Request) bool {
 	return r == c.request || r.Context() == c.ctx ||
 		r.Header != nil && reflect.ValueOf(r.Header).Pointer() == reflect.ValueOf(c.header).Pointer() ||
