@@ -76,13 +76,17 @@ func checkMember(m membership.Member) error {
 	case m.ChannelAddress == "":
 		return fmt.Errorf("member %s has no channel address", m.Name)
 	}
-	for _, s := range append([]string{m.ChannelAddress, m.HTTPAddress, m.Domain, m.Version}, m.Apps...) {
+	texts := append([]string{m.ChannelAddress, m.HTTPAddress, m.Domain, m.Version}, m.Apps...)
+	for app, path := range m.Paths {
+		texts = append(texts, app, path)
+	}
+	for _, s := range texts {
 		if len(s) > 256 {
 			return fmt.Errorf("member %s announces a text of %d bytes, more than 256", m.Name, len(s))
 		}
 	}
-	if len(m.Apps) > 1024 {
-		return fmt.Errorf("member %s announces %d apps, more than 1024", m.Name, len(m.Apps))
+	if n := max(len(m.Apps), len(m.Paths)); n > 1024 {
+		return fmt.Errorf("member %s announces %d apps, more than 1024", m.Name, n)
 	}
 	return nil
 }

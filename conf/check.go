@@ -34,6 +34,7 @@ var durations = map[string]between[time.Duration]{
 	"webapps.drain":               {0, time.Hour},
 	"replication.join_timeout":    {100 * time.Millisecond, time.Hour},
 	"balance.health_interval":     {10 * time.Millisecond, time.Minute},
+	"balance.slow_start":          {0, time.Hour},
 }
 
 // numbers are ranges of counts and sizes. A session must fit into one message

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // ID names one incarnation of one member: the time from one start of the node to its end. It is
@@ -32,6 +33,27 @@ type Member struct {
 	Apps           []string // webapps hosted, sorted
 	Domain         string   // replication domain, empty unless configured
 	Version        string   // of the nodeserver binary
+
+	// Paths has, by name of a webapp, hosted or not, the path at which the node serves it, unless
+	// that is DefaultPath. Nil: there is none such. Never written to.
+	Paths map[string]string
+}
+
+// Path is where the member serves the webapp, if it hosts it: it begins and ends with a slash.
+func (m Member) Path(app string) string {
+	if path, ok := m.Paths[app]; ok {
+		return path
+	}
+	return DefaultPath(app)
+}
+
+// DefaultPath is where a webapp is served that no conf gives another path. Versions of one webapp,
+// like shop##2, share a path.
+func DefaultPath(app string) string {
+	if app, _, _ = strings.Cut(app, "##"); app != "root" {
+		return "/" + app + "/"
+	}
+	return "/"
 }
 
 // Hosts tells whether the member hosts the webapp.

@@ -177,8 +177,19 @@ func (s *Server) self() (membership.Member, error) {
 		host, _, _ = net.SplitHostPort(m.ChannelAddress)
 		m.HTTPAddress = net.JoinHostPort(host, port)
 	}
-	m.Apps = s.apps.Names()
+	m.Apps, m.Paths = s.apps.Names(), s.paths()
 	return m, nil
+}
+
+// paths are those that the conf gives apps, for front doors.
+func (s *Server) paths() map[string]string {
+	paths := map[string]string{}
+	for _, a := range s.cfg.Apps {
+		if a.Path != "" {
+			paths[a.Name] = a.Path
+		}
+	}
+	return paths
 }
 
 // membersChanged keeps the member list at hand for requests.

@@ -134,10 +134,7 @@ func (s *Server) settings(name string) config.App {
 		}
 	}
 	if c.Path == "" {
-		c.Path = "/" + name + "/"
-		if name == "root" {
-			c.Path = "/"
-		}
+		c.Path = membership.DefaultPath(name)
 	}
 	if c.Acks == "" {
 		c.Acks = s.cfg.Replication.Acks

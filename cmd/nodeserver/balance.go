@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -33,6 +34,9 @@ node's, which may run beside it.`,
 			for _, w := range origins.Warnings {
 				log.Warn("check the configuration", "problem", w.String())
 			}
+			if !setsIn(origins, "balance") && setsIn(origins, "node", "webapps") {
+				log.Warn("this conf says nothing of a front door, only of a node, which nodeserver run runs", "file", file)
+			}
 			b, err := balance.FromConfig(cfg, log)
 			if err != nil {
 				return err
@@ -57,6 +61,14 @@ node's, which may run beside it.`,
 	confFlags(c, &file, &sets)
 	must(c.MarkFlagRequired("conf"))
 	return c
+}
+
+// setsIn tells whether somebody has set a key of one of the sections.
+func setsIn(origins *conf.Origins, sections ...string) bool {
+	return slices.ContainsFunc(origins.Values, func(o conf.Origin) bool {
+		section, _, _ := strings.Cut(o.Key, ".")
+		return o.From != "default" && slices.Contains(sections, section)
+	})
 }
 
 // chosen tells whether somebody has set the key's value.

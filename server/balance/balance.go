@@ -36,6 +36,8 @@ type Config struct {
 	DrainNotice    time.Duration // how long Run, when it is to end, serves on and says so; default none
 	ShutdownGrace  time.Duration // for requests in flight when Run ends; default 5 s
 	Domain         string        // whose nodes are preferred
+	ListApps       bool          // at "/", unless an app is served there
+	SlowStart      time.Duration // for which a node that has become ready gets fewer new users; 0: none
 	Dialer         *net.Dialer   // of connections to nodes; default: to any address, within 1 s
 
 	// HTTP bounds what users can hold open, as on a node: connections, by default one for
@@ -190,7 +192,16 @@ func (b *Balancer) shutdown(srv *http.Server) {
 func (b *Balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.stats.request()
 	b.cfg.Trust.Apply(r)
-	v := &visit{routes: routes(r, b.cfg.CookieName)}
+	if r.URL.Path == headers.ReadyPath {
+		b.answerProbe(w)
+		return
+	}
+	to := b.pool.place(r.URL.Path)
+	if !to.there && !to.blind {
+		b.answerAlone(w, r, to)
+		return
+	}
+	v := &visit{place: to, routes: routes(r, b.cfg.CookieName)}
 	defer func() { // also when the proxy panics because a response broke off
 		if v.node != nil {
 			v.release()

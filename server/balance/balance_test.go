@@ -199,12 +199,12 @@ func TestSticky(t *testing.T) {
 	}
 	t.Run("no known route goes round", func(t *testing.T) {
 		seen := map[string]int{}
-		for range 9 {
+		for range 60 {
 			_, got := d.ask(t, "GET", "", "x.gone")
 			seen[got]++
 		}
-		if len(seen) != 3 || seen["a "] != 3 {
-			t.Errorf("answers by node: %v, want 3 of each", seen)
+		if min(seen["a "], seen["b "], seen["c "]) < 10 {
+			t.Errorf("answers by node: %v, want some 20 of each", seen)
 		}
 	})
 	if got := d.Stats(); got.Errors > 1 || len(got.Retries) != 0 {

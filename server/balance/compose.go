@@ -40,6 +40,7 @@ func FromConfig(cfg config.Config, log *slog.Logger) (*Balancer, error) {
 	c := Config{
 		CookieName: cfg.Sessions.CookieName, HealthInterval: cfg.Balance.HealthInterval, DrainNotice: cfg.HTTP.DrainNotice, ShutdownGrace: cfg.HTTP.ShutdownGrace,
 		Domain: cfg.Cluster.Domain, Dialer: sec.Dialer(dialTimeout), HTTP: cfg.HTTP, Trust: trust,
+		ListApps: cfg.Balance.ListApps, SlowStart: cfg.Balance.SlowStart,
 	}
 	b := New(c, NewMembers(providers, watch, log), log)
 	b.admin, err = cluster.ForOperators(cfg.Admin, b.admin)

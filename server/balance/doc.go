@@ -8,17 +8,25 @@
 //
 // # Which node
 //
+// A request goes only to nodes that host the app of its path, as members say at the time: of all
+// apps that the front door has heard of, the one with the longest path that fits. While no node
+// that is there hosts it, the answer is 503 with its name; a path of no app is answered 404, and
+// "/" with a list of the apps if nobody serves that path (Config.ListApps).
+//
 // A session cookie ends in ".NODE" (the route). Of several such cookies the
 // first with a known node counts; those named __Host- come last, as their path
 // is the shortest. For each request nodes rank so:
 //
 //	the route's node      if it is up and at least Keep
-//	Full nodes            fewest requests in flight, then in turn
+//	Full nodes            of two drawn at random the one with fewer requests in flight
 //	Keep nodes            suspected by others; they keep their own users only
-//	Spare nodes           draining, or disputed; only if nothing better is there
 //	nodes in doubt        for a moment; a request that must have one waits for the verdict
+//	Spare nodes           draining, or disputed; only if nothing better is there
 //	another domain's      in the same order, if none of the above can be had
 //	nodes marked down     last of all: the list may be wrong
+//
+// A node that has just become ready, or whose drain was taken back, takes part in a tenth of the
+// draws at first and in all after Config.SlowStart.
 //
 // A node that drains serves on for a moment (http.drain_notice). The front door then ends
 // its idle connections to it: if the node ended them, a request could be on its way.

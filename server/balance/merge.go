@@ -29,7 +29,7 @@ func (r *report) note(now time.Time, list []membership.Status) {
 	for _, s := range list {
 		since := now
 		for _, old := range r.rows {
-			if old.ID == s.ID && old.State == s.State && old.Ready == s.Ready && old.Draining == s.Draining {
+			if old.ID == s.ID && old.State == s.State && old.Ready == s.Ready && old.Draining == s.Draining && slices.Equal(old.Apps, s.Apps) {
 				since = old.since
 			}
 		}
@@ -46,7 +46,7 @@ func (r *report) note(now time.Time, list []membership.Status) {
 func merge(reports []*report) []Node {
 	var list []Node
 	for _, name := range names(reports) {
-		if n := merged(reports, name); n.Use != 0 && n.Address != "" {
+		if n := merged(reports, name); n.Address != "" {
 			list = append(list, n)
 		}
 	}
@@ -81,7 +81,7 @@ func readyToAny(said []row, id membership.ID) bool {
 }
 
 func nodeOf(r row, u Use) Node {
-	return Node{Name: r.Name, Incarnation: r.Incarnation, Address: r.HTTPAddress, Use: u, Domain: r.Domain}
+	return Node{Name: r.Name, Incarnation: r.Incarnation, Address: r.HTTPAddress, Use: u, Domain: r.Domain, Apps: appsOf(r.Member)}
 }
 
 // latest is the latest word on a member, where the end of one life says

@@ -61,6 +61,9 @@ func TestMerge(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			var got []string
 			for _, n := range merge(tc.reports) {
+				if n.Use == 0 {
+					continue // listed for its apps
+				}
 				s := fmt.Sprintf("%s:%d", n.Name, n.Use)
 				if n.Incarnation != 1 {
 					s += fmt.Sprintf("#%d", n.Incarnation)

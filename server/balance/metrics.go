@@ -98,22 +98,27 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// answerProbe tells whether requests may be sent to this front door: a node takes new users, and
+// the front door is not about to stop.
+func (b *Balancer) answerProbe(w http.ResponseWriter) {
+	b.drain.Probed()
+	w.Header().Set("Cache-Control", "no-store")
+	switch {
+	case b.drain.Begun():
+		http.Error(w, "draining", http.StatusServiceUnavailable)
+	case b.pool.uses()["full"] == 0:
+		http.Error(w, "no node takes new users", http.StatusServiceUnavailable)
+	default:
+		fmt.Fprintln(w, "ready")
+	}
+}
+
 // adminHandler answers operators: /livez, /readyz (a node takes new users) and
 // /metrics.
 func (b *Balancer) adminHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		b.drain.Probed()
-		switch {
-		case b.drain.Begun():
-			http.Error(w, "draining", http.StatusServiceUnavailable)
-		case b.pool.uses()["full"] == 0:
-			http.Error(w, "no node takes new users", http.StatusServiceUnavailable)
-		default:
-			fmt.Fprintln(w, "ready")
-		}
-	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { b.answerProbe(w) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(b.metrics.registry, promhttp.HandlerOpts{}))
 	return mux
 }

@@ -2,6 +2,7 @@ package balance
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // node is one life of a node, as the pool keeps it.
@@ -20,8 +22,10 @@ type node struct {
 	gone      context.Context //nolint:containedctx // ends when the Source gives the node up
 	end       context.CancelFunc
 
-	inflight int  // guarded by pool.mu, as is down
-	down     bool // a dial failed, no probe has succeeded since
+	inflight int       // guarded by pool.mu, as are Use, Apps and what follows
+	down     bool      // a dial failed, no probe has succeeded since
+	turn     int       // when it was last chosen: the count of choices
+	fresh    time.Time // when it became ready, if it is to start slowly
 
 	doubt   atomic.Pointer[chan struct{}] // closed when it is over; nil: none
 	trusted atomic.Int64                  // until then (ns since 1970) connections may break off without doubt
@@ -40,14 +44,19 @@ func (n *node) verdict(ctx context.Context) {
 
 // pool holds the nodes and chooses among them. Safe for concurrent use.
 type pool struct {
-	mu    sync.Mutex
-	nodes []*node         // sorted by name
-	turn  int             // where the search among equals begins
-	names map[string]bool // ever listed, at most maxNames
-	broke func(*node)     // told when a node ends a connection
+	mu      sync.Mutex
+	nodes   []*node // sorted by name
+	equals  []*node // scratch of take
+	turn    int     // choices made
+	born    time.Time
+	names   map[string]bool   // ever listed, at most maxNames
+	apps    map[string]string // by path, the names of apps that were ever hosted, at most maxApps
+	longest int               // of these paths, bytes
 
-	dialer *net.Dialer
-	domain string // whose nodes are preferred
+	broke     func(*node) // told when a node ends a connection
+	dialer    *net.Dialer
+	domain    string        // whose nodes are preferred
+	slowStart time.Duration // of a node that has become ready
 }
 
 // maxNames bounds what is remembered of nodes long gone.
@@ -60,7 +69,10 @@ type change struct {
 }
 
 func newPool(broke func(*node), cfg Config) *pool {
-	return &pool{turn: rand.IntN(1 << 16), names: map[string]bool{}, broke: broke, dialer: cfg.Dialer, domain: cfg.Domain}
+	return &pool{
+		names: map[string]bool{}, apps: map[string]string{},
+		broke: broke, dialer: cfg.Dialer, domain: cfg.Domain, slowStart: cfg.SlowStart,
+	}
 }
 
 // update takes a new list over. Nodes that are not in it any more are given up. Idle
@@ -82,7 +94,13 @@ func (p *pool) replace(list []Node, news *[]change) (out, spare []*node) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var next []*node
+	if p.born.IsZero() {
+		p.born = time.Now()
+	}
 	for _, n := range list {
+		if p.learn(n.Apps); n.Use == 0 {
+			continue
+		}
 		k := p.keep(n)
 		next = append(next, k)
 		if k.Use <= Spare {
@@ -114,41 +132,60 @@ func (p *pool) keep(n Node) *node {
 			if old.Use < Full && n.Use == Full {
 				old.down = false
 			}
-			old.Use = n.Use
+			if old.Use == Spare && n.Use > Spare {
+				old.fresh = time.Now()
+			}
+			old.Use, old.Apps = n.Use, n.Apps
 			return old
 		}
 	}
 	fresh := &node{Node: n, dialer: p.dialer, far: n.Domain != p.domain}
+	if now := time.Now(); now.Sub(p.born) > firstLists {
+		fresh.fresh = now
+	}
 	fresh.transport = newTransport(fresh, p.broke)
 	fresh.gone, fresh.end = context.WithCancel(context.Background())
 	return fresh
 }
 
-// take chooses a node for a request of a user whose sessions are at one of the
-// routes, and counts the request as in flight there until release. It returns
+// firstLists is for how long the nodes that a new front door hears of are no new ones.
+const firstLists = 2 * time.Second
+
+// take chooses a node for a request to the app of this path, of a user whose sessions are at
+// one of the routes, and counts the request as in flight there until release. It returns
 // nil when all have been tried.
-func (p *pool) take(routes []string, tried []*node) *node {
+func (p *pool) take(path string, routes []string, tried []*node) *node {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	home := p.home(routes)
-	var best *node
-	p.turn++
-	for i := range p.nodes {
-		n := p.nodes[(p.turn+i)%len(p.nodes)]
-		if !slices.Contains(tried, n) && better(n, best, home) {
-			best = n
+	home := p.home(path, routes)
+	p.equals = p.equals[:0]
+	best := math.MinInt
+	for _, n := range p.nodes {
+		if slices.Contains(tried, n) || !n.hosts(path) {
+			continue
+		}
+		r := n.rank(home)
+		if r > best {
+			best, p.equals = r, p.equals[:0]
+		}
+		if r == best {
+			p.equals = append(p.equals, n)
 		}
 	}
-	if best != nil {
-		best.inflight++
+	if len(p.equals) == 0 {
+		return nil
 	}
-	return best
+	n := p.choose(p.equals, time.Now())
+	p.turn++
+	n.turn = p.turn
+	n.inflight++
+	return n
 }
 
-func (p *pool) home(routes []string) *node {
+func (p *pool) home(path string, routes []string) *node {
 	for _, r := range routes {
 		for _, n := range p.nodes {
-			if n.Name == r {
+			if n.Name == r && n.hosts(path) {
 				return n
 			}
 		}
@@ -156,12 +193,49 @@ func (p *pool) home(routes []string) *node {
 	return nil
 }
 
-func better(n, than, home *node) bool {
-	if than == nil {
-		return true
+// choose returns the less busy of two nodes drawn at random, and of equals the one that was
+// chosen longer ago. Several front doors that each chose the least busy one of all would all
+// choose the same. A node that starts slowly takes part in some of the draws only. It reorders the list.
+func (p *pool) choose(list []*node, now time.Time) *node {
+	ready := len(list)
+	for i := 0; i < ready; {
+		if s := list[i].share(now, p.slowStart); s < 1 && rand.Float64() >= s {
+			ready--
+			list[i], list[ready] = list[ready], list[i]
+		} else {
+			i++
+		}
 	}
-	a, b := n.rank(home), than.rank(home)
-	return a > b || a == b && n.inflight < than.inflight
+	if ready > 0 {
+		list = list[:ready]
+	}
+	a := list[0]
+	if len(list) > 1 {
+		i, j := rand.IntN(len(list)), rand.IntN(len(list)-1)
+		if j >= i {
+			j++
+		}
+		a = list[i]
+		if b := list[j]; b.inflight < a.inflight || b.inflight == a.inflight && b.turn < a.turn {
+			a = b
+		}
+	}
+	return a
+}
+
+// leastShare is with how many of the draws a node that has just become ready begins.
+const leastShare = 0.1
+
+// share is the part of the draws in which the node takes part.
+func (n *node) share(now time.Time, slowStart time.Duration) float64 {
+	if n.fresh.IsZero() || slowStart <= 0 {
+		return 1
+	}
+	s := float64(now.Sub(n.fresh)) / float64(slowStart)
+	if s >= 1 {
+		n.fresh = time.Time{}
+	}
+	return max(leastShare, s)
 }
 
 // rank orders nodes for one request, as the package doc tells. Those of another
@@ -185,20 +259,22 @@ func (n *node) worth(home *node) int {
 		return 1
 	case n.down:
 		return 0
-	case n.doubt.Load() != nil && isHome:
-		return 3
-	case n.doubt.Load() != nil:
+	case n.Use <= Spare && n.doubt.Load() != nil:
 		return 2
-	case isHome && n.Use >= Keep:
-		return 8
-	case n.Use == Full:
-		return 7
-	case n.Use == Keep:
+	case n.Use <= Spare && isHome:
+		return 4
+	case n.Use <= Spare:
+		return 3
+	case n.doubt.Load() != nil && isHome:
 		return 6
-	case isHome:
+	case n.doubt.Load() != nil:
 		return 5
+	case isHome:
+		return 9
+	case n.Use == Full:
+		return 8
 	}
-	return 4
+	return 7
 }
 
 func (p *pool) release(n *node) {

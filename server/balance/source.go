@@ -8,7 +8,8 @@ import (
 // Use says what a node may be used for.
 type Use int
 
-// Uses, from least to most.
+// Uses, from least to most. The zero value is a node that gets no requests: it is listed
+// for the apps that it hosts.
 const (
 	Spare Use = iota + 1 // only if nothing better is there
 	Keep                 // sessions it already serves, no new ones
@@ -35,6 +36,7 @@ type Node struct {
 	Address     string // host:port of its HTTP listener
 	Use         Use
 	Domain      string // part of the cluster within which sessions are shared
+	Apps        []App  // that it hosts; nil: not known, so it may get any request
 }
 
 // Source tells which nodes there are.

@@ -1,7 +1,6 @@
 package balance
 
 import (
-	"strings"
 	"sync"
 	"time"
 )
@@ -48,12 +47,3 @@ func (s *suspects) has(path string, now time.Time) bool {
 
 // suspectPath is the path as suspects know it: it may be long, and holds no query.
 func suspectPath(path string) string { return path[:min(len(path), maxPath)] }
-
-// appOf is the app that serves the path, as far as the path tells.
-func appOf(path string) string {
-	name, _, more := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	if !more {
-		return "root"
-	}
-	return name
-}

@@ -47,7 +47,11 @@ func TestOneRequestEndsNotAllNodes(t *testing.T) {
 	for _, warm := range []bool{false, true} { // on a connection that was used before, Transport tries again by itself
 		t.Run(fmt.Sprintf("connections used before: %t", warm), func(t *testing.T) {
 			nodes := poisonous(t, "a", "b", "c", "d", "e")
-			d := open(t, fixed(nodes...))
+			list := fixed(nodes...)
+			for i := range list {
+				list[i].Apps = []balance.App{{Name: "app", Path: "/app/"}, {Name: "counter", Path: "/counter/"}}
+			}
+			d := open(t, list)
 			until(t, "nodes are known", func() bool { return d.log.count("node added") == len(nodes) })
 			for _, n := range nodes {
 				if status, got := d.ask(t, "GET", "", "x."+n.name); warm && (status != 200 || got != n.name+" ") {

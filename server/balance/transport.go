@@ -144,6 +144,7 @@ func (c *conn) Read(p []byte) (int, error) {
 // visit is one request of a user on its way through the front door. Only the
 // goroutine that serves it uses it, but for sent.
 type visit struct {
+	place             // where it leads
 	routes   []string // from its cookies, in their order
 	node     *node    // that answered; in flight there
 	doubted  bool     // one was in doubt, and may still be asked if there is no other
@@ -181,7 +182,7 @@ func (c chooser) RoundTrip(out *http.Request) (*http.Response, error) {
 	var tried []*node
 	last := errors.New("none is known")
 	for {
-		n := c.b.pool.take(v.routes, tried)
+		n := c.b.pool.take(v.path, v.routes, tried)
 		if n == nil {
 			return nil, fmt.Errorf("%w: %w", errNobody, last)
 		}
@@ -295,7 +296,7 @@ func (b *Balancer) mayRepeat(v *visit, out *http.Request) bool {
 		b.stats.withheld(WithheldRepeated)
 		if b.suspects.add(path, time.Now()) {
 			b.log.Warn("a request broke two nodes; requests for its path are not repeated for a minute",
-				"app", appOf(path), "method", out.Method, "path", path)
+				"app", v.app, "method", out.Method, "path", path)
 		}
 		return false
 	case !idempotent(out.Method):

@@ -135,6 +135,8 @@ type App struct {
 type Balance struct {
 	Address        string        `conf:"address"`
 	HealthInterval time.Duration `conf:"health_interval"`
+	ListApps       bool          `conf:"list_apps"`  // at "/", unless an app is served there
+	SlowStart      time.Duration `conf:"slow_start"` // of nodes that have become ready; 0: none
 }
 
 // Log is the node's log.

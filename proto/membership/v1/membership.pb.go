@@ -96,7 +96,10 @@ type Member struct {
 	// Replication domain; empty unless configured.
 	Domain string `protobuf:"bytes,6,opt,name=domain,proto3" json:"domain,omitempty"`
 	// Version of the nodeserver binary.
-	Version       string `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`
+	// By name of a webapp, hosted or not: the path at which the node serves it, if that is not
+	// /NAME/, or / for the name root.
+	Paths         map[string]string `protobuf:"bytes,8,rep,name=paths,proto3" json:"paths,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -180,11 +183,18 @@ func (x *Member) GetVersion() string {
 	return ""
 }
 
+func (x *Member) GetPaths() map[string]string {
+	if x != nil {
+		return x.Paths
+	}
+	return nil
+}
+
 var File_membership_v1_membership_proto protoreflect.FileDescriptor
 
 const file_membership_v1_membership_proto_rawDesc = "" +
 	"\n" +
-	"\x1emembership/v1/membership.proto\x12\rmembership.v1\"\xd0\x01\n" +
+	"\x1emembership/v1/membership.proto\x12\rmembership.v1\"\xc2\x02\n" +
 	"\x06Member\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\x12'\n" +
@@ -192,7 +202,12 @@ const file_membership_v1_membership_proto_rawDesc = "" +
 	"\fhttp_address\x18\x04 \x01(\tR\vhttpAddress\x12\x12\n" +
 	"\x04apps\x18\x05 \x03(\tR\x04apps\x12\x16\n" +
 	"\x06domain\x18\x06 \x01(\tR\x06domain\x12\x18\n" +
-	"\aversion\x18\a \x01(\tR\aversion*R\n" +
+	"\aversion\x18\a \x01(\tR\aversion\x126\n" +
+	"\x05paths\x18\b \x03(\v2 .membership.v1.Member.PathsEntryR\x05paths\x1a8\n" +
+	"\n" +
+	"PathsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*R\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vSTATE_ALIVE\x10\x01\x12\x11\n" +
@@ -213,17 +228,19 @@ func file_membership_v1_membership_proto_rawDescGZIP() []byte {
 }
 
 var file_membership_v1_membership_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_membership_v1_membership_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_membership_v1_membership_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_membership_v1_membership_proto_goTypes = []any{
 	(State)(0),     // 0: membership.v1.State
 	(*Member)(nil), // 1: membership.v1.Member
+	nil,            // 2: membership.v1.Member.PathsEntry
 }
 var file_membership_v1_membership_proto_depIdxs = []int32{
-	0, // [0:0] is the sub-list for method output_type
-	0, // [0:0] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	2, // 0: membership.v1.Member.paths:type_name -> membership.v1.Member.PathsEntry
+	1, // [1:1] is the sub-list for method output_type
+	1, // [1:1] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for extension type_name
+	1, // [1:1] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_membership_v1_membership_proto_init() }
@@ -237,7 +254,7 @@ func file_membership_v1_membership_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_membership_v1_membership_proto_rawDesc), len(file_membership_v1_membership_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
