@@ -27,6 +27,11 @@ func (l *loader) checkAddresses(cfg config.Config) {
 			taken[address] = key
 		}
 	}
+	if a := cfg.Balance.RedirectAddress; a != "" {
+		if text := badAddress(a, l.like["balance.address"], 0); text != "" {
+			l.wrong("balance.redirect_address", text)
+		}
+	}
 	if a := cfg.Channel.Advertise; a != "" {
 		if text := badTarget(a, l.like["channel.address"]); text != "" {
 			l.wrong("channel.advertise", text)
@@ -71,6 +76,9 @@ func (l *loader) checkTLS(cfg config.Config) {
 			has, lacks = lacks, has
 		}
 		l.wrong(has, "needs "+lacks+" beside it")
+	}
+	if cfg.Balance.RedirectAddress != "" && h.TLSCert == "" {
+		l.wrong("balance.redirect_address", "sends users to HTTPS, which needs http.tls_cert and http.tls_key")
 	}
 	own := c.TLSCA != "" && c.TLSCert != "" && c.TLSKey != ""
 	if !own {

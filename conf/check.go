@@ -34,6 +34,7 @@ var durations = map[string]between[time.Duration]{
 	"webapps.drain":               {0, time.Hour},
 	"replication.join_timeout":    {100 * time.Millisecond, time.Hour},
 	"balance.health_interval":     {10 * time.Millisecond, time.Minute},
+	"balance.queue_time":          {0, time.Minute},
 	"balance.slow_start":          {0, time.Hour},
 }
 
@@ -44,6 +45,7 @@ var numbers = map[string]between[int]{
 	"http.max_body_bytes":              {0, 1 << 40},
 	"http.max_connections":             {0, 1 << 30},
 	"http.max_connections_per_address": {0, 1 << 30},
+	"balance.max_requests_per_node":    {0, 1 << 30},
 	"channel.change_log_entries":       {16, 1 << 24},
 	"membership.expect":                {0, 64},
 	"sessions.max_sessions":            {-1, 1 << 30},

@@ -101,7 +101,7 @@ func (s schema) known(key string) bool {
 // files are the keys that name files and folders.
 var files = []string{
 	"http.tls_cert", "http.tls_key", "admin.token_file", "cluster.secret_file",
-	"channel.tls_ca", "channel.tls_cert", "channel.tls_key", "membership.file", "webapps.dir",
+	"balance.nodes_ca", "channel.tls_ca", "channel.tls_cert", "channel.tls_key", "membership.file", "webapps.dir",
 }
 
 // later are keys that are planned, with what holds until they are there. To take

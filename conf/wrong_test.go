@@ -50,12 +50,12 @@ var wrong = []struct {
 			`FILE:3:1: "http.address": unknown key (did you mean http.address?)`,
 			`FILE:5:2: chanel: unknown section (did you mean channel?)`,
 			`FILE:9:1: http.heartbeat: unknown key (did you mean channel.heartbeat?)`,
-			`FILE:10:1: http.colour: unknown key (known are address, drain_notice, expose_node, idle_timeout, ` +
-				`max_body_bytes, max_connections, max_connections_per_address, max_header_bytes, read_header_timeout, ` +
+			`FILE:10:1: http.colour: unknown key (known are access_log, address, drain_notice, expose_node, idle_timeout, ` +
+				`max_body_bytes, max_connections, max_connections_per_address, max_header_bytes, proxy_protocol, read_header_timeout, ` +
 				`shutdown_grace, stall_timeout, tls_cert, tls_key, trusted_proxies)`,
 			`FILE:12:2: http.address: is a key, not a section: write address = … under [http]`,
-			`FILE:14:2: http.tls: unknown key (known are address, drain_notice, expose_node, idle_timeout, ` +
-				`max_body_bytes, max_connections, max_connections_per_address, max_header_bytes, read_header_timeout, ` +
+			`FILE:14:2: http.tls: unknown key (known are access_log, address, drain_notice, expose_node, idle_timeout, ` +
+				`max_body_bytes, max_connections, max_connections_per_address, max_header_bytes, proxy_protocol, read_header_timeout, ` +
 				`shutdown_grace, stall_timeout, tls_cert, tls_key, trusted_proxies)`,
 		},
 	},
@@ -129,6 +129,9 @@ var wrong = []struct {
 		`FILE:2:12: http.tls_cert: needs http.tls_key beside it`,
 		`FILE:4:11: channel.tls_key: tls_ca, tls_cert and tls_key belong together: set all three or none`,
 		`FILE:5:12: channel.insecure: true contradicts the secret or certificates that are set: remove one of them`,
+	}},
+	{"redirect", []string{
+		`FILE:2:20: balance.redirect_address: sends users to HTTPS, which needs http.tls_cert and http.tls_key`,
 	}},
 	{
 		"pki",

@@ -59,7 +59,8 @@ func TestDoorKnowsWhereAppsAre(t *testing.T) {
 	d := door(t, c)
 	within(t, startLimit, "the front door knows the apps", func() error {
 		status, body, _, err := d.fetch("/")
-		if err != nil || status != http.StatusOK || !strings.Contains(body, `href="/kart/"`) || !strings.Contains(body, `href="/counter/"`) {
+		listed := strings.Contains(body, `href="/kart/"`) && strings.Contains(body, `href="/counter/"`)
+		if err != nil || status != http.StatusOK || !listed {
 			return fmt.Errorf("%d %s %w", status, body, err)
 		}
 		return nil
@@ -84,7 +85,8 @@ func TestDoorKnowsWhereAppsAre(t *testing.T) {
 	c[1].kill()
 	within(t, startLimit, "503 for the app that nobody hosts", func() error {
 		status, body, header, err := d.fetch("/kart/")
-		if err != nil || status != http.StatusServiceUnavailable || !strings.Contains(body, "the app cart") || header.Get("Retry-After") == "" {
+		says := strings.Contains(body, "the app cart") && header.Get("Retry-After") != ""
+		if err != nil || status != http.StatusServiceUnavailable || !says {
 			return fmt.Errorf("%d %s %w", status, body, err)
 		}
 		return nil
@@ -98,4 +100,37 @@ func TestDoorKnowsWhereAppsAre(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// A request is one line in the log of the front door, and one with the same id in that of the
+// node which served it.
+func TestRequestInBothLogs(t *testing.T) {
+	t.Parallel()
+	c := started(t, "http.access_log=json")
+	d := door(t, c, "http.access_log=common")
+	u := new(user)
+	u.ok(t, d, "inc")
+	r := u.ok(t, d, "inc").reply(t)
+	within(t, startLimit, "both lines", func() error {
+		for line := range strings.Lines(d.log.String()) {
+			if !strings.Contains(line, `"GET /bench/inc HTTP/1.1" 200`) {
+				continue
+			}
+			fields := strings.Fields(line)
+			id, node := fields[len(fields)-1], fields[len(fields)-5]
+			for _, n := range c {
+				lines, named := n.log.count(`"client":"127.0.0.1","method":"GET"`), n.log.count(`"request_id":"`+id+`"`)
+				if n.name == node && node == r.node && lines == 2 && named == 1 {
+					return nil
+				}
+			}
+			return fmt.Errorf("%s in no log but this: %s", id, line)
+		}
+		return errEarly
+	})
+	for _, n := range append(c, d) {
+		if id := u.id(); strings.Contains(n.log.String(), id) {
+			t.Errorf("%s logs a session id", n.name)
+		}
+	}
 }

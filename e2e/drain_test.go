@@ -12,7 +12,7 @@ import (
 )
 
 // door makes nodeserver's own front door for the cluster, started.
-func door(t *testing.T, c cluster) *node {
+func door(t *testing.T, c cluster, sets ...string) *node {
 	t.Helper()
 	httpAt, admin := freeAddress(t), freeAddress(t)
 	var name, static string
@@ -24,7 +24,8 @@ func door(t *testing.T, c cluster) *node {
 			static = arg
 		}
 	}
-	d := newNode(t, "door", "balance.toml", nil, name, static, "balance.address="+httpAt, "admin.address="+admin)
+	sets = append([]string{name, static, "balance.address=" + httpAt, "admin.address=" + admin}, sets...)
+	d := newNode(t, "door", "balance.toml", nil, sets...)
 	d.args[0] = "balance"
 	d.http, d.admin = httpAt, admin
 	d.start()

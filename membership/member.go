@@ -30,6 +30,7 @@ type Member struct {
 	ID
 	ChannelAddress string   // host:port, as other members dial it
 	HTTPAddress    string   // host:port, as the balancer dials it
+	HTTPS          bool     // it speaks TLS there
 	Apps           []string // webapps hosted, sorted
 	Domain         string   // replication domain, empty unless configured
 	Version        string   // of the nodeserver binary

@@ -52,6 +52,7 @@ var arrows = []arrow{
 			"server/cluster",
 			"server/config",
 			"server/forward",
+			"server/keys",
 			"server/internal",
 			"channel/grpctransport",
 			"channel/listen",

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -21,7 +20,9 @@ import (
 	"github.com/nodeserver/nodeserver/server/admin"
 	"github.com/nodeserver/nodeserver/server/cluster"
 	"github.com/nodeserver/nodeserver/server/config"
-	"github.com/nodeserver/nodeserver/server/keys"
+	"github.com/nodeserver/nodeserver/server/forward"
+	"github.com/nodeserver/nodeserver/server/internal/lively"
+	"github.com/nodeserver/nodeserver/server/internal/proxied"
 	"github.com/nodeserver/nodeserver/server/session"
 )
 
@@ -178,6 +179,7 @@ func (s *Server) self() (membership.Member, error) {
 		m.HTTPAddress = net.JoinHostPort(host, port)
 	}
 	m.Apps, m.Paths = s.apps.Names(), s.paths()
+	m.HTTPS = s.cfg.HTTP.TLSCert != ""
 	return m, nil
 }
 
@@ -282,11 +284,7 @@ func (s *Server) banner() {
 func (s *Server) httpServer() *http.Server {
 	c := s.cfg.HTTP
 	h := &http.Server{
-		Handler: answersForItself(s.id, s.probed, s.lively(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			s.requests.Add(1)
-			s.trust.Apply(r)
-			s.apps.ServeHTTP(w, r)
-		}))),
+		Handler: answersForItself(s.id, s.probed, lively.Bodies(c.StallTimeout, http.HandlerFunc(s.serve))),
 		HTTP2: &http.HTTP2Config{
 			WriteByteTimeout: c.StallTimeout,
 			SendPingTimeout:  pingAfter,
@@ -303,6 +301,19 @@ func (s *Server) httpServer() *http.Server {
 	}
 	s.drain.Of(h)
 	return h
+}
+
+// serve leads a user's request to its app.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	s.requests.Add(1)
+	s.trust.Apply(r)
+	if s.access != nil {
+		line, logged := s.access.Begin(w, r)
+		line.ID, line.Node = forward.RequestID(r.Header), s.cfg.Node.Name
+		defer line.End()
+		w = logged
+	}
+	s.apps.ServeHTTP(w, r)
 }
 
 // probed tells a balancer whether to send requests, and notes that one asks.
@@ -331,15 +342,15 @@ func (s *Server) serveHTTP(life context.Context, h *http.Server) error {
 			return fmt.Errorf("http.address: %w", cluster.ListenError(s.httpL.Addr().String(), err))
 		}
 	}
-	if s.cfg.HTTP.TLSCert != "" {
-		cert, err := keyPair(s.cfg.HTTP)
-		if err != nil {
-			return err
-		}
-		h.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
-		return served(h.ServeTLS(s.bounds["http"], "", ""))
+	secure, err := cluster.ForHTTPS(s.cfg.HTTP, s.log)
+	if err != nil {
+		return err
 	}
-	return served(h.Serve(s.bounds["http"]))
+	users := proxied.New(s.bounds["http"], s.cfg.HTTP, s.trust, s.log)
+	if h.TLSConfig = secure; secure != nil {
+		return served(h.ServeTLS(users, "", ""))
+	}
+	return served(h.Serve(users))
 }
 
 // leave takes the node out in order: nothing is closed before those who send requests
@@ -396,21 +407,4 @@ func (s *Server) flush(ctx context.Context) bool {
 
 func (s *Server) httpLog() *log.Logger {
 	return slog.NewLogLogger(s.log.With("part", "http").Handler(), slog.LevelDebug)
-}
-
-// keyPair reads the certificate and key for HTTPS.
-func keyPair(c config.HTTP) (tls.Certificate, error) {
-	cert, err := keys.Read(c.TLSCert)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("http.tls_cert: %w", err)
-	}
-	key, err := keys.ReadPrivate(c.TLSKey)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("http.tls_key: %w", err)
-	}
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		return pair, fmt.Errorf("http.tls_cert %s, http.tls_key %s: %w", c.TLSCert, c.TLSKey, err)
-	}
-	return pair, nil
 }

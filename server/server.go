@@ -6,8 +6,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -17,6 +19,7 @@ import (
 	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/deploy"
 	"github.com/nodeserver/nodeserver/server/forward"
+	"github.com/nodeserver/nodeserver/server/internal/accesslog"
 	"github.com/nodeserver/nodeserver/server/internal/drain"
 	"github.com/nodeserver/nodeserver/server/keys"
 	"github.com/nodeserver/nodeserver/server/session"
@@ -48,6 +51,8 @@ type Server struct {
 	maxSessionsFrom string                                          // where that comes from
 	trust           forward.Trust                                   // in proxies in front
 	drain           drain.Drain                                     // of the listener for users
+	accessTo        io.Writer                                       // where access goes
+	access          *accesslog.Log
 	requests        atomic.Int64
 }
 
@@ -76,6 +81,9 @@ func WithDialer(dial func(ctx context.Context, addr string) (net.Conn, error)) O
 // WithVersion says which version of the binary this is.
 func WithVersion(v string) Option { return func(s *Server) { s.version = v } }
 
+// WithAccessLog says where http.access_log writes; without it, that is stdout.
+func WithAccessLog(to io.Writer) Option { return func(s *Server) { s.accessTo = to } }
+
 // New makes a node with these apps and the plugins that cfg names. It opens no
 // address and starts nothing but the apps. An app that can't be loaded or started,
 // or whose name or path two have, is not served: 503 on its path, and the node does not say
@@ -83,10 +91,11 @@ func WithVersion(v string) Option { return func(s *Server) { s.version = v } }
 // own New for 30 s at most.
 func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*Server, error) {
 	s := &Server{cfg: cfg, log: log.With("node", cfg.Node.Name), version: "(devel)", id: drawID(cfg.Node.Name)}
-	s.wasReady = make(chan struct{})
+	s.wasReady, s.accessTo = make(chan struct{}), os.Stdout
 	for _, o := range options {
 		o(s)
 	}
+	s.access = accesslog.New(cfg.HTTP.AccessLog, s.accessTo)
 	s.maxSessions, s.maxSessionsFrom = session.Limit(cfg.Sessions.MaxSessions)
 	var err error
 	if s.trust, err = forward.Parse(cfg.HTTP.TrustedProxies); err != nil {

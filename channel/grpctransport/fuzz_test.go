@@ -16,7 +16,7 @@ import (
 func FuzzHello(f *testing.F) {
 	self := membership.Member{
 		ID: membership.ID{Name: "n1", Incarnation: 1}, ChannelAddress: "127.0.0.1:7001", HTTPAddress: "127.0.0.1:8001",
-		Apps: []string{"cart"}, Domain: "a", Version: "v1", Paths: map[string]string{"cart": "/kart/"},
+		Apps: []string{"cart"}, Domain: "a", Version: "v1", Paths: map[string]string{"cart": "/kart/"}, HTTPS: true,
 	}
 	seed, err := proto.Marshal(toMessage(channel.Message{Hello: &channel.Hello{
 		Cluster: "shop", WireMin: 1, WireMax: 2, Self: self, Known: []membership.Member{self, {}},

@@ -13,7 +13,7 @@ import (
 func toMember(m membership.Member) *membershipv1.Member {
 	return &membershipv1.Member{
 		Name: m.Name, Incarnation: m.Incarnation, ChannelAddress: m.ChannelAddress, HttpAddress: m.HTTPAddress,
-		Apps: m.Apps, Domain: m.Domain, Version: m.Version, Paths: m.Paths,
+		Apps: m.Apps, Domain: m.Domain, Version: m.Version, Paths: m.Paths, Https: m.HTTPS,
 	}
 }
 
@@ -21,7 +21,7 @@ func fromMember(m *membershipv1.Member) membership.Member {
 	return membership.Member{
 		ID:             membership.ID{Name: m.GetName(), Incarnation: m.GetIncarnation()},
 		ChannelAddress: m.GetChannelAddress(), HTTPAddress: m.GetHttpAddress(),
-		Apps: m.GetApps(), Domain: m.GetDomain(), Version: m.GetVersion(), Paths: m.GetPaths(),
+		Apps: m.GetApps(), Domain: m.GetDomain(), Version: m.GetVersion(), Paths: m.GetPaths(), HTTPS: m.GetHttps(),
 	}
 }
 

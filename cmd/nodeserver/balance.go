@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -41,6 +42,13 @@ node's, which may run beside it.`,
 			if err != nil {
 				return err
 			}
+			if cfg.Balance.RedirectAddress != "" {
+				plain, err := balance.Listen(c.Context(), "balance.redirect_address", cfg.Balance.RedirectAddress)
+				if err != nil {
+					return err
+				}
+				b.Redirect(plain)
+			}
 			ln, err := balance.Listen(c.Context(), "balance.address", cfg.Balance.Address)
 			if err != nil {
 				return err
@@ -51,6 +59,7 @@ node's, which may run beside it.`,
 					return err
 				}
 			}
+			tidy(e)
 			log.Info("front door open", "addr", ln.Addr().String(), "cluster", cfg.Cluster.Name)
 			err = b.Run(c.Context(), ln, admin)
 			s := b.Stats()
@@ -61,6 +70,15 @@ node's, which may run beside it.`,
 	confFlags(c, &file, &sets)
 	must(c.MarkFlagRequired("conf"))
 	return c
+}
+
+// tidy makes the collector of garbage come more often: little of what a front door holds stays,
+// so that costs little, and floods of slow clients take less memory. GOGC in the environment turns
+// it off.
+func tidy(e env) {
+	if !slices.ContainsFunc(e.environ, func(v string) bool { return strings.HasPrefix(v, "GOGC=") }) {
+		debug.SetGCPercent(40)
+	}
 }
 
 // setsIn tells whether somebody has set a key of one of the sections.

@@ -2,12 +2,15 @@ package balance
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +21,7 @@ import (
 	"github.com/nodeserver/nodeserver/server/cluster"
 	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/forward"
+	"github.com/nodeserver/nodeserver/server/internal/accesslog"
 	"github.com/nodeserver/nodeserver/server/internal/drain"
 	"github.com/nodeserver/nodeserver/server/internal/headers"
 )
@@ -37,13 +41,22 @@ type Config struct {
 	ShutdownGrace  time.Duration // for requests in flight when Run ends; default 5 s
 	Domain         string        // whose nodes are preferred
 	ListApps       bool          // at "/", unless an app is served there
+	NodeRequests   int           // in flight at a node, at most; 0: no limit
+	QueueTime      time.Duration // for which a request waits when all nodes have as many; 0: it is refused at once
 	SlowStart      time.Duration // for which a node that has become ready gets fewer new users; 0: none
 	Dialer         *net.Dialer   // of connections to nodes; default: to any address, within 1 s
+
+	// TLS is that of users; nil: they speak HTTP. NodesTLS is for nodes that speak it; without
+	// a ServerName, they prove the host of their address. Default: the system's CAs.
+	TLS, NodesTLS *tls.Config
 
 	// HTTP bounds what users can hold open, as on a node: connections, by default one for
 	// three descriptors, the size of a request's head, and times. Its other fields
 	// mean nothing here.
 	HTTP config.HTTP
+
+	// Access is where HTTP.AccessLog writes; default: stdout.
+	Access io.Writer
 
 	// Trust says which proxies in front of it are believed; default: none.
 	Trust forward.Trust
@@ -65,6 +78,12 @@ func (c Config) withDefaults() Config {
 	if c.HTTP.IdleTimeout <= 0 {
 		c.HTTP.IdleTimeout = 2 * time.Minute
 	}
+	if c.NodesTLS == nil {
+		c.NodesTLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if c.Access == nil {
+		c.Access = os.Stdout
+	}
 	if c.Dialer == nil {
 		c.Dialer = &net.Dialer{Timeout: dialTimeout}
 	}
@@ -81,6 +100,9 @@ type Balancer struct {
 	pool   *pool
 	stats  *stats
 	ask    chan *node // in doubt
+	access *accesslog.Log
+
+	redirect net.Listener // of users who are sent to HTTPS; nil: none
 
 	suspects suspects
 	lacks    cluster.Seldom
@@ -97,6 +119,7 @@ var _ http.Handler = (*Balancer)(nil)
 func New(cfg Config, source Source, log *slog.Logger) *Balancer {
 	b := &Balancer{cfg: cfg.withDefaults(), source: source, log: log, stats: newStats(), ask: make(chan *node, 64)}
 	b.pool = newPool(b.broke, b.cfg)
+	b.access = accesslog.New(b.cfg.HTTP.AccessLog, b.cfg.Access)
 	b.metrics = newMetrics(b)
 	b.admin = b.adminHandler()
 	b.proxy = &httputil.ReverseProxy{
@@ -135,14 +158,14 @@ func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 	told := ctx
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	srv := &http.Server{
-		Handler: b, ReadHeaderTimeout: b.cfg.HTTP.ReadHeaderTimeout, IdleTimeout: b.cfg.HTTP.IdleTimeout, MaxHeaderBytes: b.cfg.HTTP.MaxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelDebug),
-	}
+	srv := b.usersServer()
 	cluster.WarnOfFew(b.log)
 	bounds := map[string]*listen.Listener{"http": listen.New(ln, cluster.ForUsers(b.cfg.HTTP, listen.Descriptors()/descriptorsEach, b.log))}
 	if admin != nil {
 		bounds["admin"] = listen.New(admin, cluster.ForAdmin(b.cfg.HTTP, b.log))
+	}
+	if b.redirect != nil {
+		bounds["redirect"] = listen.New(b.redirect, cluster.ForUsers(b.cfg.HTTP, listen.Descriptors()/descriptorsEach, b.log))
 	}
 	b.bounds.Store(&bounds)
 	var parts sync.WaitGroup
@@ -157,10 +180,14 @@ func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 	parts.Go(func() { end(b.source.Run(requests, b.update)) })
 	parts.Go(func() { b.watchOver(requests) })
 	parts.Go(func() { b.settleDoubts(requests) })
-	parts.Go(func() { end(srv.Serve(bounds["http"])) })
+	parts.Go(func() { end(b.serveUsers(srv, bounds["http"])) })
 	ops := &http.Server{Handler: b.admin, ReadHeaderTimeout: 5 * time.Second, ErrorLog: srv.ErrorLog}
 	if admin != nil {
 		parts.Go(func() { end(ops.Serve(bounds["admin"])) })
+	}
+	plain := b.plainServer(srv, ln.Addr())
+	if b.redirect != nil {
+		parts.Go(func() { end(plain.Serve(bounds["redirect"])) })
 	}
 
 	<-ctx.Done()
@@ -171,7 +198,7 @@ func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 	b.drain.Quiet(bounds["http"], quietTime)
 	b.shutdown(srv)
 	over()
-	_ = ops.Close() // nobody is to be told any more
+	_ = errors.Join(ops.Close(), plain.Close()) // nobody is to be told any more
 	parts.Wait()
 	b.pool.update(nil)
 	if told.Err() != nil {
@@ -192,16 +219,34 @@ func (b *Balancer) shutdown(srv *http.Server) {
 func (b *Balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.stats.request()
 	b.cfg.Trust.Apply(r)
-	if r.URL.Path == headers.ReadyPath {
+	switch {
+	case r.URL.Path == headers.ReadyPath:
 		b.answerProbe(w)
 		return
-	}
-	to := b.pool.place(r.URL.Path)
-	if !to.there && !to.blind {
-		b.answerAlone(w, r, to)
+	case r.URL.Path == "" && r.Method != http.MethodConnect:
+		r.URL.Path = "/"
+	case !strings.HasPrefix(r.URL.Path, "/"):
+		w.Header().Set("Connection", "close") // what follows may be meant for the tunnel
+		http.Error(w, "400: the front door takes requests for paths, and makes no tunnels.", http.StatusBadRequest)
 		return
 	}
-	v := &visit{place: to, routes: routes(r, b.cfg.CookieName)}
+	v := &visit{place: b.pool.place(r.URL.Path), routes: routes(r, b.cfg.CookieName)}
+	id := forward.RequestID(r.Header)
+	if b.access != nil {
+		var line *accesslog.Line
+		line, w = b.access.Begin(w, r)
+		defer func() {
+			line.ID, line.Retries, line.Waited = id, v.retries, v.waited
+			if v.node != nil {
+				line.Node = v.node.Name
+			}
+			line.End()
+		}()
+	}
+	if !v.there && !v.blind {
+		b.answerAlone(w, r, v.place)
+		return
+	}
 	defer func() { // also when the proxy panics because a response broke off
 		if v.node != nil {
 			v.release()
@@ -214,7 +259,8 @@ func (b *Balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // rewrite tells the node what the user's request was like. Host stays the user's.
 func rewrite(r *httputil.ProxyRequest) {
 	r.SetXForwarded()
-	if r.In.TLS != nil { // says forward.Trust, too, for a proxy in front
+	forward.KeepID(r.Out.Header, r.In.Header) // the user may have named it as a header of the connection
+	if r.In.TLS != nil {                      // says forward.Trust, too, for a proxy in front
 		r.Out.Header.Set("X-Forwarded-Proto", "https")
 	}
 }
@@ -235,8 +281,8 @@ func routes(r *http.Request, cookie string) (list []string) {
 
 // answerError answers a request that no node did.
 func (b *Balancer) answerError(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() != nil {
-		return // nobody reads it
+	if r.Context().Err() != nil && !errors.Is(err, errBody) {
+		panic(http.ErrAbortHandler) // nobody reads an answer, and the server would make one up
 	}
 	b.stats.failed()
 	b.log.Debug("request not answered by a node", "err", err)
@@ -247,12 +293,18 @@ func (b *Balancer) answerError(w http.ResponseWriter, r *http.Request, err error
 	case listen.OwnLack(err):
 		w.Header().Set("Retry-After", "1")
 		status, text = http.StatusServiceUnavailable, "503: the front door has too much to do, and can't reach a node at the moment."
+	case errors.Is(err, errFull):
+		b.stats.full()
+		w.Header().Set("Retry-After", "1")
+		status, text = http.StatusServiceUnavailable, "503: the nodes have as many requests as they may at the moment."
 	case errors.Is(err, errNobody):
 		w.Header().Set("Retry-After", "1")
 		status, text = http.StatusServiceUnavailable, "503: no node of the cluster is ready to serve. The front door goes on trying; "+
 			"`nodeserver members` on a node tells its state."
+	case errors.Is(err, errBody) && errors.Is(err, os.ErrDeadlineExceeded):
+		status, text = http.StatusRequestTimeout, "408: the request's body did not come in time."
 	case errors.Is(err, errBody):
-		status, text = http.StatusBadRequest, "400: the request's body broke off; no node has seen it."
+		status, text = http.StatusBadRequest, "400: the request's body broke off, or is not in the form that HTTP has for it."
 	}
 	b.metrics.answered("", status, 0)
 	http.Error(w, text, status)

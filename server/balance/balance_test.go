@@ -94,6 +94,12 @@ func open(t *testing.T, source balance.Source) *door {
 
 func openWith(t *testing.T, cfg balance.Config, source balance.Source) *door {
 	t.Helper()
+	return openRedirecting(t, cfg, source, nil)
+}
+
+// openRedirecting opens a door that sends users from another listener to HTTPS, unless that is nil.
+func openRedirecting(t *testing.T, cfg balance.Config, source balance.Source, from net.Listener) *door {
+	t.Helper()
 	admin, err := balance.Listen(t.Context(), "admin.address", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -105,6 +111,9 @@ func openWith(t *testing.T, cfg balance.Config, source balance.Source) *door {
 	log := &lines{}
 	cfg.HealthInterval = 10 * time.Millisecond
 	b := balance.New(cfg, source, slog.New(slog.NewTextHandler(log, nil)))
+	if from != nil {
+		b.Redirect(from)
+	}
 	ctx, stop := context.WithCancelCause(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- b.Run(ctx, ln, admin) }()

@@ -2,6 +2,8 @@ package balance
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/nodeserver/nodeserver/server/cluster"
 	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/forward"
+	"github.com/nodeserver/nodeserver/server/keys"
 )
 
 // FromConfig makes the front door that a conf file describes: [balance] says
@@ -30,6 +33,14 @@ func FromConfig(cfg config.Config, log *slog.Logger) (*Balancer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("http.trusted_proxies: %w", err)
 	}
+	secure, err := cluster.ForHTTPS(cfg.HTTP, log)
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := nodesTLS(cfg)
+	if err != nil {
+		return nil, err
+	}
 	transport := grpctransport.New(sec, nil, nil)
 	watch := func(ctx context.Context, addr string, told func([]membership.Status)) error {
 		return transport.Watch(ctx, addr, cfg.Cluster.Name, told)
@@ -39,10 +50,32 @@ func FromConfig(cfg config.Config, log *slog.Logger) (*Balancer, error) {
 	}
 	c := Config{
 		CookieName: cfg.Sessions.CookieName, HealthInterval: cfg.Balance.HealthInterval, DrainNotice: cfg.HTTP.DrainNotice, ShutdownGrace: cfg.HTTP.ShutdownGrace,
-		Domain: cfg.Cluster.Domain, Dialer: sec.Dialer(dialTimeout), HTTP: cfg.HTTP, Trust: trust,
+		Domain: cfg.Cluster.Domain, Dialer: sec.Dialer(dialTimeout), HTTP: cfg.HTTP, Trust: trust, TLS: secure, NodesTLS: nodes,
 		ListApps: cfg.Balance.ListApps, SlowStart: cfg.Balance.SlowStart,
+		NodeRequests: cfg.Balance.NodeRequests, QueueTime: cfg.Balance.QueueTime,
 	}
 	b := New(c, NewMembers(providers, watch, log), log)
 	b.admin, err = cluster.ForOperators(cfg.Admin, b.admin)
 	return b, err
+}
+
+// nodesTLS is how nodes that speak TLS are known: by a certificate of balance.nodes_ca, else of the
+// members' own CA if there is one, else of one that the system trusts.
+func nodesTLS(cfg config.Config) (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cfg.Balance.NodesName}
+	key, file := "balance.nodes_ca", cfg.Balance.NodesCA
+	if file == "" {
+		key, file = "channel.tls_ca", cfg.Channel.TLSCA
+	}
+	if file == "" {
+		return c, nil
+	}
+	pem, err := keys.Read(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s: no PEM certificate in %s", key, file)
+	}
+	return c, nil
 }

@@ -2,7 +2,7 @@
 // keeps a user on the node that serves his session and moves him when that node
 // dies, without losing the request that found out.
 //
-// It is not a general proxy: no caching, no rewriting, no TLS to nodes, one
+// It is not a general proxy: no caching, no rewriting, one
 // cluster. Any other front door does as well; this one is there so that a
 // cluster can be tried, and run, with one binary.
 //
@@ -37,8 +37,8 @@
 // most of its users' requests go elsewhere without having tried, and none
 // waits for a listener that the kernel has not closed yet.
 //
-// A node is marked down when it does not take connections or breaks off that
-// question, and up again when it answers the same question, asked each
+// A node is marked down when it refuses connections or breaks off that question, or when a
+// connection is not made in time and the question, asked then, fails likewise; and up again when it answers the same question, asked each
 // Config.HealthInterval, or when the Source lists a new life of it. No other error
 // marks a node: a slow node is not a dead one.
 //

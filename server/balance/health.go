@@ -124,7 +124,7 @@ func (b *Balancer) settleDoubts(ctx context.Context) {
 
 // alive asks a node for a sign of life.
 func (n *node) alive(ctx context.Context) error {
-	c, err := n.dialer.DialContext(ctx, "tcp", n.Address)
+	c, err := n.dial(ctx, dialTimeout)
 	if err != nil {
 		return err
 	}

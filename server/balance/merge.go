@@ -81,7 +81,7 @@ func readyToAny(said []row, id membership.ID) bool {
 }
 
 func nodeOf(r row, u Use) Node {
-	return Node{Name: r.Name, Incarnation: r.Incarnation, Address: r.HTTPAddress, Use: u, Domain: r.Domain, Apps: appsOf(r.Member)}
+	return Node{Name: r.Name, Incarnation: r.Incarnation, Address: r.HTTPAddress, Use: u, Domain: r.Domain, TLS: r.HTTPS, Apps: appsOf(r.Member)}
 }
 
 // latest is the latest word on a member, where the end of one life says

@@ -22,7 +22,7 @@ type metrics struct {
 	answers  *prometheus.CounterVec
 	latency  *prometheus.HistogramVec
 
-	requests, retries, withheld, moved, nodes, downs, providers *prometheus.Desc
+	requests, retries, withheld, moved, nodes, downs, queued, refused, providers *prometheus.Desc
 }
 
 func newMetrics(b *Balancer) *metrics {
@@ -44,6 +44,8 @@ func newMetrics(b *Balancer) *metrics {
 		moved:     d("moved_requests_total", "Requests answered by another node than their cookie names.", "from", "to"),
 		nodes:     d("nodes", "Nodes known, by what they are used for: full, keep, spare; doubt and down before others.", "use"),
 		providers: d("membership_provider_up", "1 when this way to find members works.", "provider"),
+		queued:    d("queued_requests", "Requests that wait, since the nodes have as many as they may."),
+		refused:   d("refused_requests_total", "Requests answered 503, since the nodes had as many as they may."),
 		downs:     d("nodes_down_total", "Times that a node was marked down."),
 	}
 	listeners := func() map[string]*listen.Listener {
@@ -66,7 +68,7 @@ func (m *metrics) answered(node string, status int, took time.Duration) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.requests, m.retries, m.withheld, m.moved, m.nodes, m.downs, m.providers} {
+	for _, d := range []*prometheus.Desc{m.requests, m.retries, m.withheld, m.moved, m.nodes, m.downs, m.queued, m.refused, m.providers} {
 		ch <- d
 	}
 }
@@ -79,6 +81,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	s := m.balancer.Stats()
 	count(m.requests, s.Requests)
 	count(m.downs, s.Downs)
+	count(m.refused, s.Full)
+	ch <- prometheus.MustNewConstMetric(m.queued, prometheus.GaugeValue, float64(m.balancer.pool.queued()))
 	for reason, n := range s.Retries {
 		count(m.retries, n, reason)
 	}

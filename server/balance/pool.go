@@ -2,6 +2,7 @@ package balance
 
 import (
 	"context"
+	"crypto/tls"
 	"math"
 	"math/rand/v2"
 	"net"
@@ -18,6 +19,7 @@ type node struct {
 	Node
 	far       bool // of another domain: it has none of the sessions of this one
 	dialer    *net.Dialer
+	secure    *tls.Config // of connections to it; nil: none
 	transport *http.Transport
 	gone      context.Context //nolint:containedctx // ends when the Source gives the node up
 	end       context.CancelFunc
@@ -53,8 +55,12 @@ type pool struct {
 	apps    map[string]string // by path, the names of apps that were ever hosted, at most maxApps
 	longest int               // of these paths, bytes
 
+	most  int // requests in flight at a node; 0: no limit
+	queue []*waiter
+
 	broke     func(*node) // told when a node ends a connection
 	dialer    *net.Dialer
+	secure    *tls.Config   // of connections to nodes that have it
 	domain    string        // whose nodes are preferred
 	slowStart time.Duration // of a node that has become ready
 }
@@ -71,7 +77,7 @@ type change struct {
 func newPool(broke func(*node), cfg Config) *pool {
 	return &pool{
 		names: map[string]bool{}, apps: map[string]string{},
-		broke: broke, dialer: cfg.Dialer, domain: cfg.Domain, slowStart: cfg.SlowStart,
+		broke: broke, dialer: cfg.Dialer, secure: cfg.NodesTLS, domain: cfg.Domain, slowStart: cfg.SlowStart, most: cfg.NodeRequests,
 	}
 }
 
@@ -121,6 +127,9 @@ func (p *pool) replace(list []Node, news *[]change) (out, spare []*node) {
 		}
 	}
 	p.nodes = next
+	for _, n := range next {
+		p.admit(n)
+	}
 	return out, spare
 }
 
@@ -140,6 +149,9 @@ func (p *pool) keep(n Node) *node {
 		}
 	}
 	fresh := &node{Node: n, dialer: p.dialer, far: n.Domain != p.domain}
+	if n.TLS {
+		fresh.secure = p.secure
+	}
 	if now := time.Now(); now.Sub(p.born) > firstLists {
 		fresh.fresh = now
 	}
@@ -153,15 +165,20 @@ const firstLists = 2 * time.Second
 
 // take chooses a node for a request to the app of this path, of a user whose sessions are at
 // one of the routes, and counts the request as in flight there until release. It returns
-// nil when all have been tried.
-func (p *pool) take(path string, routes []string, tried []*node) *node {
+// nil when all have been tried, and errFull when nodes that serve have as many requests as they
+// may: what serves only if need be shall not get what is too much for those.
+func (p *pool) take(path string, routes []string, tried []*node) (*node, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	home := p.home(path, routes)
 	p.equals = p.equals[:0]
-	best := math.MinInt
+	best, over := math.MinInt, false
 	for _, n := range p.nodes {
 		if slices.Contains(tried, n) || !n.hosts(path) {
+			continue
+		}
+		if p.full(n) {
+			over = over || n.serves()
 			continue
 		}
 		r := n.rank(home)
@@ -172,14 +189,17 @@ func (p *pool) take(path string, routes []string, tried []*node) *node {
 			p.equals = append(p.equals, n)
 		}
 	}
+	if over && (len(p.equals) == 0 || !p.equals[0].serves()) {
+		return nil, errFull
+	}
 	if len(p.equals) == 0 {
-		return nil
+		return nil, nil //nolint:nilnil // there is none
 	}
 	n := p.choose(p.equals, time.Now())
 	p.turn++
 	n.turn = p.turn
 	n.inflight++
-	return n
+	return n, nil
 }
 
 func (p *pool) home(path string, routes []string) *node {
@@ -252,6 +272,9 @@ func (n *node) rank(home *node) int {
 	}
 }
 
+// worthWaiting is the least worth of nodes that serve new users.
+const worthWaiting = 7
+
 func (n *node) worth(home *node) int {
 	isHome := n == home
 	switch {
@@ -274,13 +297,14 @@ func (n *node) worth(home *node) int {
 	case n.Use == Full:
 		return 8
 	}
-	return 7
+	return worthWaiting
 }
 
 func (p *pool) release(n *node) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n.inflight--
+	p.admit(n)
 }
 
 // set marks the node and tells whether that is news.
@@ -291,6 +315,7 @@ func (p *pool) set(n *node, down bool) bool {
 		return false
 	}
 	n.down = down
+	p.admit(n)
 	return true
 }
 

@@ -36,6 +36,7 @@ type Node struct {
 	Address     string // host:port of its HTTP listener
 	Use         Use
 	Domain      string // part of the cluster within which sessions are shared
+	TLS         bool   // its HTTP listener speaks it
 	Apps        []App  // that it hosts; nil: not known, so it may get any request
 }
 

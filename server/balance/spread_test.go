@@ -18,8 +18,8 @@ func newUsers(p *pool, users int, slow map[string]time.Duration) map[string]int 
 	for i := range 32 {
 		clients.Go(func() {
 			for range users / 32 {
-				n := p.take("/shop/", nil, nil)
-				time.Sleep(time.Millisecond + time.Duration(i)*time.Microsecond + slow[n.Name])
+				n, _ := p.take("/shop/", nil, nil)
+				<-time.After(time.Millisecond + time.Duration(i)*time.Microsecond + slow[n.Name])
 				p.release(n)
 				mu.Lock()
 				got[n.Name]++
@@ -78,13 +78,13 @@ func TestANewNodeStartsSlowly(t *testing.T) {
 		if got := newUsers(p, 3200, nil); got["n3"] < 960 {
 			t.Errorf("what is there when the front door starts is not new: %v", got)
 		}
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		p.update(nodesOf(4))
 		share := func() int { return newUsers(p, 3200, nil)["n4"] }
 		first := share()
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		second := share()
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		third := share()
 		if first == 0 || first > 300 || second < first+100 || third < 720 {
 			t.Errorf("of 3200 users each, the new node of four got %d at first, %d after 5 s, and %d after 10 s", first, second, third)
@@ -110,10 +110,10 @@ func TestRatherANodeInDoubtThanOneThatDrains(t *testing.T) {
 	over := make(chan struct{})
 	p.nodes[1].doubt.Store(&over)
 	for _, routes := range [][]string{nil, {"n1"}, {"n2"}} {
-		if n := p.take("/shop/", routes, nil); n.Name != "n2" {
+		if n, _ := p.take("/shop/", routes, nil); n.Name != "n2" {
 			t.Errorf("a user of %v gets %s", routes, n.Name)
 		}
-		if n := p.take("/shop/", routes, []*node{p.nodes[1]}); n.Name != "n1" {
+		if n, _ := p.take("/shop/", routes, []*node{p.nodes[1]}); n.Name != "n1" {
 			t.Errorf("a user of %v then gets %s", routes, n.Name)
 		}
 	}

@@ -30,6 +30,7 @@ type Stats struct {
 	Rehomed  []Rehomed         // answered by another node than their cookie names
 	Withheld map[string]uint64 // not repeated though the connection broke, by reason
 	Errors   uint64            // answered 502 or 503 by the front door itself
+	Full     uint64            // of these: the nodes had as many requests as they may
 	Downs    uint64            // times that a node was marked down
 }
 
@@ -48,6 +49,7 @@ type stats struct {
 	requests uint64
 	errors   uint64
 	downs    uint64
+	fulls    uint64
 	retries  map[string]uint64
 	held     map[string]uint64
 	moves    map[move]uint64 // bounded by the pairs of names ever listed
@@ -67,6 +69,12 @@ func (s *stats) request() {
 func (s *stats) failed() {
 	s.mu.Lock()
 	s.errors++
+	s.mu.Unlock()
+}
+
+func (s *stats) full() {
+	s.mu.Lock()
+	s.fulls++
 	s.mu.Unlock()
 }
 
@@ -120,6 +128,6 @@ func (b *Balancer) Stats() Stats {
 	defer s.mu.Unlock()
 	return Stats{
 		Requests: s.requests, Retries: maps.Clone(s.retries), Withheld: maps.Clone(s.held),
-		Rehomed: rehomed(s.moves), Errors: s.errors, Downs: s.downs,
+		Rehomed: rehomed(s.moves), Errors: s.errors, Full: s.fulls, Downs: s.downs,
 	}
 }

@@ -66,7 +66,7 @@ func TestTheBalancerPrefersItsDomain(t *testing.T) {
 	}
 	own.kill()
 	for range 20 {
-		if _, got := d.ask(t, "POST", "", "x.own"); got != "far " {
+		if _, got := d.ask(t, "GET", "", "x.own"); got != "far " {
 			t.Errorf("answered by %q, though only another domain serves", got)
 		}
 	}

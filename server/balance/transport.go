@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +31,13 @@ const smallBody = 32 << 10
 type dialError struct{ error }
 
 func (e *dialError) Unwrap() error { return e.error }
+
+// slowDial tells whether nobody has refused the connection: where the machine is that busy, be it
+// this one, the node may be as well as before.
+func slowDial(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial" && op.Timeout()
+}
 
 // errGone breaks off a wait for a node that the Source has given up.
 var errGone = errors.New("the members say it is gone")
@@ -84,7 +93,7 @@ func newTransport(n *node, broke func(*node)) *http.Transport {
 // this life of it: the address is only what somebody has announced. A node
 // whose life isn't known is not asked.
 func (n *node) connect(ctx context.Context, patience time.Duration) (net.Conn, error) {
-	c, err := n.dialer.DialContext(ctx, "tcp", n.Address)
+	c, err := n.dial(ctx, patience)
 	if err != nil || n.Incarnation == 0 {
 		return c, err
 	}
@@ -93,6 +102,28 @@ func (n *node) connect(ctx context.Context, patience time.Duration) (net.Conn, e
 		return nil, err
 	}
 	return c, nil
+}
+
+// dial makes a connection to whatever listens at the node's address. A node that speaks TLS must
+// prove its name.
+func (n *node) dial(ctx context.Context, patience time.Duration) (net.Conn, error) {
+	c, err := n.dialer.DialContext(ctx, "tcp", n.Address)
+	if err != nil || n.secure == nil {
+		return c, err
+	}
+	cfg := n.secure
+	if cfg.ServerName == "" {
+		cfg = cfg.Clone()
+		cfg.ServerName, _, _ = net.SplitHostPort(n.Address) // it was dialled
+	}
+	secure := tls.Client(c, cfg)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = c.Close() // never used
+		return nil, fmt.Errorf("TLS to the node: %w", err)
+	}
+	return secure, nil
 }
 
 // greet asks for a sign of life, one that no app has to give. A connection alone
@@ -144,12 +175,14 @@ func (c *conn) Read(p []byte) (int, error) {
 // visit is one request of a user on its way through the front door. Only the
 // goroutine that serves it uses it, but for sent.
 type visit struct {
-	place             // where it leads
-	routes   []string // from its cookies, in their order
-	node     *node    // that answered; in flight there
-	doubted  bool     // one was in doubt, and may still be asked if there is no other
-	repeated bool     // a connection broke under it, and it was sent again
-	release  func()   // ends the request to that node
+	place                  // where it leads
+	routes   []string      // from its cookies, in their order
+	node     *node         // that answered; in flight there
+	doubted  bool          // one was in doubt, and may still be asked if there is no other
+	repeated bool          // a connection broke under it, and it was sent again
+	retries  int           // how often it was sent on
+	waited   time.Duration // for node
+	release  func()        // ends the request to that node
 
 	// sent tells whether the node that is asked now was sent the request's head.
 	// Transport sends some requests again by itself, so its error tells of the last
@@ -182,7 +215,13 @@ func (c chooser) RoundTrip(out *http.Request) (*http.Response, error) {
 	var tried []*node
 	last := errors.New("none is known")
 	for {
-		n := c.b.pool.take(v.path, v.routes, tried)
+		n, err := c.b.pool.take(v.path, v.routes, tried)
+		if errors.Is(err, errFull) {
+			n, err = c.b.pool.wait(out.Context(), v.path, tried, c.b.cfg.QueueTime)
+		}
+		if err != nil {
+			return nil, err
+		}
 		if n == nil {
 			return nil, fmt.Errorf("%w: %w", errNobody, last)
 		}
@@ -190,8 +229,8 @@ func (c chooser) RoundTrip(out *http.Request) (*http.Response, error) {
 		v.sent.Store(false)
 		res, release, err := c.b.try(n, out, body)
 		if err == nil && (!mayAskNext(res) || !body.whole()) {
-			v.node, v.release = n, release
-			c.b.metrics.answered(n.Name, res.StatusCode, time.Since(began))
+			v.node, v.release, v.waited = n, release, time.Since(began)
+			c.b.metrics.answered(n.Name, res.StatusCode, v.waited)
 			return res, nil
 		}
 		if err == nil {
@@ -199,6 +238,9 @@ func (c chooser) RoundTrip(out *http.Request) (*http.Response, error) {
 			drop(res)
 		}
 		release()
+		if fault := body.broke(); fault != nil {
+			return nil, fault // no node is at fault
+		}
 		if errors.Is(err, errDoubt) && !v.doubted {
 			v.doubted = true
 		} else {
@@ -260,7 +302,11 @@ func (b *Balancer) mayRetry(n *node, v *visit, out *http.Request, body *keptBody
 	}
 	own := listen.OwnLack(err)
 	var dial *dialError
-	if errors.As(err, &dial) && !own {
+	switch {
+	case !errors.As(err, &dial) || own:
+	case slowDial(dial):
+		b.broke(n)
+	default:
 		b.markDown(n, dial)
 	}
 	var reason string
@@ -282,6 +328,7 @@ func (b *Balancer) mayRetry(n *node, v *visit, out *http.Request, body *keptBody
 	if reason == RetryBroken && !b.mayRepeat(v, out) || !body.whole() {
 		return false
 	}
+	v.retries++
 	b.stats.retried(reason)
 	return true
 }
@@ -323,7 +370,8 @@ func idempotent(method string) bool {
 type keptBody struct {
 	small []byte // all of it; nil for others
 	rest  io.Reader
-	read  atomic.Bool // Transport reads in a goroutine of its own
+	read  atomic.Bool           // Transport reads in a goroutine of its own
+	fault atomic.Pointer[error] // why the rest of it won't come
 }
 
 // keepBody waits for all of a small body, unless the user first wants to hear
@@ -335,9 +383,29 @@ func keepBody(r *http.Request) (*keptBody, error) {
 	case r.ContentLength <= 0 || r.ContentLength > smallBody || r.Header.Get("Expect") != "":
 		return &keptBody{rest: r.Body}, nil
 	}
-	small := make([]byte, r.ContentLength)
-	_, err := io.ReadFull(r.Body, small)
+	small, err := readSmall(r.Body, int(r.ContentLength))
 	return &keptBody{small: small}, err
+}
+
+// readSmall reads n bytes. It takes room for those that have come and as many again, since a user
+// may announce them and send none.
+func readSmall(from io.Reader, n int) ([]byte, error) {
+	b := make([]byte, 0, min(n, 1<<10))
+	for len(b) < n {
+		if len(b) == cap(b) {
+			b = slices.Grow(b, min(n-len(b), max(len(b), 1<<10)))
+		}
+		m, err := from.Read(b[len(b):min(cap(b), n)])
+		b = b[:len(b)+m]
+		switch {
+		case len(b) == n:
+		case errors.Is(err, io.EOF):
+			return nil, io.ErrUnexpectedEOF
+		case err != nil:
+			return nil, err
+		}
+	}
+	return b, nil
 }
 
 // giveTo makes it the body of a request to a node.
@@ -355,7 +423,19 @@ func (k *keptBody) giveTo(r *http.Request) {
 // Read implements io.Reader.
 func (k *keptBody) Read(p []byte) (int, error) {
 	k.read.Store(true)
-	return k.rest.Read(p)
+	n, err := k.rest.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		k.fault.CompareAndSwap(nil, &err)
+	}
+	return n, err
+}
+
+// broke is why the user's part of it won't come; nil: it may.
+func (k *keptBody) broke() error {
+	if k == nil || k.fault.Load() == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errBody, *k.fault.Load())
 }
 
 // Close does nothing: Transport closes bodies when a dial fails. The server

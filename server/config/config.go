@@ -46,6 +46,10 @@ type HTTP struct {
 
 	TrustedProxies []string `conf:"trusted_proxies"` // networks whose word on their users counts, see package forward
 
+	ProxyProtocol ProxyProtocol `conf:"proxy_protocol"` // of TrustedProxies
+
+	AccessLog AccessLog `conf:"access_log"` // on stdout
+
 	ExposeNode bool `conf:"expose_node"` // header Nodeserver-Node on each response
 }
 
@@ -133,10 +137,15 @@ type App struct {
 
 // Balance is the front door (nodeserver balance).
 type Balance struct {
-	Address        string        `conf:"address"`
-	HealthInterval time.Duration `conf:"health_interval"`
-	ListApps       bool          `conf:"list_apps"`  // at "/", unless an app is served there
-	SlowStart      time.Duration `conf:"slow_start"` // of nodes that have become ready; 0: none
+	Address         string        `conf:"address"`
+	HealthInterval  time.Duration `conf:"health_interval"`
+	RedirectAddress string        `conf:"redirect_address"`      // sends users to HTTPS; empty: nobody listens
+	NodesCA         string        `conf:"nodes_ca"`              // PEM file, for nodes with TLS; empty: channel.tls_ca or the system's
+	NodesName       string        `conf:"nodes_name"`            // in their certificates; empty: the host of their address
+	ListApps        bool          `conf:"list_apps"`             // at "/", unless an app is served there
+	NodeRequests    int           `conf:"max_requests_per_node"` // in flight; 0: no limit
+	QueueTime       time.Duration `conf:"queue_time"`            // of requests for which all nodes have as many; 0: none
+	SlowStart       time.Duration `conf:"slow_start"`            // of nodes that have become ready; 0: none
 }
 
 // Log is the node's log.

@@ -72,6 +72,38 @@ func (Freshness) Words() []string { return words(FreshnessOn, FreshnessOff) }
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (f *Freshness) UnmarshalText(text []byte) error { return read(f, text) }
 
+// AccessLog is whether, and how, a line is written for each request.
+type AccessLog string
+
+// None is, or one in the common log format with more at its end, or one in JSON.
+const (
+	AccessOff    AccessLog = "off"
+	AccessCommon AccessLog = "common"
+	AccessJSON   AccessLog = "json"
+)
+
+// Words are the values allowed.
+func (AccessLog) Words() []string { return words(AccessOff, AccessCommon, AccessJSON) }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (a *AccessLog) UnmarshalText(text []byte) error { return read(a, text) }
+
+// ProxyProtocol is whether trusted proxies say whose connections they pass on.
+type ProxyProtocol string
+
+// They don't, they may, or they must.
+const (
+	ProxyOff      ProxyProtocol = "off"
+	ProxyOptional ProxyProtocol = "optional"
+	ProxyRequired ProxyProtocol = "required"
+)
+
+// Words are the values allowed.
+func (ProxyProtocol) Words() []string { return words(ProxyOff, ProxyOptional, ProxyRequired) }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *ProxyProtocol) UnmarshalText(text []byte) error { return read(p, text) }
+
 // Provider is a way to find members.
 type Provider string
 

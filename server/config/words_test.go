@@ -18,6 +18,8 @@ func TestWords(t *testing.T) {
 		{to: new(OnAckTimeout), want: `"" is none of proceed, fail`},
 		{to: new(JoinPolicy), want: `"" is none of wait, serve`},
 		{to: new(Freshness), want: `"" is none of on, off`},
+		{to: new(AccessLog), want: `"" is none of off, common, json`},
+		{to: new(ProxyProtocol), want: `"" is none of off, optional, required`},
 		{to: new(Provider), want: `"" is none of mdns, static, dns, file`},
 		{to: new(LogLevel), want: `"" is none of debug, info, warn, error`},
 		{to: new(LogFormat), want: `"" is none of text, json`},

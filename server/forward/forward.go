@@ -8,10 +8,14 @@ package forward
 
 import (
 	"crypto/tls"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -56,6 +60,9 @@ const (
 	forwarded      = "Forwarded"
 )
 
+// requestID names the request in the logs of all that it passes.
+const requestID = "X-Request-Id"
+
 // all are these, and fields with which some proxies say the same: from those nothing is
 // read, and nobody's are passed on.
 var all = []string{forwardedFor, forwardedProto, forwardedHost, forwarded, "X-Real-Ip", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Ssl", "X-Forwarded-Scheme", "X-Url-Scheme", "Front-End-Https", "True-Client-Ip"}
@@ -64,10 +71,13 @@ var all = []string{forwardedFor, forwardedProto, forwardedHost, forwarded, "X-Re
 // address (its port is 0 where a proxy tells it), r.Host the host that the user asked for, and
 // r.TLS is not nil if the user's connection was secure. Where a proxy was believed,
 // X-Forwarded-For and -Proto say the same; otherwise the request has no such fields.
+// X-Request-Id stays if a trusted proxy has sent it.
 func (t Trust) Apply(r *http.Request) {
 	believed := false
 	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil && t.Has(at.Addr()) {
 		believed = t.believe(r, at.Addr())
+	} else {
+		delete(r.Header, requestID)
 	}
 	for _, name := range all {
 		delete(r.Header, name)
@@ -80,6 +90,38 @@ func (t Trust) Apply(r *http.Request) {
 	if r.TLS != nil {
 		r.Header[forwardedProto] = secure
 	}
+}
+
+// RequestID is what names the request, which Apply has seen, in logs. If no proxy has named it, or not in a way
+// that a log can have, it gets a name, which goes on with it.
+func RequestID(h http.Header) string {
+	if list := h[requestID]; len(list) == 1 && validID(list[0]) {
+		return list[0]
+	}
+	var b [16]byte // nobody is harmed if somebody guesses it
+	binary.NativeEndian.PutUint64(b[:8], rand.Uint64())
+	binary.NativeEndian.PutUint64(b[8:], rand.Uint64())
+	id := hex.EncodeToString(b[:])
+	h[requestID] = []string{id}
+	return id
+}
+
+// KeepID gives the request of a header the name that it has in another one.
+func KeepID(to, from http.Header) { to[requestID] = from[requestID] }
+
+// validID tells whether the text is a name of a request: most are hexadecimal, UUIDs or base64.
+func validID(s string) bool {
+	if s == "" || len(s) > 128 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._:+/=@~", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // Client is the user's address, of a request that Apply has seen, where a proxy has told it.
@@ -255,6 +297,18 @@ func address(s string) (netip.Addr, bool) {
 	}
 	a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
 	return a.Unmap().WithZone(""), err == nil
+}
+
+// Hostname is the request's host without a port, IPv6 in brackets; empty: it is none.
+func Hostname(host string) string {
+	if !validHost(host) {
+		return ""
+	}
+	name := (&url.URL{Host: host}).Hostname()
+	if strings.Contains(name, ":") {
+		return "[" + name + "]"
+	}
+	return name
 }
 
 // validHost tells whether the text can be a request's host: a name or an address,

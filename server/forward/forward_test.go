@@ -82,6 +82,35 @@ func TestApply(t *testing.T) {
 	}
 }
 
+func TestRequestID(t *testing.T) {
+	t.Parallel()
+	trust, err := forward.Parse([]string{"10.0.0.0/8"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		from  string
+		given []string
+		taken bool
+	}{
+		{"10.0.0.1:1", []string{"0af7651916cd43dd-8448.eb21:c80319c/+=@~_"}, true},
+		{"192.0.2.1:1", []string{"0af7"}, false},
+		{"10.0.0.1:1", []string{"a b"}, false},
+		{"10.0.0.1:1", []string{"a", "b"}, false},
+		{"10.0.0.1:1", []string{strings.Repeat("a", 129)}, false},
+		{"10.0.0.1:1", []string{""}, false},
+		{"10.0.0.1:1", nil, false},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.RemoteAddr, r.Header["X-Request-Id"] = c.from, c.given
+		trust.Apply(r)
+		id := forward.RequestID(r.Header)
+		if taken := len(c.given) == 1 && id == c.given[0]; taken != c.taken || len(id) < 32 || r.Header.Get("X-Request-Id") != id || forward.RequestID(r.Header) != id {
+			t.Errorf("from %s %q: %s", c.from, c.given, id)
+		}
+	}
+}
+
 func TestParse(t *testing.T) {
 	t.Parallel()
 	if _, err := forward.Parse([]string{"10.0.0.0/8", "proxy.example"}); err == nil || err.Error() != `"proxy.example" is no network: write it as 192.0.2.0/24, 2001:db8::/32, or as one address` {

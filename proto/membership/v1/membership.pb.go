@@ -99,7 +99,9 @@ type Member struct {
 	Version string `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`
 	// By name of a webapp, hosted or not: the path at which the node serves it, if that is not
 	// /NAME/, or / for the name root.
-	Paths         map[string]string `protobuf:"bytes,8,rep,name=paths,proto3" json:"paths,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Paths map[string]string `protobuf:"bytes,8,rep,name=paths,proto3" json:"paths,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The HTTP listener speaks TLS.
+	Https         bool `protobuf:"varint,9,opt,name=https,proto3" json:"https,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -190,11 +192,18 @@ func (x *Member) GetPaths() map[string]string {
 	return nil
 }
 
+func (x *Member) GetHttps() bool {
+	if x != nil {
+		return x.Https
+	}
+	return false
+}
+
 var File_membership_v1_membership_proto protoreflect.FileDescriptor
 
 const file_membership_v1_membership_proto_rawDesc = "" +
 	"\n" +
-	"\x1emembership/v1/membership.proto\x12\rmembership.v1\"\xc2\x02\n" +
+	"\x1emembership/v1/membership.proto\x12\rmembership.v1\"\xd8\x02\n" +
 	"\x06Member\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\x12'\n" +
@@ -203,7 +212,8 @@ const file_membership_v1_membership_proto_rawDesc = "" +
 	"\x04apps\x18\x05 \x03(\tR\x04apps\x12\x16\n" +
 	"\x06domain\x18\x06 \x01(\tR\x06domain\x12\x18\n" +
 	"\aversion\x18\a \x01(\tR\aversion\x126\n" +
-	"\x05paths\x18\b \x03(\v2 .membership.v1.Member.PathsEntryR\x05paths\x1a8\n" +
+	"\x05paths\x18\b \x03(\v2 .membership.v1.Member.PathsEntryR\x05paths\x12\x14\n" +
+	"\x05https\x18\t \x01(\bR\x05https\x1a8\n" +
 	"\n" +
 	"PathsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +

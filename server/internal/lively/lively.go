@@ -1,4 +1,5 @@
-package server
+// Package lively ends requests whose bodies stand still.
+package lively
 
 import (
 	"errors"
@@ -10,25 +11,25 @@ import (
 
 const minRate = 500 // bytes a second that a request's body must bring, in the long run
 
-// lively wants a request's body to go on coming: it gets the stall time, and
-// then as long as it brings minRate. Requests without a body cost nothing.
-func (s *Server) lively(next http.Handler) http.Handler {
-	stall := s.cfg.HTTP.StallTimeout
+// Bodies wants a request's body to go on coming: it gets the stall time, and
+// then as long as it brings minRate; else reads of it fail with os.ErrDeadlineExceeded. Requests
+// without a body cost nothing. A stall time of 0 is no limit.
+func Bodies(stall time.Duration, next http.Handler) http.Handler {
 	if stall <= 0 {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
-			r.Body = &livelyBody{under: r.Body, control: http.NewResponseController(w), stall: stall}
+			r.Body = &body{under: r.Body, control: http.NewResponseController(w), stall: stall}
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// livelyBody is a request's body for which the handler waits no longer than it may in all:
+// body is a request's body for which the handler waits no longer than it may in all:
 // the stall time, and more with each byte that has come. What the handler does between two
 // reads takes nothing from that.
-type livelyBody struct {
+type body struct {
 	under   io.ReadCloser
 	control *http.ResponseController
 	stall   time.Duration
@@ -39,7 +40,7 @@ type livelyBody struct {
 }
 
 // Read implements io.Reader.
-func (b *livelyBody) Read(p []byte) (int, error) {
+func (b *body) Read(p []byte) (int, error) {
 	began := time.Now()
 	b.mu.Lock()
 	if !b.over {
@@ -57,7 +58,7 @@ func (b *livelyBody) Read(p []byte) (int, error) {
 }
 
 // Close implements io.Closer. It reads what is left of a short body.
-func (b *livelyBody) Close() error {
+func (b *body) Close() error {
 	err := b.under.Close()
 	b.release()
 	return err
@@ -66,7 +67,7 @@ func (b *livelyBody) Close() error {
 // release takes the deadline away, since from now on the connection waits for its next
 // request, or for the client to go. Where the body was not read to its end, the deadline
 // stays: net/http reads on, and sets another one for the next request.
-func (b *livelyBody) release() {
+func (b *body) release() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.over {

@@ -1,9 +1,10 @@
 //go:build unix
 
-package server
+package cluster
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -19,7 +20,7 @@ func TestKeyForHTTPSIsPrivate(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := "http.tls_key: " + key + " can be read by others (mode 0644): run `chmod 600 " + key + "`"
-	if _, err := keyPair(config.HTTP{TLSCert: cert, TLSKey: key}); err == nil || err.Error() != want {
+	if _, err := ForHTTPS(config.HTTP{TLSCert: cert, TLSKey: key}, slog.New(slog.DiscardHandler)); err == nil || err.Error() != want {
 		t.Errorf("%v\nwant %s", err, want)
 	}
 }

@@ -1,0 +1,162 @@
+// Package proxied reads what a proxy says of a client before the client's first byte: the PROXY
+// protocol, versions 1 and 2, of proxies that pass connections on and not requests.
+package proxied
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"github.com/nodeserver/nodeserver/channel/listen"
+	"github.com/nodeserver/nodeserver/server/cluster"
+	"github.com/nodeserver/nodeserver/server/config"
+	"github.com/nodeserver/nodeserver/server/forward"
+)
+
+// Listener returns connections of the one below, where those of trusted proxies have the address
+// of the client. It reads what proxies say in goroutines of its own: one that says nothing
+// keeps nobody waiting. Safe for concurrent use.
+type Listener struct {
+	*listen.Listener
+
+	trust    forward.Trust
+	required bool
+	patience time.Duration
+	log      *slog.Logger
+	faults   cluster.Seldom
+
+	accepted chan accepted
+	closed   chan struct{}
+	once     sync.Once
+}
+
+type accepted struct {
+	conn net.Conn
+	err  error
+}
+
+// New returns the listener of users, which reads the PROXY protocol if the conf says so.
+func New(l *listen.Listener, c config.HTTP, trust forward.Trust, log *slog.Logger) net.Listener {
+	if c.ProxyProtocol != config.ProxyOptional && c.ProxyProtocol != config.ProxyRequired {
+		return l
+	}
+	p := &Listener{
+		Listener: l, trust: trust, required: c.ProxyProtocol == config.ProxyRequired, patience: c.ReadHeaderTimeout, log: log,
+		accepted: make(chan accepted), closed: make(chan struct{}),
+	}
+	go p.run()
+	return p
+}
+
+// run accepts connections until the listener is closed.
+func (l *Listener) run() {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			l.hand(accepted{err: err})
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			continue
+		}
+		from, err := netip.ParseAddrPort(c.RemoteAddr().String())
+		if err != nil || !l.trust.Has(from.Addr()) {
+			l.hand(accepted{conn: c})
+			continue
+		}
+		go l.ask(c)
+	}
+}
+
+// ask reads what the proxy says of the client.
+func (l *Listener) ask(c net.Conn) {
+	told, err := l.read(c)
+	if err != nil {
+		l.faults.Warn(l.log, "a connection of a trusted proxy has no PROXY protocol that can be read, and is closed",
+			"addr", c.RemoteAddr().String(), "err", err)
+		_ = c.Close() // nothing is owed to it
+		return
+	}
+	l.hand(accepted{conn: told})
+}
+
+func (l *Listener) read(c net.Conn) (net.Conn, error) {
+	under, ok := c.(*listen.Conn)
+	if !ok {
+		return nil, fmt.Errorf("a connection of type %T", c)
+	}
+	if err := c.SetReadDeadline(time.Now().Add(l.patience)); err != nil {
+		return nil, err
+	}
+	told := &conn{Conn: under, in: bufio.NewReaderSize(c, bufferSize), remote: c.RemoteAddr()}
+	h, err := proxyproto.Read(told.in)
+	switch {
+	case errors.Is(err, proxyproto.ErrNoProxyProtocol) && !l.required:
+	case err != nil:
+		return nil, err
+	case !h.Command.IsLocal(): // else the proxy itself asks
+		if source, _, ok := h.TCPAddrs(); ok {
+			told.remote = source
+		}
+	}
+	return told, c.SetReadDeadline(time.Time{})
+}
+
+// bufferSize is more than any head of the protocol without extensions; those are read piece by
+// piece.
+const bufferSize = 1 << 10
+
+// hand gives the connection to Accept.
+func (l *Listener) hand(a accepted) {
+	select {
+	case l.accepted <- a:
+	case <-l.closed:
+		if a.conn != nil {
+			_ = a.conn.Close() // nobody will serve it
+		}
+	}
+}
+
+// Accept implements net.Listener.
+func (l *Listener) Accept() (net.Conn, error) {
+	select {
+	case a := <-l.accepted:
+		return a.conn, a.err
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (l *Listener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
+}
+
+// conn is a connection of which a proxy has said whose it is.
+type conn struct {
+	*listen.Conn
+	in     *bufio.Reader // what was read beyond the proxy's word; nil: nothing is left of that
+	remote net.Addr
+}
+
+// RemoteAddr implements net.Conn.
+func (c *conn) RemoteAddr() net.Addr { return c.remote }
+
+// Read implements net.Conn. One goroutine at a time reads a connection.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.in != nil {
+		if c.in.Buffered() > 0 {
+			return c.in.Read(p)
+		}
+		c.in = nil
+	}
+	return c.Conn.Read(p)
+}
