@@ -134,3 +134,42 @@ func TestRequestInBothLogs(t *testing.T) {
 		}
 	}
 }
+
+// Front doors side by side agree on who serves a user, since the cookie says so, and one that is
+// killed and started again goes on as before.
+func TestTwoDoors(t *testing.T) {
+	t.Parallel()
+	c := started(t)
+	doors := []*node{door(t, c), door(t, c)}
+	users := make([]user, 20)
+	homes := make([]string, len(users))
+	for round := range 6 {
+		for i := range users {
+			r := users[i].ok(t, doors[(round+i)%2], "inc?acks=all").reply(t)
+			if round == 0 {
+				homes[i] = r.node
+			}
+			if r.n != round+1 || r.node != homes[i] {
+				t.Fatalf("round %d, user %d of %s: %+v", round, i, homes[i], r)
+			}
+		}
+	}
+	doors[0].kill()
+	for i := range users {
+		if r := users[i].ok(t, doors[1], "inc").reply(t); r.n != 7 || r.node != homes[i] {
+			t.Fatalf("by the door that is left: user %d of %s: %+v", i, homes[i], r)
+		}
+	}
+	doors[0].start()
+	within(t, startLimit, "front door ready again", func() error {
+		if status, body, err := doors[0].ask("/readyz"); err != nil || status != http.StatusOK {
+			return fmt.Errorf("%d %s %w", status, body, err)
+		}
+		return nil
+	})
+	for i := range users {
+		if r := users[i].ok(t, doors[0], "inc").reply(t); r.n != 8 || r.node != homes[i] {
+			t.Fatalf("by the door that is back: user %d of %s: %+v", i, homes[i], r)
+		}
+	}
+}
