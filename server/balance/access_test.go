@@ -92,8 +92,10 @@ func TestAccessLog(t *testing.T) {
 	if third.Status != http.StatusSwitchingProtocols { // ends when the node hears of it
 		third, fourth = fourth, third
 	}
-	if string(told) != "from-the-proxy" || first.ID != "from-the-proxy" || first.Client != "203.0.113.7" || first.Path != "/shop/" || first.Node != "b" ||
-		first.Status != 200 || first.Retries != 1 || first.Bytes != int64(len(told)) || first.Waited <= 0 || first.Seconds < first.Waited {
+	if string(told) != "from-the-proxy" || first.ID != "from-the-proxy" || first.Client != "203.0.113.7" || first.Path != "/shop/" ||
+		first.Node != "b" ||
+		first.Status != 200 || first.Retries != 1 || first.Bytes != int64(len(told)) || first.Waited <= 0 ||
+		first.Seconds < first.Waited {
 		t.Errorf("a retry: %+v, its node was told %q", first, told)
 	}
 	if len(made) != 32 || second.ID != made || second.Node != "b" || second.Retries != 0 || second.Client != "127.0.0.1" {

@@ -259,7 +259,7 @@ func (b *Balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // rewrite tells the node what the user's request was like. Host stays the user's.
 func rewrite(r *httputil.ProxyRequest) {
 	r.SetXForwarded()
-	r.Out.Trailer = r.In.Trailer // which is filled when the body has been read
+	r.Out.Trailer = r.In.Trailer              // which is filled when the body has been read
 	forward.KeepID(r.Out.Header, r.In.Header) // the user may have named it as a header of the connection
 	if r.In.TLS != nil {                      // says forward.Trust, too, for a proxy in front
 		r.Out.Header.Set("X-Forwarded-Proto", "https")

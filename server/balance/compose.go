@@ -49,10 +49,20 @@ func FromConfig(cfg config.Config, log *slog.Logger) (*Balancer, error) {
 		log.Warn("nodes don't prove who they are: no cluster.secret_file", "other_machines", sec.Proven())
 	}
 	c := Config{
-		CookieName: cfg.Sessions.CookieName, HealthInterval: cfg.Balance.HealthInterval, DrainNotice: cfg.HTTP.DrainNotice, ShutdownGrace: cfg.HTTP.ShutdownGrace,
-		Domain: cfg.Cluster.Domain, Dialer: sec.Dialer(dialTimeout), HTTP: cfg.HTTP, Trust: trust, TLS: secure, NodesTLS: nodes,
-		ListApps: cfg.Balance.ListApps, SlowStart: cfg.Balance.SlowStart,
-		NodeRequests: cfg.Balance.NodeRequests, QueueTime: cfg.Balance.QueueTime,
+		CookieName:     cfg.Sessions.CookieName,
+		HealthInterval: cfg.Balance.HealthInterval,
+		DrainNotice:    cfg.HTTP.DrainNotice,
+		ShutdownGrace:  cfg.HTTP.ShutdownGrace,
+		Domain:         cfg.Cluster.Domain,
+		Dialer:         sec.Dialer(dialTimeout),
+		HTTP:           cfg.HTTP,
+		Trust:          trust,
+		TLS:            secure,
+		NodesTLS:       nodes,
+		ListApps:       cfg.Balance.ListApps,
+		SlowStart:      cfg.Balance.SlowStart,
+		NodeRequests:   cfg.Balance.NodeRequests,
+		QueueTime:      cfg.Balance.QueueTime,
 	}
 	b := New(c, NewMembers(providers, watch, log), log)
 	b.admin, err = cluster.ForOperators(cfg.Admin, b.admin)

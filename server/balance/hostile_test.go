@@ -86,7 +86,12 @@ var corpus = []struct {
 }{
 	{"CL.TE", "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG", "200", []string{"POST /a "}},
 	{"TE.CL", "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "200", []string{"POST /a hello"}},
-	{"TE.CL, a request in the chunk", "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n23\r\n" + smuggled + "\r\n0\r\n\r\n", "200", []string{"POST /a " + smuggled}},
+	{
+		"TE.CL, a request in the chunk",
+		"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n23\r\n" + smuggled + "\r\n0\r\n\r\n",
+		"200",
+		[]string{"POST /a " + smuggled},
+	},
 	{"TE.TE", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + smuggled, "501", nil},
 	{"TE.TE, in one line", "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n" + smuggled, "501", nil},
 	{"TE.TE, both chunked", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + smuggled, "501", nil},
@@ -94,7 +99,12 @@ var corpus = []struct {
 	{"TE with a space before its colon", "Transfer-Encoding : chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n" + smuggled, "400", nil},
 	{"TE with a tab", "Transfer-Encoding:\tchunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "200", []string{"POST /a hello"}},
 	{"TE with a vertical tab", "Transfer-Encoding: \x0bchunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n" + smuggled, "400", nil},
-	{"TE of HTTP/1.0", "^POST /a HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + smuggled, "200", []string{"POST /a "}},
+	{
+		"TE of HTTP/1.0",
+		"^POST /a HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + smuggled,
+		"200",
+		[]string{"POST /a "},
+	},
 	{"two lengths", "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello" + smuggled, "400", nil},
 	{"two lengths in one line", "Content-Length: 5, 5\r\n\r\nhello" + smuggled, "400", nil},
 	{"the same length twice", "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", "200", []string{"POST /a hello"}},
@@ -133,7 +143,12 @@ var corpus = []struct {
 	{"a chunk's size beyond 64 bits", "Transfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello\r\n0\r\n\r\n", "400", nil},
 	{"a chunk longer than its size", "Transfer-Encoding: chunked\r\n\r\n3\r\nhello\r\n0\r\n\r\n", "400", nil},
 	{"chunks without an end", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n$", "400", nil},
-	{"a trailer that is a length", "Transfer-Encoding: chunked\r\nTrailer: Content-Length\r\n\r\n0\r\nContent-Length: 5\r\n\r\n", "400", nil},
+	{
+		"a trailer that is a length",
+		"Transfer-Encoding: chunked\r\nTrailer: Content-Length\r\n\r\n0\r\nContent-Length: 5\r\n\r\n",
+		"400",
+		nil,
+	},
 	{"HTTP/0.9", "^GET /a\r\n", "400", nil},
 	{"HTTP/2 without TLS", "^PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "400", nil},
 	{"CONNECT", "^CONNECT x:80 HTTP/1.1\r\nHost: x:80\r\n\r\n" + smuggled, "400", nil},
@@ -167,12 +182,15 @@ func TestUsersSetNoneOfOurFields(t *testing.T) {
 	a.handler = seen
 	d := open(t, fixed(a))
 	until(t, "nodes are known", func() bool { return d.log.count("node added") == 1 })
-	d.raw(t, "GET /a HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 7.7.7.7\r\nx-forwarded-proto: https\r\nX-Forwarded-Host: evil\r\n"+
-		"Forwarded: for=6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nX-Request-Id: mine\r\nTrue-Client-IP: 6.6.6.6\r\n"+
-		"Connection: close, X-Forwarded-For, X-Forwarded-Proto, X-Request-Id\r\nProxy-Connection: keep-alive\r\nTE: trailers, gzip\r\n\r\n")
+	d.raw(t, strings.Join([]string{
+		"GET /a HTTP/1.1", "Host: x", "X-Forwarded-For: 6.6.6.6", "X-Forwarded-For: 7.7.7.7", "x-forwarded-proto: https",
+		"X-Forwarded-Host: evil", "Forwarded: for=6.6.6.6", "X-Real-IP: 6.6.6.6", "X-Request-Id: mine", "True-Client-IP: 6.6.6.6",
+		"Connection: close, X-Forwarded-For, X-Forwarded-Proto, X-Request-Id", "Proxy-Connection: keep-alive", "TE: trailers, gzip",
+	}, "\r\n")+"\r\n\r\n")
 	_, h := seen.take()
 	for name, want := range map[string]string{
-		"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "x", "Forwarded": "", "X-Real-Ip": "", "True-Client-Ip": "", "Proxy-Connection": "", "Connection": "",
+		"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "x", "Forwarded": "",
+		"X-Real-Ip": "", "True-Client-Ip": "", "Proxy-Connection": "", "Connection": "",
 	} {
 		if got := strings.Join(h[name], "+"); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)

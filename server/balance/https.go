@@ -59,6 +59,10 @@ func (b *Balancer) plainServer(like *http.Server, secure net.Addr) *http.Server 
 		w.WriteHeader(http.StatusPermanentRedirect)
 	})
 	return &http.Server{
-		Handler: send, ReadHeaderTimeout: like.ReadHeaderTimeout, IdleTimeout: like.IdleTimeout, MaxHeaderBytes: like.MaxHeaderBytes, ErrorLog: like.ErrorLog,
+		Handler:           send,
+		ReadHeaderTimeout: like.ReadHeaderTimeout,
+		IdleTimeout:       like.IdleTimeout,
+		MaxHeaderBytes:    like.MaxHeaderBytes,
+		ErrorLog:          like.ErrorLog,
 	}
 }

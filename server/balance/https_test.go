@@ -81,7 +81,9 @@ func TestTLSToUsers(t *testing.T) {
 	until(t, "nodes are known", func() bool { return d.log.count("node added") == 1 })
 	url := strings.Replace(d.url, "http://", "https://", 1)
 	serial := func(pool *x509.CertPool) (n int64, proto, body string) {
-		client := &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
+		client := &http.Client{
+			Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}},
+		}
 		defer client.CloseIdleConnections()
 		r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 		res, err := client.Do(r)
@@ -135,7 +137,10 @@ func TestRedirectToHTTPS(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = res.Body.Close()
-		if got := res.Header.Get("Location"); got != want || (want == "") != (res.StatusCode == http.StatusBadRequest) || want != "" && res.StatusCode != http.StatusPermanentRedirect {
+		if got := res.Header.Get(
+			"Location",
+		); got != want || (want == "") != (res.StatusCode == http.StatusBadRequest) ||
+			want != "" && res.StatusCode != http.StatusPermanentRedirect {
 			t.Errorf("%s: %d to %q, want %q", host, res.StatusCode, got, want)
 		}
 	}
@@ -154,9 +159,11 @@ func TestTLSToNodes(t *testing.T) {
 		tls    *tls.Config
 		status int
 	}{
-		"its CA":        {&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, http.StatusOK},
-		"another CA":    {&tls.Config{RootCAs: other, MinVersion: tls.VersionTLS12}, http.StatusServiceUnavailable},
-		"another name":  {&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12, ServerName: "node.example"}, http.StatusServiceUnavailable},
+		"its CA":     {&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, http.StatusOK},
+		"another CA": {&tls.Config{RootCAs: other, MinVersion: tls.VersionTLS12}, http.StatusServiceUnavailable},
+		"another name": {
+			&tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12, ServerName: "node.example"}, http.StatusServiceUnavailable,
+		},
 		"the system's":  {nil, http.StatusServiceUnavailable},
 		"not by itself": {&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}, http.StatusServiceUnavailable},
 	} {
@@ -173,7 +180,11 @@ func TestTLSToNodes(t *testing.T) {
 			}
 			go func() { _ = srv.ServeTLS(ln, "", "") }()
 			t.Cleanup(func() { _ = srv.Close() })
-			d := openWith(t, balance.Config{NodesTLS: c.tls}, balance.Fixed{{Name: "a", Incarnation: 7, Address: ln.Addr().String(), TLS: true}})
+			d := openWith(
+				t,
+				balance.Config{NodesTLS: c.tls},
+				balance.Fixed{{Name: "a", Incarnation: 7, Address: ln.Addr().String(), TLS: true}},
+			)
 			until(t, "nodes are known", func() bool { return d.log.count("node added") == 1 })
 			for range 3 {
 				if status, body := d.ask(t, http.MethodPost, "body"); status != c.status || status == http.StatusOK && body != "true 4" {

@@ -33,7 +33,8 @@ func TestOwnLackIsNoNodesFault(t *testing.T) {
 		}
 		body, _ := io.ReadAll(res.Body)
 		_ = res.Body.Close()
-		if res.StatusCode != 503 || res.Header.Get("Retry-After") != "1" || !strings.HasPrefix(string(body), "503: the front door has too much to do, and can't reach a node") {
+		if res.StatusCode != 503 || res.Header.Get("Retry-After") != "1" ||
+			!strings.HasPrefix(string(body), "503: the front door has too much to do, and can't reach a node") {
 			t.Errorf("%d %v %q", res.StatusCode, res.Header, body)
 		}
 	}

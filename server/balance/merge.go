@@ -29,7 +29,8 @@ func (r *report) note(now time.Time, list []membership.Status) {
 	for _, s := range list {
 		since := now
 		for _, old := range r.rows {
-			if old.ID == s.ID && old.State == s.State && old.Ready == s.Ready && old.Draining == s.Draining && slices.Equal(old.Apps, s.Apps) {
+			if old.ID == s.ID && old.State == s.State && old.Ready == s.Ready && old.Draining == s.Draining &&
+				slices.Equal(old.Apps, s.Apps) {
 				since = old.since
 			}
 		}
@@ -81,7 +82,15 @@ func readyToAny(said []row, id membership.ID) bool {
 }
 
 func nodeOf(r row, u Use) Node {
-	return Node{Name: r.Name, Incarnation: r.Incarnation, Address: r.HTTPAddress, Use: u, Domain: r.Domain, TLS: r.HTTPS, Apps: appsOf(r.Member)}
+	return Node{
+		Name:        r.Name,
+		Incarnation: r.Incarnation,
+		Address:     r.HTTPAddress,
+		Use:         u,
+		Domain:      r.Domain,
+		TLS:         r.HTTPS,
+		Apps:        appsOf(r.Member),
+	}
 }
 
 // latest is the latest word on a member, where the end of one life says
@@ -172,7 +181,8 @@ func doubtful(reports []*report) (list []*report) {
 	for _, r := range reports {
 		for _, o := range reports {
 			for _, w := range o.rows {
-				if o != r && !r.doubted && w.ChannelAddress == r.addr && w.State != membership.Alive && r.says(w.ID) && r.heard.Before(w.since) {
+				if o != r && !r.doubted && w.ChannelAddress == r.addr && w.State != membership.Alive && r.says(w.ID) &&
+					r.heard.Before(w.since) {
 					r.doubted = true
 					list = append(list, r)
 				}

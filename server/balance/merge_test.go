@@ -48,14 +48,26 @@ func TestMerge(t *testing.T) {
 		{"joining", []*report{says("a", 1, "a:ready", "b:joining"), says("b", 1, "a:ready", "b:joining")}, "a:3"},
 		{"others don't know yet that it is ready", []*report{says("a", 1, "a:ready", "b:joining"), says("b", 1, "b:ready")}, "a:3 b:3"},
 		{"it alone knows that it drains", []*report{says("a", 1, "a:ready", "b:ready"), says("b", 1, "b:draining")}, "a:3 b:1"},
-		{"another hears late that it joined", []*report{says("a", 1, "a:ready", "b:ready"), says("c", 2, "b:joining", "c:ready")}, "a:3 b:3 c:3"},
+		{
+			"another hears late that it joined",
+			[]*report{says("a", 1, "a:ready", "b:ready"), says("c", 2, "b:joining", "c:ready")},
+			"a:3 b:3 c:3",
+		},
 		{"killed, its watch broke", []*report{says("a", 1, "a:ready", "b:gone"), says("c", 1, "b:suspect", "c:ready")}, "a:3 b:1 c:3"},
 		{"killed, all know", []*report{says("a", 2, "a:ready", "b:gone"), says("c", 1, "b:gone", "c:ready")}, "a:3 c:3"},
 		{"killed, the last to know", []*report{says("a", 2, "a:ready", "b:gone"), says("c", 1, "b:ready", "c:ready")}, "a:3 c:3"},
-		{"suspected while its own watch is up", []*report{says("a", 2, "a:ready", "b:suspect"), says("b", 1, "a:ready", "b:ready")}, "a:3 b:2"},
+		{
+			"suspected while its own watch is up",
+			[]*report{says("a", 2, "a:ready", "b:suspect"), says("b", 1, "a:ready", "b:ready")},
+			"a:3 b:2",
+		},
 		{"cut in two: each gives the other up", []*report{says("a", 9, "a:ready", "b:gone"), says("b", 9, "a:gone", "b:ready")}, "a:1 b:1"},
 		{"a new life beside the old", []*report{says("a", 2, "a:ready", "b:gone", "b:ready#x")}, "a:3 b:3#2"},
-		{"another still tells of the old life's end", []*report{says("a", 1, "a:ready", "b:ready#x"), says("c", 2, "b:gone", "c:ready")}, "a:3 b:3#2 c:3"},
+		{
+			"another still tells of the old life's end",
+			[]*report{says("a", 1, "a:ready", "b:ready#x"), says("c", 2, "b:gone", "c:ready")},
+			"a:3 b:3#2 c:3",
+		},
 		{"its own word on a life others don't know", []*report{says("a", 2, "a:ready", "b:gone"), says("b", 1, "b:ready#x")}, "a:3 b:3#2"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -88,7 +100,11 @@ func TestDoubtful(t *testing.T) {
 	}{
 		{"all well", []*report{says("a", 2, "a:ready", "b:ready"), says("b", 1, "a:ready", "b:ready")}, ""},
 		{"suspected since it spoke", []*report{says("a", 2, "a:ready", "b:suspect"), says("b", 1, "a:ready", "b:ready")}, "b"},
-		{"given up since it spoke, by two", []*report{says("a", 2, "a:ready", "b:gone"), says("b", 1, "b:ready"), says("c", 3, "b:gone")}, "b"},
+		{
+			"given up since it spoke, by two",
+			[]*report{says("a", 2, "a:ready", "b:gone"), says("b", 1, "b:ready"), says("c", 3, "b:gone")},
+			"b",
+		},
 		{"it has spoken since", []*report{says("a", 2, "a:ready", "b:gone"), says("b", 3, "a:gone", "b:ready")}, "a"},
 		{"its former life is gone", []*report{says("a", 2, "a:ready", "b:gone"), says("b", 1, "b:ready#x")}, ""},
 	} {

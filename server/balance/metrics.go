@@ -30,7 +30,8 @@ func newMetrics(b *Balancer) *metrics {
 		return prometheus.NewDesc("nodeserver_balancer_"+name, help, labels, nil)
 	}
 	m := &metrics{
-		balancer: b, registry: prometheus.NewRegistry(),
+		balancer: b,
+		registry: prometheus.NewRegistry(),
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "nodeserver_balancer_answers_total", Help: "Answers by node, none for the front door's own, and class of status.",
 		}, []string{"node", "code"}),
@@ -38,9 +39,13 @@ func newMetrics(b *Balancer) *metrics {
 			Name: "nodeserver_balancer_node_seconds", Help: "From a request to a node until its answer began, of those that it answered.",
 			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 16),
 		}, []string{"node"}),
-		requests:  d("requests_total", "Requests that came."),
-		retries:   d("retries_total", "Requests that were sent on to another node, by reason.", "reason"),
-		withheld:  d("not_repeated_total", "Requests whose connection to a node broke and that were not sent to another, by reason.", "reason"),
+		requests: d("requests_total", "Requests that came."),
+		retries:  d("retries_total", "Requests that were sent on to another node, by reason.", "reason"),
+		withheld: d(
+			"not_repeated_total",
+			"Requests whose connection to a node broke and that were not sent to another, by reason.",
+			"reason",
+		),
 		moved:     d("moved_requests_total", "Requests answered by another node than their cookie names.", "from", "to"),
 		nodes:     d("nodes", "Nodes known, by what they are used for: full, keep, spare; doubt and down before others.", "use"),
 		providers: d("membership_provider_up", "1 when this way to find members works.", "provider"),
@@ -54,7 +59,15 @@ func newMetrics(b *Balancer) *metrics {
 		}
 		return nil
 	}
-	m.registry.MustRegister(m, cluster.Connections("nodeserver_balancer_", listeners), m.answers, m.latency, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	m.registry.MustRegister(
+		m,
+		cluster.Connections("nodeserver_balancer_", listeners),
+		m.answers,
+		m.latency,
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector(),
+	)
 	return m
 }
 

@@ -28,7 +28,10 @@ func TestAProviderThatFailsIsInTheMetrics(t *testing.T) {
 	var c cluster
 	d := open(t, balance.NewMembers(providers, c.watch, slog.New(slog.DiscardHandler)))
 	_, text := d.operator(t, "/metrics")
-	for _, want := range []string{`nodeserver_balancer_membership_provider_up{provider="mdns"} 0`, `nodeserver_balancer_membership_provider_up{provider="static"} 1`} {
+	for _, want := range []string{
+		`nodeserver_balancer_membership_provider_up{provider="mdns"} 0`,
+		`nodeserver_balancer_membership_provider_up{provider="static"} 1`,
+	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in\n%s", want, text)
 		}
@@ -70,7 +73,10 @@ func TestMetrics(t *testing.T) {
 	until(t, "nobody is left", func() bool { return d.log.count("node down") == 2 })
 	d.ask(t, "POST", "", "x.a")
 	_, text = d.operator(t, "/metrics")
-	for _, want := range []string{`nodeserver_balancer_answers_total{code="5xx",node=""} 1`, `nodeserver_balancer_retries_total{reason="` + balance.RetryDial + `"}`} {
+	for _, want := range []string{
+		`nodeserver_balancer_answers_total{code="5xx",node=""} 1`,
+		`nodeserver_balancer_retries_total{reason="` + balance.RetryDial + `"}`,
+	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in\n%s", want, text)
 		}

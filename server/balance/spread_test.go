@@ -155,7 +155,8 @@ func TestPlace(t *testing.T) {
 	// Apps come and go while nodes run, and are not forgotten.
 	p.update([]Node{{Name: "n1", Use: Full, Apps: []App{{"root", "/"}}}, {Name: "n2", Use: Full, Apps: []App{{"cart", "/cart/"}}}})
 	for path, want := range map[string]place{
-		"/shop/": {path: "/shop/", app: "shop"}, "/cart/": {path: "/cart/", app: "cart", there: true}, "/x": {path: "/", app: "root", there: true},
+		"/shop/": {path: "/shop/", app: "shop"}, "/cart/": {path: "/cart/", app: "cart", there: true},
+		"/x": {path: "/", app: "root", there: true},
 	} {
 		if to := p.place(path); to != want {
 			t.Errorf("%q then leads to %+v", path, to)

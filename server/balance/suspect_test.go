@@ -78,7 +78,8 @@ func TestOneRequestEndsNotAllNodes(t *testing.T) {
 			if s.Retries[balance.RetryBroken] != 1 || s.Withheld[balance.WithheldRepeated] != 1 || s.Withheld[balance.WithheldPath] != 1 {
 				t.Errorf("counted: retries %v, not repeated %v", s.Retries, s.Withheld)
 			}
-			if d.log.count("a request broke two nodes") != 1 || d.log.count("app=app") != 1 || d.log.count("path=/app/poison") != 1 || d.log.count("secret") != 0 {
+			if d.log.count("a request broke two nodes") != 1 || d.log.count("app=app") != 1 || d.log.count("path=/app/poison") != 1 ||
+				d.log.count("secret") != 0 {
 				t.Error("the log has not one line with app and path, or has the query")
 			}
 		})

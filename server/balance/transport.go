@@ -141,7 +141,8 @@ func (n *node) greet(ctx context.Context, c net.Conn, patience time.Duration) er
 		return err
 	}
 	_ = res.Body.Close()
-	if n.Incarnation != 0 && (res.Header.Get(headers.Life) != headers.LifeToken(membership.ID{Name: n.Name, Incarnation: n.Incarnation}) || in.Buffered() > 0) {
+	if n.Incarnation != 0 &&
+		(res.Header.Get(headers.Life) != headers.LifeToken(membership.ID{Name: n.Name, Incarnation: n.Incarnation}) || in.Buffered() > 0) {
 		return errStranger
 	}
 	if res.Close {
@@ -316,7 +317,14 @@ func (b *Balancer) mayRetry(n *node, v *visit, out *http.Request, body *keptBody
 	case v.sent.Load():
 		reason = RetryBroken
 	case own: // a port may be left, or a connection idle, to another node
-		b.lacks.Warn(b.log, "the front door lacks descriptors, ports or memory of its own; no node is at fault", "err", err, "descriptors", listen.Descriptors())
+		b.lacks.Warn(
+			b.log,
+			"the front door lacks descriptors, ports or memory of its own; no node is at fault",
+			"err",
+			err,
+			"descriptors",
+			listen.Descriptors(),
+		)
 		reason = RetryOwn
 	case dial != nil:
 		reason = RetryDial

@@ -65,7 +65,20 @@ const requestID = "X-Request-Id"
 
 // all are these, and fields with which some proxies say the same: from those nothing is
 // read, and nobody's are passed on.
-var all = []string{forwardedFor, forwardedProto, forwardedHost, forwarded, "X-Real-Ip", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Ssl", "X-Forwarded-Scheme", "X-Url-Scheme", "Front-End-Https", "True-Client-Ip"}
+var all = []string{
+	forwardedFor,
+	forwardedProto,
+	forwardedHost,
+	forwarded,
+	"X-Real-Ip",
+	"X-Forwarded-Port",
+	"X-Forwarded-Server",
+	"X-Forwarded-Ssl",
+	"X-Forwarded-Scheme",
+	"X-Url-Scheme",
+	"Front-End-Https",
+	"True-Client-Ip",
+}
 
 // Apply makes a request what its user sent: r.RemoteAddr is the user's
 // address (its port is 0 where a proxy tells it), r.Host the host that the user asked for, and

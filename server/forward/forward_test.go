@@ -28,24 +28,69 @@ func TestApply(t *testing.T) {
 		{"nobody in between", "192.0.2.9:1234", "", false, "192.0.2.9:1234 site.example http"},
 		{"TLS here", "192.0.2.9:1234", "", true, "192.0.2.9:1234 site.example https"},
 		{
-			"a stranger's word", "192.0.2.9:1234", "X-Forwarded-For: 203.0.113.1\nX-Forwarded-Proto: https\nX-Forwarded-Host: evil.example\nForwarded: for=203.0.113.1", false,
+			"a stranger's word",
+			"192.0.2.9:1234",
+			"X-Forwarded-For: 203.0.113.1\nX-Forwarded-Proto: https\nX-Forwarded-Host: evil.example\nForwarded: for=203.0.113.1",
+			false,
 			"192.0.2.9:1234 site.example http",
 		},
-		{"a proxy's word", "10.1.2.3:1234", "X-Forwarded-For: 203.0.113.1\nX-Forwarded-Proto: https\nX-Forwarded-Host: shop.example:444", false, "203.0.113.1:0 shop.example:444 https"},
+		{
+			"a proxy's word",
+			"10.1.2.3:1234",
+			"X-Forwarded-For: 203.0.113.1\nX-Forwarded-Proto: https\nX-Forwarded-Host: shop.example:444",
+			false,
+			"203.0.113.1:0 shop.example:444 https",
+		},
 		{"a proxy that says nothing", "10.1.2.3:1234", "", false, "10.1.2.3:1234 site.example http"},
 		{"what the user wrote before", "10.1.2.3:1234", "X-Forwarded-For: 1.1.1.1, 203.0.113.1", false, "203.0.113.1:0 site.example http"},
-		{"several proxies", "127.0.0.1:1", "X-Forwarded-For: 1.1.1.1, 203.0.113.1, 10.9.9.9\nX-Forwarded-Proto: https", false, "203.0.113.1:0 site.example https"},
-		{"lines of one list", "127.0.0.1:1", "X-Forwarded-For: 203.0.113.1\nX-Forwarded-For: 10.9.9.9", false, "203.0.113.1:0 site.example http"},
-		{"lists that go together", "127.0.0.1:1", "X-Forwarded-For: 203.0.113.1, 10.9.9.9\nX-Forwarded-Proto: https, http", false, "203.0.113.1:0 site.example https"},
+		{
+			"several proxies",
+			"127.0.0.1:1",
+			"X-Forwarded-For: 1.1.1.1, 203.0.113.1, 10.9.9.9\nX-Forwarded-Proto: https",
+			false,
+			"203.0.113.1:0 site.example https",
+		},
+		{
+			"lines of one list",
+			"127.0.0.1:1",
+			"X-Forwarded-For: 203.0.113.1\nX-Forwarded-For: 10.9.9.9",
+			false,
+			"203.0.113.1:0 site.example http",
+		},
+		{
+			"lists that go together",
+			"127.0.0.1:1",
+			"X-Forwarded-For: 203.0.113.1, 10.9.9.9\nX-Forwarded-Proto: https, http",
+			false,
+			"203.0.113.1:0 site.example https",
+		},
 		{"trusted all the way", "127.0.0.1:1", "X-Forwarded-For: 10.0.0.5, 10.9.9.9", false, "10.0.0.5:0 site.example http"},
 		{"nonsense ends the way", "127.0.0.1:1", "X-Forwarded-For: unknown, 10.9.9.9", false, "10.9.9.9:0 site.example http"},
 		{"with ports", "127.0.0.1:1", "X-Forwarded-For: 203.0.113.1:4711", false, "203.0.113.1:0 site.example http"},
 		{"IPv6", "[2001:db8::7]:1", "X-Forwarded-For: 2001:470::1", false, "[2001:470::1]:0 site.example http"},
 		{"IPv4 in IPv6", "[::ffff:10.0.0.1]:1", "X-Forwarded-For: ::ffff:203.0.113.1", false, "203.0.113.1:0 site.example http"},
-		{"RFC 7239", "127.0.0.1:1", `Forwarded: for=1.1.1.1, for="[2001:470::1]:4711";proto=HTTPS;host="shop.example";by=10.0.0.1`, false, "[2001:470::1]:0 shop.example https"},
-		{"RFC 7239, quoted", "127.0.0.1:1", `Forwarded: for=203.0.113.1;host="a\"b,;c";proto=https`, false, "203.0.113.1:0 site.example https"},
+		{
+			"RFC 7239",
+			"127.0.0.1:1",
+			`Forwarded: for=1.1.1.1, for="[2001:470::1]:4711";proto=HTTPS;host="shop.example";by=10.0.0.1`,
+			false,
+			"[2001:470::1]:0 shop.example https",
+		},
+		{
+			"RFC 7239, quoted",
+			"127.0.0.1:1",
+			`Forwarded: for=203.0.113.1;host="a\"b,;c";proto=https`,
+			false,
+			"203.0.113.1:0 site.example https",
+		},
 		{"RFC 7239, hidden", "127.0.0.1:1", `Forwarded: for=_hidden;proto=https`, false, "127.0.0.1:1 site.example http"},
-		{"both kinds", "127.0.0.1:1", "Forwarded: for=1.1.1.1;proto=https\nX-Forwarded-For: 203.0.113.1", false, "203.0.113.1:0 site.example http"},
+		{
+			"both kinds",
+			"127.0.0.1:1",
+			"Forwarded: for=1.1.1.1;proto=https\nX-Forwarded-For: 203.0.113.1",
+			false,
+			"203.0.113.1:0 site.example http",
+		},
 		{"the scheme alone", "127.0.0.1:1", "X-Forwarded-Proto: https", false, "127.0.0.1:1 site.example https"},
 		{"TLS to us, none to the proxy", "127.0.0.1:1", "X-Forwarded-Proto: http", true, "127.0.0.1:1 site.example http"},
 		{"no host", "127.0.0.1:1", "X-Forwarded-Host: a b/<script>", false, "127.0.0.1:1 site.example http"},
@@ -105,7 +150,9 @@ func TestRequestID(t *testing.T) {
 		r.RemoteAddr, r.Header["X-Request-Id"] = c.from, c.given
 		trust.Apply(r)
 		id := forward.RequestID(r.Header)
-		if taken := len(c.given) == 1 && id == c.given[0]; taken != c.taken || len(id) < 32 || r.Header.Get("X-Request-Id") != id || forward.RequestID(r.Header) != id {
+		if taken := len(c.given) == 1 &&
+			id == c.given[0]; taken != c.taken || len(id) < 32 || r.Header.Get("X-Request-Id") != id ||
+			forward.RequestID(r.Header) != id {
 			t.Errorf("from %s %q: %s", c.from, c.given, id)
 		}
 	}
@@ -113,7 +160,10 @@ func TestRequestID(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	t.Parallel()
-	if _, err := forward.Parse([]string{"10.0.0.0/8", "proxy.example"}); err == nil || err.Error() != `"proxy.example" is no network: write it as 192.0.2.0/24, 2001:db8::/32, or as one address` {
+	if _, err := forward.Parse(
+		[]string{"10.0.0.0/8", "proxy.example"},
+	); err == nil ||
+		err.Error() != `"proxy.example" is no network: write it as 192.0.2.0/24, 2001:db8::/32, or as one address` {
 		t.Error(err)
 	}
 }
@@ -122,7 +172,9 @@ func FuzzApply(f *testing.F) {
 	trust, _ := forward.Parse([]string{"127.0.0.0/8"})
 	f.Add("1.1.1.1, 2.2.2.2", "https", "a.example", `for="[::1]:1";proto=https`)
 	f.Fuzz(func(t *testing.T, fors, proto, host, fwd string) {
-		for _, list := range []map[string][]string{{"X-Forwarded-For": {fors}, "X-Forwarded-Proto": {proto}, "X-Forwarded-Host": {host}}, {"Forwarded": {fwd}}} {
+		for _, list := range []map[string][]string{
+			{"X-Forwarded-For": {fors}, "X-Forwarded-Proto": {proto}, "X-Forwarded-Host": {host}}, {"Forwarded": {fwd}},
+		} {
 			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.RemoteAddr, r.Header = "127.0.0.1:1", list
 			trust.Apply(r)

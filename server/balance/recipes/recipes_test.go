@@ -8,7 +8,16 @@ import (
 )
 
 func cluster() recipes.Cluster {
-	return recipes.Cluster{Name: "shop", Cookie: "NSESSIONID", Listen: ":8080", Nodes: []recipes.Node{{Name: "n1", Address: "10.0.0.1:8081"}, {Name: "n2", Address: "10.0.0.2:8081"}, {Name: "n3", Address: "10.0.0.3:8081"}}}
+	return recipes.Cluster{
+		Name:   "shop",
+		Cookie: "NSESSIONID",
+		Listen: ":8080",
+		Nodes: []recipes.Node{
+			{Name: "n1", Address: "10.0.0.1:8081"},
+			{Name: "n2", Address: "10.0.0.2:8081"},
+			{Name: "n3", Address: "10.0.0.3:8081"},
+		},
+	}
 }
 
 // That the programs take the files, and what users of them see, is shown with the real ones
@@ -45,7 +54,10 @@ func TestWrongClusters(t *testing.T) {
 	}{
 		{"pound", func(*recipes.Cluster) {}, `"pound" is none of apache, caddy, haproxy, nginx`},
 		{"nginx", func(c *recipes.Cluster) { c.Nodes = nil }, `cluster "shop" has no node that users can be sent to`},
-		{"nginx", func(c *recipes.Cluster) { c.Listen = "8080" }, `listen at "8080": write it as host:port or :port: address 8080: missing port in address`},
+		{
+			"nginx", func(c *recipes.Cluster) { c.Listen = "8080" },
+			`listen at "8080": write it as host:port or :port: address 8080: missing port in address`,
+		},
 	} {
 		k := cluster()
 		c.change(&k)
