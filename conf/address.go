@@ -105,10 +105,11 @@ func (l *loader) checkTLS(cfg config.Config) {
 	if c.Insecure && (own || cfg.Cluster.SecretFile != "") {
 		l.wrong("channel.insecure", "true contradicts the secret or certificates that are set: remove one of them")
 	}
-	if l.good("admin.address") && !cluster.Loopback(cfg.Admin.Address) && cfg.Admin.TokenFile == "" {
+	if l.good("admin.address") && !cluster.Loopback(cfg.Admin.Address) && cfg.Admin.TokenFile == "" && cfg.Admin.TokensFile == "" {
 		l.wrong(
 			"admin.address",
-			show(cfg.Admin.Address)+` is open to others: make a token with "nodeserver secret new FILE" and name it in admin.token_file`,
+			show(cfg.Admin.Address)+` is open to others: make a token with "nodeserver token new NAME --role operator --file FILE" `+
+				`and name the file in admin.tokens_file`,
 		)
 	}
 }

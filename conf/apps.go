@@ -29,6 +29,8 @@ func (l *loader) setApp(app int, key string, v any, err error, at origin) {
 		a.MaxInactive = v.(time.Duration)
 	case "config":
 		a.Config = v.(map[string]any)
+	default:
+		setCookie(a, key, v)
 	}
 	l.appFrom[app][key] = at
 }
@@ -76,6 +78,13 @@ func (l *loader) appValues(cfg config.Config) []Origin {
 	var list []Origin
 	for i, a := range cfg.Apps {
 		values := map[string]any{"path": a.Path, "acks": string(a.Acks), "max_inactive": a.MaxInactive}
+		if c := a.Cookie; c != nil {
+			values["cookie.same_site"], values["cookie.domain"], values["cookie.max_age"], values["cookie.secure"] = string(
+				c.SameSite,
+			), c.Domain, c.MaxAge, string(
+				c.Secure,
+			)
+		}
 		for _, key := range slices.Sorted(maps.Keys(values)) {
 			if at, ok := l.appFrom[i][key]; ok {
 				list = append(list, Origin{Key: "app." + a.Name + "." + key, Value: show(values[key]), From: at.source()})

@@ -17,6 +17,7 @@ type between[T any] struct{ least, most T }
 var durations = map[string]between[time.Duration]{
 	"http.read_header_timeout":    {10 * time.Millisecond, 5 * time.Minute},
 	"http.idle_timeout":           {10 * time.Millisecond, 24 * time.Hour},
+	"http.cookie.max_age":         {0, 366 * 24 * time.Hour},
 	"http.drain_notice":           {0, 5 * time.Minute},
 	"http.shutdown_grace":         {time.Millisecond, time.Hour},
 	"channel.heartbeat":           {10 * time.Millisecond, time.Minute},
@@ -68,6 +69,7 @@ func (l *loader) check(cfg config.Config) {
 	}
 	l.checkMembership(cfg)
 	l.checkSessions(cfg)
+	l.checkCookies(cfg)
 	l.checkApps(cfg)
 }
 

@@ -70,25 +70,26 @@ func explain(text string) string {
 // section looks at a [head] or [[head]] and tells whether the keys under it
 // are to be read.
 func (d *document) section(path []string, array bool, at origin) bool {
-	name := path[0]
+	name, sub := path[0], len(path) > 1 && slices.Contains(d.schema.sections, join(path))
 	switch {
 	case free(path) && d.app >= 0:
 		d.found(d.app, "app.config", d.lookup(path[:2]), at)
 		return false
 	case !slices.Contains(d.schema.sections, name):
-		hint := "known are " + strings.Join(d.schema.sections, ", ")
-		if near := nearest(name, d.schema.sections); near != "" {
+		top := d.schema.top()
+		hint := "known are " + strings.Join(top, ", ")
+		if near := nearest(name, top); near != "" {
 			hint = "did you mean " + near + "?"
 		}
 		d.bad(join(path), "unknown section ("+hint+")", at)
 	case d.schema.known(join(path)):
 		d.bad(join(path), "is a key, not a section: write "+path[1]+" = … under ["+name+"]", at)
-	case len(path) > 1:
+	case len(path) > 1 && !sub:
 		d.bad(join(path), d.schema.unknownKey(join(path)), at)
-	case name == "app" && !array:
+	case name == "app" && (!array && !sub || d.app < 0 && sub):
 		d.bad(name, "write [[app]]: there may be several", at)
-	case name != "app" && array:
-		d.bad(name, "write ["+name+"]: there is only one", at)
+	case (name != "app" || sub) && array:
+		d.bad(join(path), "write ["+join(path)+"]: there is only one", at)
 	default:
 		if array {
 			d.app++

@@ -27,8 +27,8 @@ const (
 type schema struct {
 	kinds    map[string]kind         // by section.key; [[app]] has section app
 	words    map[string]reflect.Type // of the keys whose values are one of few words, or a list of such
-	sections []string
-	envs     map[string]string // variable to key
+	sections []string                // those below others included: http.cookie
+	envs     map[string]string       // variable to key
 }
 
 func newSchema() schema {
@@ -39,20 +39,38 @@ func newSchema() schema {
 		if t.Kind() == reflect.Slice {
 			t = t.Elem()
 		}
-		for f := range t.Fields() {
-			key := section + "." + f.Tag.Get("conf")
-			s.kinds[key] = kindOf(key, f.Type)
-			if t := f.Type; isWord(t) {
-				s.words[key] = t
-			} else if t.Kind() == reflect.Slice && isWord(t.Elem()) {
-				s.words[key] = t.Elem()
-			}
-			if section != "app" {
-				s.envs[variable(key)] = key
-			}
-		}
+		s.add(section, t)
 	}
 	return s
+}
+
+// add takes the keys of a section over, and the sections in it.
+func (s *schema) add(section string, t reflect.Type) {
+	for f := range t.Fields() {
+		key, t := section+"."+f.Tag.Get("conf"), f.Type
+		if t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		if t.Kind() == reflect.Struct {
+			s.sections = append(s.sections, key)
+			s.add(key, t)
+			continue
+		}
+		s.kinds[key] = kindOf(key, t)
+		if isWord(t) {
+			s.words[key] = t
+		} else if t.Kind() == reflect.Slice && isWord(t.Elem()) {
+			s.words[key] = t.Elem()
+		}
+		if !strings.HasPrefix(key, "app.") {
+			s.envs[variable(key)] = key
+		}
+	}
+}
+
+// top are the sections that lie in no other.
+func (s schema) top() []string {
+	return slices.DeleteFunc(slices.Clone(s.sections), func(name string) bool { return strings.Contains(name, ".") })
 }
 
 // word is a value that is one of few words, as package config has them.
@@ -100,7 +118,7 @@ func (s schema) known(key string) bool {
 
 // files are the keys that name files and folders.
 var files = []string{
-	"http.tls_cert", "http.tls_key", "admin.token_file", "cluster.secret_file",
+	"http.tls_cert", "http.tls_key", "admin.tokens_file", "admin.token_file", "cluster.secret_file",
 	"balance.nodes_ca", "channel.tls_ca", "channel.tls_cert", "channel.tls_key", "membership.file", "webapps.dir",
 }
 

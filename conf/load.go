@@ -40,6 +40,7 @@ func Load(file string, sets, environ []string) (config.Config, *Origins, error) 
 	if err != nil {
 		return config.Config{}, nil, err
 	}
+	l.inherit(&cfg)
 	if whole {
 		l.check(cfg)
 	}
@@ -187,7 +188,7 @@ func (l *loader) likeOf(key string) string {
 	if like := l.like[key]; like != "" {
 		return like
 	}
-	return "30m" // app.max_inactive, the only duration without a default
+	return "30m" // of an app, whose durations have no default
 }
 
 // orchestrators describe services by variables that may start with our prefix.
@@ -291,11 +292,14 @@ func (l *loader) merge() (config.Config, error) {
 func nest(flat map[string]any) map[string]any {
 	tree := map[string]any{}
 	for key, v := range flat {
-		section, key, _ := strings.Cut(key, ".")
-		if tree[section] == nil {
-			tree[section] = map[string]any{}
+		at, path := tree, strings.Split(key, ".")
+		for _, section := range path[:len(path)-1] {
+			if at[section] == nil {
+				at[section] = map[string]any{}
+			}
+			at = at[section].(map[string]any)
 		}
-		tree[section].(map[string]any)[key] = v
+		at[path[len(path)-1]] = v
 	}
 	return tree
 }

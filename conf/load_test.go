@@ -266,3 +266,50 @@ func TestRenamedKeys(t *testing.T) {
 		t.Errorf("both: %v", err)
 	}
 }
+
+// An app's cookie is like all the others but for what the app has of its own, wherever that of
+// all comes from.
+func TestCookiesOfApps(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "n.toml")
+	write(
+		t,
+		file,
+		"[http.cookie]\ndomain = \"example.com\"\nmax_age = \"10m\"\n[[app]]\nname = \"a\"\ncookie = {same_site = \"none\", "+
+			"domain = \"\"}\n[[app]]\nname = \"b\"\n[app.cookie]\nmax_age = \"20m\"\n[[app]]\nname = \"c\"\n",
+	)
+	cfg, origins := load(t, file, []string{"http.cookie.same_site=strict"}, []string{"NODESERVER_HTTP_COOKIE_SECURE=always"})
+	all := config.Cookie{SameSite: "strict", Domain: "example.com", MaxAge: 10 * time.Minute, Secure: "always"}
+	if cfg.HTTP.Cookie != all {
+		t.Errorf("of all: %+v", cfg.HTTP.Cookie)
+	}
+	a, b := all, all
+	a.SameSite, a.Domain, b.MaxAge = "none", "", 20*time.Minute
+	want := []config.App{{Name: "a", Cookie: &a}, {Name: "b", Cookie: &b}, {Name: "c"}}
+	if diff := cmp.Diff(want, cfg.Apps); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	for key, from := range map[string]conf.Origin{
+		"http.cookie.max_age": {Value: `"10m"`, From: file + ":3"}, "http.cookie.secure": {Value: `"always"`, From: "NODESERVER_HTTP_COOKIE_SECURE"},
+		"app.a.cookie.domain": {Value: `""`, From: file + ":6"}, "app.b.cookie.max_age": {Value: `"20m"`, From: file + ":10"},
+	} {
+		from.Key = key
+		if got := origin(t, origins, key); got != from {
+			t.Errorf("%+v, want %+v", got, from)
+		}
+	}
+	write(t, file, "[http.cookie]\nmax_age = \"1h\"\n[[app]]\nname = \"a\"\ncookie.max_age = \"2h\"\n")
+	_, origins = load(t, file, nil, nil)
+	var warnings []string
+	for _, w := range origins.Warnings {
+		warnings = append(warnings, w.String())
+	}
+	wanted := []string{
+		file + ":2:11: http.cookie.max_age: 1h is longer than sessions.max_inactive (30m): a session that is not used ends before " +
+			"its cookie does",
+		file + ":5:18: app.cookie.max_age: 2h is longer than sessions.max_inactive (30m): a session that is not used ends before " +
+			"its cookie does",
+	}
+	if diff := cmp.Diff(wanted, warnings); diff != "" {
+		t.Errorf("warnings (-want +got)\n%s", diff)
+	}
+}

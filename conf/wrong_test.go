@@ -50,11 +50,13 @@ var wrong = []struct {
 			`FILE:3:1: "http.address": unknown key (did you mean http.address?)`,
 			`FILE:5:2: chanel: unknown section (did you mean channel?)`,
 			`FILE:9:1: http.heartbeat: unknown key (did you mean channel.heartbeat?)`,
-			`FILE:10:1: http.colour: unknown key (known are access_log, address, drain_notice, expose_node, idle_timeout, ` +
+			`FILE:10:1: http.colour: unknown key (known are access_log, address, cookie.domain, cookie.max_age, ` +
+				`cookie.same_site, cookie.secure, drain_notice, expose_node, idle_timeout, ` +
 				`max_body_bytes, max_connections, max_connections_per_address, max_header_bytes, proxy_protocol, read_header_timeout, ` +
 				`shutdown_grace, stall_timeout, tls_cert, tls_key, trusted_proxies)`,
 			`FILE:12:2: http.address: is a key, not a section: write address = … under [http]`,
-			`FILE:14:2: http.tls: unknown key (known are access_log, address, drain_notice, expose_node, idle_timeout, ` +
+			`FILE:14:2: http.tls: unknown key (known are access_log, address, cookie.domain, cookie.max_age, ` +
+				`cookie.same_site, cookie.secure, drain_notice, expose_node, idle_timeout, ` +
 				`max_body_bytes, max_connections, max_connections_per_address, max_header_bytes, proxy_protocol, read_header_timeout, ` +
 				`shutdown_grace, stall_timeout, tls_cert, tls_key, trusted_proxies)`,
 		},
@@ -112,8 +114,8 @@ var wrong = []struct {
 			`FILE:4:11: channel.address: "10.0.0.5:4001" is open to others, but nothing proves who they are: make a ` +
 				`secret with "nodeserver secret new FILE", the same file on each node, and name it in ` +
 				`cluster.secret_file (or set tls_ca, tls_cert and tls_key; or insecure = true where you trust the network)`,
-			`FILE:6:11: admin.address: "10.0.0.5:9081" is open to others: make a token with "nodeserver secret new ` +
-				`FILE" and name it in admin.token_file`,
+			`FILE:6:11: admin.address: "10.0.0.5:9081" is open to others: make a token with "nodeserver token new ` +
+				`NAME --role operator --file FILE" and name the file in admin.tokens_file`,
 			`FILE:9:13: membership.interface: "eth0" leads to other machines, but nothing proves who they are: make a ` +
 				`secret with "nodeserver secret new FILE", the same file on each node, and name it in ` +
 				`cluster.secret_file (or set tls_ca, tls_cert and tls_key; or insecure = true where you trust the network)`,
@@ -154,22 +156,53 @@ var wrong = []struct {
 		`FILE:3:1: node.data_dir: has no effect in this version: remove it (a node keeps nothing between starts)`,
 		`FILE:5:1: replication.replicas: has no effect in this version: remove it (every member holds every session)`,
 	}},
+	{"cookieof", []string{
+		`FILE:1:2: app: write [[app]]: there may be several`,
+		`FILE:3:3: http.cookie: write [http.cookie]: there is only one`,
+	}},
+	{"cookie", []string{
+		`FILE:3:1: http.cookie: is a section: write [http.cookie] and its keys below`,
+	}},
+	{
+		"cookies",
+		[]string{
+			`FILE:2:13: http.cookie.same_site: "none" needs secure = "always" beside it: browsers drop such a cookie where it is ` +
+				`not Secure`,
+			`FILE:3:10: http.cookie.domain: "127.0.0.1" is an address: browsers take names only; leave it out, then the cookie is ` +
+				`for the host that gave it`,
+			`FILE:4:11: http.cookie.max_age: 25h is longer than sessions.absolute_lifetime (24h): the cookie would outlive its session`,
+			`FILE:5:1: http.cookie.samesite: unknown key (did you mean http.cookie.same_site?)`,
+			`FILE:7:15: sessions.cookie_name: "__Host-SID": leave __Host- out: the node puts it before the name where browsers ` +
+				`accept it, over TLS for the app at /`,
+			`FILE:11:24: app.cookie.same_site: "some" is none of lax, strict, none`,
+			`FILE:11:41: app.cookie.domain: "localhost" is not a domain with a dot in it, like "example.com", that browsers would ` +
+				`take; leave it out, then the cookie is for the host that gave it`,
+			`FILE:15:17: app.cookie.secure: "none" needs secure = "always" beside it: browsers drop such a cookie where it is not Secure`,
+			`FILE:16:18: app.cookie.max_age: 10ms is less than a second, the least that cookies know; "0s": until the browser ends`,
+			`FILE:17:1: app.cookie.path: unknown key (known are acks, config, cookie.domain, cookie.max_age, cookie.same_site, ` +
+				`cookie.secure, max_inactive, name, path)`,
+		},
+	},
 	{"providers", []string{
 		`FILE:2:13: membership.providers: "static" needs membership.static, which is empty`,
 	}},
-	{"apps", []string{
-		`FILE:3:8: app.path: "shop" is not a path like "/shop/": it starts and ends with a slash`,
-		`FILE:4:1: app.colour: unknown key (known are acks, config, max_inactive, name, path)`,
-		`FILE:6:3: app.name: missing: say which webapp the settings are for`,
-		`FILE:8:16: app.max_inactive: "long" is not a duration (like 30m)`,
-		`FILE:11:8: app.name: "Cart!" is not a webapp's name: use 1 to 64 of a-z 0-9 -`,
-		`FILE:12:8: app.path: "/x/" is taken by the [[app]] in line 6`,
-		`FILE:13:8: app.acks: "some" is none of async, one, majority, all`,
-		`FILE:16:8: app.name: "cart" has an [[app]] in line 2 already`,
-		`FILE:17:16: app.max_inactive: 0s is out of range (1s to 8784h)`,
-		`FILE:18:10: app.config: can't be handed to the webapp as JSON: json: unsupported value: +Inf`,
-		`FILE:22:10: app.config: 3 is not a table (like {key = 1})`,
-	}},
+	{
+		"apps",
+		[]string{
+			`FILE:3:8: app.path: "shop" is not a path like "/shop/": it starts and ends with a slash`,
+			`FILE:4:1: app.colour: unknown key (known are acks, config, cookie.domain, cookie.max_age, cookie.same_site, ` +
+				`cookie.secure, max_inactive, name, path)`,
+			`FILE:6:3: app.name: missing: say which webapp the settings are for`,
+			`FILE:8:16: app.max_inactive: "long" is not a duration (like 30m)`,
+			`FILE:11:8: app.name: "Cart!" is not a webapp's name: use 1 to 64 of a-z 0-9 -`,
+			`FILE:12:8: app.path: "/x/" is taken by the [[app]] in line 6`,
+			`FILE:13:8: app.acks: "some" is none of async, one, majority, all`,
+			`FILE:16:8: app.name: "cart" has an [[app]] in line 2 already`,
+			`FILE:17:16: app.max_inactive: 0s is out of range (1s to 8784h)`,
+			`FILE:18:10: app.config: can't be handed to the webapp as JSON: json: unsupported value: +Inf`,
+			`FILE:22:10: app.config: 3 is not a table (like {key = 1})`,
+		},
+	},
 }
 
 func TestWrongFiles(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 // outcome is what clients of a balancer saw during one phase of a test.
 type outcome struct {
 	requests, failed, cut, moved int
+	lost, missed                 int // answers of another session than before, and of fewer increments; not counted for those that stay
 	longest                      time.Duration
 	first                        string // why the first one of these was not answered well
 }
@@ -44,7 +45,7 @@ func (c *clients) client(address string) {
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: 30 * time.Second}
 	u := &user{}
-	route := ""
+	route, last := "", reply{}
 	for i := 0; ; i++ {
 		select {
 		case <-c.stop:
@@ -73,11 +74,27 @@ func (c *clients) client(address string) {
 			}
 			if err != nil || w.StatusCode != http.StatusOK {
 				why = fmt.Sprintf("%s %s: %.100q %v", method, w.Status, text, err)
+			} else if now, err := parse(string(text)); err == nil && !c.stay {
+				c.compare(last, now)
+				last = now
 			}
 		}
 		_, now, _ := strings.Cut(u.id(), ".")
 		c.note(method, time.Since(begin), why, route != "" && now != route)
 		route = now
+	}
+}
+
+// compare looks at what a client is answered, after what it was answered before.
+func (c *clients) compare(last, now reply) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case last.sid == "":
+	case now.sid != last.sid:
+		c.phase.lost++
+	case now.n <= last.n:
+		c.phase.missed++
 	}
 }
 

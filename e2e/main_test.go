@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,11 +17,17 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	if err := build(); err != nil {
+	dir, err := os.MkdirTemp("", "nodeserver-e2e-")
+	if err == nil {
+		err = errors.Join(os.Setenv("XDG_RUNTIME_DIR", dir), build()) // for the tokens of nodes
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	_ = os.RemoveAll(dir) // nothing depends on it any more
+	os.Exit(code)
 }
 
 // build has make build what is older than its sources.

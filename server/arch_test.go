@@ -35,10 +35,13 @@ var arrows = []arrow{
 	{from: "cmd/nodeserver/internal/doctor", imports: []string{"conf", "server", "membership", "channel/listen"}},
 	{from: "conf", imports: []string{"server/config", "server/cluster", "server/forward"}},
 	{from: "server", imports: []string{"webapps", "deltamanager", "channel", "membership", "proto"}, far: []string{viper}},
+	{from: "server/operators", imports: []string{"server/cluster", "server/config", "server/keys"}, far: []string{viper}},
 	{
-		from:    "server/admin",
-		imports: []string{"server/cluster", "server/config", "server/deploy", "deltamanager", "channel/listen", "membership"},
-		far:     []string{viper},
+		from: "server/admin",
+		imports: []string{
+			"server/cluster", "server/config", "server/deploy", "server/operators", "deltamanager", "channel/listen", "membership",
+		},
+		far: []string{viper},
 	},
 	{from: "server/config", stdOnly: true},
 	{
@@ -53,6 +56,7 @@ var arrows = []arrow{
 			"server/config",
 			"server/forward",
 			"server/keys",
+			"server/operators",
 			"server/internal",
 			"channel/grpctransport",
 			"channel/listen",
@@ -62,7 +66,7 @@ var arrows = []arrow{
 	},
 	{
 		from:    "server/session",
-		imports: []string{"webapps", "deltamanager", "channel/listen", "server/forward", "server/internal/headers"},
+		imports: []string{"webapps", "deltamanager", "server/config", "channel/listen", "server/forward", "server/internal/headers"},
 		far:     []string{viper, grpc},
 	},
 	{
@@ -254,6 +258,7 @@ func TestArchArrowsFindsPlanted(t *testing.T) {
 		{"session speaks gRPC", "m/server/session", "m/channel/grpctransport", "server/session reaches google.golang.org/grpc"},
 		{"deploy knows the node", "m/server/deploy", "m/server", "server/deploy imports server"},
 		{"admin knows the node", "m/server/admin", "m/server", "server/admin imports server"},
+		{"the guard knows what it guards", "m/server/operators", "m/server/admin", "server/operators imports server/admin"},
 		{"admin finds members", "m/server/admin", "m/channel", "server/admin imports channel"},
 		{"session knows who deploys", "m/server/session", "m/server/deploy", "server/session imports server/deploy"},
 		{"conf knows parts", "m/conf", "m/channel", "conf imports channel"},
@@ -291,7 +296,8 @@ func faultless() graph {
 			"m/server/deploy m/server/cluster m/server/admin net/http",
 		"m/server/plugins":             "m/webapps",
 		"m/server/config":              "",
-		"m/server/admin":               "m/server/cluster m/server/deploy",
+		"m/server/admin":               "m/server/cluster m/server/deploy m/server/operators",
+		"m/server/operators":           "m/server/cluster m/server/config",
 		"m/server/cluster":             "m/server/config m/channel/grpctransport",
 		"m/server/balance":             "m/server/cluster m/server/config",
 		"m/server/deploy":              "m/server/session m/server/plugins m/channel",

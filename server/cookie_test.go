@@ -109,6 +109,18 @@ func TestCookieAttributes(t *testing.T) {
 			"TLS, root", "root", "/", "__Host-NSESSIONID", func(c *Config) { c.HTTP.TLSCert = "cert.pem" },
 			"; Path=/; HttpOnly; Secure; SameSite=Lax",
 		},
+		{"strict", "test", "/test/", "NSESSIONID", func(c *Config) { c.HTTP.Cookie.SameSite = "strict" }, "; Path=/test/; HttpOnly; SameSite=Strict"},
+		{"none", "test", "/test/", "NSESSIONID", func(c *Config) { c.HTTP.Cookie = config.Cookie{SameSite: "none", Secure: "always"} }, "; Path=/test/; HttpOnly; Secure; SameSite=None"},
+		{"always, root", "root", "/", "__Host-NSESSIONID", func(c *Config) { c.HTTP.Cookie.Secure = "always" }, "; Path=/; HttpOnly; Secure; SameSite=Lax"},
+		{"domain, root", "root", "/", "NSESSIONID", func(c *Config) { c.HTTP.Cookie = config.Cookie{Domain: "example.com", Secure: "always"} }, "; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax"},
+		{
+			"the app's own", "test", "/test/", "NSESSIONID",
+			func(c *Config) {
+				c.HTTP.Cookie = config.Cookie{SameSite: "strict", Domain: "example.com"}
+				c.Apps = []config.App{{Name: "test", Cookie: &config.Cookie{SameSite: "lax", Secure: "always"}}}
+			},
+			"; Path=/test/; HttpOnly; Secure; SameSite=Lax",
+		},
 	} {
 		cfg := testConf("n1")
 		if c.change != nil {
@@ -513,4 +525,43 @@ func TestCookiesBehindTLS(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A cookie with max_age is kept for so long from when it is given, and never beyond the end of
+// its session, also after a login and where it is given again since its node is gone.
+func TestCookieMaxAge(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		nodes := b.cluster(2, testApp(), func(c *Config) {
+			c.HTTP.Cookie.MaxAge, c.Sessions.MaxInactive, c.Sessions.AbsoluteLifetime = 10*time.Minute, time.Hour, 15*time.Minute
+		})
+		u := b.user()
+		age := func(n *bubbleNode, path string) string {
+			t.Helper()
+			_, _, h := u.get(n.node, path)
+			for _, line := range h["Set-Cookie"] {
+				if name, _, _ := strings.Cut(line, "="); name == "NSESSIONID" {
+					_, rest, _ := strings.Cut(line, "; Max-Age=")
+					age, _, _ := strings.Cut(rest, ";")
+					return age
+				}
+			}
+			return "no cookie"
+		}
+		want := func(n *bubbleNode, path string, ages ...string) {
+			t.Helper()
+			if got := age(n, path); !slices.Contains(ages, got) {
+				t.Errorf("%s: Max-Age %s, want %v", path, got, ages)
+			}
+		}
+		want(nodes[0], "/test/inc", "600")
+		want(nodes[0], "/test/inc", "no cookie")
+		pass(3 * time.Minute)
+		want(nodes[0], "/test/login", "600")
+		pass(6 * time.Minute)
+		b.crash(nodes[0])
+		b.within(10*time.Second, "the crash is noticed", func() bool { return !nodes[1].server.serves("test", "n1") })
+		pass(time.Minute - time.Duration(time.Now().UnixNano()%int64(time.Minute)))
+		want(nodes[1], "/test/get", "299", "300") // 10 of 15 minutes are over, all told
+		want(nodes[1], "/test/logout", "0")
+	})
 }

@@ -11,7 +11,8 @@
 // managers run, and the HTTP listener answers 503 until the node is ready: until
 // it has repaired with every member it can reach, or discovery has found nobody.
 // To stop, it turns not ready and draining, lets requests end within the grace, waits
-// until the members have applied its changes, says good-bye, and closes the rest.
+// until the members have applied its changes, says good-bye, and closes the rest. An operator
+// may have it drain before, or for a while: that says the same to others, and ends nothing.
 //
 // # Not here
 //

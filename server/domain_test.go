@@ -13,12 +13,12 @@ import (
 // memberRows is what operators are told of the members.
 func memberRows(t *testing.T, s *Server) []admin.MemberRow {
 	t.Helper()
-	h, err := admin.Handler(admin.Config{ID: s.id, Domain: s.cfg.Cluster.Domain}, view{s}, s.apps)
+	h, err := s.operators()
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/v1/members", http.NoBody))
+	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/api/v1/members", http.NoBody))
 	var reply admin.MembersReply
 	if err := json.Unmarshal(w.Body.Bytes(), &reply); err != nil {
 		t.Fatal(err)

@@ -23,6 +23,7 @@ import (
 	"github.com/nodeserver/nodeserver/server/forward"
 	"github.com/nodeserver/nodeserver/server/internal/lively"
 	"github.com/nodeserver/nodeserver/server/internal/proxied"
+	"github.com/nodeserver/nodeserver/server/operators"
 	"github.com/nodeserver/nodeserver/server/session"
 )
 
@@ -35,13 +36,20 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.listen(ctx); err != nil {
 		return err
 	}
-	operators, err := admin.Handler(admin.Config{Admin: s.cfg.Admin, ID: s.id, Domain: s.cfg.Cluster.Domain}, view{s}, s.apps)
+	operators, err := s.operators()
 	if err == nil {
 		err = s.makeChannel()
 	}
 	if err != nil {
 		s.closeListeners()
 		return err
+	}
+	if a, ok := s.adminL.Addr().(*net.TCPAddr); ok { // in tests there are other networks
+		untoken, err := operators.Start(a.String())
+		if err != nil {
+			s.log.Warn("who reaches the admin address can look, but nobody can change anything there", "err", err)
+		}
+		defer untoken()
 	}
 	s.membersChanged(s.channel.Members()) // itself, until the channel runs
 	adminServer := &http.Server{Handler: operators, ReadHeaderTimeout: 5 * time.Second, ErrorLog: s.httpLog()}
@@ -72,6 +80,12 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.log.Info("stopped")
 	return nil
+}
+
+// operators is what answers operators.
+func (s *Server) operators() (*operators.Guard, error) {
+	c := admin.Config{Admin: s.cfg.Admin, SecretFile: s.cfg.Cluster.SecretFile, ID: s.id, Domain: s.cfg.Cluster.Domain}
+	return admin.Handler(c, view{s}, s.apps, s.log.With("part", "admin"))
 }
 
 var errStop = errors.New("told to stop")
@@ -221,7 +235,7 @@ func (s *Server) watchReadiness(ctx context.Context) error {
 }
 
 func (s *Server) setReady(problem error) {
-	ready := !s.drain.Begun() && problem == nil && s.apps.Ready()
+	ready := !s.drain.Stopping() && problem == nil && s.apps.Ready()
 	if s.ready.Swap(ready) == ready {
 		return
 	}
@@ -234,7 +248,7 @@ func (s *Server) setReady(problem error) {
 		s.log.Info("ready", "members", s.names())
 	case problem != nil:
 		s.log.Error("no longer ready", "err", problem)
-	case !s.drain.Begun():
+	case !s.drain.Stopping():
 		s.log.Warn("no longer ready: getting the sessions from the others")
 	}
 }
@@ -306,6 +320,7 @@ func (s *Server) httpServer() *http.Server {
 // serve leads a user's request to its app.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.requests.Add(1)
+	defer s.answered.Add(1)
 	s.trust.Apply(r)
 	if s.access != nil {
 		line, logged := s.access.Begin(w, r)
@@ -348,18 +363,23 @@ func (s *Server) serveHTTP(life context.Context, h *http.Server) error {
 	}
 	users := proxied.New(s.bounds["http"], s.cfg.HTTP, s.trust, s.log)
 	if h.TLSConfig = secure; secure != nil {
-		return served(h.ServeTLS(users, "", ""))
+		return s.served(h.ServeTLS(users, "", ""))
 	}
-	return served(h.Serve(users))
+	return s.served(h.Serve(users))
+}
+
+// served is the error with which the service of users ended, nil if it was to end.
+func (s *Server) served(err error) error {
+	if s.drain.Stopping() {
+		return nil
+	}
+	return served(err)
 }
 
 // leave takes the node out in order: nothing is closed before those who send requests
 // have had the time to hear that they should not.
 func (s *Server) leave(ctx context.Context, h *http.Server) {
-	s.drain.Begin()
-	s.ready.Store(false)
-	s.channel.SetDraining(true)
-	s.channel.SetReady(false)
+	s.beginToStop()
 	s.drain.Wait(ctx, s.cfg.HTTP.DrainNotice)
 	s.drain.Quiet(s.bounds["http"], quietTime)
 	s.apps.Stop() // answers that go on until the end can end now

@@ -50,10 +50,19 @@ type Server struct {
 	maxSessions     int                                             // of one app; 0: no limit
 	maxSessionsFrom string                                          // where that comes from
 	trust           forward.Trust                                   // in proxies in front
-	drain           drain.Drain                                     // of the listener for users
 	accessTo        io.Writer                                       // where access goes
 	access          *accesslog.Log
-	requests        atomic.Int64
+	requests        atomic.Int64 // of users
+	answered        atomic.Int64 // of these
+
+	draining
+}
+
+// draining says whether the node gives its users away.
+type draining struct {
+	drain      drain.Drain  // of the listener for users
+	announcing sync.Mutex   // held while members are told of a change of that
+	drained    atomic.Int64 // when an operator asked for it, in ns since 1970; 0: not
 }
 
 // readiness says whether the node serves.
@@ -128,9 +137,18 @@ func (s *Server) deployConfig() deploy.Config {
 func (s *Server) appSettings(name string) deploy.Settings {
 	a := s.settings(name)
 	return deploy.Settings{Config: a.Config, Session: session.Config{
-		App: name, Path: a.Path, Node: s.cfg.Node.Name, Cookie: s.cfg.Sessions.CookieName, Secure: s.cfg.HTTP.TLSCert != "",
-		Expose: s.cfg.HTTP.ExposeNode, Fresh: s.cfg.Sessions.Freshness != config.FreshnessOff, MaxBody: int64(s.cfg.HTTP.MaxBodyBytes),
-		NewPerAddress: s.cfg.Sessions.NewPerAddress, Sessions: s.managerConfig(a),
+		App:           name,
+		Path:          a.Path,
+		Node:          s.cfg.Node.Name,
+		Cookie:        s.cfg.Sessions.CookieName,
+		Cookies:       *a.Cookie,
+		Lifetime:      s.cfg.Sessions.AbsoluteLifetime,
+		Secure:        s.cfg.HTTP.TLSCert != "",
+		Expose:        s.cfg.HTTP.ExposeNode,
+		Fresh:         s.cfg.Sessions.Freshness != config.FreshnessOff,
+		MaxBody:       int64(s.cfg.HTTP.MaxBodyBytes),
+		NewPerAddress: s.cfg.Sessions.NewPerAddress,
+		Sessions:      s.managerConfig(a),
 	}}
 }
 
@@ -150,6 +168,9 @@ func (s *Server) settings(name string) config.App {
 	}
 	if c.MaxInactive == 0 {
 		c.MaxInactive = s.cfg.Sessions.MaxInactive
+	}
+	if c.Cookie == nil {
+		c.Cookie = &s.cfg.HTTP.Cookie
 	}
 	return c
 }

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"time"
+
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/admin"
@@ -21,6 +23,9 @@ func (v view) Serves(app, route string) bool { return v.server.serves(app, route
 // Ready implements admin.Node, as do the methods below.
 func (v view) Ready() bool                            { return v.server.ready.Load() }
 func (v view) Draining() bool                         { return v.server.drain.Begun() }
+func (v view) SetDraining(on bool) error              { return v.server.setDraining(on) }
+func (v view) DrainedSince() time.Time                { return v.server.drainedSince() }
+func (v view) InFlight() int64                        { return v.server.inFlight() }
 func (v view) Probed()                                { v.server.drain.Probed() }
 func (v view) Waiting() string                        { return v.server.channel.Waiting() }
 func (v view) Requests() int64                        { return v.server.requests.Load() }

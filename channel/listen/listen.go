@@ -53,6 +53,7 @@ const (
 type Listener struct {
 	net.Listener
 	limits Limits
+	close  sync.Once
 
 	mu       sync.Mutex
 	open     int
@@ -150,10 +151,12 @@ func (l *Listener) setPause(p *pause) {
 	l.pause = p
 }
 
-// Close implements net.Listener.
-func (l *Listener) Close() error {
-	err := l.Listener.Close()
-	l.setPause(nil)
+// Close implements net.Listener. What comes after the first call changes nothing.
+func (l *Listener) Close() (err error) {
+	l.close.Do(func() {
+		err = l.Listener.Close()
+		l.setPause(nil)
+	})
 	return err
 }
 

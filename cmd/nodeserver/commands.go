@@ -10,6 +10,9 @@ func commands(e env) []*cobra.Command {
 		newMembersCommand(e),
 		newLBConfigCommand(e),
 		newAppsCommand(e),
+		newDrainCommand(e),
+		newUndrainCommand(e),
+		newRollingRestartCommand(e),
 		newDemoCommand(e),
 		newBalanceCommand(e),
 		newNewCommand(e),
@@ -17,6 +20,7 @@ func commands(e env) []*cobra.Command {
 		newDoctorCommand(e),
 		newInitCommand(e),
 		newSecretCommand(e),
+		newTokenCommand(e),
 		newVersionCommand(e),
 	}
 }

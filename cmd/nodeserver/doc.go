@@ -14,6 +14,7 @@
 //	0  done; for run: told to stop, and left in order
 //	1  not done: what went wrong stands on standard error
 //	2  the command line itself is wrong
+//	3  not everything could be done: what is left stands on standard error
 //
 // Results go to standard output, logs and complaints to standard error. A
 // complaint is one line that starts with "nodeserver: ", except what is wrong

@@ -18,6 +18,7 @@ const (
 	exitGood  = 0
 	exitNot   = 1
 	exitUsage = 2
+	exitPart  = 3
 )
 
 // env is what a command may use of the process it runs in.
@@ -53,6 +54,14 @@ func usagef(format string, args ...any) error {
 // errSilent ends a command with exit code 1 when all is said already.
 var errSilent = errors.New("said already")
 
+// partError says what could not be done, where the rest was.
+type partError struct{ error }
+
+func (e partError) Unwrap() error { return e.error }
+
+// partf makes a partError.
+func partf(format string, args ...any) error { return partError{fmt.Errorf(format, args...)} }
+
 // report says what went wrong, if anything, and returns the exit code.
 func report(c *cobra.Command, err error, stderr io.Writer) int {
 	var wrong *conf.Error
@@ -70,6 +79,9 @@ func report(c *cobra.Command, err error, stderr io.Writer) int {
 	if _, ok := errors.AsType[usageError](err); ok {
 		put(stderr, "Usage: %s (more: %s --help)\n", strings.TrimSuffix(c.UseLine(), " [flags]"), c.CommandPath())
 		return exitUsage
+	}
+	if _, ok := errors.AsType[partError](err); ok {
+		return exitPart
 	}
 	return exitNot
 }

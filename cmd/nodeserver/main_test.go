@@ -19,7 +19,16 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	dir, err := os.MkdirTemp("", "nodeserver-cmd-")
+	if err == nil {
+		err = os.Setenv("XDG_RUNTIME_DIR", dir) // for the tokens of nodes
+	}
+	if err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir) // nothing depends on it any more
+	os.Exit(code)
 }
 
 // command is nodeserver as a process, not started yet.
@@ -53,7 +62,7 @@ func file(t *testing.T, name, text string) string {
 }
 
 func TestCommandLines(t *testing.T) {
-	const verbs = "apps, balance, build, check, completion, demo, doctor, init, lb-config, members, new, run, secret, version"
+	const verbs = "apps, balance, build, check, completion, demo, doctor, drain, init, lb-config, members, new, rolling-restart, run, secret, token, undrain, version"
 	for _, c := range []struct {
 		args   string
 		code   int
@@ -70,6 +79,7 @@ func TestCommandLines(t *testing.T) {
 		{"secret", 2, "nodeserver: say what to do, one of: new\nUsage: nodeserver secret (more: nodeserver secret --help)\n"},
 		{"secret old x", 2, "nodeserver: there is no \"old\" here, only: new\nUsage: nodeserver secret (more: nodeserver secret --help)\n"},
 		{"secret new", 2, "nodeserver: accepts 1 arg(s), received 0\nUsage: nodeserver secret new FILE (more: nodeserver secret new --help)\n"},
+		{"token new x --role root", 2, "nodeserver: --role: \"root\" is no role: use viewer or operator\nUsage: nodeserver token new NAME --role viewer|operator [--file TOKENS_FILE] [-o FILE] (more: nodeserver token new --help)\n"},
 		{"init x --nodes 0", 2, "nodeserver: --nodes 0: a cluster on one machine has 1 to 32\nUsage: nodeserver init DIR [--nodes N] (more: nodeserver init --help)\n"},
 		{"help", 0, ""},
 		{"run --help", 0, ""},

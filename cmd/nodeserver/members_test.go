@@ -80,7 +80,7 @@ func TestMembersSaysWhyNot(t *testing.T) {
 		want          string // ADDR stands for the address
 	}{
 		{"nobody", closed.Addr().String(), nil, "no node listens on ADDR: is it running, and is that its [admin] address?"},
-		{"no token", answers(t, token, http.StatusOK, membersBody), nil, "the node at ADDR wants its token: name its configuration with --conf, or the token's file with NODESERVER_ADMIN_TOKEN_FILE"},
+		{"no token", answers(t, token, http.StatusOK, membersBody), nil, "the node at ADDR wants a token: name its file with --token-file, or the node's configuration with --conf"},
 		{"error", answers(t, token, http.StatusInternalServerError, "broken\n"), withToken, "the node at ADDR answers 500 Internal Server Error: broken"},
 		{"other program", answers(t, token, http.StatusOK, "<html>"), withToken, `what answers at ADDR is no nodeserver of this version: "<html>"`},
 		{"no token file", "127.0.0.1:1", []string{"NODESERVER_ADMIN_TOKEN_FILE=none"}, "admin.token_file: none does not exist: make it with `nodeserver secret new none`, and copy it to each node that is to share it"},

@@ -5,28 +5,36 @@ package admin
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
-	"net/http/pprof"
+	"time"
 
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/membership"
-	"github.com/nodeserver/nodeserver/server/cluster"
 	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/deploy"
+	"github.com/nodeserver/nodeserver/server/operators"
 )
 
 // Config says whose listener for operators it is.
 type Config struct {
-	Admin  config.Admin
-	ID     membership.ID // the node's
-	Domain string        // the node's
+	Admin      config.Admin
+	SecretFile string        // the cluster's secret, which must be no token; empty: none
+	ID         membership.ID // the node's
+	Domain     string        // the node's
 }
 
 // Node is what operators want to know of the node. Safe for concurrent use.
 type Node interface {
 	Ready() bool
-	// Draining tells whether the node has begun to stop.
+	// Draining tells whether the node gives its users away: it stops, or was asked to.
 	Draining() bool
+	// SetDraining has the node do so, or take its users back. An error: it is about to stop.
+	SetDraining(on bool) error
+	// DrainedSince is when an operator asked for it; the zero time: nobody has.
+	DrainedSince() time.Time
+	// InFlight is how many requests of users are being served.
+	InFlight() int64
 	// Probed notes that somebody has asked whether the node is ready.
 	Probed()
 	// Waiting is what the node waits for before it gets the sessions; empty: nothing.
@@ -46,26 +54,30 @@ type admin struct {
 	apps *deploy.Table
 }
 
-// Handler answers operators: /livez and /readyz for all; for those with the token of
-// admin.token_file, which it reads now, /metrics, /api/v1/members, /api/v1/apps and /debug/pprof/.
-func Handler(c Config, node Node, apps *deploy.Table) (http.Handler, error) {
+// Handler answers operators, as its routes say. It reads the tokens that the conf names now.
+func Handler(c Config, node Node, apps *deploy.Table, log *slog.Logger) (*operators.Guard, error) {
 	a := &admin{cfg: c, node: node, apps: apps}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", a.readyz)
-	guarded := http.NewServeMux()
-	guarded.Handle("GET /metrics", newMetrics(a).handler())
-	guarded.HandleFunc("GET /api/v1/members", a.serveMembers)
-	guarded.HandleFunc("GET /api/v1/apps", a.serveApps)
-	guarded.HandleFunc("/debug/pprof/", pprof.Index)
-	guarded.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	guarded.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	guarded.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	guarded.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	operators, err := cluster.ForOperators(c.Admin, guarded)
-	mux.Handle("/", operators)
-	return mux, err
+	guard := operators.Config{Admin: c.Admin, SecretFile: c.SecretFile, Names: []string{c.ID.Name}}
+	return operators.New(guard, log, a.routes())
 }
+
+// routes are all that there is at the address for operators: who may call it, and what
+// answers.
+func (a *admin) routes() []operators.Route {
+	list := []operators.Route{
+		{Method: "GET", Path: "/livez", Role: operators.Anyone, Handler: livez},
+		{Method: "GET", Path: "/readyz", Role: operators.Anyone, Handler: a.readyz},
+		{Method: "GET", Path: "/metrics", Role: operators.Viewer, Handler: newMetrics(a).handler().ServeHTTP},
+		{Method: "GET", Path: "/api/v1/members", Role: operators.Viewer, Handler: a.serveMembers},
+		{Method: "GET", Path: "/api/v1/apps", Role: operators.Viewer, Handler: a.serveApps},
+		{Method: "GET", Path: "/api/v1/drain", Role: operators.Viewer, Handler: a.serveDrain},
+		{Method: "POST", Path: "/api/v1/drain", Role: operators.Operator, Action: "drain", Handler: a.setDraining(true)},
+		{Method: "DELETE", Path: "/api/v1/drain", Role: operators.Operator, Action: "undrain", Handler: a.setDraining(false)},
+	}
+	return append(list, profiles(a.cfg.Admin.PProf)...)
+}
+
+func livez(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
 
 func answer(w http.ResponseWriter, reply any) {
 	w.Header().Set("Content-Type", "application/json")

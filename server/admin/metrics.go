@@ -18,6 +18,7 @@ type metrics struct {
 	admin    *admin
 	registry *prometheus.Registry
 
+	draining, inFlight                                            *prometheus.Desc
 	members, ready, requests, panics, lost, refused, hasty, stale *prometheus.Desc
 	sessions, newcomers, tombstones                               *prometheus.Desc
 	events                                                        *prometheus.Desc
@@ -36,6 +37,8 @@ func newMetrics(a *admin) *metrics {
 		admin: a, registry: prometheus.NewRegistry(),
 		members:     d("members", "Members this node knows, itself included, by state.", "state"),
 		ready:       d("ready", "1 when this node serves requests."),
+		draining:    d("draining", "1 when this node gives its users away: an operator asked for it, or it is about to stop."),
+		inFlight:    d("http_requests_in_flight", "Requests of users that are being served."),
 		requests:    d("http_requests_total", "Requests taken by the HTTP listener."),
 		panics:      d("http_panics_total", "Handlers that panicked.", "app"),
 		lost:        d("session_lost_writes_total", "Requests whose writes were void because the session had ended elsewhere meanwhile.", "app"),
@@ -86,6 +89,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(m.members, float64(n), state)
 	}
 	gauge(m.ready, number(m.admin.node.Ready()))
+	gauge(m.draining, number(m.admin.node.Draining()))
+	gauge(m.inFlight, float64(m.admin.node.InFlight()))
 	count(m.requests, m.admin.node.Requests())
 	for _, p := range m.admin.providerRows() {
 		gauge(m.providerUp, number(p.Problem == ""), p.Name)

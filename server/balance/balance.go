@@ -24,6 +24,7 @@ import (
 	"github.com/nodeserver/nodeserver/server/internal/accesslog"
 	"github.com/nodeserver/nodeserver/server/internal/drain"
 	"github.com/nodeserver/nodeserver/server/internal/headers"
+	"github.com/nodeserver/nodeserver/server/operators"
 )
 
 // quietTime is for connections that are made and not accepted yet, when Run ends.
@@ -121,7 +122,7 @@ func New(cfg Config, source Source, log *slog.Logger) *Balancer {
 	b.pool = newPool(b.broke, b.cfg)
 	b.access = accesslog.New(b.cfg.HTTP.AccessLog, b.cfg.Access)
 	b.metrics = newMetrics(b)
-	b.admin = b.adminHandler()
+	b.admin, _ = operators.New(operators.Config{}, log, b.routes()) // fails only for what a conf names
 	b.proxy = &httputil.ReverseProxy{
 		Rewrite:   rewrite,
 		Transport: chooser{b},

@@ -13,6 +13,7 @@ import (
 	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/forward"
 	"github.com/nodeserver/nodeserver/server/keys"
+	"github.com/nodeserver/nodeserver/server/operators"
 )
 
 // FromConfig makes the front door that a conf file describes: [balance] says
@@ -65,7 +66,7 @@ func FromConfig(cfg config.Config, log *slog.Logger) (*Balancer, error) {
 		QueueTime:      cfg.Balance.QueueTime,
 	}
 	b := New(c, NewMembers(providers, watch, log), log)
-	b.admin, err = cluster.ForOperators(cfg.Admin, b.admin)
+	b.admin, err = operators.New(operators.Config{Admin: cfg.Admin, SecretFile: cfg.Cluster.SecretFile}, log, b.routes())
 	return b, err
 }
 

@@ -28,7 +28,8 @@
 // A node that has just become ready, or whose drain was taken back, takes part in a tenth of the
 // draws at first and in all after Config.SlowStart.
 //
-// A node that drains serves on for a moment (http.drain_notice). The front door then ends
+// A node that drains serves on: for a moment (http.drain_notice) if it is about to stop, until it
+// is told otherwise if an operator drains it. The front door then ends
 // its idle connections to it: if the node ended them, a request could be on its way.
 //
 // A node is in doubt from the moment when it ends a connection, be it an idle one.

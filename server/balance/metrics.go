@@ -12,6 +12,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/server/cluster"
+	"github.com/nodeserver/nodeserver/server/operators"
 )
 
 // metrics shows what the front door counts in Prometheus's format. Its labels
@@ -130,12 +131,18 @@ func (b *Balancer) answerProbe(w http.ResponseWriter) {
 	}
 }
 
-// adminHandler answers operators: /livez, /readyz (a node takes new users) and
-// /metrics.
-func (b *Balancer) adminHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { b.answerProbe(w) })
-	mux.Handle("GET /metrics", promhttp.HandlerFor(b.metrics.registry, promhttp.HandlerOpts{}))
-	return mux
+// routes are what operators find: /livez, /readyz (a node takes new users) and /metrics.
+func (b *Balancer) routes() []operators.Route {
+	livez := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") }
+	return []operators.Route{
+		{Method: "GET", Path: "/livez", Role: operators.Anyone, Handler: livez},
+		{
+			Method: "GET", Path: "/readyz", Role: operators.Anyone,
+			Handler: func(w http.ResponseWriter, _ *http.Request) { b.answerProbe(w) },
+		},
+		{
+			Method: "GET", Path: "/metrics", Role: operators.Viewer,
+			Handler: promhttp.HandlerFor(b.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP,
+		},
+	}
 }

@@ -54,9 +54,9 @@ func oneUseEach(c config.Config) error {
 	if err != nil {
 		return fmt.Errorf("cluster.secret_file: %w", err)
 	}
-	token, err := readToken(c.Admin.TokenFile)
+	token, err := keys.ReadSecret(c.Admin.TokenFile)
 	if err != nil {
-		return err
+		return fmt.Errorf("admin.token_file: %w", err)
 	}
 	if token.Equal(secret) {
 		return fmt.Errorf(

@@ -51,12 +51,25 @@ type HTTP struct {
 	AccessLog AccessLog `conf:"access_log"` // on stdout
 
 	ExposeNode bool `conf:"expose_node"` // header Nodeserver-Node on each response
+
+	Cookie Cookie `conf:"cookie"`
+}
+
+// Cookie says what browsers are told of session cookies, and of those that belong to them.
+type Cookie struct {
+	SameSite SameSite      `conf:"same_site"`
+	Domain   string        `conf:"domain"`  // empty: the host that gave the cookie
+	MaxAge   time.Duration `conf:"max_age"` // 0: until the browser ends
+	Secure   Secure        `conf:"secure"`
 }
 
 // Admin is the listener for operators.
 type Admin struct {
-	Address   string `conf:"address"`
-	TokenFile string `conf:"token_file"` // bearer token; required unless Address is loopback
+	Address    string   `conf:"address"`
+	TokensFile string   `conf:"tokens_file"` // see package operators; required unless Address is loopback
+	TokenFile  string   `conf:"token_file"`  // one operator's bearer token; the same
+	Hosts      []string `conf:"hosts"`       // by which requests may come, besides addresses and the machine's names
+	PProf      bool     `conf:"pprof"`       // /debug/pprof/, for operators
 }
 
 // Cluster says which cluster the node belongs to.
@@ -132,6 +145,7 @@ type App struct {
 	Path        string         `conf:"path"`         // empty: /NAME/
 	Acks        Acks           `conf:"acks"`         // empty: as [replication]
 	MaxInactive time.Duration  `conf:"max_inactive"` // 0: as [sessions]
+	Cookie      *Cookie        `conf:"cookie"`       // nil: as [http.cookie]; else complete
 	Config      map[string]any `conf:"config"`       // handed to the app
 }
 

@@ -104,6 +104,37 @@ func (ProxyProtocol) Words() []string { return words(ProxyOff, ProxyOptional, Pr
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (p *ProxyProtocol) UnmarshalText(text []byte) error { return read(p, text) }
 
+// SameSite is whether browsers send the cookie with requests that other sites begin.
+type SameSite string
+
+// With navigations by GET only, never, or always.
+const (
+	SameSiteLax    SameSite = "lax"
+	SameSiteStrict SameSite = "strict"
+	SameSiteNone   SameSite = "none"
+)
+
+// Words are the values allowed.
+func (SameSite) Words() []string { return words(SameSiteLax, SameSiteStrict, SameSiteNone) }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *SameSite) UnmarshalText(text []byte) error { return read(s, text) }
+
+// Secure is whether browsers send the cookie over TLS only.
+type Secure string
+
+// For users who come over TLS, or for all.
+const (
+	SecureAuto   Secure = "auto"
+	SecureAlways Secure = "always"
+)
+
+// Words are the values allowed.
+func (Secure) Words() []string { return words(SecureAuto, SecureAlways) }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Secure) UnmarshalText(text []byte) error { return read(s, text) }
+
 // Provider is a way to find members.
 type Provider string
 

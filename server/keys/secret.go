@@ -87,11 +87,5 @@ func (s Secret) Derive(purpose string) [32]byte {
 // Equal tells whether two secrets are the same.
 func (s Secret) Equal(o Secret) bool { return subtle.ConstantTimeCompare(s.key[:], o.key[:]) == 1 }
 
-// Matches tells whether the text is this secret's, in a time that doesn't depend
-// on how much of it is right.
-func (s Secret) Matches(text string) bool {
-	return subtle.ConstantTimeCompare([]byte(text), []byte(s.Text())) == 1
-}
-
 // Format implements fmt.Formatter: no verb shows the secret.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "(secret)") }

@@ -68,7 +68,7 @@ func TestDerive(t *testing.T) {
 	case x == a.Derive("y"), x == other.Derive("x"), x == [32]byte{}:
 		t.Error("one key for two purposes, two secrets, or nothing")
 	}
-	if !a.Equal(b) || a.Equal(other) || !a.Matches(text) || a.Matches(text+" ") || a.Matches(keys.New()) {
+	if !a.Equal(b) || a.Equal(other) {
 		t.Error("secrets are compared wrongly")
 	}
 }

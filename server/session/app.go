@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager"
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
@@ -17,11 +19,13 @@ type Config struct {
 	Path          string // where it is, with a slash at its end
 	Node          string // this node's name, the route in cookies
 	Cookie        string // the session cookie's name, as it is configured
-	Secure        bool   // users come by HTTPS, if no proxy that is believed says otherwise
-	Expose        bool   // header Nodeserver-Node on each answer
-	Fresh         bool   // users carry what they have seen from node to node
-	MaxBody       int64  // of a request, in bytes; 0: no limit
-	NewPerAddress int    // new sessions of one client address a minute; 0: no limit
+	Cookies       config.Cookie
+	Lifetime      time.Duration // of a session at most: no cookie is to be kept for longer
+	Secure        bool          // users come by HTTPS, if no proxy that is believed says otherwise
+	Expose        bool          // header Nodeserver-Node on each answer
+	Fresh         bool          // users carry what they have seen from node to node
+	MaxBody       int64         // of a request, in bytes; 0: no limit
+	NewPerAddress int           // new sessions of one client address a minute; 0: no limit
 
 	Sessions deltamanager.Config // Observe is the App's own
 }
@@ -51,6 +55,8 @@ type App struct {
 	plain, overTLS  attributes
 	private, varies []string // values of Cache-Control and Vary
 
+	maxAge, lifetime time.Duration // of cookies, 0: until the browser ends; of sessions
+
 	maxBody int64 // bytes; 0: no limit
 
 	responses responses
@@ -73,7 +79,7 @@ func New(c Config, members Members, group deltamanager.Group, log *slog.Logger) 
 		name: c.App, path: c.Path, node: c.Node, members: members, log: log,
 		secure: c.Secure, expose: c.Expose, exposed: []string{c.Node}, fresh: c.Fresh,
 		private: []string{"private"}, varies: []string{"Cookie"},
-		maxBody: c.MaxBody, newRate: newNewRate(c.NewPerAddress),
+		maxAge: c.Cookies.MaxAge, lifetime: c.Lifetime, maxBody: c.MaxBody, newRate: newNewRate(c.NewPerAddress),
 	}
 	a.plain, a.overTLS = newAttributes(c, false), newAttributes(c, true)
 	c.Sessions.Observe = a.observed

@@ -8,10 +8,13 @@ import (
 	"hash/maphash"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/deltamanager"
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/forward"
 )
 
@@ -79,16 +82,35 @@ type attributes struct {
 	session, token, ended string // what follows the values of session cookies, of freshness cookies, and of one that is taken away: "; Path=…"
 }
 
+// sameSite are the words for it in net/http.
+var sameSite = map[config.SameSite]http.SameSite{
+	config.SameSiteLax: http.SameSiteLaxMode, config.SameSiteStrict: http.SameSiteStrictMode, config.SameSiteNone: http.SameSiteNoneMode,
+}
+
 // newAttributes makes those for users of secure connections, or for the others. Where
-// browsers accept the prefix (over TLS, with path "/") the name says __Host-, so that no other
-// host of the domain can plant one (RFC 6265bis, part 4.1.3).
+// browsers accept the prefix (Secure, with path "/" and no Domain) the name says __Host-, so that
+// no other host of the domain can plant one (RFC 6265bis, part 4.1.3).
 func newAttributes(c Config, secure bool) attributes {
+	secure = secure || c.Cookies.Secure == config.SecureAlways
+	site := http.SameSiteLaxMode
+	if s, ok := sameSite[c.Cookies.SameSite]; ok {
+		site = s
+	}
 	tail := func(age int) string {
-		c := http.Cookie{Name: "n", Value: "v", Path: c.Path, MaxAge: age, HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: secure}
+		c := http.Cookie{
+			Name:     "n",
+			Value:    "v",
+			Path:     c.Path,
+			Domain:   c.Cookies.Domain,
+			MaxAge:   age,
+			HttpOnly: true,
+			SameSite: site,
+			Secure:   secure,
+		}
 		return strings.TrimPrefix(c.String(), "n=v")
 	}
 	a := attributes{name: c.Cookie, session: tail(0), token: tail(int(deltamanager.TokenLife.Seconds())), ended: tail(-1)}
-	if secure && c.Path == "/" {
+	if secure && c.Path == "/" && c.Cookies.Domain == "" {
 		a.name = "__Host-" + c.Cookie
 	}
 	return a
@@ -111,8 +133,19 @@ func (v *visit) setCookie(h http.Header, id string) {
 	if c := v.cookies(); id == "" {
 		v.app.addCookie(h, c.name+"="+c.ended)
 	} else {
-		v.app.addCookie(h, c.name+"="+id+"."+v.app.node+c.session)
+		v.app.addCookie(h, c.name+"="+id+"."+v.app.node+c.session+v.keptFor())
 	}
+}
+
+// keptFor says how long the browser is to keep the session's cookie: never beyond the time
+// when the session ends, whatever is done with it.
+func (v *visit) keptFor() string {
+	age := v.app.maxAge
+	if age == 0 {
+		return ""
+	}
+	age = min(age, v.app.lifetime-time.Since(v.current.view.Created()))
+	return "; Max-Age=" + strconv.Itoa(max(1, int(age/time.Second)))
 }
 
 const notCookies = `no-cache="Set-Cookie, Set-Cookie2"`

@@ -1,10 +1,10 @@
-// Package drain lets an HTTP server stop without losing requests of those who did not
-// know. Whoever sends a request on a connection that the server closes at that moment
-// gets no answer, and must not send it again unless it is idempotent (RFC 9110 section
+// Package drain lets an HTTP server give its users away, for a while or for good, without
+// losing requests of those who did not know. Whoever sends a request on a connection that the
+// server closes at that moment gets no answer, and must not send it again unless it is idempotent (RFC 9110 section
 // 9.2.2). So a server that is to stop first says so, and closes nothing until that has
 // been heard: it answers its probes with 503, each answer of HTTP/1 ends its connection
 // (RFC 9112 section 9.6), and it waits. HTTP/2 has GOAWAY for that, which
-// http.Server.Shutdown sends.
+// http.Server.Shutdown sends. An operator may have the same said while the server goes on.
 package drain
 
 import (
@@ -22,10 +22,17 @@ import (
 // few seconds.
 const probing = 15 * time.Second
 
-// Drain is the end of one http.Server's service. The zero value has not begun. Safe for
+// What a server says of itself.
+const (
+	serving int32 = iota
+	asked         // an operator has asked for it, and may take that back
+	stopping
+)
+
+// Drain is what one http.Server says of its service. The zero value serves. Safe for
 // concurrent use.
 type Drain struct {
-	begun  atomic.Bool
+	state  atomic.Int32
 	open   atomic.Int64 // connections
 	closed atomic.Int64 // when the last one was, in ns since 1970; 0: never
 	probed atomic.Int64 // when somebody last asked whether the server is ready, the same
@@ -47,7 +54,7 @@ func (d *Drain) Of(s *http.Server) {
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The answer to OPTIONS * may be the first on a connection that has been made
 		// for a request: who asks for a sign of life gets one.
-		if d.begun.Load() {
+		if d.Begun() {
 			if c := r.Context().Value(lateKey{}); c != nil {
 				d.late.Delete(c)
 			}
@@ -62,7 +69,7 @@ func (d *Drain) Of(s *http.Server) {
 var ends = []string{"close"}
 
 func (d *Drain) connContext(ctx context.Context, c net.Conn) context.Context {
-	if !d.begun.Load() {
+	if !d.Begun() {
 		return ctx
 	}
 	d.late.Store(c, nil)
@@ -84,11 +91,28 @@ func (d *Drain) connState(c net.Conn, s http.ConnState) {
 // Probed notes that somebody has asked whether the server is ready.
 func (d *Drain) Probed() { d.probed.Store(time.Now().UnixNano()) }
 
-// Begin makes the server say that it is about to stop.
-func (d *Drain) Begin() { d.begun.Store(true) }
+// Begin makes the server say that it is about to stop, whatever an operator has asked for.
+func (d *Drain) Begin() { d.state.Store(stopping) }
 
-// Begun tells whether it is.
-func (d *Drain) Begun() bool { return d.begun.Load() }
+// Ask has the server give its users away, or take that back. False: it is about to stop.
+func (d *Drain) Ask(on bool) bool {
+	from, to := serving, asked
+	if !on {
+		from, to = asked, serving
+	}
+	done := d.state.CompareAndSwap(from, to) || d.state.Load() == to
+	if done && !on {
+		d.late.Clear()
+	}
+	return done
+}
+
+// Begun tells whether the server is about to stop, or gives its users away because it was
+// asked to.
+func (d *Drain) Begun() bool { return d.state.Load() != serving }
+
+// Stopping tells whether it is about to stop.
+func (d *Drain) Stopping() bool { return d.state.Load() == stopping }
 
 // Wait returns when those who send requests can be taken to know: after the limit, or
 // when they have ended all connections for a tenth of it and nobody sends probes. Where
@@ -110,12 +134,13 @@ func (d *Drain) Wait(ctx context.Context, limit time.Duration) {
 	}
 }
 
-// Quiet ends the making of connections at the listener, and returns when a handler has the request
+// Quiet closes the listener when no more connections are made, and returns when a handler has the request
 // of each connection that was made since Begin, or after the limit. http.Server.Shutdown, to be
 // called next, drops the requests that it finds half read.
 func (d *Drain) Quiet(l *listen.Listener, limit time.Duration) {
 	end := time.Now().Add(limit)
 	l.Quiet(limit)
+	_ = l.Close() // who comes now is refused, and goes elsewhere at once
 	t := time.NewTicker(time.Millisecond)
 	defer t.Stop()
 	for d.waiting() && time.Now().Before(end) {

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nodeserver/nodeserver/conf"
+	"github.com/nodeserver/nodeserver/server/admin"
+	"github.com/nodeserver/nodeserver/server/config"
+	"github.com/nodeserver/nodeserver/server/keys"
+	"github.com/nodeserver/nodeserver/server/operators"
+)
+
+// node is the running node that a command asks.
+type node struct {
+	file, admin, token string
+}
+
+const tokenFileUsage = "`FILE` with the token to send (default: admin.token_file, or what the node wrote when it started)"
+
+// flags adds the flags that say which node.
+func (n *node) flags(c *cobra.Command) {
+	c.Flags().StringVarP(&n.file, "conf", "c", "", "configuration `FILE` of the node to ask")
+	c.Flags().StringVar(&n.admin, "admin", "", "admin `ADDR`ess of the node to ask (default: as configured, 127.0.0.1:9081)")
+	c.Flags().StringVar(&n.token, "token-file", "", tokenFileUsage)
+}
+
+// members asks the node for all that it knows of members. The body is the reply as it came.
+func (n *node) members(ctx context.Context, e env) (reply admin.MembersReply, body []byte, err error) {
+	body, err = n.reply(ctx, e, "members", &reply)
+	return reply, body, err
+}
+
+// reply asks the node for what is at /api/v1/NAME, in the first version of its schema, and
+// returns it as it came, too.
+func (n *node) reply(ctx context.Context, e env, name string, into any) (body []byte, err error) {
+	return n.call(ctx, e, http.MethodGet, name, "", into)
+}
+
+// call is reply by any method, with a query ("node=n1"). The node has 5 s.
+func (n *node) call(ctx context.Context, e env, method, name, query string, into any) (body []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if query != "" {
+		query = "?" + query
+	}
+	if body, err = n.do(ctx, e, method, "/api/v1/"+name+query); err != nil {
+		return nil, err
+	}
+	var head struct{ Schema string }
+	if errors.Join(json.Unmarshal(body, &head), json.Unmarshal(body, into)) != nil || head.Schema != "nodeserver."+name+"/1" {
+		return nil, fmt.Errorf("what answers at %s is no nodeserver of this version: %.60q", n.admin, body)
+	}
+	return body, nil
+}
+
+// do sends the node a request, and returns what it answers if that is a success.
+func (n *node) do(ctx context.Context, e env, method, path string) ([]byte, error) {
+	cfg, _, err := conf.Load(n.file, nil, e.environ)
+	if err != nil {
+		return nil, err
+	}
+	if n.admin == "" {
+		n.admin = cfg.Admin.Address
+	}
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+dialable(n.admin)+path, http.NoBody)
+	if err != nil {
+		return nil, usagef("admin address %q is not host:port", n.admin)
+	}
+	if err := n.authorize(request, cfg); err != nil {
+		return nil, err
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no proxy: the token is for the node
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, n.silent(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	return n.body(response)
+}
+
+// authorize sends the token along, if there is one: of the flag, of the conf, or what the
+// node wrote when it started.
+func (n *node) authorize(r *http.Request, cfg config.Config) error {
+	file, key := n.token, "--token-file"
+	if file == "" {
+		file, key = cfg.Admin.TokenFile, "admin.token_file"
+	}
+	token, ok := operators.Find(r.URL.Host)
+	if file != "" {
+		var err error
+		if token, err = keys.ReadSecret(file); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		ok = true
+	}
+	if ok {
+		r.Header.Set("Authorization", "Bearer "+token.Text())
+	}
+	return nil
+}
+
+// body is what the node answered, if it did what it was asked.
+func (n *node) body(response *http.Response) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(response.Body, 64<<20))
+	switch {
+	case err != nil:
+		return nil, n.silent(err)
+	case response.StatusCode == http.StatusUnauthorized && response.Request.Header.Get("Authorization") == "":
+		return nil, fmt.Errorf(
+			"the node at %s wants a token: name its file with --token-file, or the node's configuration with --conf",
+			n.admin,
+		)
+	case response.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("the node at %s answers %s: %.200s", n.admin, response.Status, strings.TrimSpace(string(body)))
+	}
+	return body, nil
+}
+
+// silent says why no answer came.
+func (n *node) silent(err error) error {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("no node listens on %s: is it running, and is that its [admin] address?", n.admin)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("the node at %s does not answer within 5s", n.admin)
+	}
+	return fmt.Errorf("ask the node at %s: %w", n.admin, err)
+}
+
+// dialable puts this machine in place of "all interfaces".
+func dialable(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case host == "", err == nil && ip == netip.IPv4Unspecified():
+		host = "127.0.0.1"
+	case err == nil && ip == netip.IPv6Unspecified():
+		host = "::1"
+	}
+	return net.JoinHostPort(host, port)
+}
