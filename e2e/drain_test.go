@@ -12,7 +12,7 @@ import (
 )
 
 // door makes nodeserver's own front door for the cluster, started.
-func door(t *testing.T, c cluster, sets ...string) *node {
+func door(t testing.TB, c cluster, sets ...string) *node {
 	t.Helper()
 	httpAt, admin := freeAddress(t), freeAddress(t)
 	var name, static string
