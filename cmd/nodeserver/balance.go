@@ -59,9 +59,8 @@ node's, which may run beside it.`,
 					return err
 				}
 			}
-			tidy(e)
 			log.Info("front door open", "addr", ln.Addr().String(), "cluster", cfg.Cluster.Name)
-			err = b.Run(c.Context(), ln, admin)
+			err = tidy(e, func() error { return b.Run(c.Context(), ln, admin) })
 			s := b.Stats()
 			log.Info("front door closed", "requests", s.Requests, "retries", s.Retries, "errors", s.Errors)
 			return err
@@ -72,13 +71,21 @@ node's, which may run beside it.`,
 	return c
 }
 
-// tidy makes the collector of garbage come more often: little of what a front door holds stays,
-// so that costs little, and floods of slow clients take less memory. GOGC in the environment turns
-// it off.
-func tidy(e env) {
-	if !slices.ContainsFunc(e.environ, func(v string) bool { return strings.HasPrefix(v, "GOGC=") }) {
-		debug.SetGCPercent(40)
-	}
+// A front door lets garbage be collected when there is a third as much as it holds, but not before
+// there are 13 MiB of it: what it holds is little, and must stay little under a flood of slow clients.
+const (
+	doorHeapFloor = 32 << 20
+	doorGarbage   = 40 // per cent
+)
+
+// tidy sets this for f, unless GOGC or GOMEMLIMIT is in the environment.
+func tidy(e env, f func() error) error {
+	return withHeapFloor(e, doorHeapFloor, func() error {
+		if !slices.ContainsFunc(e.environ, func(v string) bool { return strings.HasPrefix(v, "GOGC=") }) {
+			debug.SetGCPercent(doorGarbage)
+		}
+		return f()
+	})
 }
 
 // setsIn tells whether somebody has set a key of one of the sections.

@@ -51,7 +51,7 @@ else from the file, else it is the default.`,
 			case err != nil:
 				return err
 			}
-			return withHeapFloor(e, func() error {
+			return withHeapFloor(e, heapFloor, func() error {
 				hugePages(c.Context())
 				return s.Run(c.Context())
 			})
@@ -85,13 +85,13 @@ const heapFloor = 64 << 20
 // backs it with nothing, but the collector counts it, and so leaves a small heap
 // alone for longer. It saves a tenth of the CPU of a node with few sessions, and is
 // nothing beside many. GOGC or GOMEMLIMIT in the environment turn it off.
-func withHeapFloor(e env, f func() error) error {
+func withHeapFloor(e env, size int, f func() error) error {
 	for _, v := range e.environ {
 		if strings.HasPrefix(v, "GOGC=") || strings.HasPrefix(v, "GOMEMLIMIT=") {
 			return f()
 		}
 	}
-	floor := make([]byte, heapFloor)
+	floor := make([]byte, size)
 	err := f()
 	runtime.KeepAlive(floor)
 	return err
