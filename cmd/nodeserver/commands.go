@@ -10,6 +10,7 @@ func commands(e env) []*cobra.Command {
 		newMembersCommand(e),
 		newLBConfigCommand(e),
 		newAppsCommand(e),
+		newStatusCommand(e),
 		newDrainCommand(e),
 		newUndrainCommand(e),
 		newRollingRestartCommand(e),

@@ -65,6 +65,9 @@ func partf(format string, args ...any) error { return partError{fmt.Errorf(forma
 // report says what went wrong, if anything, and returns the exit code.
 func report(c *cobra.Command, err error, stderr io.Writer) int {
 	var wrong *conf.Error
+	if code, ok := errors.AsType[exitError](err); ok {
+		return int(code)
+	}
 	switch {
 	case err == nil:
 		return exitGood
