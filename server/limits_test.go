@@ -86,7 +86,7 @@ func TestMaxSessionsInAGoroutine(t *testing.T) {
 			done := make(chan error)
 			go func() {
 				s := webapps.SessionOf(r)
-				s.SetPrincipal("ann")
+				_ = s.SetPrincipal("ann")
 				done <- s.Set("n", 1)
 			}()
 			if err := <-done; !errors.Is(err, webapps.ErrTooManySessions) {

@@ -63,7 +63,7 @@ func identities() steps {
 			user(w, r)
 		},
 		"changeid":  login(func(s *webapps.Session, _ string) error { return s.ChangeID() }),
-		"principal": login(func(s *webapps.Session, name string) error { s.SetPrincipal(name); return nil }),
+		"principal": login(func(s *webapps.Session, name string) error { return s.SetPrincipal(name) }),
 	}
 }
 

@@ -40,7 +40,7 @@ func testApp() webapps.App {
 			n, _, err := webapps.Get[int](s, "n")
 			fmt.Fprint(w, n, err)
 		})
-		mux.HandleFunc("/login", func(_ http.ResponseWriter, r *http.Request) { webapps.SessionOf(r).SetPrincipal("ann") })
+		mux.HandleFunc("/login", func(_ http.ResponseWriter, r *http.Request) { _ = webapps.SessionOf(r).SetPrincipal("ann") })
 		mux.HandleFunc("/logout", func(_ http.ResponseWriter, r *http.Request) { webapps.SessionOf(r).Invalidate() })
 		mux.HandleFunc("/panic", func(_ http.ResponseWriter, r *http.Request) {
 			_ = webapps.SessionOf(r).Set("n", 999)

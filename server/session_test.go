@@ -46,7 +46,7 @@ func TestSessionTellsAboutItself(t *testing.T) {
 			}
 			before := id
 			report(t, s.ChangeID())
-			s.SetPrincipal("ann")
+			_ = s.SetPrincipal("ann")
 			id = s.ID()
 			s.SetMaxInactive(time.Hour)
 			s.Remove("b")
@@ -132,7 +132,7 @@ func TestSessionErrorsSayWhat(t *testing.T) {
 					t.Errorf("after Invalidate: %v", err)
 				}
 			}
-			s.SetPrincipal("nobody")
+			_ = s.SetPrincipal("nobody")
 			s.SetMaxInactive(time.Hour)
 			s.Remove("good")
 			if good, found, err := webapps.Get[string](s, "good"); found || err != nil || len(s.Names()) > 0 {
@@ -273,7 +273,7 @@ func TestGoroutinesOfARequest(t *testing.T) {
 				_, _, err := webapps.Get[int](s, "shared")
 				report(t, err)
 				report(t, s.ChangeID())
-				s.SetPrincipal(name)
+				_ = s.SetPrincipal(name)
 				s.SetMaxInactive(time.Duration(i+1) * time.Minute)
 				report(t, s.Update("n", new(int), func() error { return nil }))
 				s.Acks(webapps.AcksOne)
@@ -326,7 +326,7 @@ func TestIDsChangedInOneRequest(t *testing.T) {
 		"committed between": func(_ http.ResponseWriter, r *http.Request) {
 			report(t, webapps.SessionOf(r).ChangeID())
 			report(t, webapps.SessionOf(r).Commit(r.Context()))
-			webapps.SessionOf(r).SetPrincipal("ann")
+			_ = webapps.SessionOf(r).SetPrincipal("ann")
 		},
 		"then a panic": func(_ http.ResponseWriter, r *http.Request) {
 			report(t, webapps.SessionOf(r).ChangeID())
@@ -369,7 +369,7 @@ func TestEndsInOneRequest(t *testing.T) {
 	t.Parallel()
 	n := steps{
 		"login, logout": func(_ http.ResponseWriter, r *http.Request) {
-			webapps.SessionOf(r).SetPrincipal("ann")
+			_ = webapps.SessionOf(r).SetPrincipal("ann")
 			webapps.SessionOf(r).Invalidate()
 			if _, ok := webapps.ExistingSession(r); ok {
 				t.Error("an invalidated session is there")

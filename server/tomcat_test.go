@@ -290,7 +290,7 @@ func TestW23NothingIsMistakenForAnother(t *testing.T) {
 			for _, name := range []string{"user", "User", "user ", "principal", "n", "auth", "n\x00", "inactive", "dead"} {
 				report(t, s.Set(name, "attribute "+name))
 			}
-			s.SetPrincipal("user")
+			_ = s.SetPrincipal("user")
 			s.SetMaxInactive(time.Hour)
 		},
 		"all": func(w http.ResponseWriter, r *http.Request) {

@@ -44,7 +44,7 @@ func TestAcksAreWords(t *testing.T) {
 func TestNoSession(t *testing.T) {
 	s := webapps.NoSession("shop", webapps.ErrRequestOver)
 	s.SetMaxInactive(1)
-	s.SetPrincipal("ann")
+	_ = s.SetPrincipal("ann")
 	s.Remove("n")
 	s.Acks(webapps.AcksOne)
 	s.Invalidate()

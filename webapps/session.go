@@ -15,6 +15,8 @@ import (
 const (
 	MaxAttributes = 1024 // removed ones included, until the session's id changes
 	MaxNameBytes  = 256  // of an attribute's name
+
+	MaxPrincipalBytes = 1024 // of a user's name
 )
 
 // Session is one user's state in one webapp, the same on every node of the
@@ -158,9 +160,14 @@ func (s *Session) Acks(level Acks) {
 // Principal is the name of the user who logged in, or "".
 func (s *Session) Principal() string { return s.driver.Principal() }
 
-// SetPrincipal records who logged in; it changes the id, as ChangeID does.
-func (s *Session) SetPrincipal(name string) {
-	_ = s.driver.SetPrincipal(name) // fails for a session that has ended only, whose principal no longer matters
+// SetPrincipal records who logged in; it changes the id, as ChangeID does. It fails, and changes
+// nothing, for a name of over MaxPrincipalBytes, and for a session that was invalidated.
+func (s *Session) SetPrincipal(name string) error {
+	if len(name) > MaxPrincipalBytes {
+		return s.say("set principal", fmt.Errorf("%w: a name of %d bytes: want %d at most",
+			ErrTooLarge, len(name), MaxPrincipalBytes))
+	}
+	return s.say("set principal", s.driver.SetPrincipal(name))
 }
 
 // checkName tells why no attribute can have the name.

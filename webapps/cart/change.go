@@ -87,8 +87,7 @@ func login(r *http.Request) error {
 	if !userName.MatchString(name) {
 		return refuse(http.StatusBadRequest, "user is %q: give 1 to 32 of A-Z a-z 0-9 . _ -, a letter or digit first", name)
 	}
-	webapps.SessionOf(r).SetPrincipal(name)
-	return nil
+	return webapps.SessionOf(r).SetPrincipal(name)
 }
 
 func logout(r *http.Request) error {

@@ -22,7 +22,7 @@ func does() webapps.App {
 	do("/set", func(s *webapps.Session) { _ = s.Set("v", 1) })
 	do("/remove", func(s *webapps.Session) { s.Remove("v"); s.Remove("none") })
 	do("/id", func(s *webapps.Session) { _ = s.ChangeID() })
-	do("/login", func(s *webapps.Session) { s.SetPrincipal("ann") })
+	do("/login", func(s *webapps.Session) { _ = s.SetPrincipal("ann") })
 	do("/logout", func(s *webapps.Session) { s.Invalidate() })
 	mux.HandleFunc("/flush", func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()

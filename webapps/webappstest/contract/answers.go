@@ -33,7 +33,7 @@ func panics(h *host) {
 	u.want(http.StatusInternalServerError, u.serve(func(_ http.ResponseWriter, r *http.Request) {
 		s := webapps.SessionOf(r)
 		h.report(s.Set("v", "3"))
-		s.SetPrincipal("ann")
+		_ = s.SetPrincipal("ann")
 		h.report(s.Commit(r.Context()))
 		h.report(s.Set("v", "4"))
 		panic("on purpose")
@@ -98,7 +98,7 @@ func flushRefused(h *host) {
 	u := h.newUser()
 	u.begin()
 	slow := u.copy()
-	login := func() { u.with(func(s *webapps.Session) { s.SetPrincipal("ann") }) }
+	login := func() { u.with(func(s *webapps.Session) { _ = s.SetPrincipal("ann") }) }
 	got := slow.meanwhile(login, func(w http.ResponseWriter, r *http.Request) {
 		webapps.SessionOf(r).SetMaxInactive(1)
 		_, _ = io.WriteString(w, "begun")
@@ -197,7 +197,7 @@ func listeners(h *host) {
 	}{
 		{func(s *webapps.Session) { h.report(s.Set("v", "1")) }, "created v=1, v changed v=1"},
 		{func(s *webapps.Session) { _ = s.Names() }, ""},
-		{func(s *webapps.Session) { s.SetPrincipal("ann") }, "id changed v=1"},
+		{func(s *webapps.Session) { _ = s.SetPrincipal("ann") }, "id changed v=1"},
 		{func(s *webapps.Session) { h.report(s.ChangeID()); h.report(s.Set("v", "2")) }, "id changed v=2, v changed v=2"},
 		{func(s *webapps.Session) { s.Remove("v"); s.Remove("none") }, "v changed v="},
 		{func(s *webapps.Session) { s.SetMaxInactive(1 << 40) }, ""},
@@ -229,7 +229,7 @@ func tools(h *host) {
 		h.t.Errorf("%d sessions after the commit, were %d", n, before)
 	}
 	h.report(s.Update("v", new(string), func() error { return nil }))
-	s.SetPrincipal("ann")
+	_ = s.SetPrincipal("ann")
 	h.report(s.Commit(context.Background()))
 	if v, _, err := webapps.Get[string](s, "v"); v != "1" || err != nil || s.Principal() != "ann" || !slices.Equal(s.Names(), []string{"v"}) {
 		h.t.Errorf("%q %v %q %v", v, err, s.Principal(), s.Names())

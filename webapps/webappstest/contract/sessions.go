@@ -214,7 +214,7 @@ func facts(h *host) {
 func login(h *host) {
 	for _, do := range []func(*webapps.Session){
 		func(s *webapps.Session) { h.report(s.ChangeID()) },
-		func(s *webapps.Session) { s.SetPrincipal("ann") },
+		func(s *webapps.Session) { _ = s.SetPrincipal("ann") },
 	} {
 		u := h.newUser()
 		u.with(func(s *webapps.Session) {
@@ -239,7 +239,7 @@ func login(h *host) {
 	}
 	u := h.newUser()
 	u.with(func(s *webapps.Session) {
-		if s.SetPrincipal("ann"); s.Principal() != "ann" {
+		if err := s.SetPrincipal("ann"); err != nil || s.Principal() != "ann" {
 			h.t.Errorf("a request doesn't see its login: %q", s.Principal())
 		}
 	})
@@ -248,7 +248,14 @@ func login(h *host) {
 		if s.Principal() != "ann" {
 			h.t.Errorf("another id, and the user is %q", s.Principal())
 		}
-		s.SetPrincipal("")
+		if err := s.SetPrincipal(strings.Repeat("a", webapps.MaxPrincipalBytes+1)); !errors.Is(err, webapps.ErrTooLarge) {
+			h.t.Errorf("a name over the limit: %v", err)
+		}
+		if s.Principal() != "ann" {
+			h.t.Errorf("after a name over the limit the user is %q", s.Principal())
+		}
+		h.report(s.SetPrincipal(strings.Repeat("a", webapps.MaxPrincipalBytes)))
+		h.report(s.SetPrincipal(""))
 	})
 	u.with(func(s *webapps.Session) {
 		if s.Principal() != "" {
@@ -303,7 +310,7 @@ func slowerThanLogin(h *host) {
 		u := h.newUser()
 		u.begin()
 		slow := u.copy()
-		got := slow.meanwhile(func() { u.with(func(s *webapps.Session) { s.SetPrincipal("ann") }) }, c.step)
+		got := slow.meanwhile(func() { u.with(func(s *webapps.Session) { _ = s.SetPrincipal("ann") }) }, c.step)
 		if u.want(c.status, got); got.Header["Set-Cookie"] != nil {
 			h.t.Errorf("the slower one's cookie: %q", got.Header["Set-Cookie"])
 		}
@@ -317,7 +324,7 @@ func invalidate(h *host) {
 	u.begin()
 	old := u.copy()
 	u.with(func(s *webapps.Session) {
-		s.SetPrincipal("ann")
+		_ = s.SetPrincipal("ann")
 		s.Invalidate()
 		for what, err := range map[string]error{
 			"set": s.Set("v", 1), "change id": s.ChangeID(), "update": s.Update("n", new(int), func() error { return nil }),
@@ -326,7 +333,7 @@ func invalidate(h *host) {
 				h.t.Errorf("%s after Invalidate: %v", what, err)
 			}
 		}
-		s.SetPrincipal("nobody")
+		_ = s.SetPrincipal("nobody")
 		s.SetMaxInactive(time.Hour)
 		s.Remove("v")
 		if v, found, err := webapps.Get[string](s, "v"); found || err != nil || len(s.Names()) > 0 || s.Principal() != "" {

@@ -217,7 +217,7 @@ func size(h *host) {
 		h.report(s.Set("v", make([]byte, full-2)))
 	}
 	u.with(check) // of a new session
-	u.with(func(s *webapps.Session) { s.SetPrincipal(strings.Repeat("ann", 100)) })
+	u.with(func(s *webapps.Session) { _ = s.SetPrincipal(strings.Repeat("ann", 100)) })
 	u.with(check) // what the session is besides its attributes doesn't count
 }
 
