@@ -156,7 +156,6 @@ func TestClientsWithoutFrontDoor(t *testing.T) {
 		}
 		total, refused, sent, waited = total+counts[i], refused+clients[i].refused, sent+clients[i].sent, waited+clients[i].waited
 	}
-	t.Logf("nodes: %v", addresses)
 	t.Logf("%d POSTs; asked again: %d refused connections, %d sent to the next, %d told to wait", total, refused, sent, waited)
 	if total == 0 || refused == 0 {
 		t.Error("no request met a node that was stopped: the test sees nothing")

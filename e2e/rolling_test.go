@@ -74,11 +74,12 @@ func TestDrainMovesUsers(t *testing.T) {
 			if code, _, stderr = say(t, "undrain", "--admin", c[0].admin); code != 0 {
 				t.Errorf("undrain: %s", stderr)
 			}
-			users.end()
-			users = clientsOf(address, 24, load{postEvery: 3})
-			within(t, 20*time.Second, "users come to n1 again", func() error {
+			front := &node{t: t, name: front, http: address, client: c[0].client}
+			within(t, 20*time.Second, "users come to n1 again", func() error { // few at first: it starts slowly
 				before := served(t, c[0])
-				until(time.Now().Add(200 * time.Millisecond))
+				for range 20 {
+					new(user).ok(t, front, "inc")
+				}
 				if served(t, c[0]) == before {
 					return errEarly
 				}
