@@ -98,7 +98,8 @@ func (l *loader) checkCookieName(cfg config.Config) {
 	case strings.HasPrefix(name, "__host-"):
 		l.wrong(
 			"sessions.cookie_name",
-			show(cfg.Sessions.CookieName)+": leave __Host- out: the node puts it before the name where browsers accept it, over TLS for the app at /",
+			show(cfg.Sessions.CookieName)+": leave __Host- out: the node puts it before the name where browsers accept it, "+
+				"over TLS for the app at /",
 		)
 	case strings.HasPrefix(name, "__secure-") && cfg.HTTP.Cookie.Secure != config.SecureAlways:
 		l.wrong(
@@ -118,7 +119,8 @@ func (l *loader) checkCookie(cfg config.Config, c config.Cookie, bad, odd func(k
 	} else if c.Domain != "" && !domainName.MatchString(c.Domain) {
 		bad(
 			"domain",
-			show(c.Domain)+` is not a domain with a dot in it, like "example.com", that browsers would take; leave it out, then the cookie is `+
+			show(c.Domain)+` is not a domain with a dot in it, like "example.com", that browsers would take; leave it out, then `+
+				`the cookie is `+
 				`for the host that gave it`,
 		)
 	}

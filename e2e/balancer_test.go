@@ -26,7 +26,7 @@ var balancers = map[string]struct {
 
 // balancer runs one of the balancers with the file that lb-config prints for the running
 // cluster.
-func balancer(t *testing.T, c cluster, name string, flags ...string) (address string) {
+func balancer(t *testing.T, c cluster, name string) (address string) {
 	t.Helper()
 	b := balancers[name]
 	program, err := exec.LookPath(b.program)
@@ -35,7 +35,7 @@ func balancer(t *testing.T, c cluster, name string, flags ...string) (address st
 	}
 	address = freeAddress(t)
 	file := filepath.Join(t.TempDir(), name+".conf")
-	conf, err := exec.Command(bin, append([]string{"lb-config", name, "--admin", c[0].admin, "--listen", address}, flags...)...).Output()
+	conf, err := exec.Command(bin, "lb-config", name, "--admin", c[0].admin, "--listen", address).Output()
 	if err != nil {
 		t.Fatalf("lb-config %s: %v", name, err)
 	}

@@ -118,7 +118,8 @@ func TestClientsWithoutFrontDoor(t *testing.T) {
 				now, err := d.inc()
 				switch {
 				case err != nil:
-				case last.sid != "" && (now.sid != last.sid || now.n <= last.n): // by more than one, where it was said of one that too few have it
+				case last.sid != "" && (now.sid != last.sid || now.n <= last.n):
+					// It may be more by two, where it was said of one that too few have it.
 					err = fmt.Errorf("after %+v comes %+v", last, now)
 				}
 				if err != nil {

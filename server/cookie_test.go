@@ -109,10 +109,26 @@ func TestCookieAttributes(t *testing.T) {
 			"TLS, root", "root", "/", "__Host-NSESSIONID", func(c *Config) { c.HTTP.TLSCert = "cert.pem" },
 			"; Path=/; HttpOnly; Secure; SameSite=Lax",
 		},
-		{"strict", "test", "/test/", "NSESSIONID", func(c *Config) { c.HTTP.Cookie.SameSite = "strict" }, "; Path=/test/; HttpOnly; SameSite=Strict"},
-		{"none", "test", "/test/", "NSESSIONID", func(c *Config) { c.HTTP.Cookie = config.Cookie{SameSite: "none", Secure: "always"} }, "; Path=/test/; HttpOnly; Secure; SameSite=None"},
-		{"always, root", "root", "/", "__Host-NSESSIONID", func(c *Config) { c.HTTP.Cookie.Secure = "always" }, "; Path=/; HttpOnly; Secure; SameSite=Lax"},
-		{"domain, root", "root", "/", "NSESSIONID", func(c *Config) { c.HTTP.Cookie = config.Cookie{Domain: "example.com", Secure: "always"} }, "; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax"},
+		{
+			"strict", "test", "/test/", "NSESSIONID",
+			func(c *Config) { c.HTTP.Cookie.SameSite = "strict" },
+			"; Path=/test/; HttpOnly; SameSite=Strict",
+		},
+		{
+			"none", "test", "/test/", "NSESSIONID",
+			func(c *Config) { c.HTTP.Cookie = config.Cookie{SameSite: "none", Secure: "always"} },
+			"; Path=/test/; HttpOnly; Secure; SameSite=None",
+		},
+		{
+			"always, root", "root", "/", "__Host-NSESSIONID",
+			func(c *Config) { c.HTTP.Cookie.Secure = "always" },
+			"; Path=/; HttpOnly; Secure; SameSite=Lax",
+		},
+		{
+			"domain, root", "root", "/", "NSESSIONID",
+			func(c *Config) { c.HTTP.Cookie = config.Cookie{Domain: "example.com", Secure: "always"} },
+			"; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=Lax",
+		},
 		{
 			"the app's own", "test", "/test/", "NSESSIONID",
 			func(c *Config) {

@@ -127,7 +127,10 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 func TestProfiles(t *testing.T) {
 	for on, wants := range map[bool]map[string]int{
 		false: {"": 404, "heap": 404, "profile?seconds=1": 404},
-		true:  {"": 200, "goroutine?debug=1": 200, "profile?seconds=61": 400, "trace?seconds=1e9": 400, "heap?seconds=-1": 400, "heap?seconds=NaN": 400, "trace?seconds=0.01": 200},
+		true: {
+			"": 200, "goroutine?debug=1": 200, "trace?seconds=0.01": 200,
+			"profile?seconds=61": 400, "trace?seconds=1e9": 400, "heap?seconds=-1": 400, "heap?seconds=NaN": 400,
+		},
 	} {
 		cfg := testConf("n1")
 		cfg.Admin.PProf = on

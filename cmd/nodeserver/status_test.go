@@ -41,13 +41,34 @@ func TestStatus(t *testing.T) {
 			"gone", admin.MembersReply{Members: with("n2", func(m *admin.MemberRow) { m.State = "gone" })}, 1,
 			[]string{"Users are served by n1; wrong: 1.\n", "  n2 is gone\n      start it"},
 		},
-		{"suspect", admin.MembersReply{Members: with("n2", func(m *admin.MemberRow) { m.State = "suspect" })}, 1, []string{"n2 is suspect: it does not answer n1"}},
-		{"drains", admin.MembersReply{Members: with("n2", func(m *admin.MemberRow) { m.Draining = true })}, 1, []string{"nodeserver undrain n2"}},
-		{"lacks", admin.MembersReply{Members: with("n2", func(m *admin.MemberRow) { m.InSync = false })}, 1, []string{"n1 lacks sessions of n2 yet"}},
-		{"not ready", admin.MembersReply{Members: with("n1", func(m *admin.MemberRow) { m.Ready = false })}, 2, []string{"n1 does not serve users; n2 do.", "n1 is not ready"}},
-		{"nobody", admin.MembersReply{Members: with("n1", func(m *admin.MemberRow) { m.Ready = false })[:1], Waiting: "3 members are expected"}, 2, []string{"No node serves users.", "n1 waits: 3 members are expected"}},
-		{"app", admin.MembersReply{Members: all, Down: []admin.DownRow{{Name: "cart", Reason: "no New"}}}, 1, []string{"app cart is not served by n1: no New"}},
-		{"provider", admin.MembersReply{Members: all, Providers: []admin.ProviderRow{{Name: "dns", Problem: "no such host"}}}, 1, []string{"members can't be found by dns: no such host"}},
+		{
+			"suspect", admin.MembersReply{Members: with("n2", func(m *admin.MemberRow) { m.State = "suspect" })}, 1,
+			[]string{"n2 is suspect: it does not answer n1"},
+		},
+		{
+			"drains", admin.MembersReply{Members: with("n2", func(m *admin.MemberRow) { m.Draining = true })}, 1,
+			[]string{"nodeserver undrain n2"},
+		},
+		{
+			"lacks", admin.MembersReply{Members: with("n2", func(m *admin.MemberRow) { m.InSync = false })}, 1,
+			[]string{"n1 lacks sessions of n2 yet"},
+		},
+		{
+			"not ready", admin.MembersReply{Members: with("n1", func(m *admin.MemberRow) { m.Ready = false })}, 2,
+			[]string{"n1 does not serve users; n2 do.", "n1 is not ready"},
+		},
+		{
+			"nobody", admin.MembersReply{Members: with("n1", func(m *admin.MemberRow) { m.Ready = false })[:1], Waiting: "3 members are expected"}, 2,
+			[]string{"No node serves users.", "n1 waits: 3 members are expected"},
+		},
+		{
+			"app", admin.MembersReply{Members: all, Down: []admin.DownRow{{Name: "cart", Reason: "no New"}}}, 1,
+			[]string{"app cart is not served by n1: no New"},
+		},
+		{
+			"provider", admin.MembersReply{Members: all, Providers: []admin.ProviderRow{{Name: "dns", Problem: "no such host"}}}, 1,
+			[]string{"members can't be found by dns: no such host"},
+		},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			c.reply.Schema, c.reply.Node = "nodeserver.members/1", "n1"
@@ -69,12 +90,14 @@ func TestStatus(t *testing.T) {
 			}
 			code, stdout, _ = nodeserver(t, nil, append(args, "--json")...)
 			var v verdict
-			if err := json.Unmarshal([]byte(stdout), &v); err != nil || code != c.code || v.Code != c.code || v.Schema != "nodeserver.status/1" {
+			if err := json.Unmarshal([]byte(stdout), &v); err != nil || code != c.code ||
+				v.Code != c.code || v.Schema != "nodeserver.status/1" {
 				t.Errorf("--json: exit code %d, %v, %s", code, err, stdout)
 			}
 		})
 	}
-	if code, _, stderr := nodeserver(t, nil, "status", "--admin", "127.0.0.1:1"); code != 2 || !strings.Contains(stderr, "no node listens on 127.0.0.1:1") {
+	if code, _, stderr := nodeserver(t, nil, "status", "--admin", "127.0.0.1:1"); code != 2 ||
+		!strings.Contains(stderr, "no node listens on 127.0.0.1:1") {
 		t.Errorf("no node: exit code %d, %s", code, stderr)
 	}
 }

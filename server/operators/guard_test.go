@@ -44,11 +44,35 @@ func text(t *testing.T, name, text string) string {
 	return file
 }
 
+// hostsOfTest are hosts of requests, and whether they may come.
+var hostsOfTest = map[string]bool{
+	"127.0.0.1:9081": true, "[::1]:9081": true, "LOCALHOST": true, "n1:9081": true, "ops.example.com": true, "proxy.example.com:1": true,
+	"evil.example.com": false, "evil.example.com:9081": false, "127.0.0.1.evil.com": false, "": false,
+}
+
+// origin is a header that tells where a request comes from, and whether it may.
+type origin struct {
+	header, value string
+	good          bool
+}
+
+func originsOfTest(host string, good bool) []origin {
+	return []origin{
+		{"X", "", true}, {"Sec-Fetch-Site", "same-origin", true}, {"Sec-Fetch-Site", "none", true},
+		{"Sec-Fetch-Site", "cross-site", false}, {"Sec-Fetch-Site", "same-site", false}, {"Origin", "http://" + host, good},
+		{"Origin", "http://evil.example.com", host == "evil.example.com"}, {"Origin", "null", false},
+	}
+}
+
 // Each way in which a request may be wrong, with each of the others, for each role and
 // method, with tokens and without: the first fault in the order of the package's description
 // is the answer, and nothing is done.
 func TestGuard(t *testing.T) {
 	file, viewer, operator := tokensFile(t)
+	headers := map[string]operators.Role{ // -1: none, -2: of nobody
+		"": -1, "Basic " + viewer: -2, "Bearer": -2, "Bearer " + keys.New(): -2,
+		"Bearer " + viewer: operators.Viewer, "bearer " + operator: operators.Operator, "BEARER  " + operator: operators.Operator,
+	}
 	for _, open := range []bool{false, true} {
 		var log bytes.Buffer
 		done := 0
@@ -81,12 +105,9 @@ func TestGuard(t *testing.T) {
 		n := 0
 		for _, route := range routes {
 			for _, method := range []string{"GET", "HEAD", "POST", "DELETE", "OPTIONS"} {
-				for host, good := range map[string]bool{"127.0.0.1:9081": true, "[::1]:9081": true, "LOCALHOST": true, "n1:9081": true, "ops.example.com": true, "proxy.example.com:1": true, "evil.example.com": false, "evil.example.com:9081": false, "127.0.0.1.evil.com": false, "": false} {
-					for _, from := range []struct {
-						header, value string
-						good          bool
-					}{{"X", "", true}, {"Sec-Fetch-Site", "same-origin", true}, {"Sec-Fetch-Site", "none", true}, {"Sec-Fetch-Site", "cross-site", false}, {"Sec-Fetch-Site", "same-site", false}, {"Origin", "http://" + host, good}, {"Origin", "http://evil.example.com", host == "evil.example.com"}, {"Origin", "null", false}} {
-						for token, role := range map[string]operators.Role{"": -1, "Basic " + viewer: -2, "Bearer": -2, "Bearer " + keys.New(): -2, "Bearer " + viewer: operators.Viewer, "bearer " + operator: operators.Operator, "BEARER  " + operator: operators.Operator} {
+				for host, good := range hostsOfTest {
+					for _, from := range originsOfTest(host, good) {
+						for token, role := range headers {
 							n++
 							before, logged := done, log.Len()
 							r := httptest.NewRequestWithContext(
@@ -143,7 +164,8 @@ func TestGuard(t *testing.T) {
 								if err := json.Unmarshal(
 									log.Bytes()[logged:],
 									&line,
-								); err != nil || line["msg"] != "audit" || line["actor"] != "a-operator" || line["action"] != "change" || line["of"] != "x" ||
+								); err != nil || line["msg"] != "audit" || line["actor"] != "a-operator" ||
+									line["action"] != "change" || line["of"] != "x" ||
 									line["result"] != "done" {
 									t.Fatalf("%s: audit log: %s", what, log.Bytes()[logged:])
 								}
@@ -239,7 +261,9 @@ func TestAuditOfFailures(t *testing.T) {
 			g.ServeHTTP(httptest.NewRecorder(), r)
 		}()
 	}
-	for _, want := range []string{`action=fail path=/fail`, `result=failed status=507`, `reason="no room"`, `action=panic path=/panic`, `result=failed status=0`} {
+	for _, want := range []string{
+		`action=fail path=/fail`, `result=failed status=507`, `reason="no room"`, `action=panic path=/panic`, `result=failed status=0`,
+	} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("no %s in\n%s", want, log.String())
 		}
@@ -248,7 +272,9 @@ func TestAuditOfFailures(t *testing.T) {
 
 // A change for viewers, or one without a name for the audit log, is a fault of the table.
 func TestTableOfRoutesIsChecked(t *testing.T) {
-	for _, r := range []operators.Route{{Method: "POST", Path: "/x", Role: operators.Viewer, Action: "x"}, {Method: "DELETE", Path: "/x", Role: operators.Operator}} {
+	for _, r := range []operators.Route{
+		{Method: "POST", Path: "/x", Role: operators.Viewer, Action: "x"}, {Method: "DELETE", Path: "/x", Role: operators.Operator},
+	} {
 		if _, err := operators.New(operators.Config{}, slog.New(slog.DiscardHandler), []operators.Route{r}); err == nil {
 			t.Errorf("%+v is taken", r)
 		}
