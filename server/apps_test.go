@@ -65,7 +65,9 @@ func TestBubbleDeployBesideACut(t *testing.T) {
 // hosts the app.
 func TestBubbleAppsUnderFaults(t *testing.T) {
 	inBubble(t, func(_ *testing.T, b *bubble) {
-		nodes := b.cluster(3, testApp(), nil)
+		nodes := b.cluster(3, testApp(), func(c *Config) {
+			c.Sessions.Freshness, c.Sessions.FreshnessWait = "on", 500*time.Millisecond
+		})
 		users := b.users(6)
 		counts := make([]int, len(users))
 		for round := range 12 {
