@@ -108,5 +108,5 @@ func (r *receiver) leave(l *Leave) {
 	r.ch.mu.Lock()
 	defer r.ch.mu.Unlock()
 	r.k.fail(errLeft)
-	r.ch.st.apply(r.ch.st.view.Ended(time.Now(), r.k.peer.id, "left: "+l.Reason))
+	r.ch.st.apply(r.ch.st.view.Left(time.Now(), r.k.peer.id, l.Reason))
 }

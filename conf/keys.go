@@ -118,14 +118,13 @@ func (s schema) known(key string) bool {
 
 // files are the keys that name files and folders.
 var files = []string{
-	"http.tls_cert", "http.tls_key", "admin.tokens_file", "admin.token_file", "cluster.secret_file",
+	"node.data_dir", "http.tls_cert", "http.tls_key", "admin.tokens_file", "admin.token_file", "cluster.secret_file",
 	"balance.nodes_ca", "channel.tls_ca", "channel.tls_cert", "channel.tls_key", "membership.file", "webapps.dir",
 }
 
 // later are keys that are planned, with what holds until they are there. To take
 // one and do nothing would be a promise that is not kept.
 var later = map[string]string{
-	"node.data_dir":        "a node keeps nothing between starts",
 	"replication.replicas": "every member holds every session",
 }
 

@@ -153,8 +153,7 @@ var wrong = []struct {
 		`FILE:2:15: channel.tls_allowed: is for certificates of your own: set tls_ca, tls_cert and tls_key, too, or remove it`,
 	}},
 	{"later", []string{
-		`FILE:3:1: node.data_dir: has no effect in this version: remove it (a node keeps nothing between starts)`,
-		`FILE:5:1: replication.replicas: has no effect in this version: remove it (every member holds every session)`,
+		`FILE:3:1: replication.replicas: has no effect in this version: remove it (every member holds every session)`,
 	}},
 	{"cookieof", []string{
 		`FILE:1:2: app: write [[app]]: there may be several`,

@@ -32,6 +32,7 @@ type node struct {
 	args                 []string // of nodeserver run
 	http, admin, channel string
 	host                 *netns.Host // nil: this machine's own network
+	token                string      // of the admin address; empty: none
 	client               *http.Client
 	log                  *logBuffer // of all its processes
 
@@ -132,7 +133,14 @@ func (n *node) exit(limit time.Duration) int {
 
 // ask asks the admin address.
 func (n *node) ask(path string) (status int, body []byte, err error) {
-	r, err := n.client.Get("http://" + n.admin + path)
+	q, err := http.NewRequest(http.MethodGet, "http://"+n.admin+path, http.NoBody)
+	if err != nil {
+		return 0, nil, err
+	}
+	if n.token != "" {
+		q.Header.Set("Authorization", "Bearer "+n.token)
+	}
+	r, err := n.client.Do(q)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -91,6 +91,7 @@ type Status struct {
 	State    State
 	Ready    bool // serves requests: its first state transfer is done
 	Draining bool // about to leave: the balancer sends it no new sessions
+	Left     bool // gone in order: it has said so
 }
 
 var name = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)

@@ -132,6 +132,14 @@ func (v *View) Closed(now time.Time, id ID) Step {
 	return v.suspect(now, r, "its connection closed")
 }
 
+// Left says that this incarnation has left in order.
+func (v *View) Left(now time.Time, id ID, why string) Step {
+	if r := v.rows[id]; r != nil {
+		r.Left = true
+	}
+	return v.Ended(now, id, "left: "+why)
+}
+
 // Ended says that this incarnation is over for certain: it left or was superseded.
 func (v *View) Ended(now time.Time, id ID, why string) Step {
 	r := v.rows[id]

@@ -3,11 +3,18 @@ package server
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/admin"
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/deploy"
+	"github.com/nodeserver/nodeserver/server/keys"
 	"github.com/nodeserver/nodeserver/server/plugins"
 	"github.com/nodeserver/nodeserver/webapps"
 )
@@ -99,4 +106,40 @@ func TestBubbleAppsUnderFaults(t *testing.T) {
 			b.whole(10*time.Second, nodes...)
 		}
 	})
+}
+
+// What changes all nodes needs the token, and a folder to keep the files in; nothing else will do.
+func TestChangesNeedAToken(t *testing.T) {
+	token := filepath.Join(t.TempDir(), "token")
+	text := keys.New()
+	if err := os.WriteFile(token, []byte(text+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := unstarted(t, testConf("n1"), testApp())
+	for _, c := range []struct {
+		file, bearer string
+		status       int
+		text         string
+	}{
+		{"", "", http.StatusUnauthorized, "token"},
+		{token, "", http.StatusUnauthorized, "token"},
+		{token, "guess", http.StatusUnauthorized, "token"},
+		{token, text, http.StatusConflict, "this node keeps no files: set [node] data_dir"},
+	} {
+		h, err := admin.Handler(admin.Config{Admin: config.Admin{TokenFile: c.file}}, view{s.Server}, s.apps, nil, discard())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"/api/v1/apps", "/api/v1/apps/test/rollback", "/api/v1/apps/test/undeploy"} {
+			r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1"+path, http.NoBody)
+			if c.bearer != "" {
+				r.Header.Set("Authorization", "Bearer "+c.bearer)
+			}
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if w.Code != c.status || !strings.Contains(w.Body.String(), c.text) {
+				t.Errorf("%s with %q: %d %s", path, c.bearer, w.Code, w.Body)
+			}
+		}
+	}
 }

@@ -105,6 +105,7 @@ func TestDrainAndBack(t *testing.T) {
 		if h := u.want(drained.node, "/test/inc", "1"); h.Get("Connection") == "close" {
 			t.Error("answers still end their connections")
 		}
+		b.whole(5*time.Second, nodes...)
 		if h := u.want(other.node, "/test/inc", "2"); h["Set-Cookie"] != nil {
 			t.Errorf("the user is moved: %q", h["Set-Cookie"])
 		}

@@ -20,6 +20,8 @@ import (
 	"github.com/nodeserver/nodeserver/server/admin"
 	"github.com/nodeserver/nodeserver/server/cluster"
 	"github.com/nodeserver/nodeserver/server/config"
+	"github.com/nodeserver/nodeserver/server/control"
+	"github.com/nodeserver/nodeserver/server/deploy"
 	"github.com/nodeserver/nodeserver/server/forward"
 	"github.com/nodeserver/nodeserver/server/internal/lively"
 	"github.com/nodeserver/nodeserver/server/internal/proxied"
@@ -64,6 +66,7 @@ func (s *Server) Run(ctx context.Context) error {
 	parts.Go(func() error { s.channel.Watch(life, s.membersChanged); return nil })
 	parts.Go(func() error { s.apps.Run(life); return nil })
 	parts.Go(func() error { return s.watchReadiness(life) })
+	parts.Go(func() error { s.followCatalog(ctx, life); return nil })
 	s.banner()
 
 	select {
@@ -85,7 +88,7 @@ func (s *Server) Run(ctx context.Context) error {
 // operators is what answers operators.
 func (s *Server) operators() (*operators.Guard, error) {
 	c := admin.Config{Admin: s.cfg.Admin, SecretFile: s.cfg.Cluster.SecretFile, ID: s.id, Domain: s.cfg.Cluster.Domain}
-	return admin.Handler(c, view{s}, s.apps, s.log.With("part", "admin"))
+	return admin.Handler(c, view{s}, s.apps, s.farm, s.log.With("part", "admin"))
 }
 
 var errStop = errors.New("told to stop")
@@ -155,9 +158,33 @@ func (s *Server) makeChannel() error {
 		Expect: s.cfg.Membership.Expect, Patience: s.cfg.Replication.JoinTimeout, Insist: s.cfg.Replication.JoinPolicy == config.JoinWait,
 	}
 	s.providers = providers
-	s.channel = channel.New(cfg, grpctransport.New(security, s.bounds["channel"], s.dial), providers, s.log.With("part", "channel"))
+	transport := grpctransport.New(security, s.bounds["channel"], s.dial)
+	s.channel = channel.New(cfg, transport, providers, s.log.With("part", "channel"))
+	s.control = control.New(transport, s.cfg.Cluster.Name, s.id, s.channel.Members, s.here)
 	s.apps.Join(s.channel, self.Domain)
+	if s.farm != nil {
+		s.farm.Join(s.channel)
+	}
 	return nil
+}
+
+// here is this node for deployments that other members lead.
+func (s *Server) here() (deploy.Peer, error) {
+	if s.farm == nil {
+		return nil, deploy.ErrNoStore
+	}
+	return s.farm.Here(), nil
+}
+
+// followCatalog hosts what the cluster does, until the node is told to stop or a part fails.
+func (s *Server) followCatalog(ctx, life context.Context) {
+	if s.farm == nil {
+		return
+	}
+	following, cancel := context.WithCancel(life)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	s.farm.Run(following)
 }
 
 // security is how members prove who they are. A channel that others can reach
@@ -235,7 +262,7 @@ func (s *Server) watchReadiness(ctx context.Context) error {
 }
 
 func (s *Server) setReady(problem error) {
-	ready := !s.drain.Stopping() && problem == nil && s.apps.Ready()
+	ready := !s.drain.Stopping() && problem == nil && s.apps.Ready() && (s.farm == nil || s.farm.Ready())
 	if s.ready.Swap(ready) == ready {
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/config"
+	"github.com/nodeserver/nodeserver/server/control"
 	"github.com/nodeserver/nodeserver/server/deploy"
 	"github.com/nodeserver/nodeserver/server/forward"
 	"github.com/nodeserver/nodeserver/server/internal/accesslog"
@@ -38,6 +40,8 @@ type Server struct {
 	id membership.ID
 
 	apps      *deploy.Table
+	farm      *deploy.Farm     // nil: node.data_dir is not set
+	control   *control.Control // of the channel
 	channel   *channel.Channel
 	providers []membership.Provider // of the channel
 	members   atomic.Pointer[[]membership.Status]
@@ -114,6 +118,12 @@ func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*
 		return nil, err
 	}
 	s.apps = deploy.New(s.deployConfig(), s.log)
+	if dir := cfg.Node.DataDir; dir != "" {
+		reach := func(m membership.Member) deploy.Peer { return s.control.Peer(m) }
+		if s.farm, err = deploy.NewFarm(s.apps, filepath.Join(dir, "webapps"), cfg.Webapps.Keep, cfg.Node.Name, reach, s.log); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.apps.Deploy(apps); err != nil {
 		s.apps.Stop()
 		return nil, err

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
 
 	"github.com/nodeserver/nodeserver/channel"
 	"github.com/nodeserver/nodeserver/channel/listen"
@@ -36,9 +38,10 @@ type Dialer func(ctx context.Context, addr string) (net.Conn, error)
 
 // Transport carries a channel over gRPC. Safe for concurrent use.
 type Transport struct {
-	sec  Security
-	lis  net.Listener
-	dial Dialer
+	sec      Security
+	lis      net.Listener
+	dial     Dialer
+	services []func(grpc.ServiceRegistrar)
 }
 
 var _ channel.Transport = (*Transport)(nil)
@@ -51,6 +54,30 @@ func New(sec Security, lis net.Listener, dial Dialer) *Transport {
 		dial = func(ctx context.Context, addr string) (net.Conn, error) { return d.DialContext(ctx, "tcp", addr) }
 	}
 	return &Transport{sec: sec, lis: lis, dial: dial}
+}
+
+// Register adds a service to those that Serve serves, for the same clients and by the same proof of
+// who they are. To be called before Serve.
+func (t *Transport) Register(service func(grpc.ServiceRegistrar)) {
+	t.services = append(t.services, service)
+}
+
+// Proves tells whether the client of a call that Serve serves has proved to be of that name. Where
+// nodes have no certificates, nobody proves anything, and everybody is believed.
+func (t *Transport) Proves(ctx context.Context, name string) bool {
+	p, _ := peer.FromContext(ctx)
+	names := t.sec.certNames(p)
+	return names == nil || slices.Contains(names, name)
+}
+
+// Connect prepares a connection to the services that the node at addr has registered. It is to be
+// closed.
+func (t *Transport) Connect(addr string) (*grpc.ClientConn, error) {
+	c, err := t.Dial(addr)
+	if err != nil {
+		return nil, err
+	}
+	return c.(*conn).cc, nil
 }
 
 // Serve answers others until ctx ends.
@@ -67,6 +94,9 @@ func (t *Transport) Serve(ctx context.Context, s channel.Service) error {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingAllowed, PermitWithoutStream: true}),
 	)
 	channelv1.RegisterChannelServiceServer(g, &server{service: s, sec: t.sec})
+	for _, register := range t.services {
+		register(g)
+	}
 	var stop sync.WaitGroup
 	served := make(chan struct{})
 	stop.Go(func() {

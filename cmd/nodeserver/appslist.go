@@ -11,8 +11,8 @@ import (
 )
 
 func newAppsCommand(e env) *cobra.Command {
-	c := &cobra.Command{Use: "apps", Short: "Look at the webapps of a running node"}
-	c.AddCommand(newAppsListCommand(e))
+	c := &cobra.Command{Use: "apps", Short: "Look at the webapps of a running node, and deploy them on all nodes"}
+	c.AddCommand(newAppsListCommand(e), newAppsDeployCommand(e), newAppsRollbackCommand(e), newAppsUndeployCommand(e))
 	return c
 }
 

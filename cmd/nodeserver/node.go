@@ -67,6 +67,25 @@ func (n *node) call(ctx context.Context, e env, method, name, query string, into
 
 // do sends the node a request, and returns what it answers if that is a success.
 func (n *node) do(ctx context.Context, e env, method, path string) ([]byte, error) {
+	request, err := n.request(ctx, e, method, path, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	response, err := n.client().Do(request)
+	if err != nil {
+		return nil, n.silent(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	return n.body(response)
+}
+
+// client has no proxy: the token is for the node.
+func (n *node) client() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+}
+
+// request is one to the node, with its token.
+func (n *node) request(ctx context.Context, e env, method, path string, body io.Reader) (*http.Request, error) {
 	cfg, _, err := conf.Load(n.file, nil, e.environ)
 	if err != nil {
 		return nil, err
@@ -74,20 +93,11 @@ func (n *node) do(ctx context.Context, e env, method, path string) ([]byte, erro
 	if n.admin == "" {
 		n.admin = cfg.Admin.Address
 	}
-	request, err := http.NewRequestWithContext(ctx, method, "http://"+dialable(n.admin)+path, http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+dialable(n.admin)+path, body)
 	if err != nil {
 		return nil, usagef("admin address %q is not host:port", n.admin)
 	}
-	if err := n.authorize(request, cfg); err != nil {
-		return nil, err
-	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no proxy: the token is for the node
-	response, err := client.Do(request)
-	if err != nil {
-		return nil, n.silent(err)
-	}
-	defer func() { _ = response.Body.Close() }()
-	return n.body(response)
+	return request, n.authorize(request, cfg)
 }
 
 // authorize sends the token along, if there is one: of the flag, of the conf, or what the

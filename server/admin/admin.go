@@ -52,11 +52,12 @@ type admin struct {
 	cfg  Config
 	node Node
 	apps *deploy.Table
+	farm *deploy.Farm // nil: node.data_dir is not set
 }
 
 // Handler answers operators, as its routes say. It reads the tokens that the conf names now.
-func Handler(c Config, node Node, apps *deploy.Table, log *slog.Logger) (*operators.Guard, error) {
-	a := &admin{cfg: c, node: node, apps: apps}
+func Handler(c Config, node Node, apps *deploy.Table, farm *deploy.Farm, log *slog.Logger) (*operators.Guard, error) {
+	a := &admin{cfg: c, node: node, apps: apps, farm: farm}
 	guard := operators.Config{Admin: c.Admin, SecretFile: c.SecretFile, Names: []string{c.ID.Name}}
 	return operators.New(guard, log, a.routes())
 }
@@ -70,6 +71,9 @@ func (a *admin) routes() []operators.Route {
 		{Method: "GET", Path: "/metrics", Role: operators.Viewer, Handler: newMetrics(a).handler().ServeHTTP},
 		{Method: "GET", Path: "/api/v1/members", Role: operators.Viewer, Handler: a.serveMembers},
 		{Method: "GET", Path: "/api/v1/apps", Role: operators.Viewer, Handler: a.serveApps},
+		{Method: "POST", Path: "/api/v1/apps", Role: operators.Operator, Action: "deploy", Handler: a.changes(a.deployApp)},
+		{Method: "POST", Path: "/api/v1/apps/{app}/rollback", Role: operators.Operator, Action: "rollback", Handler: a.changes(a.rollbackApp)},
+		{Method: "POST", Path: "/api/v1/apps/{app}/undeploy", Role: operators.Operator, Action: "undeploy", Handler: a.changes(a.undeployApp)},
 		{Method: "GET", Path: "/api/v1/drain", Role: operators.Viewer, Handler: a.serveDrain},
 		{Method: "POST", Path: "/api/v1/drain", Role: operators.Operator, Action: "drain", Handler: a.setDraining(true)},
 		{Method: "DELETE", Path: "/api/v1/drain", Role: operators.Operator, Action: "undrain", Handler: a.setDraining(false)},

@@ -24,7 +24,8 @@ type Config struct {
 
 // Node says who the node is.
 type Node struct {
-	Name string `conf:"name"` // unique in the cluster, also the route in cookies
+	Name    string `conf:"name"`     // unique in the cluster, also the route in cookies
+	DataDir string `conf:"data_dir"` // what the node keeps between starts; empty: nothing
 }
 
 // HTTP is the listener for users.
@@ -137,6 +138,7 @@ type Webapps struct {
 	Watch        bool          `conf:"watch"`         // redeploy apps whose files change while the node runs
 	Drain        time.Duration `conf:"drain"`         // for a replaced or stopped app to end its requests and clean up
 	MaxRevisions int           `conf:"max_revisions"` // of an app in the process; 0: no limit
+	Keep         int           `conf:"keep"`          // builds of an app in data_dir, the present one among them
 }
 
 // App holds settings of one webapp.

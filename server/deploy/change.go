@@ -23,39 +23,89 @@ const (
 	stepTime = 20 * time.Millisecond
 )
 
+// prepared is a revision that has started and serves nobody yet.
+type prepared struct {
+	place *Place // of the app; not in the table yet if it is fresh
+	fresh bool
+	v     *Revision
+}
+
 // Add deploys an app that is new here while the node runs. Users are served once it has the
 // sessions of the members that host it; until then their requests are sent on to those.
 func (t *Table) Add(o plugins.Plugin) error {
-	settings := t.cfg.Settings(o.App.Name)
-	if err := t.taken(settings.Session.App, settings.Session.Path, o.File); err != nil {
-		return err
-	}
-	p := t.newPlace(settings)
-	v, err := t.start(p, o)
+	r, err := t.ready(o)
 	if err != nil {
 		return err
 	}
-	p.state.Store(int32(Joining))
-	p.swap(v)
+	return t.take(r)
+}
+
+// ready starts a revision of an app, which is new here or not.
+func (t *Table) ready(o plugins.Plugin) (*prepared, error) {
+	p := t.Find(o.App.Name)
+	fresh := p == nil
+	if fresh {
+		settings := t.cfg.Settings(o.App.Name)
+		if err := t.taken(settings.Session.App, settings.Session.Path, o.File); err != nil {
+			return nil, err
+		}
+		p = t.newPlace(settings)
+	}
+	if p.State() == Leaving {
+		return nil, errLeaving
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v, err := t.prepare(p, o)
+	if err != nil {
+		return nil, err
+	}
+	return &prepared{p, fresh, v}, nil
+}
+
+// take makes what is ready serve.
+func (t *Table) take(r *prepared) error {
+	if r.fresh {
+		return t.enter(r)
+	}
+	r.place.mu.Lock()
+	defer r.place.mu.Unlock()
+	if t.Find(r.place.name) != r.place || r.place.State() == Leaving {
+		t.drop(r)
+		return fmt.Errorf("app %s was undeployed meanwhile", r.place.name)
+	}
+	t.swap(r.place, r.v)
+	return nil
+}
+
+// drop ends a revision that was made ready and is not wanted.
+func (t *Table) drop(r *prepared) {
+	r.v.end()
+	r.v.cleanUp(t.life, t.cfg.Drain, r.place.log)
+}
+
+// enter puts a fresh app into the table.
+func (t *Table) enter(r *prepared) error {
+	p := r.place
 	t.changing.Lock()
 	defer t.changing.Unlock()
+	if err := t.taken(p.name, p.path, r.v.Origin); err != nil {
+		t.drop(r)
+		return err
+	}
+	p.state.Store(int32(Joining))
+	p.swap(r.v)
 	now := t.now.Load()
-	down := slices.DeleteFunc(slices.Clone(now.down), func(d Down) bool { return d.Origin == o.File || d.Name == p.name })
+	down := slices.DeleteFunc(slices.Clone(now.down), func(d Down) bool { return d.Origin == r.v.Origin || d.Name == p.name })
 	t.store(append(slices.Clone(now.up), p), down)
 	if t.channel != nil {
 		p.join(t.channel, t.domain)
 	}
 	if t.running != nil {
 		p.run(t.running, &t.managers)
-		t.managers.Go(func() { t.arrive(t.running, p, settings.Session.Sessions.JoinTimeout) })
+		t.managers.Go(func() { t.arrive(t.running, p, t.cfg.Settings(p.name).Session.Sessions.JoinTimeout) })
 	}
 	return nil
-}
-
-func (t *Table) start(p *Place, o plugins.Plugin) (*Revision, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return t.prepare(p, o)
 }
 
 // taken tells which app stands in the way of a new one.

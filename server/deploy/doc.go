@@ -13,8 +13,11 @@
 // members that host it; its channel topic makes it known to them. One that goes is Leaving until
 // its requests have ended and the other members have the sessions.
 //
+// A Farm deploys on all nodes: the catalog says which build of which app the cluster hosts, the
+// store keeps the files. Members speak through the interface Peer.
+//
 // # Not here
 //
 // Building and loading plugins (server/plugins), a request's way to its session
-// (server/session).
+// (server/session), how members call each other (server/control).
 package deploy

@@ -28,11 +28,17 @@ func (t *Table) Redeploy(p *Place, o plugins.Plugin) error {
 	if err != nil {
 		return err
 	}
+	t.swap(p, v)
+	return nil
+}
+
+// swap makes the revision serve the app from now on, and ends the one before. Called with p.mu
+// held.
+func (t *Table) swap(p *Place, v *Revision) {
 	old, idle := p.swap(v)
 	p.failure.Store(nil)
 	old.end()
 	t.retiring.Go(func() { t.retire(p, old, idle) })
-	return nil
 }
 
 // prepare starts a revision of the plugin's code, which is to serve the app, and asks for its

@@ -1,0 +1,243 @@
+// Package control carries the steps of a deployment between members: the ControlService of
+// proto/control/v1, on the channel's own port and by its proof of identity. It decides nothing;
+// package deploy does.
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/nodeserver/nodeserver/channel/grpctransport"
+	"github.com/nodeserver/nodeserver/membership"
+	controlv1 "github.com/nodeserver/nodeserver/proto/control/v1"
+	"github.com/nodeserver/nodeserver/server/deploy"
+)
+
+// lookTime is how often it is looked whether the member of a call is still there.
+const lookTime = 100 * time.Millisecond
+
+// chunk is how much of a file goes into one message.
+const chunk = 256 << 10
+
+// Control is this node's end. Safe for concurrent use.
+type Control struct {
+	transport *grpctransport.Transport
+	cluster   string
+	self      membership.ID
+	members   func() []membership.Status
+	here      func() (deploy.Peer, error)
+}
+
+// New makes this node's end; here is the node itself, or why it takes no deployments. To be called
+// before the transport serves.
+func New(t *grpctransport.Transport, cluster string, self membership.ID, members func() []membership.Status, here func() (deploy.Peer, error)) *Control {
+	c := &Control{transport: t, cluster: cluster, self: self, members: members, here: here}
+	t.Register(func(r grpc.ServiceRegistrar) { controlv1.RegisterControlServiceServer(r, server{c: c}) })
+	return c
+}
+
+// Peer is the way to another member.
+func (c *Control) Peer(m membership.Member) deploy.Peer { return peer{c, m} }
+
+// server answers other members.
+type server struct {
+	controlv1.UnimplementedControlServiceServer
+	c *Control
+}
+
+// admit checks that a member asks, and returns what it asks for and this node.
+func (s server) admit(ctx context.Context, w *controlv1.Caller) (deploy.Deployment, deploy.Peer, error) {
+	d := deploy.Deployment{ID: w.GetDeployment(), Operator: w.GetOperator(), By: membership.ID{Name: w.GetNode(), Incarnation: w.GetIncarnation()}}
+	known := false
+	for _, m := range s.c.members() {
+		known = known || m.ID == d.By && m.State != membership.Gone
+	}
+	switch {
+	case w.GetCluster() != s.c.cluster:
+		return d, nil, status.Errorf(codes.PermissionDenied, "this is a node of the cluster %q, not of %q", s.c.cluster, w.GetCluster())
+	case !s.c.transport.Proves(ctx, d.By.Name):
+		return d, nil, status.Errorf(codes.PermissionDenied, "the certificate is not of %q", d.By.Name)
+	case !known:
+		return d, nil, status.Errorf(codes.PermissionDenied, "%s is no member here", d.By)
+	}
+	h, err := s.c.here()
+	return d, h, failed(err)
+}
+
+// failed makes the status of an error.
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return status.Error(codes.FailedPrecondition, err.Error())
+}
+
+// Begin implements the service, as do the methods below.
+func (s server) Begin(ctx context.Context, r *controlv1.BeginRequest) (*controlv1.BeginResponse, error) {
+	d, h, err := s.admit(ctx, r.GetCaller())
+	if err == nil {
+		err = failed(h.Begin(ctx, d, r.GetApp()))
+	}
+	return &controlv1.BeginResponse{}, err
+}
+
+func (s server) Prepare(ctx context.Context, r *controlv1.PrepareRequest) (*controlv1.PrepareResponse, error) {
+	d, h, err := s.admit(ctx, r.GetCaller())
+	if err == nil {
+		err = failed(h.Prepare(ctx, d, r.GetApp(), r.GetHash()))
+	}
+	return &controlv1.PrepareResponse{}, err
+}
+
+func (s server) Switch(ctx context.Context, r *controlv1.SwitchRequest) (*controlv1.SwitchResponse, error) {
+	d, h, err := s.admit(ctx, r.GetCaller())
+	var e deploy.Entry
+	if err == nil {
+		err = failed(json.Unmarshal(r.GetEntry(), &e))
+	}
+	if err == nil {
+		err = failed(h.Switch(ctx, d, e))
+	}
+	return &controlv1.SwitchResponse{}, err
+}
+
+func (s server) End(ctx context.Context, r *controlv1.EndRequest) (*controlv1.EndResponse, error) {
+	d, h, err := s.admit(ctx, r.GetCaller())
+	if err == nil {
+		err = failed(h.End(ctx, d, r.GetApp()))
+	}
+	return &controlv1.EndResponse{}, err
+}
+
+func (s server) Blob(r *controlv1.BlobRequest, stream grpc.ServerStreamingServer[controlv1.BlobResponse]) error {
+	_, h, err := s.admit(stream.Context(), r.GetCaller())
+	if err == nil {
+		err = failed(h.Blob(stream.Context(), r.GetHash(), sender{stream}))
+	}
+	return err
+}
+
+// sender writes into a stream, in pieces that a message may have.
+type sender struct {
+	stream grpc.ServerStreamingServer[controlv1.BlobResponse]
+}
+
+func (s sender) Write(b []byte) (n int, err error) {
+	for n < len(b) {
+		piece := b[n:min(len(b), n+chunk)]
+		if err := s.stream.Send(&controlv1.BlobResponse{Data: append([]byte(nil), piece...)}); err != nil {
+			return n, err
+		}
+		n += len(piece)
+	}
+	return n, nil
+}
+
+// peer is another member.
+type peer struct {
+	c *Control
+	m membership.Member
+}
+
+func (p peer) Name() string { return p.m.Name }
+
+func (p peer) caller(d deploy.Deployment) *controlv1.Caller {
+	return &controlv1.Caller{
+		Cluster: p.c.cluster, Node: p.c.self.Name, Incarnation: p.c.self.Incarnation, Deployment: d.ID, Operator: d.Operator,
+	}
+}
+
+// call makes a connection for one call, which ends when the member is gone.
+func (p peer) call(ctx context.Context, do func(context.Context, controlv1.ControlServiceClient) error) error {
+	cc, err := p.c.transport.Connect(p.m.ChannelAddress)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = cc.Close() }() // nothing more is wanted of it
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go p.watch(ctx, cancel)
+	err = do(ctx, controlv1.NewControlServiceClient(cc))
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return cause
+	}
+	if s, ok := status.FromError(err); ok && err != nil {
+		return fmt.Errorf("%s", s.Message())
+	}
+	return err
+}
+
+// watch cancels a call when the member is gone.
+func (p peer) watch(ctx context.Context, cancel context.CancelCauseFunc) {
+	look := time.NewTicker(lookTime)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+		if !slices.ContainsFunc(p.c.members(), func(m membership.Status) bool { return m.ID == p.m.ID && m.State != membership.Gone }) {
+			cancel(errors.New("it is gone: no answer came"))
+			return
+		}
+	}
+}
+
+// Begin implements deploy.Peer, as do the methods below.
+func (p peer) Begin(ctx context.Context, d deploy.Deployment, app string) error {
+	return p.call(ctx, func(ctx context.Context, c controlv1.ControlServiceClient) error {
+		_, err := c.Begin(ctx, &controlv1.BeginRequest{Caller: p.caller(d), App: app})
+		return err
+	})
+}
+
+func (p peer) Prepare(ctx context.Context, d deploy.Deployment, app, hash string) error {
+	return p.call(ctx, func(ctx context.Context, c controlv1.ControlServiceClient) error {
+		_, err := c.Prepare(ctx, &controlv1.PrepareRequest{Caller: p.caller(d), App: app, Hash: hash})
+		return err
+	})
+}
+
+func (p peer) Switch(ctx context.Context, d deploy.Deployment, e deploy.Entry) error {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	return p.call(ctx, func(ctx context.Context, c controlv1.ControlServiceClient) error {
+		_, err := c.Switch(ctx, &controlv1.SwitchRequest{Caller: p.caller(d), Entry: b})
+		return err
+	})
+}
+
+func (p peer) End(ctx context.Context, d deploy.Deployment, app string) error {
+	return p.call(ctx, func(ctx context.Context, c controlv1.ControlServiceClient) error {
+		_, err := c.End(ctx, &controlv1.EndRequest{Caller: p.caller(d), App: app})
+		return err
+	})
+}
+
+func (p peer) Blob(ctx context.Context, hash string, to io.Writer) error {
+	return p.call(ctx, func(ctx context.Context, c controlv1.ControlServiceClient) error {
+		stream, err := c.Blob(ctx, &controlv1.BlobRequest{Caller: p.caller(deploy.Deployment{}), Hash: hash})
+		for err == nil {
+			var r *controlv1.BlobResponse
+			if r, err = stream.Recv(); err == nil {
+				_, err = to.Write(r.GetData())
+			}
+		}
+		if err == io.EOF { //nolint:errorlint // as it is, by grpc's contract
+			return nil
+		}
+		return err
+	})
+}
