@@ -151,19 +151,19 @@ func (p *peers) expiresHere() bool {
 	return true
 }
 
-// linkOf is the link to the life with this boot, nil if there is none.
-func (p *peers) linkOf(boot uint64) *link {
+// linkOf is the link to the incarnation, nil if there is none.
+func (p *peers) linkOf(incarnation uint64) *link {
 	for _, l := range p.all() {
-		if l.id.Incarnation == boot {
+		if l.id.Incarnation == incarnation {
 			return l
 		}
 	}
 	return nil
 }
 
-// reaches tells whether the life with this boot can be asked.
-func (p *peers) reaches(boot uint64) bool {
-	to := p.linkOf(boot)
+// reaches tells whether the incarnation can be asked.
+func (p *peers) reaches(incarnation uint64) bool {
+	to := p.linkOf(incarnation)
 	if to == nil {
 		return false
 	}
@@ -200,13 +200,13 @@ func (p *peers) allRepaired() bool {
 }
 
 // nameOf is the name of the node that a life was at; empty: not known any more.
-func (p *peers) nameOf(boot uint64) string {
-	if l := p.linkOf(boot); l != nil {
+func (p *peers) nameOf(incarnation uint64) string {
+	if l := p.linkOf(incarnation); l != nil {
 		return l.id.Name
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if i := slices.IndexFunc(p.past, func(o pastLife) bool { return o.Incarnation == boot }); i >= 0 {
+	if i := slices.IndexFunc(p.past, func(o pastLife) bool { return o.Incarnation == incarnation }); i >= 0 {
 		return p.past[i].Name
 	}
 	return ""

@@ -75,16 +75,16 @@ func TestForgedTokensCauseNothing(t *testing.T) {
 		return b
 	}
 	forged := map[string]deltamanager.Token{
-		"another session's":    other,
-		"a clock one higher":   bent(func(t *deltamanager.Token) { t.Stamp.Clock++ }),
-		"an hour ahead":        bent(func(t *deltamanager.Token) { t.Stamp.Clock += 3600_000 << 16 }),
-		"another boot":         bent(func(t *deltamanager.Token) { t.Stamp.Incarnation = c.ids[2].Incarnation }),
-		"a boot nobody knows":  bent(func(t *deltamanager.Token) { t.Stamp.Incarnation = 9 }),
-		"another name":         bent(func(t *deltamanager.Token) { t.Name = "n3" }),
-		"a longer name":        bent(func(t *deltamanager.Token) { t.Name += "\x00" }),
-		"an endless name":      bent(func(t *deltamanager.Token) { t.Name = strings.Repeat("n", 1000) }),
-		"no MAC":               bent(func(t *deltamanager.Token) { t.MAC = deltamanager.MAC{} }),
-		"a MAC off by one bit": bent(func(t *deltamanager.Token) { t.MAC[7] ^= 1 }),
+		"another session's":           other,
+		"a clock one higher":          bent(func(t *deltamanager.Token) { t.Stamp.Clock++ }),
+		"an hour ahead":               bent(func(t *deltamanager.Token) { t.Stamp.Clock += 3600_000 << 16 }),
+		"another incarnation":         bent(func(t *deltamanager.Token) { t.Stamp.Incarnation = c.ids[2].Incarnation }),
+		"an incarnation nobody knows": bent(func(t *deltamanager.Token) { t.Stamp.Incarnation = 9 }),
+		"another name":                bent(func(t *deltamanager.Token) { t.Name = "n3" }),
+		"a longer name":               bent(func(t *deltamanager.Token) { t.Name += "\x00" }),
+		"an endless name":             bent(func(t *deltamanager.Token) { t.Name = strings.Repeat("n", 1000) }),
+		"no MAC":                      bent(func(t *deltamanager.Token) { t.MAC = deltamanager.MAC{} }),
+		"a MAC off by one bit":        bent(func(t *deltamanager.Token) { t.MAC[7] ^= 1 }),
 	}
 	for what, f := range forged {
 		for _, tag := range []deltamanager.Tag{tagOf(1), {9}} {
@@ -363,8 +363,8 @@ func FuzzTokens(f *testing.F) {
 	c := freshCluster(f, 2)
 	c.create(0, 1)
 	c.run(time.Second)
-	f.Fuzz(func(t *testing.T, name string, clock, boot uint64, mac, tag []byte) {
-		tok := deltamanager.Token{Name: name, Stamp: deltamanager.Stamp{Clock: clock, Incarnation: boot}}
+	f.Fuzz(func(t *testing.T, name string, clock, incarnation uint64, mac, tag []byte) {
+		tok := deltamanager.Token{Name: name, Stamp: deltamanager.Stamp{Clock: clock, Incarnation: incarnation}}
 		copy(tok.MAC[:], mac)
 		tags := []deltamanager.Tag{tagOf(1), {}}
 		copy(tags[1][:], tag)

@@ -60,7 +60,7 @@ func (c *base) shown(tag Tag, s Stamp, seen []Token) bool {
 	return false
 }
 
-// newest keeps one stamp per boot, the highest.
+// newest keeps one stamp per incarnation, the highest.
 func newest(stamps []Stamp, s Stamp) []Stamp {
 	for i := range stamps {
 		if stamps[i].Incarnation == s.Incarnation {

@@ -27,7 +27,7 @@ type observer struct {
 	kept   map[deltamanager.Key]bool // sessions that began with a user who had logged in
 	ended  map[deltamanager.Key]*ended
 	uses   map[deltamanager.Key]*use
-	heard  map[[2]uint64]bool // sender and receiver, by boot
+	heard  map[[2]uint64]bool // sender and receiver, by incarnation
 	unsure time.Duration      // the slowest first payload of one life to another
 
 	counts Counts

@@ -18,14 +18,14 @@ type world struct {
 	seq   uint64
 	queue events
 
-	nodes   []*node
-	boots   uint64
-	network network
-	clients []*client
-	obs     observer
-	load    time.Duration // when clients and faults end
-	quiet   bool          // they have ended
-	rolling bool          // a rolling restart is under way
+	nodes        []*node
+	incarnations uint64
+	network      network
+	clients      []*client
+	obs          observer
+	load         time.Duration // when clients and faults end
+	quiet        bool          // they have ended
+	rolling      bool          // a rolling restart is under way
 
 	hash  uint64
 	focus deltamanager.Key // the session whose events are told
@@ -154,9 +154,9 @@ func (r randomReader) Read(p []byte) (int, error) {
 
 // start begins a life at the node, connected to nobody.
 func (w *world) start(n *node) {
-	w.boots++
+	w.incarnations++
 	l := &life{w: w, node: n, born: w.now, alive: true, conns: make([]*conn, len(w.nodes))}
-	l.id = membership.ID{Name: n.name, Incarnation: w.rnd.Uint64()<<16 | w.boots}
+	l.id = membership.ID{Name: n.name, Incarnation: w.rnd.Uint64()<<16 | w.incarnations}
 	skew := w.between(-w.mix.Skew, w.mix.Skew)
 	w.obs.starts(n, skew)
 	m := w.mix

@@ -6,7 +6,7 @@ import (
 )
 
 // Stamp orders all writes of a cluster: a hybrid logical clock value and the
-// boot that drew it. No two writes have the same stamp.
+// incarnation that drew it. No two writes have the same stamp.
 type Stamp struct {
 	Clock       uint64 // 48 bits milliseconds since 1970, 16 bits counter
 	Incarnation uint64 // membership.ID.Incarnation of the writer

@@ -79,8 +79,8 @@ func mergeable(r *rand.Rand) Delta {
 		if name == "" {
 			d.Regs = append(d.Regs, Register{nil, Stamp{clock, 1}, Auth{Tag: Tag{d.Key[0], byte(clock >> 16)}}.Encode()})
 		} else if r.IntN(2) == 0 {
-			boot := 1 + r.Uint64N(2)
-			d.Regs = append(d.Regs, Register{nameID(name), Stamp{clock, boot}, []byte{byte(clock >> 16), byte(boot)}})
+			incarnation := 1 + r.Uint64N(2)
+			d.Regs = append(d.Regs, Register{nameID(name), Stamp{clock, incarnation}, []byte{byte(clock >> 16), byte(incarnation)}})
 		}
 	}
 	return d

@@ -132,19 +132,19 @@ const (
 	InSessions protowire.Number = 2
 )
 
-// AppendDelta encodes d as field num of a message. Registers written by boot
+// AppendDelta encodes d as field num of a message. Registers written by that incarnation
 // with the delta's clock carry no stamp of their own.
-func AppendDelta(b []byte, num protowire.Number, d *table.Delta, boot uint64) []byte {
+func AppendDelta(b []byte, num protowire.Number, d *table.Delta, incarnation uint64) []byte {
 	b = protowire.AppendTag(b, num, protowire.BytesType)
-	body := DeltaSize(d, boot)
+	body := DeltaSize(d, incarnation)
 	b = protowire.AppendVarint(b, uint64(body))
 	b = appendBytes(b, 1, d.Key[:])
 	common := deltaClock(d)
 	b = appendFixed64(b, 2, common)
 	for i := range d.Regs {
 		b = protowire.AppendTag(b, 3, protowire.BytesType)
-		b = protowire.AppendVarint(b, uint64(registerSize(&d.Regs[i], common, boot)))
-		b = appendRegister(b, &d.Regs[i], common, boot)
+		b = protowire.AppendVarint(b, uint64(registerSize(&d.Regs[i], common, incarnation)))
+		b = appendRegister(b, &d.Regs[i], common, incarnation)
 	}
 	b = appendVarint(b, 4, millis(d.Idle))
 	b = appendVarint(b, 5, millis(d.Age))
@@ -171,7 +171,7 @@ func varintField(v uint64) int {
 }
 
 // DeltaSize is how long appendDelta makes the message, without its tag.
-func DeltaSize(d *table.Delta, boot uint64) int {
+func DeltaSize(d *table.Delta, incarnation uint64) int {
 	common := deltaClock(d)
 	n := 1 + protowire.SizeBytes(len(d.Key)) + varintField(millis(d.Idle)) + varintField(millis(d.Age))
 	if common != 0 {
@@ -183,12 +183,12 @@ func DeltaSize(d *table.Delta, boot uint64) int {
 		}
 	}
 	for i := range d.Regs {
-		n += 1 + protowire.SizeBytes(registerSize(&d.Regs[i], common, boot))
+		n += 1 + protowire.SizeBytes(registerSize(&d.Regs[i], common, incarnation))
 	}
 	return n
 }
 
-func registerSize(r *table.Register, common, boot uint64) int {
+func registerSize(r *table.Register, common, incarnation uint64) int {
 	n := 0
 	if r.ID != nil {
 		n += 1 + protowire.SizeBytes(len(*r.ID))
@@ -196,7 +196,7 @@ func registerSize(r *table.Register, common, boot uint64) int {
 	if r.Stamp.Clock != common {
 		n += 9
 	}
-	if r.Stamp.Incarnation != boot {
+	if r.Stamp.Incarnation != incarnation {
 		n += 9
 	}
 	if r.Value != nil {
@@ -205,7 +205,7 @@ func registerSize(r *table.Register, common, boot uint64) int {
 	return n
 }
 
-func appendRegister(b []byte, r *table.Register, common, boot uint64) []byte {
+func appendRegister(b []byte, r *table.Register, common, incarnation uint64) []byte {
 	if r.ID != nil {
 		b = protowire.AppendTag(b, 1, protowire.BytesType)
 		b = protowire.AppendString(b, *r.ID)
@@ -213,7 +213,7 @@ func appendRegister(b []byte, r *table.Register, common, boot uint64) []byte {
 	if r.Stamp.Clock != common {
 		b = appendFixed64(b, 2, r.Stamp.Clock)
 	}
-	if r.Stamp.Incarnation != boot {
+	if r.Stamp.Incarnation != incarnation {
 		b = appendFixed64(b, 3, r.Stamp.Incarnation)
 	}
 	if r.Value != nil {
@@ -421,9 +421,9 @@ func (r *Reply) parse(b []byte) error {
 	})
 }
 
-// ParseDelta reads one delta that the member with this boot sent, with its registers
+// ParseDelta reads one delta that the incarnation sent, with its registers
 // in regs if that has room. Names and values are copied: nothing keeps the payload alive.
-func ParseDelta(b []byte, boot uint64, n *table.Names, regs []table.Register) (table.Delta, error) {
+func ParseDelta(b []byte, incarnation uint64, n *table.Names, regs []table.Register) (table.Delta, error) {
 	d := table.Delta{Regs: regs[:0]}
 	var common uint64
 	var has bool
@@ -442,7 +442,7 @@ func ParseDelta(b []byte, boot uint64, n *table.Names, regs []table.Register) (t
 			if len(d.Regs) >= limit {
 				return fmt.Errorf("%w: over %d registers in %d bytes", ErrMalformed, limit, len(b))
 			}
-			r, err := parseRegister(data, boot, n)
+			r, err := parseRegister(data, incarnation, n)
 			d.Regs = append(d.Regs, r)
 			return err
 		case 4:
@@ -481,8 +481,8 @@ func ParseDelta(b []byte, boot uint64, n *table.Names, regs []table.Register) (t
 // there are no more than 255 of one byte, and takes six bytes with it.
 func maxRegisters(bytes int) int { return table.MaxNames + 2 + bytes/6 }
 
-func parseRegister(b []byte, boot uint64, n *table.Names) (table.Register, error) {
-	r := table.Register{Stamp: table.Stamp{Incarnation: boot}}
+func parseRegister(b []byte, incarnation uint64, n *table.Names) (table.Register, error) {
+	r := table.Register{Stamp: table.Stamp{Incarnation: incarnation}}
 	err := fields(b, func(num protowire.Number, v uint64, data []byte) error {
 		switch num {
 		case 1:

@@ -23,7 +23,7 @@ import (
 // The hand-written codec says what the generated one says: messages of random
 // content go through both, both ways.
 
-const testBoot = 77
+const testIncarnation = 77
 
 func randomDelta(r *rand.Rand) table.Delta {
 	d := table.Delta{
@@ -44,7 +44,7 @@ func randomDelta(r *rand.Rand) table.Delta {
 	for i := range r.IntN(4) {
 		reg := table.Register{
 			ID:    nameID([]string{"", "n", "name", "föö"}[i]),
-			Stamp: table.Stamp{Clock: uint64(1 + r.IntN(3)), Incarnation: testBoot},
+			Stamp: table.Stamp{Clock: uint64(1 + r.IntN(3)), Incarnation: testIncarnation},
 		}
 		if r.IntN(3) == 0 {
 			reg.Stamp.Incarnation = 1 + r.Uint64N(9)
@@ -83,7 +83,7 @@ func generated(d *table.Delta) *sessionv1.Delta {
 		if r.Stamp.Clock != wire.DeltaClock(d) {
 			g.Clock = r.Stamp.Clock
 		}
-		if r.Stamp.Incarnation != testBoot {
+		if r.Stamp.Incarnation != testIncarnation {
 			g.Incarnation = r.Stamp.Incarnation
 		}
 		m.Registers = append(m.Registers, g)
@@ -143,9 +143,9 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 		for i := range deltas {
 			deltas[i] = randomDelta(r)
 			before := len(encoded)
-			encoded = wire.AppendDelta(encoded, 10, &deltas[i], testBoot)
-			if got := len(encoded) - before; got > 3+wire.DeltaSize(&deltas[i], testBoot)+4 {
-				t.Fatalf("size says %d, encoded %d", wire.DeltaSize(&deltas[i], testBoot), got)
+			encoded = wire.AppendDelta(encoded, 10, &deltas[i], testIncarnation)
+			if got := len(encoded) - before; got > 3+wire.DeltaSize(&deltas[i], testIncarnation)+4 {
+				t.Fatalf("size says %d, encoded %d", wire.DeltaSize(&deltas[i], testIncarnation), got)
 			}
 			want.Deltas = append(want.Deltas, generated(&deltas[i]))
 		}
@@ -162,7 +162,7 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 			&sessionv1.Ask{Request: ask.Request, Key: ask.Key[:], State: ask.State, Since: ask.Since, Held: []byte(ask.Held)},
 		)
 		answer := randomDelta(r)
-		reply := wire.Reply{Request: 3, Encoded: wire.AppendDelta(nil, 2, &answer, testBoot), Refused: r.IntN(2) == 0}
+		reply := wire.Reply{Request: 3, Encoded: wire.AppendDelta(nil, 2, &answer, testIncarnation), Refused: r.IntN(2) == 0}
 		encoded = reply.Append(encoded)
 		want.Replies = append(want.Replies, &sessionv1.Reply{Request: 3, Delta: generated(&answer), Refused: reply.Refused})
 
@@ -194,7 +194,7 @@ func checkFrame(t *testing.T, read, f wire.Frame, deltas []table.Delta, ask wire
 	}
 	raws := append(slices.Clone(read.Deltas), read.Replies[0].Delta)
 	for i, raw := range raws {
-		d, err := wire.ParseDelta(raw, testBoot, new(table.Names), nil)
+		d, err := wire.ParseDelta(raw, testIncarnation, new(table.Names), nil)
 		if err != nil || !sameDelta(d, deltas[i]) {
 			t.Fatalf("read %+v, %v, want %+v", d, err, deltas[i])
 		}
@@ -235,7 +235,7 @@ func TestRepairMessagesAreWhatTheSchemaSays(t *testing.T) {
 		},
 		{
 			wire.Repair{Sessions: &wire.Sessions{
-				Request: 7, Encoded: wire.AppendDelta(nil, 2, &d, testBoot),
+				Request: 7, Encoded: wire.AppendDelta(nil, 2, &d, testIncarnation),
 				Wants: make([]byte, 16), Done: 3, Asks: []uint64{7, 1 << 40}, Refused: true,
 			}},
 			&sessionv1.Repair{Message: &sessionv1.Repair_Sessions{Sessions: &sessionv1.Sessions{
@@ -276,8 +276,8 @@ func wireSeeds(f *testing.F) {
 	for range 8 {
 		d := randomDelta(r)
 		h := wire.Frame{Seq: 1, Epoch: 1, Clock: 1 << 40, Beat: &wire.Beat{Root: 4}}
-		f.Add(wire.AppendDelta(h.AppendHeader(nil), 10, &d, testBoot))
-		m := wire.Repair{Sessions: &wire.Sessions{Request: 1, Encoded: wire.AppendDelta(nil, 2, &d, testBoot)}}
+		f.Add(wire.AppendDelta(h.AppendHeader(nil), 10, &d, testIncarnation))
+		m := wire.Repair{Sessions: &wire.Sessions{Request: 1, Encoded: wire.AppendDelta(nil, 2, &d, testIncarnation)}}
 		f.Add(m.Encode())
 	}
 	f.Add(bytes.Repeat([]byte{0x52, 0}, 5000))
@@ -297,7 +297,7 @@ func FuzzFrame(f *testing.F) {
 func FuzzDelta(f *testing.F) {
 	wireSeeds(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		hostile.Survives(t, b, func() { _, _ = wire.ParseDelta(b, testBoot, new(table.Names), nil) })
+		hostile.Survives(t, b, func() { _, _ = wire.ParseDelta(b, testIncarnation, new(table.Names), nil) })
 	})
 }
 

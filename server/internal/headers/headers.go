@@ -22,7 +22,7 @@ var RetryNext = []string{"next"}
 // such as an admin address.
 const Life = "Nodeserver-Life"
 
-// LifeToken is the value of Life: a hash of the name and the boot, from which a stranger
+// LifeToken is the value of Life: a hash of the name and the incarnation, from which a stranger
 // learns neither.
 func LifeToken(id membership.ID) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "nodeserver life %s/%x", id.Name, id.Incarnation))
