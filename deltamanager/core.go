@@ -127,7 +127,7 @@ func (c *Core) Disconnected(now time.Duration, id membership.ID) {
 	}
 }
 
-// Gone says that this life of the member has ended; its link is forgotten.
+// Gone says that this incarnation of the member has ended; its link is forgotten.
 func (c *Core) Gone(now time.Duration, id membership.ID) {
 	c.enter(now)
 	to := c.peers.link(id)
@@ -138,7 +138,7 @@ func (c *Core) Gone(now time.Duration, id membership.ID) {
 	}
 	c.repairer.deal.release(id)
 	l := to.lock()
-	past := pastLife{id, l.out.clean, l.in.lag}
+	past := pastIncarnation{id, l.out.clean, l.in.lag}
 	l.unlock()
 	c.peers.drop(to)
 	c.peers.remember(past)

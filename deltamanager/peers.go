@@ -10,7 +10,7 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// peers are the links to all members' lives, and what is remembered of ended ones.
+// peers are the links to all incarnations of members, and what is remembered of ended ones.
 type peers struct {
 	self    membership.ID
 	group   Group
@@ -22,24 +22,24 @@ type peers struct {
 	seqs   atomic.Uint64 // highest number of a frame so far
 	epochs atomic.Uint64 // last epoch
 
-	mu   sync.Mutex // guards what follows, and replacing links
-	past []pastLife // ended, the latest maxPast
+	mu   sync.Mutex        // guards what follows, and replacing links
+	past []pastIncarnation // ended, the latest maxPast
 }
 
-// pastLife is a life that has ended, or was believed to have.
-type pastLife struct {
+// pastIncarnation is an incarnation that has ended, or was believed to have.
+type pastIncarnation struct {
 	membership.ID
 	clean time.Duration // when it had applied all changes
 	lag   progress.Lag
 }
 
-// maxPast is how many ended lives are remembered.
+// maxPast is how many ended incarnations are remembered.
 const maxPast = 256
 
 // all are the links, sorted by id; not to be changed.
 func (p *peers) all() []*link { return *p.links.Load() }
 
-// drop forgets the link, since its life has ended.
+// drop forgets the link, since its incarnation has ended.
 func (p *peers) drop(l *link) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -50,7 +50,7 @@ func (p *peers) drop(l *link) {
 // epoch draws an epoch that was never used.
 func (p *peers) epoch() uint64 { return p.epochs.Add(1) }
 
-// link returns the link to a member's life, nil if there is none.
+// link returns the link to an incarnation of a member, nil if there is none.
 func (p *peers) link(id membership.ID) *link {
 	links := p.all()
 	if i, ok := slices.BinarySearchFunc(links, id, func(l *link, id membership.ID) int { return l.id.Compare(id) }); ok {
@@ -59,7 +59,7 @@ func (p *peers) link(id membership.ID) *link {
 	return nil
 }
 
-// ensureLink returns the link to a member's life, making it if need be.
+// ensureLink returns the link to an incarnation of a member, making it if need be.
 func (p *peers) ensureLink(now time.Duration, id membership.ID) *link {
 	if l := p.link(id); l != nil {
 		return l
@@ -79,14 +79,14 @@ func (p *peers) ensureLink(now time.Duration, id membership.ID) *link {
 	return made
 }
 
-// recall takes what is remembered of a life that gets a new link. A life that
+// recall takes what is remembered of an incarnation that gets a new link. One that
 // is new here may learn of others' sessions from somebody who is a little behind.
-func (p *peers) recall(now time.Duration, id membership.ID) (past pastLife, known bool) {
+func (p *peers) recall(now time.Duration, id membership.ID) (past pastIncarnation, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i := slices.IndexFunc(p.past, func(o pastLife) bool { return o.ID == id })
+	i := slices.IndexFunc(p.past, func(o pastIncarnation) bool { return o.ID == id })
 	if i < 0 {
-		return pastLife{id, p.toldAll(now), progress.Lag{}}, false
+		return pastIncarnation{id, p.toldAll(now), progress.Lag{}}, false
 	}
 	past = p.past[i]
 	p.past = slices.Delete(p.past, i, i+1)
@@ -123,18 +123,18 @@ func (p *peers) wakeAll(urgent bool) {
 	}
 }
 
-func (p *peers) remember(past pastLife) {
+func (p *peers) remember(past pastIncarnation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.past = append(p.past[max(0, len(p.past)-maxPast+1):], past)
 }
 
-// isPast tells whether the life has ended, or is believed to have, and has not been
+// isPast tells whether the incarnation has ended, or is believed to have, and has not been
 // connected since.
 func (p *peers) isPast(id membership.ID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.ContainsFunc(p.past, func(o pastLife) bool { return o.ID == id })
+	return slices.ContainsFunc(p.past, func(o pastIncarnation) bool { return o.ID == id })
 }
 
 // expiresHere tells whether this node speaks for the end of a session that
@@ -199,14 +199,14 @@ func (p *peers) allRepaired() bool {
 	return true
 }
 
-// nameOf is the name of the node that a life was at; empty: not known any more.
+// nameOf is the name of the node that an incarnation was at; empty: not known any more.
 func (p *peers) nameOf(incarnation uint64) string {
 	if l := p.linkOf(incarnation); l != nil {
 		return l.id.Name
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if i := slices.IndexFunc(p.past, func(o pastLife) bool { return o.Incarnation == incarnation }); i >= 0 {
+	if i := slices.IndexFunc(p.past, func(o pastIncarnation) bool { return o.Incarnation == incarnation }); i >= 0 {
 		return p.past[i].Name
 	}
 	return ""

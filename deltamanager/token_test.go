@@ -304,7 +304,7 @@ func TestAnswersSayWhatIsNew(t *testing.T) {
 	}); n > 4096 {
 		t.Errorf("a write of a byte: %d bytes", n)
 	}
-	dead := deltamanager.Stamp{Clock: c.cores[0].Clock().Read(), Incarnation: 12345} // of a life that nobody knows any more
+	dead := deltamanager.Stamp{Clock: c.cores[0].Clock().Read(), Incarnation: 12345} // of an incarnation that nobody knows any more
 	c.run(time.Second)
 	for range 100 {
 		if n := c.sent(func() {
@@ -312,7 +312,7 @@ func TestAnswersSayWhatIsNew(t *testing.T) {
 				t.Fatal("nobody says that the origin is out of reach")
 			}
 		}); n > 4096 {
-			t.Fatalf("a token of a life that is gone: %d bytes", n)
+			t.Fatalf("a token of an incarnation that is gone: %d bytes", n)
 		}
 	}
 }

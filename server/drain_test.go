@@ -236,7 +236,7 @@ func TestLifeIsToldWhileStopping(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = res.Body.Close()
-	if res.Close || !strings.HasPrefix(res.Header.Get(headers.Life), headers.LifeToken(n.server.id)) {
+	if res.Close || !strings.HasPrefix(res.Header.Get(headers.Incarnation), headers.IncarnationToken(n.server.id)) {
 		t.Errorf("%s, close %v, %v", res.Status, res.Close, res.Header)
 	}
 }

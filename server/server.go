@@ -220,7 +220,7 @@ func (s *Server) seed(app string) uint64 {
 	return h.Sum64()
 }
 
-// drawID names this life of the node.
+// drawID names this incarnation of the node.
 func drawID(name string) membership.ID {
 	var b [8]byte
 	rand.Read(b[:])

@@ -80,7 +80,7 @@ func TestForgedTokensMoveNoSessions(t *testing.T) {
 		token := u.cookie("NSV-")
 		later := func(c uint64) uint64 { return c + 1<<16 }
 		for what, forged := range map[string]*http.Cookie{
-			"of a life that nobody knows": bend(t, token, later, 12345),
+			"of an incarnation that nobody knows": bend(t, token, later, 12345),
 			"of the node that wrote":      bend(t, token, later, 0),
 		} {
 			u.bring(forged)

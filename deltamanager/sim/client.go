@@ -39,7 +39,7 @@ type client struct {
 type deadTag struct {
 	tag  deltamanager.Tag
 	key  deltamanager.Key
-	at   *life
+	at   *incarnation
 	next deltamanager.Key // of the session that goes on in its place; zero: a logout
 }
 
@@ -54,7 +54,7 @@ type visit struct {
 	wrote  deltamanager.Stamp
 	c      *client
 	op     uint64
-	l      *life
+	l      *incarnation
 	ref    deltamanager.Ref
 	info   deltamanager.Info
 	found  bool
@@ -186,7 +186,7 @@ func (w users) deliver(v *visit, last int, do func()) {
 func (w users) deliverTo(v *visit, n *node, do func()) {
 	v.tries++
 	w.after(w.between(200*time.Microsecond, 2*time.Millisecond), func() {
-		l := n.life
+		l := n.incarnation
 		again := func() { w.after(5*time.Millisecond, func() { w.deliver(v, -1, do) }) }
 		if l == nil || !l.alive || n.draining {
 			again()

@@ -7,7 +7,7 @@
 // of their own. So the same seed and the same code give the same history, byte
 // for byte, which a trace hash shows.
 //
-//	seed ─> Mix ─> world ─┬─ life: a Core, its monotonic clock, its wall clock
+//	seed ─> Mix ─> world ─┬─ incarnation: a Core, its monotonic clock, its wall clock
 //	                      ├─ network: connections of package channel's contract, cut, stalled, slow;
 //	                      │    in hostile mixes they also lose, double and reorder payloads
 //	                      ├─ nemesis: splits, crashes, pauses, slow members, drains, joins

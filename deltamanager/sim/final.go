@@ -39,10 +39,10 @@ func (w judge) rounds() time.Duration { return 2*w.mix.round() + 6*time.Second }
 func (w judge) converged() bool {
 	same := true
 	for _, n := range w.nodes {
-		if !n.life.alive || n.life.waking || !n.life.core.Ready() {
+		if !n.incarnation.alive || n.incarnation.waking || !n.incarnation.core.Ready() {
 			return false
 		}
-		same = same && n.life.core.Digest() == w.nodes[0].life.core.Digest()
+		same = same && n.incarnation.core.Digest() == w.nodes[0].incarnation.core.Digest()
 	}
 	return same || w.differing() == deltamanager.Key{}
 }
@@ -50,7 +50,7 @@ func (w judge) converged() bool {
 func (w judge) connected() bool {
 	for _, n := range w.nodes {
 		for _, o := range w.nodes {
-			if c := n.life.conns[o.index]; o != n && (c == nil || !c.up || c.to != o.life) {
+			if c := n.incarnation.conns[o.index]; o != n && (c == nil || !c.up || c.to != o.incarnation) {
 				return false
 			}
 		}
@@ -61,28 +61,28 @@ func (w judge) connected() bool {
 func (w judge) notConverged() {
 	var text strings.Builder
 	for _, n := range w.nodes {
-		s := n.life.core.Stats()
+		s := n.incarnation.core.Stats()
 		fmt.Fprintf(
 			&text,
 			" %v ready=%v sessions=%d tombstones=%d digest=%x;",
-			n.life.id,
+			n.incarnation.id,
 			s.Ready,
 			s.Sessions,
 			s.Tombstones,
-			n.life.core.Digest(),
+			n.incarnation.core.Digest(),
 		)
 	}
 	for _, n := range w.nodes {
-		if !n.life.core.Ready() {
+		if !n.incarnation.core.Ready() {
 			w.obs.broken("I10", nil, "not ready in time:%s", text.String())
 			return
 		}
 	}
 	if !w.connected() {
 		for _, n := range w.nodes {
-			for _, c := range n.life.conns {
-				if c != nil && (!c.up || c.to != w.nodes[c.to.node.index].life) {
-					fmt.Fprintf(&text, " %v not connected to %v;", n.life.id, c.to.id)
+			for _, c := range n.incarnation.conns {
+				if c != nil && (!c.up || c.to != w.nodes[c.to.node.index].incarnation) {
+					fmt.Fprintf(&text, " %v not connected to %v;", n.incarnation.id, c.to.id)
 				}
 			}
 		}
@@ -93,16 +93,16 @@ func (w judge) notConverged() {
 
 // differing is a session that not all nodes hold alike.
 func (w judge) differing() deltamanager.Key {
-	first := w.dump(w.nodes[0].life)
+	first := w.dump(w.nodes[0].incarnation)
 	for _, n := range w.nodes[1:] {
-		d := w.dump(n.life)
+		d := w.dump(n.incarnation)
 		for _, k := range keys(first, d) {
-			if !same(first[k], d[k]) && !w.expiring(k) && !w.unused(w.nodes[0].life, first[k]) && !w.unused(n.life, d[k]) {
+			if !same(first[k], d[k]) && !w.expiring(k) && !w.unused(w.nodes[0].incarnation, first[k]) && !w.unused(n.incarnation, d[k]) {
 				return k
 			}
 		}
 		for _, k := range slices.SortedFunc(maps.Keys(w.obs.ended), compareKeys) {
-			if w.nodes[0].life.core.Dead(k) != n.life.core.Dead(k) && !w.expiring(k) {
+			if w.nodes[0].incarnation.core.Dead(k) != n.incarnation.core.Dead(k) && !w.expiring(k) {
 				return k
 			}
 		}
@@ -110,7 +110,7 @@ func (w judge) differing() deltamanager.Key {
 	return deltamanager.Key{}
 }
 
-func (w judge) dump(l *life) map[deltamanager.Key]*deltamanager.Dump {
+func (w judge) dump(l *incarnation) map[deltamanager.Key]*deltamanager.Dump {
 	m := map[deltamanager.Key]*deltamanager.Dump{}
 	all := l.core.Dump(l.now())
 	for i := range all {
@@ -151,9 +151,9 @@ func (w judge) check() {
 	if len(w.obs.violations) == 0 {
 		doubtful = w.checkSame()
 	}
-	state := w.dump(w.nodes[0].life)
+	state := w.dump(w.nodes[0].incarnation)
 	for _, n := range w.nodes {
-		w.checkLife(n.life)
+		w.checkIncarnation(n.incarnation)
 	}
 	var all []deltamanager.Key
 	for k := range w.obs.uses {
@@ -171,23 +171,23 @@ func (w judge) check() {
 // checkSame compares values, not digests. It returns the sessions that differ
 // because they are about to expire.
 func (w judge) checkSame() (doubtful []deltamanager.Key) {
-	first := w.dump(w.nodes[0].life)
+	first := w.dump(w.nodes[0].incarnation)
 	for _, n := range w.nodes[1:] {
-		d := w.dump(n.life)
+		d := w.dump(n.incarnation)
 		for _, k := range keys(first, d) {
 			switch {
 			case same(first[k], d[k]):
-			case w.expiring(k) || w.unused(w.nodes[0].life, first[k]) || w.unused(n.life, d[k]):
+			case w.expiring(k) || w.unused(w.nodes[0].incarnation, first[k]) || w.unused(n.incarnation, d[k]):
 				doubtful = append(doubtful, k)
 			default:
 				w.obs.broken(
 					"I1",
 					&k,
 					"sessions differ: %v has %s, %v has %s",
-					w.nodes[0].life.id,
-					w.describe(w.nodes[0].life, first[k]),
-					n.life.id,
-					w.describe(n.life, d[k]),
+					w.nodes[0].incarnation.id,
+					w.describe(w.nodes[0].incarnation, first[k]),
+					n.incarnation.id,
+					w.describe(n.incarnation, d[k]),
 				)
 			}
 		}
@@ -202,10 +202,10 @@ func (w judge) checkDoubtful(doubtful []deltamanager.Key) {
 	limit := w.now + w.rounds() + w.mix.granule()
 	for len(doubtful) > 0 && w.now < limit {
 		w.runTo(w.now + 500*time.Millisecond)
-		first := w.dump(w.nodes[0].life)
+		first := w.dump(w.nodes[0].incarnation)
 		differs := map[deltamanager.Key]bool{}
 		for _, n := range w.nodes[1:] {
-			d := w.dump(n.life)
+			d := w.dump(n.incarnation)
 			for _, k := range doubtful {
 				differs[k] = differs[k] || !same(first[k], d[k])
 			}
@@ -235,16 +235,16 @@ func (w judge) checkAcked() {
 
 func (w judge) unacked() string {
 	for _, n := range w.nodes {
-		for _, s := range n.life.core.Stats().Links {
+		for _, s := range n.incarnation.core.Stats().Links {
 			if s.Behind > 3*time.Second {
-				return fmt.Sprintf("%v waits for %v to acknowledge %d changes for %v", n.life.id, s.ID, s.Queue, s.Behind)
+				return fmt.Sprintf("%v waits for %v to acknowledge %d changes for %v", n.incarnation.id, s.ID, s.Queue, s.Behind)
 			}
 		}
 	}
 	return ""
 }
 
-func (w judge) describe(l *life, d *deltamanager.Dump) string {
+func (w judge) describe(l *incarnation, d *deltamanager.Dump) string {
 	if d == nil {
 		return "none"
 	}
@@ -260,7 +260,7 @@ func (w judge) describe(l *life, d *deltamanager.Dump) string {
 
 // unused tells whether a node is about to expire a session: it may know less of
 // its uses than others who are gone.
-func (w judge) unused(l *life, d *deltamanager.Dump) bool {
+func (w judge) unused(l *incarnation, d *deltamanager.Dump) bool {
 	if d == nil {
 		return false
 	}
@@ -288,13 +288,13 @@ func (w judge) expiring(k deltamanager.Key) bool {
 			used = max(used, at)
 		}
 	}
-	limit := max(w.obs.limit(k, func(l *life, _ time.Duration) bool { return l.alive }), w.mix.firstInactive())
+	limit := max(w.obs.limit(k, func(l *incarnation, _ time.Duration) bool { return l.alive }), w.mix.firstInactive())
 	return w.now-used > limit-expiryDoubt || w.now-u.created > w.mix.Lifetime-expiryDoubt
 }
 
-// checkLife checks what must hold at every node: nothing outlives its time, nothing
+// checkIncarnation checks what must hold at every node: nothing outlives its time, nothing
 // comes back, nothing grows.
-func (w judge) checkLife(l *life) {
+func (w judge) checkIncarnation(l *incarnation) {
 	for _, d := range l.core.Dump(l.now()) {
 		u := w.obs.uses[d.Key]
 		if e := w.obs.ended[d.Key]; e != nil && !e.extinct {
@@ -380,15 +380,15 @@ func (w judge) checkSession(k deltamanager.Key, d *deltamanager.Dump) {
 // of it, lately enough not to have expired it.
 func (w judge) served(k deltamanager.Key) bool {
 	for l, at := range w.obs.uses[k].by {
-		if l.alive && w.now-at < w.obs.limit(k, func(o *life, _ time.Duration) bool { return o == l })-time.Second {
+		if l.alive && w.now-at < w.obs.limit(k, func(o *incarnation, _ time.Duration) bool { return o == l })-time.Second {
 			return true
 		}
 	}
 	return false
 }
 
-// holder is a life that holds the write and lives to the end.
-func (wr *written) holder() *life {
+// holder is an incarnation that holds the write and lives to the end.
+func (wr *written) holder() *incarnation {
 	if wr.by.alive {
 		return wr.by
 	}
@@ -422,7 +422,7 @@ const fewRepaired = 3
 
 // checkCalm checks that without faults nothing was cured that must not be ill.
 func (w judge) checkCalm() {
-	for _, l := range w.obs.lives {
+	for _, l := range w.obs.incarnations {
 		s := l.core.Stats()
 		w.obs.counts.Of[Asks] += s.Asks
 		w.obs.counts.Of[Evictions] += s.Evicted

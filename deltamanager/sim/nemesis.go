@@ -104,14 +104,14 @@ func (w nemesis) crash() {
 		return
 	}
 	w.obs.count(Crashes)
-	w.kill(n.life, "is killed")
+	w.kill(n.incarnation, "is killed")
 	w.after(w.between(50*time.Millisecond, 3*time.Second), func() { w.restart(n) })
 }
 
 // victim is a node that others can do without.
 func (w nemesis) victim() *node {
 	n := w.nodes[w.rnd.IntN(len(w.nodes))]
-	if n.life == nil || !n.life.alive || n.draining {
+	if n.incarnation == nil || !n.incarnation.alive || n.draining {
 		return nil
 	}
 	if !w.othersServe(n) {
@@ -121,23 +121,23 @@ func (w nemesis) victim() *node {
 }
 
 func (w nemesis) othersServe(n *node) bool {
-	return slices.ContainsFunc(w.nodes, func(o *node) bool { return o != n && o.serves() && !o.life.paused })
+	return slices.ContainsFunc(w.nodes, func(o *node) bool { return o != n && o.serves() && !o.incarnation.paused })
 }
 
 // serves tells whether the front door sends requests to the node.
 func (n *node) serves() bool {
-	return n.life != nil && n.life.alive && !n.draining && n.life.core.Ready()
+	return n.incarnation != nil && n.incarnation.alive && !n.draining && n.incarnation.core.Ready()
 }
 
 func (w nemesis) restart(n *node) {
-	if n.life == nil || !n.life.alive {
+	if n.incarnation == nil || !n.incarnation.alive {
 		w.start(n)
 	}
 }
 
 func (w nemesis) pauseSomeone() {
 	n := w.nodes[w.rnd.IntN(len(w.nodes))]
-	if n.life == nil || !n.life.alive || n.life.paused || n.life.waking {
+	if n.incarnation == nil || !n.incarnation.alive || n.incarnation.paused || n.incarnation.waking {
 		return
 	}
 	w.obs.count(Pauses)
@@ -145,14 +145,14 @@ func (w nemesis) pauseSomeone() {
 	if w.mix.LongSplits && w.chance(0.2) {
 		d += w.mix.MaxInactive
 	}
-	w.pause(n.life, d)
+	w.pause(n.incarnation, d)
 	// Others hold it for gone, when it has been silent for some time.
-	l := n.life
+	l := n.incarnation
 	for _, o := range w.nodes {
-		if o == n || o.life == nil || o.life.conns[n.index] == nil {
+		if o == n || o.incarnation == nil || o.incarnation.conns[n.index] == nil {
 			continue
 		}
-		c := o.life.conns[n.index]
+		c := o.incarnation.conns[n.index]
 		gen := c.gen
 		w.after(w.between(2*time.Second, 4*time.Second), func() {
 			if c.gen == gen && c.to == l && l.paused {
@@ -200,7 +200,7 @@ func (w nemesis) roll(i int) {
 		return
 	}
 	n := w.nodes[i]
-	if !n.serves() || n.life.paused || !w.othersServe(n) {
+	if !n.serves() || n.incarnation.paused || !w.othersServe(n) {
 		w.after(50*time.Millisecond, func() { w.roll(i) })
 		return
 	}
@@ -212,12 +212,12 @@ func (w nemesis) roll(i int) {
 func (w nemesis) drainNode(n *node, within time.Duration, restarted func()) {
 	w.obs.count(Drains)
 	n.draining = true
-	w.tell("%v drains", n.life.id)
-	l, end := n.life, w.now+5*time.Second
+	w.tell("%v drains", n.incarnation.id)
+	l, end := n.incarnation, w.now+5*time.Second
 	handed := false
 	var wait func()
 	wait = func() {
-		if !l.alive || n.life != l {
+		if !l.alive || n.incarnation != l {
 			restarted() // it was killed meanwhile
 			return
 		}
@@ -245,9 +245,9 @@ func (w nemesis) drainNode(n *node, within time.Duration, restarted func()) {
 	})
 }
 
-// leave ends a life that has drained. What it has flushed is at the members
+// leave ends an incarnation that has drained. What it has flushed is at the members
 // it was connected to.
-func (w nemesis) leave(l *life) {
+func (w nemesis) leave(l *incarnation) {
 	if l.core.Flushed() {
 		w.obs.flushed(l)
 	}
@@ -265,8 +265,8 @@ func (w nemesis) calmDown() {
 	}
 	for _, n := range w.nodes {
 		n.slow = 0
-		if n.life != nil && n.life.alive {
-			w.resume(n.life)
+		if n.incarnation != nil && n.incarnation.alive {
+			w.resume(n.incarnation)
 		}
 		w.restart(n)
 	}

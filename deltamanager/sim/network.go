@@ -7,7 +7,7 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// network joins lives by connections, one per ordered pair, as package channel
+// network joins incarnations by connections, one per ordered pair, as package channel
 // does: a connection carries two ordered classes of payloads, is broken some
 // time after it was cut, loses then what was on its way, and is dialled again.
 type network struct {
@@ -16,9 +16,9 @@ type network struct {
 	cutAt time.Duration
 }
 
-// conn is a life's outgoing connection to one life of another node.
+// conn is an incarnation's outgoing connection to one incarnation of another node.
 type conn struct {
-	from, to *life
+	from, to *incarnation
 	up       bool
 	known    bool // the member is told to the core: Connected, and not Gone since
 	upAt     time.Duration
@@ -48,27 +48,27 @@ func (n *network) init(nodes int) {
 	}
 }
 
-// joined makes the new life and all others dial each other.
-func (n *network) joined(w *world, l *life) {
+// joined makes the new incarnation and all others dial each other.
+func (n *network) joined(w *world, l *incarnation) {
 	for _, o := range w.nodes {
-		if o == l.node || o.life == nil {
+		if o == l.node || o.incarnation == nil {
 			continue
 		}
-		other := o.life
+		other := o.incarnation
 		w.after(w.between(5*time.Millisecond, 300*time.Millisecond), func() { n.dial(w, l, other) })
 		w.after(w.between(5*time.Millisecond, 300*time.Millisecond), func() { n.dial(w, other, l) })
 	}
 }
 
 // reachable tells whether a connection between the nodes can be made: TCP needs both ways.
-func (n *network) reachable(a, b *life) bool {
+func (n *network) reachable(a, b *incarnation) bool {
 	return !n.cut[a.node.index][b.node.index] && !n.cut[b.node.index][a.node.index]
 }
 
 // dial connects from to to, as soon as that is possible and while both are their nodes' latest
-// lives.
-func (n *network) dial(w *world, from, to *life) {
-	if !from.alive || from.node.life != from || to.node.life != to || !to.alive {
+// incarnations.
+func (n *network) dial(w *world, from, to *incarnation) {
+	if !from.alive || from.node.incarnation != from || to.node.incarnation != to || !to.alive {
 		return
 	}
 	c := from.conns[to.node.index]
@@ -93,7 +93,7 @@ func (n *network) dial(w *world, from, to *life) {
 	w.call(from, func() { from.core.Connected(from.now(), to.id) })
 }
 
-// gone tells that a life has ended for good, once.
+// gone tells that an incarnation has ended for good, once.
 func (n *network) gone(w *world, c *conn) {
 	if c.up {
 		c.up = false
@@ -126,17 +126,17 @@ func (n *network) lose(w *world, c *conn) {
 	})
 }
 
-// died breaks what a dead life was connected to: mostly at once, sometimes
+// died breaks what a dead incarnation was connected to: mostly at once, sometimes
 // only when it has been silent for some time.
-func (n *network) died(w *world, l *life) {
+func (n *network) died(w *world, l *incarnation) {
 	for _, o := range w.nodes {
-		if o == l.node || o.life == nil || !o.life.alive {
+		if o == l.node || o.incarnation == nil || !o.incarnation.alive {
 			continue
 		}
-		c := o.life.conns[l.node.index]
+		c := o.incarnation.conns[l.node.index]
 		if c == nil || c.to != l {
 			// Never connected; but the member was known, and may have been heard.
-			w.after(w.between(0, 3*time.Second), func() { w.call(o.life, func() { o.life.core.Gone(o.life.now(), l.id) }) })
+			w.after(w.between(0, 3*time.Second), func() { w.call(o.incarnation, func() { o.incarnation.core.Gone(o.incarnation.now(), l.id) }) })
 			continue
 		}
 		c.gen++ // payloads on their way are lost
@@ -171,7 +171,7 @@ func (n *network) setCut(w *world, i, j int, on bool) {
 	}
 	n.since[i][j] = w.now
 	for _, pair := range [...][2]int{{i, j}, {j, i}} {
-		l := w.nodes[pair[0]].life
+		l := w.nodes[pair[0]].incarnation
 		if l == nil || l.conns[pair[1]] == nil {
 			continue
 		}
@@ -187,7 +187,7 @@ func (n *network) setCut(w *world, i, j int, on bool) {
 
 // release delivers what a cut held back, if the connection has outlived it.
 func (n *network) release(w *world, i, j int) {
-	l := w.nodes[i].life
+	l := w.nodes[i].incarnation
 	if l == nil || l.conns[j] == nil {
 		return
 	}
@@ -200,7 +200,7 @@ func (n *network) release(w *world, i, j int) {
 }
 
 // wake plans a pull for a class of a connection.
-func (n *network) wake(from *life, to membership.ID, bulk, urgent bool) {
+func (n *network) wake(from *incarnation, to membership.ID, bulk, urgent bool) {
 	w := from.w
 	for _, c := range from.conns {
 		if c == nil || c.to.id != to || !c.up {
@@ -329,13 +329,13 @@ func (n *network) arrive(w *world, c *conn, gen int, bulk bool, sent time.Durati
 	})
 }
 
-// forget is called when one life holds another for gone: it heeds nothing of it
+// forget is called when one incarnation holds another for gone: it heeds nothing of it
 // until they meet again.
-func (o *observer) forget(from, at *life) {
+func (o *observer) forget(from, at *incarnation) {
 	delete(o.heard, [2]uint64{from.id.Incarnation, at.id.Incarnation})
 }
 
-// arrived notes how long the first payload of one life to another took: the
+// arrived notes how long the first payload of one incarnation to another took: the
 // fastest that is known is what later ones are measured by.
 func (o *observer) arrived(c *conn, took time.Duration) {
 	pair := [2]uint64{c.from.id.Incarnation, c.to.id.Incarnation}

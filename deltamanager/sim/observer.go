@@ -18,9 +18,9 @@ type Violation struct {
 // observer notes what clients were answered and what nodes accepted, and holds
 // the promises against it.
 type observer struct {
-	w          *world
-	violations []Violation
-	lives      []*life
+	w            *world
+	violations   []Violation
+	incarnations []*incarnation
 
 	names  map[deltamanager.Tag]login // what each tag was given out for
 	writes map[deltamanager.Key][]*written
@@ -28,7 +28,7 @@ type observer struct {
 	ended  map[deltamanager.Key]*ended
 	uses   map[deltamanager.Key]*use
 	heard  map[[2]uint64]bool // sender and receiver, by incarnation
-	unsure time.Duration      // the slowest first payload of one life to another
+	unsure time.Duration      // the slowest first payload of one incarnation to another
 
 	counts Counts
 }
@@ -44,27 +44,27 @@ type written struct {
 	names   []string
 	stamp   deltamanager.Stamp
 	at      time.Duration
-	by      *life
-	holders []*life
-	brief   bool    // by the request that made the session, of a user who may never come back
-	handed  []*life // holders that have since begun to leave, and hand it over
+	by      *incarnation
+	holders []*incarnation
+	brief   bool           // by the request that made the session, of a user who may never come back
+	handed  []*incarnation // holders that have since begun to leave, and hand it over
 }
 
 // ended is an invalidation that a node accepted.
 type ended struct {
 	at      time.Duration
-	by      *life
+	by      *incarnation
 	horizon time.Duration // after this the session would be over anyway
-	extinct bool          // every life that knew of it has ended
+	extinct bool          // every incarnation that knew of it has ended
 }
 
 // use is when a session was used.
 type use struct {
 	created time.Duration
 	latest  time.Duration // at any node
-	by      map[*life]time.Duration
-	opened  bool                    // by its cookie, whoever knows of it
-	back    map[*life]time.Duration // where it was opened by its cookie first, and a request that did so was accepted
+	by      map[*incarnation]time.Duration
+	opened  bool                           // by its cookie, whoever knows of it
+	back    map[*incarnation]time.Duration // where it was opened by its cookie first, and a request that did so was accepted
 }
 
 // broken notes a violation. key is the session concerned, nil: none.
@@ -96,7 +96,7 @@ func (o *observer) touched(v *visit, told bool) {
 	k := v.ref.Key()
 	u := o.uses[k]
 	if u == nil {
-		u = &use{created: o.w.now, by: map[*life]time.Duration{}, back: map[*life]time.Duration{}}
+		u = &use{created: o.w.now, by: map[*incarnation]time.Duration{}, back: map[*incarnation]time.Duration{}}
 		o.uses[k] = u
 	}
 	if u.latest = o.w.now; told {
@@ -193,7 +193,7 @@ func (o *observer) moved(v *visit, old deltamanager.Key, to deltamanager.Identit
 	o.ended[old] = &ended{at: o.w.now, by: v.l, horizon: before.created + o.w.mix.Lifetime}
 	o.uses[to.Key] = &use{
 		created: before.created, latest: o.w.now, opened: true,
-		by: map[*life]time.Duration{}, back: map[*life]time.Duration{},
+		by: map[*incarnation]time.Duration{}, back: map[*incarnation]time.Duration{},
 	}
 	o.kept[to.Key] = true
 	if _, err := v.ref.Get(""); err == nil {
@@ -226,7 +226,7 @@ func (o *observer) confirmed(wr *written, wt *deltamanager.Waiter) {
 		return
 	}
 	for _, id := range wt.Members() {
-		for _, l := range o.lives {
+		for _, l := range o.incarnations {
 			if l.id == id {
 				wr.holders = append(wr.holders, l)
 				o.count(AcksChecked)
@@ -239,7 +239,7 @@ func (o *observer) confirmed(wr *written, wt *deltamanager.Waiter) {
 
 // whole checks that a member that has applied a write of a session has all of it
 // a second later, if the writer has and could tell it.
-func (o *observer) whole(l *life, wr *written) {
+func (o *observer) whole(l *incarnation, wr *written) {
 	if o.w.mix.Hostile || !o.goodFor(l, wr.by, time.Second) ||
 		o.w.now-l.conns[wr.by.node.index].upAt < time.Second || o.w.now-wr.by.conns[l.node.index].upAt < time.Second ||
 		o.ended[wr.key] != nil || o.old(wr.key) || o.w.now-wr.at > o.stays(wr)-2*time.Second {
@@ -253,7 +253,7 @@ func (o *observer) whole(l *life, wr *written) {
 }
 
 // holds checks that a member has what it is said to have.
-func (o *observer) holds(l *life, wr *written) {
+func (o *observer) holds(l *incarnation, wr *written) {
 	if !l.alive || l.core.Dead(wr.key) || o.old(wr.key) || o.w.now-wr.at > o.stays(wr)-2*time.Second {
 		return
 	}
@@ -274,8 +274,8 @@ func (o *observer) stays(wr *written) time.Duration {
 }
 
 // limit is for how long a session is surely kept unused by those who know what
-// these lives know of it, and when they learned it.
-func (o *observer) limit(k deltamanager.Key, knows func(l *life, since time.Duration) bool) time.Duration {
+// these incarnations know of it, and when they learned it.
+func (o *observer) limit(k deltamanager.Key, knows func(l *incarnation, since time.Duration) bool) time.Duration {
 	if o.kept[k] {
 		return o.w.mix.MaxInactive
 	}
@@ -294,7 +294,7 @@ func (o *observer) old(k deltamanager.Key) bool {
 
 // served checks a node when it serves a request: it has noticed if it was
 // paused; and when it does so for the first time, it has what the others have.
-func (o *observer) served(l *life) {
+func (o *observer) served(l *incarnation) {
 	if l.core.Stats().Pauses < l.longPauses {
 		o.broken("I10", nil, "%v serves without having noticed a pause", l.id)
 	}
@@ -303,7 +303,7 @@ func (o *observer) served(l *life) {
 	}
 	l.served = true
 	for i, c := range l.conns {
-		if c != nil && c.up && c.gen == 1 && c.upAt < l.born+900*time.Millisecond && c.to.alive && o.w.nodes[i].life == c.to {
+		if c != nil && c.up && c.gen == 1 && c.upAt < l.born+900*time.Millisecond && c.to.alive && o.w.nodes[i].incarnation == c.to {
 			o.joined(l, c.to)
 		}
 	}
@@ -313,7 +313,7 @@ func (o *observer) served(l *life) {
 // donor before it may have taken itself for alone, and ever since: it has what the
 // donor had when it was born, but for sessions that were about to expire for
 // somebody then: those may have been taken over from him, or not, and used again.
-func (o *observer) joined(l, donor *life) {
+func (o *observer) joined(l, donor *incarnation) {
 	had := l.offered[donor]
 	aging := func(k deltamanager.Key) bool { // for one of those who may have told of it
 		for d, had := range l.offered {
@@ -335,15 +335,15 @@ func (o *observer) joined(l, donor *life) {
 	}
 }
 
-// offers notes what others could tell a life that begins.
-func (o *observer) offers(l *life) {
-	l.offered = map[*life]map[deltamanager.Key]time.Duration{}
+// offers notes what others could tell an incarnation that begins.
+func (o *observer) offers(l *incarnation) {
+	l.offered = map[*incarnation]map[deltamanager.Key]time.Duration{}
 	for _, n := range o.w.nodes {
-		if n.life == nil || !n.life.alive || n.life == l {
+		if n.incarnation == nil || !n.incarnation.alive || n.incarnation == l {
 			continue
 		}
 		had := map[deltamanager.Key]time.Duration{}
-		for _, d := range n.life.core.Dump(n.life.now()) {
+		for _, d := range n.incarnation.core.Dump(n.incarnation.now()) {
 			switch {
 			case d.Partial, !d.Returned && o.w.mix.brief() == 0:
 			case d.Returned:
@@ -352,12 +352,12 @@ func (o *observer) offers(l *life) {
 				had[d.Key] = d.Last - o.w.mix.MaxInactive + o.w.mix.brief()
 			}
 		}
-		l.offered[n.life] = had
+		l.offered[n.incarnation] = had
 	}
 }
 
-// handsOver notes what a life that begins to leave is known to have from others.
-func (o *observer) handsOver(l *life) {
+// handsOver notes what an incarnation that begins to leave is known to have from others.
+func (o *observer) handsOver(l *incarnation) {
 	for _, writes := range o.writes {
 		for _, wr := range writes {
 			if slices.Contains(wr.holders, l) {
@@ -367,10 +367,10 @@ func (o *observer) handsOver(l *life) {
 	}
 }
 
-// flushed notes that a life has left after all its members had all it wrote, and
+// flushed notes that an incarnation has left after all its members had all it wrote, and
 // all it had from others when it began to leave.
-func (o *observer) flushed(l *life) {
-	var holders []*life
+func (o *observer) flushed(l *incarnation) {
+	var holders []*incarnation
 	for _, c := range l.conns {
 		if c != nil && c.known && c.to.alive {
 			holders = append(holders, c.to)
@@ -390,14 +390,14 @@ func (o *observer) flushed(l *life) {
 }
 
 // died finds out which invalidations nobody knows of any more.
-func (o *observer) died(*life) {
+func (o *observer) died(*incarnation) {
 	for k, e := range o.ended {
 		if e.extinct || o.w.now > e.horizon {
 			continue
 		}
 		e.extinct = true
 		for _, n := range o.w.nodes {
-			if n.life != nil && n.life.alive && n.life.core.Dead(k) {
+			if n.incarnation != nil && n.incarnation.alive && n.incarnation.core.Dead(k) {
 				e.extinct = false
 			}
 		}
@@ -414,7 +414,7 @@ func (o *observer) gone(v *visit) {
 	if c.doubt || o.ended[k] != nil {
 		return
 	}
-	limit := o.limit(k, func(l *life, since time.Duration) bool {
+	limit := o.limit(k, func(l *incarnation, since time.Duration) bool {
 		return l == v.l || o.goodFor(v.l, l, 2*time.Second) && o.w.now-since > o.heardIn()
 	})
 	if limit == 0 {
@@ -423,11 +423,11 @@ func (o *observer) gone(v *visit) {
 	idle := o.w.now-o.knownUse(v) >= limit-2*time.Second
 	if !o.w.mix.Hostile && len(v.tokens) > 0 && !o.old(k) && !idle {
 		for _, n := range o.w.nodes {
-			if n.life == nil || n.life == v.l || !o.steady(v.l, n.life) {
+			if n.incarnation == nil || n.incarnation == v.l || !o.steady(v.l, n.incarnation) {
 				continue
 			}
-			if _, ok := n.life.core.Peek(n.life.now(), c.tag); ok {
-				o.broken("I4", &k, "%v does not know a session, and could have asked %v", v.l.id, n.life.id)
+			if _, ok := n.incarnation.core.Peek(n.incarnation.now(), c.tag); ok {
+				o.broken("I4", &k, "%v does not know a session, and could have asked %v", v.l.id, n.incarnation.id)
 				return
 			}
 		}
@@ -453,7 +453,7 @@ func (o *observer) gone(v *visit) {
 		return
 	}
 	for _, n := range o.w.nodes {
-		l := n.life
+		l := n.incarnation
 		if l == nil || !l.alive || !o.steady(v.l, l) {
 			continue
 		}
@@ -493,19 +493,19 @@ const steadyTime = 8 * time.Second
 // overstay is by how much a session may outlive its time beside a granule.
 const overstay = 6 * time.Second
 
-func (o *observer) since(l *life) time.Duration { return max(l.born, l.woke) }
+func (o *observer) since(l *incarnation) time.Duration { return max(l.born, l.woke) }
 
-// steady tells whether two lives have had a good connection for steadyTime.
-func (o *observer) steady(a, b *life) bool { return o.goodFor(a, b, steadyTime) }
+// steady tells whether two incarnations have had a good connection for steadyTime.
+func (o *observer) steady(a, b *incarnation) bool { return o.goodFor(a, b, steadyTime) }
 
-// goodFor tells whether two lives have had a good connection for some time.
-func (o *observer) goodFor(a, b *life, d time.Duration) bool {
+// goodFor tells whether two incarnations have had a good connection for some time.
+func (o *observer) goodFor(a, b *incarnation, d time.Duration) bool {
 	if a == b {
 		return true
 	}
 	w := o.w
 	ca, cb := a.conns[b.node.index], b.conns[a.node.index]
-	for _, l := range [...]*life{a, b} {
+	for _, l := range [...]*incarnation{a, b} {
 		if !l.alive || l.paused || l.waking || l.node.slow > 0 || w.now-o.since(l) < d || w.now-l.node.slowAt < d {
 			return false
 		}
@@ -545,7 +545,7 @@ func (o *observer) provable(v *visit, tag deltamanager.Tag, tokens []deltamanage
 		return tokens
 	}
 	return slices.DeleteFunc(slices.Clone(tokens), func(t deltamanager.Token) bool {
-		for _, l := range o.lives {
+		for _, l := range o.incarnations {
 			if l.alive && o.steady(v.l, l) && l.core.Proves(tag, t) {
 				return false
 			}
@@ -561,7 +561,7 @@ func (o *observer) healthy(v *visit, tokens []deltamanager.Token) bool {
 	}
 	for _, t := range tokens {
 		ok := false
-		for _, l := range o.lives {
+		for _, l := range o.incarnations {
 			if l.id.Incarnation == t.Stamp.Incarnation && l.alive && o.steady(v.l, l) {
 				ok = true
 			}
@@ -573,12 +573,12 @@ func (o *observer) healthy(v *visit, tokens []deltamanager.Token) bool {
 	return len(tokens) > 0
 }
 
-// starts notes what clock a node begins a new life with.
+// starts notes what clock a node begins a new incarnation with.
 func (o *observer) starts(n *node, skew time.Duration) {
 	if skew != 0 {
 		o.count(Skewed)
 	}
-	if n.life != nil && skew-n.skew < -(o.w.now-n.life.born) {
+	if n.incarnation != nil && skew-n.skew < -(o.w.now-n.incarnation.born) {
 		o.count(Backward)
 	}
 }

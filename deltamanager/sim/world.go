@@ -32,19 +32,19 @@ type world struct {
 	story *story           // nil: nothing is told
 }
 
-// node is a place that one life after the other lives at.
+// node is a place that one incarnation after the other lives at.
 type node struct {
-	index    int
-	name     string
-	life     *life // the latest
-	draining bool
-	skew     time.Duration // of the latest life
-	slow     time.Duration
-	slowAt   time.Duration // since when it is not slow any more
+	index       int
+	name        string
+	incarnation *incarnation // the latest
+	draining    bool
+	skew        time.Duration // of the latest incarnation
+	slow        time.Duration
+	slowAt      time.Duration // since when it is not slow any more
 }
 
-// life is a process from start to crash.
-type life struct {
+// incarnation is a process from start to crash.
+type incarnation struct {
 	w          *world
 	node       *node
 	id         membership.ID
@@ -59,9 +59,9 @@ type life struct {
 	conns      []*conn // to the other nodes, by index; nil: never connected
 	ticked     bool    // since its latest long pause
 	settled    bool
-	served     bool                                         // a request
-	longPauses int64                                        // that must have been noticed
-	offered    map[*life]map[deltamanager.Key]time.Duration // sessions that others had whole when it began, and when they were used
+	served     bool                                                // a request
+	longPauses int64                                               // that must have been noticed
+	offered    map[*incarnation]map[deltamanager.Key]time.Duration // sessions that others had whole when it began, and when they were used
 }
 
 // base is the wall clock when every history begins.
@@ -152,10 +152,10 @@ func (r randomReader) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// start begins a life at the node, connected to nobody.
+// start begins an incarnation at the node, connected to nobody.
 func (w *world) start(n *node) {
 	w.incarnations++
-	l := &life{w: w, node: n, born: w.now, alive: true, conns: make([]*conn, len(w.nodes))}
+	l := &incarnation{w: w, node: n, born: w.now, alive: true, conns: make([]*conn, len(w.nodes))}
 	l.id = membership.ID{Name: n.name, Incarnation: w.rnd.Uint64()<<16 | w.incarnations}
 	skew := w.between(-w.mix.Skew, w.mix.Skew)
 	w.obs.starts(n, skew)
@@ -170,8 +170,8 @@ func (w *world) start(n *node) {
 		JoinTimeout: time.Hour, AckTimeout: 250 * time.Millisecond, FreshnessWait: m.FreshnessWait,
 		Seed: 42, Wall: base.Add(w.now + skew), Rand: randomReader{w.rnd}, TokenKeys: w.tokenKeys(),
 	}, l)
-	n.life, n.draining, n.skew = l, false, skew
-	w.obs.lives = append(w.obs.lives, l)
+	n.incarnation, n.draining, n.skew = l, false, skew
+	w.obs.incarnations = append(w.obs.incarnations, l)
 	w.obs.offers(l)
 	w.tell("%v starts, skew %v", l.id, skew.Round(time.Second))
 	w.after(w.between(0, tick), func() { w.tick(l) })
@@ -193,7 +193,7 @@ func (w *world) tokenKeys() []deltamanager.TokenKey {
 // tick is how often cores are ticked.
 const tick = 50 * time.Millisecond
 
-func (w *world) tick(l *life) {
+func (w *world) tick(l *incarnation) {
 	if !l.alive {
 		return
 	}
@@ -204,11 +204,11 @@ func (w *world) tick(l *life) {
 	w.after(tick, func() { w.tick(l) })
 }
 
-// now is the life's monotonic clock.
-func (l *life) now() time.Duration { return l.w.now - l.born + time.Millisecond }
+// now is the incarnation's monotonic clock.
+func (l *incarnation) now() time.Duration { return l.w.now - l.born + time.Millisecond }
 
-// call does something at a life, in order: later, if it is paused.
-func (w *world) call(l *life, do func()) {
+// call does something at an incarnation, in order: later, if it is paused.
+func (w *world) call(l *incarnation, do func()) {
 	switch {
 	case !l.alive:
 	case l.paused || l.waking:
@@ -218,22 +218,22 @@ func (w *world) call(l *life, do func()) {
 	}
 }
 
-// kill ends a life without warning.
-func (w *world) kill(l *life, why string) {
+// kill ends an incarnation without warning.
+func (w *world) kill(l *incarnation, why string) {
 	l.alive, l.held = false, nil
 	w.tell("%v %s", l.id, why)
 	w.obs.died(l)
 	w.network.died(w, l)
 }
 
-func (w *world) pause(l *life, d time.Duration) {
+func (w *world) pause(l *incarnation, d time.Duration) {
 	l.paused, l.slept = true, w.now
 	w.tell("%v is paused for %v", l.id, d)
 	w.after(d, func() { w.resume(l) })
 }
 
-// resume lets a life run again: first anything, then what was held, in order.
-func (w *world) resume(l *life) {
+// resume lets an incarnation run again: first anything, then what was held, in order.
+func (w *world) resume(l *incarnation) {
 	if !l.alive || !l.paused {
 		return
 	}
@@ -250,7 +250,7 @@ func (w *world) resume(l *life) {
 // noticed is how long a pause must be to be noticed.
 const noticed = 2 * time.Second
 
-func (w *world) drain(l *life) {
+func (w *world) drain(l *incarnation) {
 	for range 8 {
 		if !l.alive || l.paused {
 			return
@@ -267,7 +267,9 @@ func (w *world) drain(l *life) {
 }
 
 // Wake implements deltamanager.Group.
-func (l *life) Wake(to membership.ID, bulk, urgent bool) { l.w.network.wake(l, to, bulk, urgent) }
+func (l *incarnation) Wake(to membership.ID, bulk, urgent bool) {
+	l.w.network.wake(l, to, bulk, urgent)
+}
 
 // tell adds a line to the story that is told of a violation.
 func (w *world) tell(format string, args ...any) {

@@ -65,7 +65,7 @@ func (b *backend) start(t *testing.T) {
 func (b *backend) serve(w http.ResponseWriter, r *http.Request) {
 	if r.RequestURI == "*" {
 		if b.boot != 0 {
-			w.Header().Set(headers.Life, headers.LifeToken(membership.ID{Name: b.name, Incarnation: b.boot}))
+			w.Header().Set(headers.Incarnation, headers.IncarnationToken(membership.ID{Name: b.name, Incarnation: b.boot}))
 		}
 		return
 	}

@@ -44,7 +44,7 @@
 // marks a node: a slow node is not a dead one.
 //
 // Each new connection to a node begins with that question, and the answer names
-// the node's life (headers.Life). So whatever address a member announces, no
+// the node's life (headers.Incarnation). So whatever address a member announces, no
 // request goes to something that is not that member's HTTP listener. Without a
 // cluster secret, only loopback addresses are dialled (Config.Dialer).
 //

@@ -16,15 +16,15 @@ const Retry = "Nodeserver-Retry"
 // RetryNext is the value of Retry. Nobody writes to it.
 var RetryNext = []string{"next"}
 
-// Life is the header in which a node's HTTP listener says which life of which node it is,
-// when it is asked with OPTIONS *. A balancer asks each new connection, so that no address
-// which a member announces leads it to something that is not that member's HTTP listener,
-// such as an admin address.
-const Life = "Nodeserver-Life"
+// Incarnation is the header in which a node's HTTP listener says which incarnation of which node it
+// is, when it is asked with OPTIONS *. A balancer asks each new connection, so that no address
+// which a member announces leads it to something that is not that member's HTTP listener, such as
+// an admin address.
+const Incarnation = "Nodeserver-Incarnation"
 
-// LifeToken is the value of Life: a hash of the name and the incarnation, from which a stranger
-// learns neither.
-func LifeToken(id membership.ID) string {
+// IncarnationToken is the value of Incarnation: a hash of the name and the incarnation, from which
+// a stranger learns neither.
+func IncarnationToken(id membership.ID) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "nodeserver life %s/%x", id.Name, id.Incarnation))
 	return fmt.Sprintf("%x", sum[:12])
 }

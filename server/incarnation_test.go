@@ -19,11 +19,11 @@ func TestOnlyTheListenerForUsersNamesItsLife(t *testing.T) {
 	n.waitReady()
 	id := n.server.id
 	for _, other := range []membership.ID{{Name: "n1", Incarnation: id.Incarnation + 1}, {Name: "n2", Incarnation: id.Incarnation}} {
-		if headers.LifeToken(id) == headers.LifeToken(other) {
+		if headers.IncarnationToken(id) == headers.IncarnationToken(other) {
 			t.Errorf("%s and %s have one token", id, other)
 		}
 	}
-	for at, want := range map[net.Addr]string{n.server.httpL.Addr(): headers.LifeToken(id), n.server.adminL.Addr(): ""} {
+	for at, want := range map[net.Addr]string{n.server.httpL.Addr(): headers.IncarnationToken(id), n.server.adminL.Addr(): ""} {
 		c, err := net.Dial("tcp", at.String())
 		if err != nil {
 			t.Fatal(err)
@@ -37,7 +37,7 @@ func TestOnlyTheListenerForUsersNamesItsLife(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := res.Header.Get(headers.Life); got != want || res.StatusCode != http.StatusOK || res.ContentLength != 0 {
+		if got := res.Header.Get(headers.Incarnation); got != want || res.StatusCode != http.StatusOK || res.ContentLength != 0 {
 			t.Errorf("%s answers %d, life %q, %d bytes; want life %q", at, res.StatusCode, got, res.ContentLength, want)
 		}
 	}

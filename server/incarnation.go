@@ -11,11 +11,11 @@ import (
 // answersForItself answers OPTIONS *, the question about the server itself (RFC
 // 9110 section 9.3.7), and headers.ReadyPath, and hands all other requests on.
 func answersForItself(id membership.ID, ready func() bool, next http.Handler) http.Handler {
-	token := []string{headers.LifeToken(id)}
+	token := []string{headers.IncarnationToken(id)}
 	none := []string{"0"}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodOptions && r.RequestURI == "*" {
-			w.Header()[headers.Life], w.Header()["Content-Length"] = token, none
+			w.Header()[headers.Incarnation], w.Header()["Content-Length"] = token, none
 			return
 		}
 		if r.URL.Path == headers.ReadyPath {
