@@ -218,7 +218,7 @@ func (c *Core) Receive(now time.Duration, from membership.ID, bulk bool, payload
 // send again, repairs, expiry, readiness. Call it about every 50 ms.
 func (c *Core) Tick(now time.Duration) {
 	c.enter(now)
-	c.fence.beatAt.Store(int64(max(now, 1)))
+	c.fence.tickedAt.Store(int64(max(now, 1)))
 	for _, l := range c.peers.all() {
 		if c.sender.tickLink(now, l) {
 			c.group.Wake(l.id, false, false)

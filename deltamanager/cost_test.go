@@ -48,19 +48,19 @@ func twins(t testing.TB, n int) *cluster {
 	return c
 }
 
-// beatBytes is what n sessions add to a heartbeat by which two members that hold
+// heartbeatBytes is what n sessions add to a heartbeat by which two members that hold
 // the same find that they do.
-func beatBytes(t testing.TB, n int) float64 {
+func heartbeatBytes(t testing.TB, n int) float64 {
 	t.Helper()
-	const beats = 40
+	const heartbeats = 40
 	var sent [2]int
 	for i, sessions := range [...]int{0, n} {
 		c := twins(t, sessions)
 		c.bytes = 0
-		c.run(beats * 250 * time.Millisecond)
+		c.run(heartbeats * 250 * time.Millisecond)
 		sent[i] = c.bytes
 	}
-	return float64(sent[1]-sent[0]) / (2 * beats)
+	return float64(sent[1]-sent[0]) / (2 * heartbeats)
 }
 
 // repairBytes is what is sent, both ways, until two members that hold n sessions
@@ -87,7 +87,7 @@ func repairBytes(t testing.TB, n int) float64 {
 }
 
 func TestUnchangedComparisonIsAFewBytes(t *testing.T) {
-	if got := beatBytes(t, 20_000); got > 16 {
+	if got := heartbeatBytes(t, 20_000); got > 16 {
 		t.Errorf("sessions add %v bytes to a heartbeat", got)
 	}
 }
@@ -105,7 +105,7 @@ func TestRepairShipsLittle(t *testing.T) {
 
 func BenchmarkHeartbeat(b *testing.B) {
 	for b.Loop() {
-		b.ReportMetric(beatBytes(b, 1_000_000), "bytes/beat")
+		b.ReportMetric(heartbeatBytes(b, 1_000_000), "bytes/heartbeat")
 	}
 }
 

@@ -27,8 +27,8 @@ func (c *receiver) receiveLive(now time.Duration, from *link, payload []byte) er
 		c.stats.traffic.farAhead.Add(1)
 		return errFarAhead(c.clock.Ahead(now, f.Clock))
 	}
-	if f.Beat != nil {
-		c.keys.Learn(now, f.Beat.Key, f.Beat.Former)
+	if f.Heartbeat != nil {
+		c.keys.Learn(now, f.Heartbeat.Key, f.Heartbeat.Former)
 	}
 	c.stats.traffic.framesIn.Add(1)
 	c.stats.traffic.bytesIn.Add(int64(len(payload)))
@@ -40,7 +40,7 @@ func (c *receiver) receiveLive(now time.Duration, from *link, payload []byte) er
 	if c.answerer.questions(now, from, &f, late) || due {
 		c.group.Wake(from.id, false, true)
 	}
-	if f.Beat != nil {
+	if f.Heartbeat != nil {
 		c.repairer.stepRepair(now, from)
 	}
 	return nil
@@ -74,27 +74,27 @@ func (c *receiver) applyFrame(now time.Duration, from *link, f *wire.Frame, late
 func (c *receiver) applied(now time.Duration, from *link, f *wire.Frame, fresh bool) bool {
 	l := from.lock()
 	defer l.unlock()
-	if f.Beat != nil {
-		joined := l.in.heard && l.in.peer.Joining && !f.Beat.Joining
-		l.in.peer, l.in.heard = *f.Beat, true
-		if l.out.strange && f.Beat.Sessions > 0 {
+	if f.Heartbeat != nil {
+		joined := l.in.heard && l.in.peer.Joining && !f.Heartbeat.Joining
+		l.in.peer, l.in.heard = *f.Heartbeat, true
+		if l.out.strange && f.Heartbeat.Sessions > 0 {
 			l.out.clean = 0 // it has sessions, for who knows how long
 		}
 		l.out.strange = false
-		if l.out.untold && !f.Beat.Joining {
+		if l.out.untold && !f.Heartbeat.Joining {
 			l.out.untold = false
 			c.touches.missed(l.out.clean)
 		}
 		if joined && !c.fence.ready.Load() {
 			l.in.Unsettle() // it has more now than when this node, which joins as well, compared
 		}
-		l.in.rootDiffer = f.Beat.Root != c.table.Root()
+		l.in.rootDiffer = f.Heartbeat.Root != c.table.Root()
 		if !l.in.rootDiffer {
 			l.repair.futile = 0
 		}
 		if !l.in.rootDiffer && !l.repair.distrust && l.in.Whole(f.Epoch, f.Floor) && l.in.Behind() {
 			l.in.Settle(l.in.Epoch())
-			l.out.beatDue = true // the member may wait to hear of it
+			l.out.heartbeatDue = true // the member may wait to hear of it
 		}
 	}
 	if f.Seq == 0 && l.in.Whole(f.Epoch, f.Floor) {
@@ -102,7 +102,7 @@ func (c *receiver) applied(now time.Duration, from *link, f *wire.Frame, fresh b
 	}
 	defer l.settleAsks(0, false)
 	if !fresh || f.Epoch != l.in.Epoch() {
-		return l.out.ackDue || l.out.beatDue
+		return l.out.ackDue || l.out.heartbeatDue
 	}
 	l.in.Applied(f.Seq, f.Covers)
 	l.in.unacked++

@@ -12,7 +12,7 @@ func (c *Core) HandOver(now time.Duration) {
 	for _, to := range c.peers.all() {
 		l := to.lock()
 		l.out.Renew(c.peers.epoch())
-		l.out.beatDue = true
+		l.out.heartbeatDue = true
 		l.unlock()
 		c.group.Wake(l.id, false, true)
 	}

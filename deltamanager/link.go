@@ -38,14 +38,14 @@ type locked struct {
 // outbound is the stream of this node's changes to one member.
 type outbound struct {
 	progress.Out
-	clean   time.Duration // when all changes were applied there
-	untold  bool          // of uses since clean: it gets to know the sessions first
-	strange bool          // it was never heard of
-	waiters []*Waiter
-	beatDue bool
-	ackDue  bool
-	askAck  bool // somebody waits for a change that was sent without asking for its acknowledgement
-	beatAt  time.Duration
+	clean        time.Duration // when all changes were applied there
+	untold       bool          // of uses since clean: it gets to know the sessions first
+	strange      bool          // it was never heard of
+	waiters      []*Waiter
+	heartbeatDue bool
+	ackDue       bool
+	askAck       bool // somebody waits for a change that was sent without asking for its acknowledgement
+	heartbeatAt  time.Duration
 }
 
 // inbound is the stream of one member's changes to this node.
@@ -54,16 +54,16 @@ type inbound struct {
 	unacked    int           // frames applied since an ack was sent
 	ackBy      time.Duration // when an ack must go out at the latest; 0: none is owed
 	lag        progress.Lag
-	peer       wire.Beat     // its latest beat
-	heard      bool          // a beat came since the link is up
-	heardAt    time.Duration // when the latest frame came
-	rootDiffer bool          // roots differed when the latest beat came
+	peer       wire.Heartbeat // its latest heartbeat
+	heard      bool           // a heartbeat came since the link is up
+	heardAt    time.Duration  // when the latest frame came
+	rootDiffer bool           // roots differed when the latest heartbeat came
 }
 
 // repairing is what is done with one member to hold the same sessions.
 type repairing struct {
 	run      *repair // in progress; nil: none
-	distrust bool    // beats may be old, held back by a pause: only an answer counts
+	distrust bool    // heartbeats may be old, held back by a pause: only an answer counts
 	behindAt time.Duration
 	lookAt   time.Duration // last look at the roots
 	futile   int           // repairs in a row that changed nothing here, since the roots were equal
@@ -105,7 +105,7 @@ func (l *locked) unlock() { l.mu.Unlock() }
 func (l *locked) connected(now time.Duration) {
 	l.up, l.in.heard, l.seenAt = true, false, now
 	l.out.Rewind()
-	l.out.beatDue, l.out.ackDue = true, true
+	l.out.heartbeatDue, l.out.ackDue = true, true
 	l.repair.behindAt = now
 	l.repair.run, l.repair.futile = nil, 0
 	l.repair.answers = nil

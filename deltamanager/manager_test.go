@@ -66,12 +66,12 @@ func TestHeartbeatsFallTogether(t *testing.T) {
 				delete(w.count, at)
 			}
 		}
-		beats := 0
+		heartbeats := 0
 		for _, n := range w.count {
-			beats += n
+			heartbeats += n
 		}
-		if beats < 3*5*36 || len(w.count) > 38 {
-			t.Errorf("%d beats woke the node %d times in 9 s", beats, len(w.count))
+		if heartbeats < 3*5*36 || len(w.count) > 38 {
+			t.Errorf("%d heartbeats woke the node %d times in 9 s", heartbeats, len(w.count))
 		}
 	})
 }

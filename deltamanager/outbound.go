@@ -32,18 +32,18 @@ func (c *sender) pullLive(now time.Duration, to *link) []byte {
 	if !l.out.Full() {
 		body = c.nextChanges(now, l, &f)
 	}
-	if body == nil && !l.out.beatDue && !l.out.ackDue && l.questions.unasked == 0 && !l.replyDue(now) {
+	if body == nil && !l.out.heartbeatDue && !l.out.ackDue && l.questions.unasked == 0 && !l.replyDue(now) {
 		return nil
 	}
 	f.Epoch, f.Floor = l.out.Epoch(), l.out.Floor()
-	if l.out.beatDue {
-		f.Beat = c.beat(now, l)
-		l.out.beatAt = now
+	if l.out.heartbeatDue {
+		f.Heartbeat = c.heartbeat(now, l)
+		l.out.heartbeatAt = now
 		if body == nil && l.out.InFlight() == 0 && c.log.head.Load() == l.out.Cursor() {
 			f.Covers = f.Clock // all is sent and acknowledged
 		}
 	}
-	l.out.beatDue, l.out.ackDue, l.in.unacked, l.in.ackBy = false, false, 0, 0
+	l.out.heartbeatDue, l.out.ackDue, l.in.unacked, l.in.ackBy = false, false, 0, 0
 	out := f.AppendHeader(make([]byte, 0, 64+len(body)))
 	out = append(out, body...)
 	out = c.answerer.appendAsks(now, l, out)
@@ -52,9 +52,9 @@ func (c *sender) pullLive(now time.Duration, to *link) []byte {
 	return out
 }
 
-// beat is what this node says about itself.
-func (c *sender) beat(now time.Duration, l *locked) *wire.Beat {
-	b := &wire.Beat{
+// heartbeat is what this node says about itself.
+func (c *sender) heartbeat(now time.Duration, l *locked) *wire.Heartbeat {
+	b := &wire.Heartbeat{
 		Root: c.table.Root(), Sessions: uint64(max(0, c.table.Sessions())), Joining: !c.fence.ready.Load(),
 		Repairing: l.repair.run != nil, Repaired: l.in.SettledEpoch(),
 	}
@@ -68,7 +68,7 @@ func (c *sender) nextChanges(now time.Duration, l *locked, f *wire.Frame) []byte
 	if batch.overwritten {
 		c.stats.traffic.overflows.Add(1)
 		l.skip(c.peers.epoch(), c.log.head.Load())
-		l.out.beatDue = true
+		l.out.heartbeatDue = true
 		c.touches.missed(l.out.clean)
 		return nil
 	}
@@ -97,8 +97,8 @@ func (c *sender) tickLink(now time.Duration, to *link) bool {
 	if l.out.Acked() == c.log.head.Load() && !l.out.untold && c.touches.over() {
 		l.out.clean = now
 	}
-	if beat := max(c.cfg.Heartbeat, 1); now/beat != l.out.beatAt/beat { // at the same moments for all members
-		l.out.beatDue = true
+	if every := max(c.cfg.Heartbeat, 1); now/every != l.out.heartbeatAt/every { // at the same moments for all members
+		l.out.heartbeatDue = true
 	}
 	if l.in.ackBy > 0 && now >= l.in.ackBy {
 		l.out.ackDue = true
@@ -108,7 +108,7 @@ func (c *sender) tickLink(now time.Duration, to *link) bool {
 		l.out.Rewind()
 		return true
 	}
-	return l.out.beatDue || l.out.ackDue || l.replyDue(now)
+	return l.out.heartbeatDue || l.out.ackDue || l.replyDue(now)
 }
 
 // retouch logs uses that members may have missed, as fast as the log has room:

@@ -9,9 +9,9 @@ import (
 // fence tells whether the node may serve: not before it has repaired with every member,
 // and not after a pause of the whole process until it has done so again.
 type fence struct {
-	beatAt atomic.Int64 // last Tick; 0: none yet
-	ready  atomic.Bool
-	pauses atomic.Uint64 // times the process had not run for over pauseFence
+	tickedAt atomic.Int64 // last Tick; 0: none yet
+	ready    atomic.Bool
+	pauses   atomic.Uint64 // times the process had not run for over pauseFence
 
 	mu         sync.Mutex    // guards what follows, and making ready
 	settled    bool          // discovery has had its chance: no links means alone
@@ -21,8 +21,8 @@ type fence struct {
 
 // paused finds out that the process had not run. It reports that once for each pause.
 func (f *fence) paused(now time.Duration) bool {
-	last := f.beatAt.Load()
-	if last == 0 || now-time.Duration(last) <= pauseFence || !f.beatAt.CompareAndSwap(last, int64(now)) {
+	last := f.tickedAt.Load()
+	if last == 0 || now-time.Duration(last) <= pauseFence || !f.tickedAt.CompareAndSwap(last, int64(now)) {
 		return false
 	}
 	f.pauses.Add(1)

@@ -182,12 +182,12 @@ func TestFlushedIsNotWhatWasLeftOut(t *testing.T) {
 	c.wantSame()
 }
 
-func TestPauseIsRepairedByAnswersNotByOldBeats(t *testing.T) {
+func TestPauseIsRepairedByAnswersNotByOldHeartbeats(t *testing.T) {
 	c := newCluster(t, 2)
 	c.run(time.Second)
 	c.create(0, 1)
 	c.run(time.Second)
-	old := c.cores[0].Pull(c.now+time.Second, c.ids[1], false) // a beat, held back
+	old := c.cores[0].Pull(c.now+time.Second, c.ids[1], false) // a heartbeat, held back
 	c.now += 5 * time.Second                                   // node 1 did not run meanwhile
 	if c.cores[1].Enter(c.now) {
 		t.Errorf("a pause was not noticed")
@@ -197,7 +197,7 @@ func TestPauseIsRepairedByAnswersNotByOldBeats(t *testing.T) {
 	}
 	c.cores[1].Tick(c.now)
 	if c.cores[1].Ready() {
-		t.Errorf("a beat from before the end of the pause made the node ready")
+		t.Errorf("a heartbeat from before the end of the pause made the node ready")
 	}
 	c.run(2 * time.Second)
 	c.wantSame()

@@ -153,8 +153,8 @@ func (c *repairer) settleRepair(l *locked) {
 		return
 	}
 	l.in.Settle(r.epoch)
-	l.repair.run, l.repair.distrust, l.out.beatDue = nil, false, true
-	l.in.rootDiffer = false // so said a beat from before it
+	l.repair.run, l.repair.distrust, l.out.heartbeatDue = nil, false, true
+	l.in.rootDiffer = false // so said a heartbeat from before it
 	if l.repair.futile = min(l.repair.futile+1, maxFutile); r.news || !r.fetched {
 		l.repair.futile = 0
 	}

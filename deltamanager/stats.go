@@ -132,7 +132,7 @@ func (c *Core) Stats() Stats {
 	}
 	t := c.table.Counts()
 	s.Sessions, s.Newcomers, s.Tombstones, s.TombstonesEvicted = t.Sessions, t.Newcomers, t.Tombstones, t.Evicted
-	head, now := c.log.head.Load(), time.Duration(c.fence.beatAt.Load())
+	head, now := c.log.head.Load(), time.Duration(c.fence.tickedAt.Load())
 	for _, to := range c.peers.all() {
 		l := to.lock()
 		s.Links = append(s.Links, l.stats(now, head))

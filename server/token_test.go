@@ -81,7 +81,7 @@ func TestForgedTokensMoveNoSessions(t *testing.T) {
 		later := func(c uint64) uint64 { return c + 1<<16 }
 		for what, forged := range map[string]*http.Cookie{
 			"of an incarnation that nobody knows": bend(t, token, later, 12345),
-			"of the node that wrote":      bend(t, token, later, 0),
+			"of the node that wrote":              bend(t, token, later, 0),
 		} {
 			u.bring(forged)
 			before := b.net.Carried()

@@ -58,8 +58,8 @@ func (w *wire) send() {
 	w.flying = append(w.flying, p)
 }
 
-// beat is a frame without changes: it covers all if nothing is in flight.
-func (w *wire) beat() {
+// heartbeat is a frame without changes: it covers all if nothing is in flight.
+func (w *wire) heartbeat() {
 	p := packet{epoch: w.out.Epoch(), floor: w.out.Floor()}
 	if w.out.InFlight() == 0 && w.out.Cursor() == w.head {
 		p.covers = w.head
@@ -167,7 +167,7 @@ func (w *wire) step() {
 	case n < 55:
 		w.send()
 	case n < 62:
-		w.beat()
+		w.heartbeat()
 	case n < 85:
 		w.deliver()
 	case n < 96:
@@ -200,7 +200,7 @@ func TestClaimsAreTrueOverABadNetwork(t *testing.T) {
 			w.out.Acknowledge(w.in.Ack())
 			w.check()
 		}
-		w.beat()
+		w.heartbeat()
 		for len(w.flying) > 0 {
 			w.deliver()
 		}

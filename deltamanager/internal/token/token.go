@@ -65,7 +65,7 @@ func (k AgreedKey) before(o AgreedKey) bool {
 
 // Ring holds the keys of tokens: the first makes them, tokens by any are believed.
 // From outside come those that the cluster's secret gives. Where there is none, each core
-// draws one, every beat tells the sender's first, and the oldest is everybody's first: who
+// draws one, every heartbeat tells the sender's first, and the oldest is everybody's first: who
 // joins takes the cluster's, two clusters that meet take the older one's. Whoever has
 // taken another key tells the former one, too, as long as tokens by it live: they go on being
 // believed. Safe for concurrent use.

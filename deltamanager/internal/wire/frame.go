@@ -28,7 +28,7 @@ type Frame struct {
 	Clock, Covers          uint64
 	SentMS                 uint32
 	AckNow                 bool
-	Beat                   *Beat
+	Heartbeat              *Heartbeat
 	Deltas                 [][]byte // encoded, part of the payload
 	Asks                   []Ask
 	Replies                []Reply
@@ -52,8 +52,8 @@ type Reply struct {
 	Refused bool   // there is no answer: too much was asked for
 }
 
-// Beat is session.v1.Beat, a heartbeat.
-type Beat struct {
+// Heartbeat is session.v1.Heartbeat.
+type Heartbeat struct {
 	Root      uint64
 	Joining   bool
 	Repairing bool
@@ -106,19 +106,19 @@ func (f *Frame) AppendHeader(b []byte) []byte {
 	b = appendFixed64(b, 6, f.Covers)
 	b = appendVarint(b, 7, uint64(f.SentMS))
 	b = appendVarint(b, 8, protowire.EncodeBool(f.AckNow))
-	if f.Beat != nil {
+	if f.Heartbeat != nil {
 		var in [96]byte
-		body := appendFixed64(in[:0], 1, f.Beat.Root)
-		body = appendVarint(body, 2, protowire.EncodeBool(f.Beat.Joining))
-		body = appendVarint(body, 3, protowire.EncodeBool(f.Beat.Repairing))
-		body = appendVarint(body, 4, f.Beat.Sessions)
-		body = appendVarint(body, 5, f.Beat.Repaired)
-		if k := &f.Beat.Key; k.Key != (token.Key{}) {
+		body := appendFixed64(in[:0], 1, f.Heartbeat.Root)
+		body = appendVarint(body, 2, protowire.EncodeBool(f.Heartbeat.Joining))
+		body = appendVarint(body, 3, protowire.EncodeBool(f.Heartbeat.Repairing))
+		body = appendVarint(body, 4, f.Heartbeat.Sessions)
+		body = appendVarint(body, 5, f.Heartbeat.Repaired)
+		if k := &f.Heartbeat.Key; k.Key != (token.Key{}) {
 			body = appendBytes(body, 6, k.Key[:])
 			body = appendFixed64(body, 7, k.Drawn)
 		}
-		if f.Beat.Former != (token.Key{}) {
-			body = appendBytes(body, 8, f.Beat.Former[:])
+		if f.Heartbeat.Former != (token.Key{}) {
+			body = appendBytes(body, 8, f.Heartbeat.Former[:])
 		}
 		b = protowire.AppendTag(b, 9, protowire.BytesType)
 		b = protowire.AppendBytes(b, body)
@@ -295,10 +295,10 @@ func ParseFrame(b []byte) (Frame, error) {
 		case 8:
 			f.AckNow = v != 0
 		case 9:
-			if f.Beat == nil {
-				f.Beat = new(Beat)
+			if f.Heartbeat == nil {
+				f.Heartbeat = new(Heartbeat)
 			}
-			return f.Beat.parse(data)
+			return f.Heartbeat.parse(data)
 		case 10:
 			return appendRaw(&f.Deltas, data)
 		case 11:
@@ -329,7 +329,7 @@ func appendRaw(deltas *[][]byte, data []byte) error {
 	return nil
 }
 
-func (p *Beat) parse(b []byte) error {
+func (p *Heartbeat) parse(b []byte) error {
 	return fields(b, func(num protowire.Number, v uint64, data []byte) error {
 		switch num {
 		case 1:

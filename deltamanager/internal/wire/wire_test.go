@@ -106,7 +106,7 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 			Covers: r.Uint64N(2), SentMS: r.Uint32(), AckNow: r.IntN(2) == 0,
 		}
 		if r.IntN(2) == 0 {
-			f.Beat = &wire.Beat{
+			f.Heartbeat = &wire.Heartbeat{
 				Root:      r.Uint64(),
 				Joining:   r.IntN(2) == 0,
 				Repairing: r.IntN(2) == 0,
@@ -114,28 +114,28 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 				Repaired:  r.Uint64N(3),
 			}
 			if r.IntN(2) == 0 {
-				f.Beat.Key = token.AgreedKey{Drawn: r.Uint64N(3), Key: token.Key(randomKey(r))}
+				f.Heartbeat.Key = token.AgreedKey{Drawn: r.Uint64N(3), Key: token.Key(randomKey(r))}
 			}
-			if f.Beat.Key.Drawn == 2 {
-				f.Beat.Former = token.Key(randomKey(r))
+			if f.Heartbeat.Key.Drawn == 2 {
+				f.Heartbeat.Former = token.Key(randomKey(r))
 			}
 		}
 		want := &sessionv1.Frame{
 			Seq: f.Seq, Floor: f.Floor, Ack: f.Ack, Epoch: f.Epoch, Clock: f.Clock, Covers: f.Covers, SentMs: f.SentMS, AckNow: f.AckNow,
 		}
-		if f.Beat != nil {
-			want.Beat = &sessionv1.Beat{
-				Root:      f.Beat.Root,
-				Joining:   f.Beat.Joining,
-				Repairing: f.Beat.Repairing,
-				Sessions:  f.Beat.Sessions,
-				Repaired:  f.Beat.Repaired,
+		if f.Heartbeat != nil {
+			want.Heartbeat = &sessionv1.Heartbeat{
+				Root:      f.Heartbeat.Root,
+				Joining:   f.Heartbeat.Joining,
+				Repairing: f.Heartbeat.Repairing,
+				Sessions:  f.Heartbeat.Sessions,
+				Repaired:  f.Heartbeat.Repaired,
 			}
-			if f.Beat.Key != (token.AgreedKey{}) {
-				want.Beat.TokenKey, want.Beat.TokenKeyDrawn = f.Beat.Key.Key[:], f.Beat.Key.Drawn
+			if f.Heartbeat.Key != (token.AgreedKey{}) {
+				want.Heartbeat.TokenKey, want.Heartbeat.TokenKeyDrawn = f.Heartbeat.Key.Key[:], f.Heartbeat.Key.Drawn
 			}
-			if f.Beat.Former != (token.Key{}) {
-				want.Beat.TokenKeyFormer = f.Beat.Former[:]
+			if f.Heartbeat.Former != (token.Key{}) {
+				want.Heartbeat.TokenKeyFormer = f.Heartbeat.Former[:]
 			}
 		}
 		encoded := f.AppendHeader(nil)
@@ -188,8 +188,8 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 func checkFrame(t *testing.T, read, f wire.Frame, deltas []table.Delta, ask wire.Ask) {
 	t.Helper()
 	if read.Seq != f.Seq || read.Floor != f.Floor || read.Ack != f.Ack || read.Epoch != f.Epoch || read.Clock != f.Clock ||
-		read.Covers != f.Covers || read.SentMS != f.SentMS || read.AckNow != f.AckNow || (read.Beat == nil) != (f.Beat == nil) ||
-		f.Beat != nil && *read.Beat != *f.Beat {
+		read.Covers != f.Covers || read.SentMS != f.SentMS || read.AckNow != f.AckNow || (read.Heartbeat == nil) != (f.Heartbeat == nil) ||
+		f.Heartbeat != nil && *read.Heartbeat != *f.Heartbeat {
 		t.Fatalf("read %+v, want %+v", read, f)
 	}
 	raws := append(slices.Clone(read.Deltas), read.Replies[0].Delta)
@@ -275,7 +275,7 @@ func wireSeeds(f *testing.F) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for range 8 {
 		d := randomDelta(r)
-		h := wire.Frame{Seq: 1, Epoch: 1, Clock: 1 << 40, Beat: &wire.Beat{Root: 4}}
+		h := wire.Frame{Seq: 1, Epoch: 1, Clock: 1 << 40, Heartbeat: &wire.Heartbeat{Root: 4}}
 		f.Add(wire.AppendDelta(h.AppendHeader(nil), 10, &d, testIncarnation))
 		m := wire.Repair{Sessions: &wire.Sessions{Request: 1, Encoded: wire.AppendDelta(nil, 2, &d, testIncarnation)}}
 		f.Add(m.Encode())

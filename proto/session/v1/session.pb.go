@@ -50,7 +50,7 @@ type Frame struct {
 	// Somebody waits for the acknowledgement.
 	AckNow bool `protobuf:"varint,8,opt,name=ack_now,json=ackNow,proto3" json:"ack_now,omitempty"`
 	// Set about four times a second.
-	Beat *Beat `protobuf:"bytes,9,opt,name=beat,proto3" json:"beat,omitempty"`
+	Heartbeat *Heartbeat `protobuf:"bytes,9,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
 	// In the order of their commits, one per session.
 	Deltas []*Delta `protobuf:"bytes,10,rep,name=deltas,proto3" json:"deltas,omitempty"`
 	// Questions for single sessions that a user waits for, and answers to such.
@@ -147,9 +147,9 @@ func (x *Frame) GetAckNow() bool {
 	return false
 }
 
-func (x *Frame) GetBeat() *Beat {
+func (x *Frame) GetHeartbeat() *Heartbeat {
 	if x != nil {
-		return x.Beat
+		return x.Heartbeat
 	}
 	return nil
 }
@@ -329,8 +329,8 @@ func (x *Reply) GetRefused() bool {
 	return false
 }
 
-// Beat is the heartbeat of a delta manager.
-type Beat struct {
+// Heartbeat says that a delta manager is alive, and how it stands.
+type Heartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sum of all bucket sums. Equal roots mean equal sessions.
 	Root uint64 `protobuf:"fixed64,1,opt,name=root,proto3" json:"root,omitempty"`
@@ -352,20 +352,20 @@ type Beat struct {
 	sizeCache      protoimpl.SizeCache
 }
 
-func (x *Beat) Reset() {
-	*x = Beat{}
+func (x *Heartbeat) Reset() {
+	*x = Heartbeat{}
 	mi := &file_session_v1_session_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Beat) String() string {
+func (x *Heartbeat) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Beat) ProtoMessage() {}
+func (*Heartbeat) ProtoMessage() {}
 
-func (x *Beat) ProtoReflect() protoreflect.Message {
+func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 	mi := &file_session_v1_session_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -377,61 +377,61 @@ func (x *Beat) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Beat.ProtoReflect.Descriptor instead.
-func (*Beat) Descriptor() ([]byte, []int) {
+// Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
+func (*Heartbeat) Descriptor() ([]byte, []int) {
 	return file_session_v1_session_proto_rawDescGZIP(), []int{3}
 }
 
-func (x *Beat) GetRoot() uint64 {
+func (x *Heartbeat) GetRoot() uint64 {
 	if x != nil {
 		return x.Root
 	}
 	return 0
 }
 
-func (x *Beat) GetJoining() bool {
+func (x *Heartbeat) GetJoining() bool {
 	if x != nil {
 		return x.Joining
 	}
 	return false
 }
 
-func (x *Beat) GetRepairing() bool {
+func (x *Heartbeat) GetRepairing() bool {
 	if x != nil {
 		return x.Repairing
 	}
 	return false
 }
 
-func (x *Beat) GetSessions() uint64 {
+func (x *Heartbeat) GetSessions() uint64 {
 	if x != nil {
 		return x.Sessions
 	}
 	return 0
 }
 
-func (x *Beat) GetRepaired() uint64 {
+func (x *Heartbeat) GetRepaired() uint64 {
 	if x != nil {
 		return x.Repaired
 	}
 	return 0
 }
 
-func (x *Beat) GetTokenKey() []byte {
+func (x *Heartbeat) GetTokenKey() []byte {
 	if x != nil {
 		return x.TokenKey
 	}
 	return nil
 }
 
-func (x *Beat) GetTokenKeyDrawn() uint64 {
+func (x *Heartbeat) GetTokenKeyDrawn() uint64 {
 	if x != nil {
 		return x.TokenKeyDrawn
 	}
 	return 0
 }
 
-func (x *Beat) GetTokenKeyFormer() []byte {
+func (x *Heartbeat) GetTokenKeyFormer() []byte {
 	if x != nil {
 		return x.TokenKeyFormer
 	}
@@ -1134,7 +1134,7 @@ var File_session_v1_session_proto protoreflect.FileDescriptor
 const file_session_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"\x18session/v1/session.proto\x12\n" +
-	"session.v1\"\xda\x02\n" +
+	"session.v1\"\xe9\x02\n" +
 	"\x05Frame\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x14\n" +
 	"\x05floor\x18\x02 \x01(\x04R\x05floor\x12\x10\n" +
@@ -1143,8 +1143,8 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x05clock\x18\x05 \x01(\x06R\x05clock\x12\x16\n" +
 	"\x06covers\x18\x06 \x01(\x06R\x06covers\x12\x17\n" +
 	"\asent_ms\x18\a \x01(\rR\x06sentMs\x12\x17\n" +
-	"\aack_now\x18\b \x01(\bR\x06ackNow\x12$\n" +
-	"\x04beat\x18\t \x01(\v2\x10.session.v1.BeatR\x04beat\x12)\n" +
+	"\aack_now\x18\b \x01(\bR\x06ackNow\x123\n" +
+	"\theartbeat\x18\t \x01(\v2\x15.session.v1.HeartbeatR\theartbeat\x12)\n" +
 	"\x06deltas\x18\n" +
 	" \x03(\v2\x11.session.v1.DeltaR\x06deltas\x12#\n" +
 	"\x04asks\x18\v \x03(\v2\x0f.session.v1.AskR\x04asks\x12+\n" +
@@ -1159,8 +1159,8 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x05Reply\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12'\n" +
 	"\x05delta\x18\x02 \x01(\v2\x11.session.v1.DeltaR\x05delta\x12\x18\n" +
-	"\arefused\x18\x03 \x01(\bR\arefused\"\xf9\x01\n" +
-	"\x04Beat\x12\x12\n" +
+	"\arefused\x18\x03 \x01(\bR\arefused\"\xfe\x01\n" +
+	"\tHeartbeat\x12\x12\n" +
 	"\x04root\x18\x01 \x01(\x06R\x04root\x12\x18\n" +
 	"\ajoining\x18\x02 \x01(\bR\ajoining\x12\x1c\n" +
 	"\trepairing\x18\x03 \x01(\bR\trepairing\x12\x1a\n" +
@@ -1234,21 +1234,21 @@ func file_session_v1_session_proto_rawDescGZIP() []byte {
 
 var file_session_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_session_v1_session_proto_goTypes = []any{
-	(*Frame)(nil),    // 0: session.v1.Frame
-	(*Ask)(nil),      // 1: session.v1.Ask
-	(*Reply)(nil),    // 2: session.v1.Reply
-	(*Beat)(nil),     // 3: session.v1.Beat
-	(*Delta)(nil),    // 4: session.v1.Delta
-	(*Register)(nil), // 5: session.v1.Register
-	(*Auth)(nil),     // 6: session.v1.Auth
-	(*Repair)(nil),   // 7: session.v1.Repair
-	(*Compare)(nil),  // 8: session.v1.Compare
-	(*Differ)(nil),   // 9: session.v1.Differ
-	(*Fetch)(nil),    // 10: session.v1.Fetch
-	(*Sessions)(nil), // 11: session.v1.Sessions
+	(*Frame)(nil),     // 0: session.v1.Frame
+	(*Ask)(nil),       // 1: session.v1.Ask
+	(*Reply)(nil),     // 2: session.v1.Reply
+	(*Heartbeat)(nil), // 3: session.v1.Heartbeat
+	(*Delta)(nil),     // 4: session.v1.Delta
+	(*Register)(nil),  // 5: session.v1.Register
+	(*Auth)(nil),      // 6: session.v1.Auth
+	(*Repair)(nil),    // 7: session.v1.Repair
+	(*Compare)(nil),   // 8: session.v1.Compare
+	(*Differ)(nil),    // 9: session.v1.Differ
+	(*Fetch)(nil),     // 10: session.v1.Fetch
+	(*Sessions)(nil),  // 11: session.v1.Sessions
 }
 var file_session_v1_session_proto_depIdxs = []int32{
-	3,  // 0: session.v1.Frame.beat:type_name -> session.v1.Beat
+	3,  // 0: session.v1.Frame.heartbeat:type_name -> session.v1.Heartbeat
 	4,  // 1: session.v1.Frame.deltas:type_name -> session.v1.Delta
 	1,  // 2: session.v1.Frame.asks:type_name -> session.v1.Ask
 	2,  // 3: session.v1.Frame.replies:type_name -> session.v1.Reply
