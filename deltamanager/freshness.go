@@ -334,9 +334,6 @@ func (c *asker) close(q *Query) (stale bool) {
 	return stale
 }
 
-// Covers tells whether all writes of that origin up to the stamp are here.
-func (c *Core) Covers(s Stamp) bool { return c.asker.covers(s) }
-
 // Fresh asks for what is missing here before a request may see the session:
 // the origins of writes that the user has seen and this node does not cover, or,
 // if the session is unknown or an origin is out of reach, all members. The answers

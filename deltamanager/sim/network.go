@@ -136,7 +136,10 @@ func (n *network) died(w *world, l *incarnation) {
 		c := o.incarnation.conns[l.node.index]
 		if c == nil || c.to != l {
 			// Never connected; but the member was known, and may have been heard.
-			w.after(w.between(0, 3*time.Second), func() { w.call(o.incarnation, func() { o.incarnation.core.Gone(o.incarnation.now(), l.id) }) })
+			w.after(w.between(0, 3*time.Second), func() {
+				to := o.incarnation
+				w.call(to, func() { to.core.Gone(to.now(), l.id) })
+			})
 			continue
 		}
 		c.gen++ // payloads on their way are lost
