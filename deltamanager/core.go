@@ -119,7 +119,7 @@ func (c *Core) Connected(now time.Duration, id membership.ID) {
 func (c *Core) Disconnected(now time.Duration, id membership.ID) {
 	c.enter(now)
 	if to := c.peers.link(id); to != nil {
-		c.repairer.deal.release(id)
+		c.repairer.assignment.release(id)
 		l := to.lock()
 		l.up, l.repair.run = false, nil
 		l.missAsks()
@@ -136,7 +136,7 @@ func (c *Core) Gone(now time.Duration, id membership.ID) {
 		c.peers.remember(past) // what it sent before its end may still come
 		return
 	}
-	c.repairer.deal.release(id)
+	c.repairer.assignment.release(id)
 	l := to.lock()
 	past := pastIncarnation{id, l.out.clean, l.in.lag}
 	l.unlock()

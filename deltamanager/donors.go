@@ -7,55 +7,55 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// deal shares out the buckets among the donors of a joining node.
-type deal struct {
+// assignment shares out the buckets among the donors of a joining node.
+type assignment struct {
 	mu   sync.Mutex
 	by   map[int]membership.ID
 	done table.Set
 }
 
-func (d *deal) reset() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	clear(d.by)
-	d.done = table.Set{}
+func (a *assignment) reset() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.by)
+	a.done = table.Set{}
 }
 
 // take claims the bucket for a donor; false: another one has been asked for it.
-func (d *deal) take(n int, donor membership.ID) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.by == nil {
-		d.by = map[int]membership.ID{}
+func (a *assignment) take(n int, donor membership.ID) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.by == nil {
+		a.by = map[int]membership.ID{}
 	}
-	if o, ok := d.by[n]; ok && o != donor {
+	if o, ok := a.by[n]; ok && o != donor {
 		return false
 	}
-	d.by[n] = donor
+	a.by[n] = donor
 	return true
 }
 
 // finish says that the bucket has arrived.
-func (d *deal) finish(n int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.by, n)
-	d.done.Add(n)
+func (a *assignment) finish(n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.by, n)
+	a.done.Add(n)
 }
 
-func (d *deal) finished() table.Set {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.done
+func (a *assignment) finished() table.Set {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.done
 }
 
 // release gives back what a donor was asked for.
-func (d *deal) release(donor membership.ID) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for n, o := range d.by {
+func (a *assignment) release(donor membership.ID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for n, o := range a.by {
 		if o == donor {
-			delete(d.by, n)
+			delete(a.by, n)
 		}
 	}
 }

@@ -6,16 +6,16 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-func TestDealGivesEachBucketToOneDonor(t *testing.T) {
-	var d deal
+func TestAssignmentGivesEachBucketToOneDonor(t *testing.T) {
+	var d assignment
 	a, b := membership.ID{Name: "a"}, membership.ID{Name: "b"}
 	first, again, other := d.take(1, a), d.take(1, a), d.take(1, b)
 	if !first || !again || other {
-		t.Errorf("a bucket was dealt to two donors")
+		t.Errorf("a bucket was assigned to two donors")
 	}
 	d.release(a)
 	if !d.take(1, b) {
-		t.Errorf("a dead donor's bucket is not dealt again")
+		t.Errorf("a dead donor's bucket is not assigned again")
 	}
 	d.finish(1)
 	if done := d.finished(); !done.Has(1) {

@@ -76,7 +76,7 @@ func (c *Core) enter(now time.Duration) {
 // rejoin makes the node not ready until it has repaired with every member.
 func (c *Core) rejoin(now time.Duration) {
 	c.fence.shut(now)
-	c.repairer.deal.reset()
+	c.repairer.assignment.reset()
 	for _, to := range c.peers.all() {
 		l := to.lock()
 		l.in.Unsettle()
@@ -115,6 +115,6 @@ func (c *Core) checkReady(now time.Duration) {
 		late = c.cfg.JoinTimeout
 	}
 	if c.fence.open(now, late, c.peers.allRepaired) {
-		c.repairer.deal.reset()
+		c.repairer.assignment.reset()
 	}
 }

@@ -19,7 +19,7 @@ import (
 type repair struct {
 	epoch   uint64 // the member's epoch that this repair settles
 	confirm bool   // only what differs at two looks is exchanged
-	dealt   bool   // other donors are asked for other buckets at the same time
+	shared  bool   // other donors are asked for other buckets at the same time
 	compare bool   // sums are to be sent
 	compAt  time.Duration
 	todo    table.Set // differ, and have not been asked for
@@ -54,9 +54,9 @@ type answer func(now time.Duration, l *locked) []byte
 // repairer compares sessions with members, and exchanges what differs.
 type repairer struct {
 	*base
-	applier  *applier
-	answerer *answerer
-	deal     deal
+	applier    *applier
+	answerer   *answerer
+	assignment assignment
 }
 
 // stepRepair begins, drives or ends the repair with a member.
@@ -80,7 +80,7 @@ func (c *repairer) repairDue(now time.Duration, l *locked) bool {
 	behind := l.in.Epoch() != 0 && l.in.Behind()
 	switch {
 	case behind && c.myTurn(now, l):
-		l.repair.run = &repair{dealt: !c.fence.ready.Load(), compare: true}
+		l.repair.run = &repair{shared: !c.fence.ready.Load(), compare: true}
 	case !behind && now-l.repair.lookAt >= c.lookEvery(l):
 		lead := c.cfg.Self.Compare(l.id) < 0 || now-l.repair.lookAt >= 2*c.lookEvery(l)
 		if !lead {
@@ -137,19 +137,19 @@ func (c *repairer) driveRepair(now time.Duration, l *locked) bool {
 	return l.repair.run != nil && (r.compare && now >= r.compAt || !r.compare && !r.todo.Empty())
 }
 
-// settleRepair ends the repair when nothing is left to do. A dealt one looks
+// settleRepair ends the repair when nothing is left to do. A shared one looks
 // once more at all buckets first, since others have brought most of them.
 func (c *repairer) settleRepair(l *locked) {
 	r := l.repair.run
-	if r.dealt {
-		done := c.deal.finished()
+	if r.shared {
+		done := c.assignment.finished()
 		done.Each(r.todo.Drop)
 	}
 	if r.compare || len(r.pending) > 0 || !r.todo.Empty() {
 		return
 	}
-	if r.dealt {
-		r.dealt, r.compare = false, true
+	if r.shared {
+		r.shared, r.compare = false, true
 		return
 	}
 	l.in.Settle(r.epoch)
@@ -243,7 +243,7 @@ func (c *repairer) askCompare(now time.Duration, l *locked, r *repair) *wire.Rep
 func (c *repairer) askFetch(now time.Duration, l *locked, r *repair) *wire.Repair {
 	q := &wire.Fetch{Request: l.requests + 1}
 	for n := r.todo.Next(0); n >= 0 && len(q.Buckets) < groupSize && len(q.Listing) < groupBytes; n = r.todo.After(n) {
-		if r.dealt && !c.deal.take(n, l.id) {
+		if r.shared && !c.assignment.take(n, l.id) {
 			continue
 		}
 		r.todo.Drop(n)
@@ -355,8 +355,8 @@ func (c *repairer) arrived(now time.Duration, from *link, a *wire.Sessions, late
 		done = 1 // nothing of what came is wanted here: don't ask for it for ever
 	}
 	for _, n := range buckets[:done] {
-		if r.dealt {
-			c.deal.finish(n)
+		if r.shared {
+			c.assignment.finish(n)
 		}
 	}
 	for _, n := range buckets[done:] {

@@ -37,7 +37,7 @@ type (
 const (
 	// TokenLife is how long a token is worth carrying.
 	TokenLife = token.Life
-	// Buckets is the number of parts the sessions of an app are dealt into.
+	// Buckets is the number of parts the sessions of an app are divided into.
 	Buckets = table.Buckets
 	// MaxAhead is how far a stamp may lie in the future.
 	MaxAhead = table.MaxAhead

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// Buckets is the number of parts the sessions of an app are dealt into. A
+// Buckets is the number of parts the sessions of an app are divided into. A
 // bucket is lock stripe, digest cell and unit of repair at once.
 const Buckets = 4096
 
