@@ -9,7 +9,7 @@ import (
 	"github.com/nodeserver/nodeserver/deltamanager/internal/wire"
 )
 
-// covered is Covers for the link's member.
+// covered tells whether all the member's own writes up to the stamp are here.
 func (l *locked) covered(clock uint64) bool {
 	return l.in.Covered(clock)
 }
@@ -279,7 +279,7 @@ func (c *asker) ask(to *link, a ask, whole bool, q **Query) bool {
 		return false
 	}
 	if whole && a.clock != 0 && l.covered(0) {
-		a.since = l.in.Covers()
+		a.since = l.in.Watermark()
 	}
 	if *q == nil {
 		*q = newQuery()

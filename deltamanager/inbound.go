@@ -98,13 +98,13 @@ func (c *receiver) applied(now time.Duration, from *link, f *wire.Frame, fresh b
 		}
 	}
 	if f.Seq == 0 && l.in.Whole(f.Epoch, f.Floor) {
-		l.in.Cover(f.Covers)
+		l.in.Cover(f.Watermark)
 	}
 	defer l.settleAsks(0, false)
 	if !fresh || f.Epoch != l.in.Epoch() {
 		return l.out.ackDue || l.out.heartbeatDue
 	}
-	l.in.Applied(f.Seq, f.Covers)
+	l.in.Applied(f.Seq, f.Watermark)
 	l.in.unacked++
 	if l.in.ackBy == 0 {
 		l.in.ackBy = now + ackDelay

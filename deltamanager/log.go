@@ -45,7 +45,7 @@ func newChangeLog(entries int) *changeLog {
 
 // reserve takes the next position. The caller must publish it soon. A stamp that
 // is drawn after reserve has returned belongs to a change below any head that
-// is read after that stamp was seen: this is what makes covers true.
+// is read after that stamp was seen: this is what makes watermarks true.
 func (l *changeLog) reserve() uint64 { return l.head.Add(1) - 1 }
 
 // publish makes the change readable at its position.

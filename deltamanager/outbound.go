@@ -40,7 +40,7 @@ func (c *sender) pullLive(now time.Duration, to *link) []byte {
 		f.Heartbeat = c.heartbeat(now, l)
 		l.out.heartbeatAt = now
 		if body == nil && l.out.InFlight() == 0 && c.log.head.Load() == l.out.Cursor() {
-			f.Covers = f.Clock // all is sent and acknowledged
+			f.Watermark = f.Clock // all is sent and acknowledged
 		}
 	}
 	l.out.heartbeatDue, l.out.ackDue, l.in.unacked, l.in.ackBy = false, false, 0, 0
@@ -76,7 +76,7 @@ func (c *sender) nextChanges(now time.Duration, l *locked, f *wire.Frame) []byte
 		return nil
 	}
 	l.out.askAck = false
-	f.Seq, f.Covers = l.out.Send(now, batch.to, batch.head, batch.clock)
+	f.Seq, f.Watermark = l.out.Send(now, batch.to, batch.head, batch.clock)
 	c.peers.raiseSeqs(f.Seq)
 	f.AckNow = len(l.out.waiters) > 0
 	c.stats.traffic.deltasOut.Add(int64(batch.deltas))

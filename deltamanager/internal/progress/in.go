@@ -7,15 +7,15 @@ package progress
 //   - all frames of the member's epoch below next are applied or void;
 //   - none of the frames in ahead is below next, and next is not in it: frames that
 //     are in there were applied out of order;
-//   - all the member's own writes up to covers that were not left out are here. Those
+//   - all the member's own writes up to the watermark that were not left out are here. Those
 //     that were left out are, too, if the epoch is settled by a repair.
 type In struct {
-	epoch   uint64            // of the latest frame; 0: none came
-	skipped bool              // the epoch began with changes that were left out, not with the link
-	next    uint64            // 0: no frame came
-	ahead   map[uint64]uint64 // frames applied out of order, and what they cover
-	covers  uint64
-	settled uint64 // epoch when the last repair that was completed began
+	epoch     uint64            // of the latest frame; 0: none came
+	skipped   bool              // the epoch began with changes that were left out, not with the link
+	next      uint64            // 0: no frame came
+	ahead     map[uint64]uint64 // frames applied out of order, and what they cover
+	watermark uint64
+	settled   uint64 // epoch when the last repair that was completed began
 }
 
 // NewIn is the state before the first frame.
@@ -34,7 +34,7 @@ func (p *In) Arrive(epoch, floor, seq uint64) (a Arrival) {
 	if epoch > p.epoch {
 		a.NewEpoch = true
 		p.skipped, p.epoch = p.epoch != 0, epoch
-		p.next, p.covers = floor, 0
+		p.next, p.watermark = floor, 0
 		clear(p.ahead)
 	}
 	if epoch < p.epoch {
@@ -55,20 +55,20 @@ func (p *In) Arrive(epoch, floor, seq uint64) (a Arrival) {
 }
 
 // Applied takes note that the deltas of a fresh frame are in.
-func (p *In) Applied(seq, covers uint64) {
-	p.ahead[seq] = covers
+func (p *In) Applied(seq, watermark uint64) {
+	p.ahead[seq] = watermark
 	p.drain()
 }
 
 // drain moves next over all frames that are in.
 func (p *In) drain() {
 	for {
-		covers, ok := p.ahead[p.next]
+		watermark, ok := p.ahead[p.next]
 		if !ok {
 			break
 		}
 		delete(p.ahead, p.next)
-		p.covers = max(p.covers, covers)
+		p.watermark = max(p.watermark, watermark)
 		p.next++
 	}
 	for seq := range p.ahead {
@@ -83,7 +83,7 @@ func (p *In) Whole(epoch, floor uint64) bool { return epoch == p.epoch && floor 
 
 // Cover takes note that a frame without changes, of which nothing is missing, covers
 // everything up to the stamp.
-func (p *In) Cover(covers uint64) { p.covers = max(p.covers, covers) }
+func (p *In) Cover(watermark uint64) { p.watermark = max(p.watermark, watermark) }
 
 // Ack is the highest number so that all frames up to it are applied.
 func (p *In) Ack() uint64 {
@@ -102,11 +102,11 @@ func (p *In) Skipped() bool { return p.skipped }
 // Ahead is how many frames were applied out of order.
 func (p *In) Ahead() int { return len(p.ahead) }
 
-// Covers is the stamp up to which all the member's writes have come, see Covered.
-func (p *In) Covers() uint64 { return p.covers }
+// Watermark is the stamp up to which all the member's writes have come, see Covered.
+func (p *In) Watermark() uint64 { return p.watermark }
 
 // Covered tells whether all the member's own writes up to the stamp are here.
-func (p *In) Covered(clock uint64) bool { return p.Settled() && clock <= p.covers }
+func (p *In) Covered(clock uint64) bool { return p.Settled() && clock <= p.watermark }
 
 // Settle takes note that a repair which began in that epoch is completed.
 func (p *In) Settle(epoch uint64) { p.settled = epoch }

@@ -103,7 +103,7 @@ func (o *Out) Skip(epoch, head uint64) {
 // and the stamp up to which everything has been sent with it, 0 when that can't be said:
 // when the log is not drained, it becomes known once the cursor has passed where the
 // head was.
-func (o *Out) Send(now time.Duration, to, head, clock uint64) (seq, covers uint64) {
+func (o *Out) Send(now time.Duration, to, head, clock uint64) (seq, watermark uint64) {
 	o.seq++
 	o.sent = append(o.sent, sentFrame{o.seq, o.cursor, to, now})
 	o.cursor = to
@@ -113,9 +113,9 @@ func (o *Out) Send(now time.Duration, to, head, clock uint64) (seq, covers uint6
 	if o.cursor < o.mark.pos {
 		return o.seq, 0
 	}
-	covers = o.mark.clock
+	watermark = o.mark.clock
 	o.mark = mark{}
-	return o.seq, covers
+	return o.seq, watermark
 }
 
 // Acknowledge takes note that all frames up to that number are applied. It reports

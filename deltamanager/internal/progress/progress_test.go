@@ -8,8 +8,8 @@ import (
 
 // packet is a frame on its way: what the wire carries of it, and the changes in it.
 type packet struct {
-	epoch, floor, seq, covers uint64
-	from, to                  uint64
+	epoch, floor, seq, watermark uint64
+	from, to                     uint64
 }
 
 // wire is a sender, a receiver, and a network between them that loses, doubles and
@@ -46,14 +46,14 @@ func (w *wire) send() {
 	from := w.out.Cursor()
 	to := min(w.head, from+w.r.Uint64N(4))
 	p := packet{epoch: w.out.Epoch(), from: from, to: to}
-	p.seq, p.covers = w.out.Send(0, to, w.head, w.head)
+	p.seq, p.watermark = w.out.Send(0, to, w.head, w.head)
 	p.floor = w.out.Floor()
 	if w.numbers[p.seq] {
 		w.t.Fatalf("frame number %d is used twice", p.seq)
 	}
 	w.numbers[p.seq] = true
-	if p.covers > to {
-		w.t.Fatalf("a frame up to %d says it covers %d", to, p.covers)
+	if p.watermark > to {
+		w.t.Fatalf("a frame up to %d says it covers %d", to, p.watermark)
 	}
 	w.flying = append(w.flying, p)
 }
@@ -62,7 +62,7 @@ func (w *wire) send() {
 func (w *wire) heartbeat() {
 	p := packet{epoch: w.out.Epoch(), floor: w.out.Floor()}
 	if w.out.InFlight() == 0 && w.out.Cursor() == w.head {
-		p.covers = w.head
+		p.watermark = w.head
 	}
 	w.flying = append(w.flying, p)
 }
@@ -93,11 +93,11 @@ func (w *wire) deliver() {
 				w.t.Fatalf("frame %d is fresh twice", p.seq)
 			}
 			w.frames[p.seq] = true
-			w.in.Applied(p.seq, p.covers)
+			w.in.Applied(p.seq, p.watermark)
 		}
 	}
 	if p.seq == 0 && w.in.Whole(p.epoch, p.floor) {
-		w.in.Cover(p.covers)
+		w.in.Cover(p.watermark)
 	}
 	w.acks = append(w.acks, w.in.Ack())
 }
@@ -148,9 +148,9 @@ func (w *wire) check() {
 	if p.epoch == 0 {
 		return
 	}
-	for pos := w.starts[p.epoch]; pos < p.covers; pos++ {
+	for pos := w.starts[p.epoch]; pos < p.watermark; pos++ {
 		if !w.applied[pos] {
-			w.t.Fatalf("%d is covered by %d and was not applied", pos, p.covers)
+			w.t.Fatalf("%d is covered by %d and was not applied", pos, p.watermark)
 		}
 	}
 	for seq := range p.ahead {

@@ -25,7 +25,7 @@ const (
 // Frame is session.v1.Frame without its deltas, which are read in place.
 type Frame struct {
 	Seq, Floor, Ack, Epoch uint64
-	Clock, Covers          uint64
+	Clock, Watermark       uint64
 	SentMS                 uint32
 	AckNow                 bool
 	Heartbeat              *Heartbeat
@@ -103,7 +103,7 @@ func (f *Frame) AppendHeader(b []byte) []byte {
 	b = appendVarint(b, 3, f.Ack)
 	b = appendVarint(b, 4, f.Epoch)
 	b = appendFixed64(b, 5, f.Clock)
-	b = appendFixed64(b, 6, f.Covers)
+	b = appendFixed64(b, 6, f.Watermark)
 	b = appendVarint(b, 7, uint64(f.SentMS))
 	b = appendVarint(b, 8, protowire.EncodeBool(f.AckNow))
 	if f.Heartbeat != nil {
@@ -289,7 +289,7 @@ func ParseFrame(b []byte) (Frame, error) {
 		case 5:
 			f.Clock = v
 		case 6:
-			f.Covers = v
+			f.Watermark = v
 		case 7:
 			f.SentMS = uint32(v)
 		case 8:

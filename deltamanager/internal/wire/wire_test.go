@@ -103,7 +103,7 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 	for range 2000 {
 		f := wire.Frame{
 			Seq: r.Uint64N(100), Floor: r.Uint64N(100), Ack: r.Uint64N(100), Epoch: r.Uint64N(3), Clock: r.Uint64N(1 << 40),
-			Covers: r.Uint64N(2), SentMS: r.Uint32(), AckNow: r.IntN(2) == 0,
+			Watermark: r.Uint64N(2), SentMS: r.Uint32(), AckNow: r.IntN(2) == 0,
 		}
 		if r.IntN(2) == 0 {
 			f.Heartbeat = &wire.Heartbeat{
@@ -121,7 +121,7 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 			}
 		}
 		want := &sessionv1.Frame{
-			Seq: f.Seq, Floor: f.Floor, Ack: f.Ack, Epoch: f.Epoch, Clock: f.Clock, Covers: f.Covers, SentMs: f.SentMS, AckNow: f.AckNow,
+			Seq: f.Seq, Floor: f.Floor, Ack: f.Ack, Epoch: f.Epoch, Clock: f.Clock, Watermark: f.Watermark, SentMs: f.SentMS, AckNow: f.AckNow,
 		}
 		if f.Heartbeat != nil {
 			want.Heartbeat = &sessionv1.Heartbeat{
@@ -188,7 +188,7 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 func checkFrame(t *testing.T, read, f wire.Frame, deltas []table.Delta, ask wire.Ask) {
 	t.Helper()
 	if read.Seq != f.Seq || read.Floor != f.Floor || read.Ack != f.Ack || read.Epoch != f.Epoch || read.Clock != f.Clock ||
-		read.Covers != f.Covers || read.SentMS != f.SentMS || read.AckNow != f.AckNow || (read.Heartbeat == nil) != (f.Heartbeat == nil) ||
+		read.Watermark != f.Watermark || read.SentMS != f.SentMS || read.AckNow != f.AckNow || (read.Heartbeat == nil) != (f.Heartbeat == nil) ||
 		f.Heartbeat != nil && *read.Heartbeat != *f.Heartbeat {
 		t.Fatalf("read %+v, want %+v", read, f)
 	}

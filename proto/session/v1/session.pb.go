@@ -43,7 +43,7 @@ type Frame struct {
 	Clock uint64 `protobuf:"fixed64,5,opt,name=clock,proto3" json:"clock,omitempty"`
 	// All writes of the sender up to this stamp are in this frame or, within the
 	// epoch, in earlier ones. 0: can't say now.
-	Covers uint64 `protobuf:"fixed64,6,opt,name=covers,proto3" json:"covers,omitempty"`
+	Watermark uint64 `protobuf:"fixed64,6,opt,name=watermark,proto3" json:"watermark,omitempty"`
 	// The sender's monotonic wall clock in milliseconds, lowest 32 bits: shows a
 	// receiver how much later than usual the frame came.
 	SentMs uint32 `protobuf:"varint,7,opt,name=sent_ms,json=sentMs,proto3" json:"sent_ms,omitempty"`
@@ -126,9 +126,9 @@ func (x *Frame) GetClock() uint64 {
 	return 0
 }
 
-func (x *Frame) GetCovers() uint64 {
+func (x *Frame) GetWatermark() uint64 {
 	if x != nil {
-		return x.Covers
+		return x.Watermark
 	}
 	return 0
 }
@@ -1134,14 +1134,14 @@ var File_session_v1_session_proto protoreflect.FileDescriptor
 const file_session_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"\x18session/v1/session.proto\x12\n" +
-	"session.v1\"\xe9\x02\n" +
+	"session.v1\"\xef\x02\n" +
 	"\x05Frame\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x14\n" +
 	"\x05floor\x18\x02 \x01(\x04R\x05floor\x12\x10\n" +
 	"\x03ack\x18\x03 \x01(\x04R\x03ack\x12\x14\n" +
 	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x12\x14\n" +
-	"\x05clock\x18\x05 \x01(\x06R\x05clock\x12\x16\n" +
-	"\x06covers\x18\x06 \x01(\x06R\x06covers\x12\x17\n" +
+	"\x05clock\x18\x05 \x01(\x06R\x05clock\x12\x1c\n" +
+	"\twatermark\x18\x06 \x01(\x06R\twatermark\x12\x17\n" +
 	"\asent_ms\x18\a \x01(\rR\x06sentMs\x12\x17\n" +
 	"\aack_now\x18\b \x01(\bR\x06ackNow\x123\n" +
 	"\theartbeat\x18\t \x01(\v2\x15.session.v1.HeartbeatR\theartbeat\x12)\n" +
