@@ -20,7 +20,7 @@ func (l *loader) checkAddresses(cfg config.Config) {
 		}
 		other, twice := taken[address]
 		switch {
-		case key == "balance.address" || port(address) == 0: // the front door is another process
+		case key == "balance.address" || port(address) == 0: // the balancer is another process
 		case twice:
 			l.wrong(l.latest(other, key), show(address)+" is the same address as "+l.other(other, key))
 		default:
@@ -67,7 +67,7 @@ func (l *loader) checkReach(cfg config.Config) {
 	}
 }
 
-// checkTLS: whoever others can reach proves who he is.
+// checkTLS: a node that others can reach must prove its identity.
 func (l *loader) checkTLS(cfg config.Config) {
 	h, c := cfg.HTTP, cfg.Channel
 	if (h.TLSCert == "") != (h.TLSKey == "") {

@@ -28,8 +28,8 @@ func (b *budget) take(now time.Duration, n, rate, burst float64) bool {
 	return true
 }
 
-// shares are budgets of many: who spends more than their share has nothing left, and
-// others do. Two whose hashes meet in a slot share one. Safe for concurrent use.
+// shares are budgets of many users: a user that has spent their share has nothing left, and
+// others do. Two users whose hashes meet in a slot share one. Safe for concurrent use.
 type shares struct {
 	mu    sync.Mutex // a leaf
 	slots [1024]budget

@@ -6,7 +6,7 @@ import (
 	"github.com/nodeserver/nodeserver/deltamanager/internal/table"
 )
 
-// Receipt is where a commit stands in the log, for those who wait until it has
+// Receipt is where a commit stands in the log, for a caller that waits until it has
 // been applied elsewhere.
 type Receipt struct {
 	Stamp Stamp
@@ -161,8 +161,8 @@ func (c *Core) invalidate(now time.Duration, b table.Bucket, k Key) Receipt {
 }
 
 // Move applies what a request wrote, as Commit does, and gives the session another
-// identity, as a login must: who knew the cookie of before shall not get at what
-// comes after. A new session with all attributes takes the place of the old one, which
+// identity, as a login must: a stranger that knew the former cookie must not get at what
+// comes after it. A new session with all attributes takes the place of the old one, which
 // is over for good, like one that was invalidated; its age and its time unused go on.
 //
 // That there are two sessions, and not one that changes its tag, makes the order

@@ -9,7 +9,7 @@ import (
 )
 
 // Group is how the core asks to be pulled: it says that it has something to
-// send, and whoever owns the streams calls Pull when they can take it. Wake must
+// send, and the owner of the streams calls Pull when they can take it. Wake must
 // not block and not call back before it has returned.
 type Group interface {
 	Wake(to membership.ID, bulk, urgent bool)
@@ -94,7 +94,7 @@ func NewCore(cfg Config, group Group) *Core {
 const linkLife = time.Minute
 
 // forgetSilent drops the link to a member that was heard and never connected:
-// nobody may say of such a one that it is gone.
+// the channel does not tell when such a member is gone.
 func (c *Core) forgetSilent(now time.Duration, to *link) {
 	l := to.lock()
 	silent := !l.up && now-l.seenAt > linkLife
@@ -207,7 +207,7 @@ func (c *Core) Receive(now time.Duration, from membership.ID, bulk bool, payload
 	} else {
 		err = c.receiver.receiveLive(now, l, payload)
 	}
-	if !c.fence.ready.Load() { // whoever waits for this node need not wait for its next Tick
+	if !c.fence.ready.Load() { // members that wait for this node need not wait for its next Tick
 		c.repairer.stepRepair(now, l)
 		c.checkReady(now)
 	}

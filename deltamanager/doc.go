@@ -33,7 +33,7 @@
 // was written last, on either side, and a session invalidated on one side is
 // dead on both.
 //
-// # Who may call what
+// # Concurrency
 //
 // Core is a state machine without goroutines and clocks: now is an argument. A
 // simulator (package sim) runs it through thousands of faults. Manager is the

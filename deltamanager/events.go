@@ -33,7 +33,7 @@ type Event struct {
 // listeners are told what happens to sessions.
 type listeners struct {
 	table     *table.Table
-	told      func(Event) // nil: nobody
+	told      func(Event) // nil: there is no listener
 	observing atomic.Bool
 }
 
@@ -48,8 +48,8 @@ func (c *listeners) observe(events []Event) {
 }
 
 // events are what it means for s that these registers have changed: it was Created or is
-// there in the place of another one (IDChanged), or neither. Nil unless somebody
-// listens.
+// there in the place of another one (IDChanged), or neither. Nil unless there
+// is a listener.
 func (c *listeners) events(s *table.Session, kind EventKind, remote bool, changed []string) []Event {
 	if !c.observing.Load() {
 		return nil
@@ -67,8 +67,8 @@ func (c *listeners) events(s *table.Session, kind EventKind, remote bool, change
 	return list
 }
 
-// ended is the event of a session that was removed; nil unless somebody
-// listens. Nothing changes it any more, so its values are read without a lock.
+// ended is the event of a session that was removed; nil unless there
+// is a listener. Nothing changes it any more, so its values are read without a lock.
 func (c *listeners) ended(kind EventKind, s *table.Session, remote bool) []Event {
 	if s == nil || !c.observing.Load() {
 		return nil
@@ -76,6 +76,6 @@ func (c *listeners) ended(kind EventKind, s *table.Session, remote bool) []Event
 	return []Event{{Kind: kind, Key: s.Key, Remote: remote, Value: s.Get}}
 }
 
-// SetObserving tells whether anybody listens to what cfg.Observe is told. To begin
-// with, somebody does, if it is set.
+// SetObserving tells whether the receiver of cfg.Observe wants to hear of events. At first it
+// does, if cfg.Observe is set.
 func (c *Core) SetObserving(on bool) { c.listeners.set(on) }

@@ -47,7 +47,7 @@ const (
 	askAtOnce = 40
 )
 
-// Asker tells who is asked for: the same number for the same client, as far as that
+// Asker identifies the client of a request: the same number for the same client, as far as that
 // is known. It is only called when a question is to be counted.
 type Asker interface{ Asker() uint64 }
 
@@ -150,7 +150,7 @@ func (l *locked) dropAsks(q *Query) {
 // asker asks members for single sessions.
 type asker struct {
 	*base
-	askers shares // questions for ids that nothing proves, by who asks
+	askers shares // questions for ids that nothing proves, by client
 
 	mu      sync.Mutex // a leaf
 	askable budget     // questions for ids that nothing proves, of all
@@ -342,7 +342,7 @@ func (c *asker) close(q *Query) (stale bool) {
 //
 // Only tokens that a member made for this very tag count. A budget for each asker (nil: one
 // for those) and one for all bound two kinds of questions: by tokens that seem too old, since
-// clocks may differ, but somebody may keep tokens to use them again and again; and for ids that
+// clocks may differ, but a client may keep tokens to use them again and again; and for ids that
 // no token proves, which are asked of all only while something is known to be missing here.
 func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token, from Asker) *Query {
 	c.enter(now)

@@ -78,7 +78,7 @@ func (c *receiver) applied(now time.Duration, from *link, f *wire.Frame, fresh b
 		joined := l.in.heard && l.in.peer.Joining && !f.Heartbeat.Joining
 		l.in.peer, l.in.heard = *f.Heartbeat, true
 		if l.out.strange && f.Heartbeat.Sessions > 0 {
-			l.out.clean = 0 // it has sessions, for who knows how long
+			l.out.clean = 0 // it has sessions, and for how long is not known
 		}
 		l.out.strange = false
 		if l.out.untold && !f.Heartbeat.Joining {

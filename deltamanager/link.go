@@ -44,7 +44,7 @@ type outbound struct {
 	waiters      []*Waiter
 	heartbeatDue bool
 	ackDue       bool
-	askAck       bool // somebody waits for a change that was sent without asking for its acknowledgement
+	askAck       bool // a request waits for a change that was sent without asking for its acknowledgement
 	heartbeatAt  time.Duration
 }
 
@@ -117,14 +117,14 @@ func (l *locked) skip(epoch, head uint64) {
 	l.loseWaiters()
 }
 
-// acknowledged takes note of what the member has applied, and tells who waits.
+// acknowledged takes note of what the member has applied, and tells the waiters.
 func (l *locked) acknowledged(ack uint64) {
 	if l.out.Acknowledge(ack) {
 		l.tellWaiters()
 	}
 }
 
-// loseWaiters tells those who wait for this member that it will not confirm.
+// loseWaiters tells the waiters for this member that it will not confirm.
 func (l *locked) loseWaiters() {
 	for _, w := range l.out.waiters {
 		w.lose(l.gone)
@@ -132,8 +132,8 @@ func (l *locked) loseWaiters() {
 	l.out.waiters = nil
 }
 
-// tellWaiters tells those whose change has been applied, and drops those who
-// no longer wait.
+// tellWaiters tells the waiters whose change has been applied, and drops those that no longer
+// wait.
 func (l *locked) tellWaiters() {
 	l.out.waiters = slices.DeleteFunc(l.out.waiters, func(w *Waiter) bool {
 		if w.pos < l.out.Acked() {
@@ -143,6 +143,6 @@ func (l *locked) tellWaiters() {
 	})
 }
 
-// ackDelay is how long an acknowledgement nobody waits for may wait for a frame
-// to ride on.
+// ackDelay is how long an acknowledgement that no request waits for is kept back, so that it can
+// ride on a frame of the other direction.
 const ackDelay = 50 * time.Millisecond

@@ -117,13 +117,13 @@ func (m *Manager) Open(tag Tag) (*View, bool) {
 	return &View{m: m, ref: r, info: info, acks: m.Core.cfg.Acks}, true
 }
 
-// Ready is Core's, now: it notices a pause before it answers, so that whoever asks
-// it before each request never serves what is old.
+// Ready is Core's, now: it notices a pause before it answers, so that a caller
+// that asks before each request never serves what is old.
 func (m *Manager) Ready() bool { return m.Core.Enter(m.now()) }
 
 // OpenFresh is Open for a user who has seen the writes that the tokens stand
 // for: what is not here of them is asked for, and waited for: FreshnessWait, and as long
-// again and again while who has it is heard from. View.Stale tells whether that was in
+// again and again while the member that has it is heard from. View.Stale tells whether that was in
 // vain. See Fresh for what is asked when the tag is unknown here; from is who the user is.
 func (m *Manager) OpenFresh(ctx context.Context, tag Tag, tokens []Token, from Asker) (*View, bool) {
 	stale := m.awaitFresh(ctx, m.Core.Fresh(m.now(), tag, tokens, from))

@@ -65,8 +65,8 @@ func (f *fence) toldUntil(now, lag time.Duration) time.Duration {
 }
 
 // enter is called first by every entry point. After a pause of the whole
-// process, anything may run first: whoever does finds out, and the node stops
-// being ready until it has repaired.
+// process, any entry point may run first: that one finds out, and the node
+// stops being ready until it has repaired.
 func (c *Core) enter(now time.Duration) {
 	if c.fence.paused(now) {
 		c.rejoin(now)

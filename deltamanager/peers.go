@@ -71,7 +71,7 @@ func (p *peers) ensureLink(now time.Duration, id membership.ID) *link {
 		return l
 	}
 	made := newLink(now, id, p.epoch(), p.seqs.Load(), p.log.head.Load())
-	l := &made.guarded // nobody else has it yet
+	l := &made.guarded // no other goroutine has it yet
 	l.out.clean, l.out.untold, l.out.strange, l.in.lag = past.clean, true, !known, past.lag
 	links := append(slices.Clone(p.all()), made)
 	slices.SortFunc(links, func(a, b *link) int { return a.id.Compare(b.id) })
@@ -80,7 +80,7 @@ func (p *peers) ensureLink(now time.Duration, id membership.ID) *link {
 }
 
 // recall takes what is remembered of an incarnation that gets a new link. One that
-// is new here may learn of others' sessions from somebody who is a little behind.
+// is new here may learn of others' sessions from a member that is a little behind.
 func (p *peers) recall(now time.Duration, id membership.ID) (past pastIncarnation, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -105,8 +105,8 @@ func (c *repairer) lookEvery(l *locked) time.Duration {
 }
 
 // myTurn tells whether this node begins the repair with a member it is behind
-// of. One repair serves both, so the one that needs it more goes first: who
-// joins, else the smaller id; the other one waits until that is over, and then
+// of. One repair serves both, so the node that needs it more goes first: the
+// joining one, else the one with the smaller id; the other one waits until that is over, and then
 // mostly finds the roots equal. A member that is not behind of this node, since only
 // it has left changes out, begins none.
 func (c *repairer) myTurn(now time.Duration, l *locked) bool {

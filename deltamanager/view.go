@@ -24,7 +24,7 @@ type View struct {
 	info       Info // as it was when the request began
 	create     bool // not made yet
 	created    bool // made by this view
-	unowned    bool // of no user, who could come back to it
+	unowned    bool // no user has its cookie, so none can come back to it
 	writes     []Write
 	inactive   *time.Duration // to be set; 0 or less: no limit
 	move       *Identity      // to be given
@@ -124,7 +124,7 @@ func (v *View) identify(name *string, tag Tag) error {
 	if name != nil {
 		to.Principal = *name
 	}
-	if v.create { // nobody has seen it yet
+	if v.create { // no other request has seen it yet
 		v.info.Auth.Tag, v.info.Auth.Principal = to.Tag, to.Principal
 		return nil
 	}

@@ -118,7 +118,7 @@ var derived = map[string]func(*http.Request) *http.Request{
 	},
 }
 
-// Goroutines that outlive their request, on a connection that a front door uses
+// Goroutines that outlive their request, on a connection that a balancer uses
 // for one user after the other: none may see the other's session.
 func TestSessionOfARequestThatIsOver(t *testing.T) {
 	t.Parallel()

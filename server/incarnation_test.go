@@ -13,7 +13,7 @@ import (
 )
 
 // The listener for users says whose it is, the one for operators does not: by
-// this a front door tells them apart.
+// this a balancer tells them apart.
 func TestOnlyTheListenerForUsersNamesItsLife(t *testing.T) {
 	n := startNode(t, testConf("n1"), testApp())
 	n.waitReady()

@@ -77,7 +77,7 @@ func (s *Server) Run(ctx context.Context) error {
 		_ = httpServer.Close() // a part has failed: its error is what Run returns
 	}
 	end(errStop)
-	_ = adminServer.Close() // nobody is to be told any more
+	_ = adminServer.Close() // no operator needs it any more
 	if err := parts.Wait(); err != nil && !errors.Is(err, errStop) {
 		return err
 	}
@@ -187,7 +187,7 @@ func (s *Server) followCatalog(ctx, life context.Context) {
 	s.farm.Run(following)
 }
 
-// security is how members prove who they are. A channel that others can reach
+// security is how members prove their identity. A channel that others can reach
 // must have it so.
 func (s *Server) security() (grpctransport.Security, error) {
 	c := s.cfg
@@ -290,7 +290,7 @@ func (s *Server) names() string {
 	return strings.Join(names, " ")
 }
 
-// banner says who this is and where.
+// banner says which node this is, and its addresses.
 func (s *Server) banner() {
 	var apps []string
 	for p := range s.apps.Each() {
@@ -371,8 +371,8 @@ const (
 )
 
 // serveHTTP serves users. Until the node is ready for the first time, connections to its
-// port are refused where the system can do that: whoever asks no /readyz before he sends a
-// request goes on to another node.
+// port are refused where the system can do that: a client that does not ask
+// /readyz before it sends a request goes on to another node.
 func (s *Server) serveHTTP(life context.Context, h *http.Server) error {
 	if s.release != nil {
 		select {
@@ -403,7 +403,7 @@ func (s *Server) served(err error) error {
 	return served(err)
 }
 
-// leave takes the node out in order: nothing is closed before those who send requests
+// leave takes the node out in order: nothing is closed before the senders of requests
 // have had the time to hear that they should not.
 func (s *Server) leave(ctx context.Context, h *http.Server) {
 	s.beginToStop()

@@ -9,8 +9,8 @@ import (
 	"github.com/nodeserver/nodeserver/server/keys"
 )
 
-// Security is how whoever has this conf proves to members that they belong to the cluster, and
-// members to them: by the conf's own PKI, by the cluster's secret, or not at all. Without proof,
+// Security is how a process with this conf proves to members that it belongs to the cluster, and
+// members to it: by the conf's own PKI, by the cluster's secret, or not at all. Without proof,
 // and unless channel.insecure is set, a conf that leads to other machines is refused (see
 // [Unproven]). The name goes into a certificate made from the secret; the PKI's must prove it,
 // unless it is empty. It reads the files that the conf names; its errors say which key is
@@ -44,7 +44,7 @@ func Security(c config.Config, name string) (grpctransport.Security, error) {
 	return grpctransport.Security{}, nil
 }
 
-// oneUseEach refuses a secret that is used for two things: whoever is told it for
+// oneUseEach refuses a secret that is used for two things: a person that is told it for
 // one could do the other.
 func oneUseEach(c config.Config) error {
 	if c.Cluster.SecretFile == "" || c.Admin.TokenFile == "" {

@@ -20,8 +20,8 @@ const proofCure = `: make a secret with "nodeserver secret new FILE", the same f
 	`and name it in cluster.secret_file (or set tls_ca, tls_cert and tls_key; or insecure = true where you trust the network)`
 
 // Unproven is what in a conf leads to other machines though nothing would prove
-// who is there: the conf has no cluster secret, no PKI, and does not say that the
-// network is trusted. A node and a front door refuse to start with it. Host names
+// which process is there: the conf has no cluster secret, no PKI, and does not say that the
+// network is trusted. A node and a balancer refuse to start with it. Host names
 // are not looked up; where they lead to is seen when they are dialled.
 func Unproven(c config.Config) []Problem {
 	if proven(c) {
@@ -58,13 +58,13 @@ func NotAllowed(c config.Config) string {
 	return ""
 }
 
-// Unused says why a front door will not send users to the conf's http.address;
+// Unused says why a balancer will not send users to the conf's http.address;
 // empty if it will.
 func Unused(c config.Config) string {
 	if host, _, _ := net.SplitHostPort(c.HTTP.Address); proven(c) || Unspecified(host) || !otherMachine(c.HTTP.Address) {
 		return ""
 	}
-	return `"` + c.HTTP.Address + `" gets no requests from a front door: without cluster.secret_file it believes in loopback addresses only`
+	return `"` + c.HTTP.Address + `" gets no requests from a balancer: without cluster.secret_file it believes in loopback addresses only`
 }
 
 func proven(c config.Config) bool {

@@ -6,7 +6,7 @@ import (
 	"github.com/nodeserver/nodeserver/server/config"
 )
 
-// A node may serve users on the network without a secret; that a front door will
+// A node may serve users on the network without a secret; that a balancer will
 // not send any there is said.
 func TestAddressThatNoFrontDoorBelieves(t *testing.T) {
 	for _, tc := range []struct {

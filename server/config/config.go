@@ -1,4 +1,4 @@
-// Package config is everything that a node and a front door are told, as plain values. Package
+// Package config is everything that a node and a balancer are told, as plain values. Package
 // conf reads them from a file; each part of the node is given its own.
 package config
 
@@ -22,7 +22,7 @@ type Config struct {
 	Log         Log         `conf:"log"`
 }
 
-// Node says who the node is.
+// Node identifies the node.
 type Node struct {
 	Name    string `conf:"name"`     // unique in the cluster, also the route in cookies
 	DataDir string `conf:"data_dir"` // what the node keeps between starts; empty: nothing
@@ -151,7 +151,7 @@ type App struct {
 	Config      map[string]any `conf:"config"`       // handed to the app
 }
 
-// Balance is the front door (nodeserver balance).
+// Balance is the balancer (nodeserver balance).
 type Balance struct {
 	Address         string        `conf:"address"`
 	HealthInterval  time.Duration `conf:"health_interval"`

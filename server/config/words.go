@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Values that are one of few words have types of their own, so that whoever reads one compares
+// Values that are one of few words have types of their own, so that code that reads one compares
 // it with a constant. Their UnmarshalText refuses any other word and names those allowed; their
 // Words are these, in the order in which people shall read them.
 

@@ -1,5 +1,5 @@
 // Package keys is all that makes something in a file worth trusting: secrets
-// that nobody can guess (Secret), and files that nobody else can read or change
+// that cannot be guessed (Secret), and files that no other user can read or change
 // (Read, ReadPrivate, Open).
 //
 // # Secrets
@@ -7,7 +7,7 @@
 // A secret is 32 random bytes, written as text with a prefix and a checksum, so
 // that one which a person invented, cut off or mistyped is told from one that was
 // made by New. This matters: a node shows a certificate that is signed with a key
-// derived from the cluster's secret to everybody who connects. A stranger can
+// derived from the cluster's secret to every client that connects. A stranger can
 // try candidates on it at home, tens of thousands a second; 2^256 candidates are
 // out of reach, a word or a phrase is not. No slow hash would cure that, it would
 // only cost a guessed word a few hours more.

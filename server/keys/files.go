@@ -16,7 +16,7 @@ const maxLinks = 40
 // maxFile is more than any key, certificate or secret is long.
 const maxFile = 1 << 20
 
-// Open opens a regular file that nobody but root and the running user can
+// Open opens a regular file that only root and the running user can
 // replace or change: code, or a list of certificates to trust. The rule is the
 // one of sshd_config(5), StrictModes: the file and every folder above it belong
 // to root or the running user, and neither group nor others may write to them.
@@ -168,7 +168,7 @@ func unchangeable(path string, info fs.FileInfo) error {
 	return fmt.Errorf("%s can be changed by others (mode %04o): run `chmod go-w %s`", path, mode.Perm(), path)
 }
 
-// unreadable: nobody else can read it.
+// unreadable: no other user can read it.
 func unreadable(path string, info fs.FileInfo) error {
 	owner, me, known := ownerOf(info)
 	forbidden := fs.FileMode(0o077)

@@ -67,7 +67,7 @@ func Parse(text string) (Secret, error) {
 }
 
 // checksum tells slips from secrets. It needs the secret, so it tells nothing to
-// those who don't have it.
+// processes that don't have it.
 func checksum(key [keySize]byte) [sumSize]byte {
 	sum := sha256.Sum256(append([]byte(prefix), key[:]...))
 	return [sumSize]byte(sum[:])

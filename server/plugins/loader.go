@@ -60,7 +60,7 @@ func NewLoader() *Loader {
 }
 
 // Open checks the plugin and loads it, from a private copy, so that the file
-// can be overwritten later. One that somebody else than root or the running user
+// can be overwritten later. One that another user than root or the running user
 // could replace or change is refused: it is code, and runs with all the node's
 // rights (see keys.Open). The same content is loaded once: opening it again
 // gives the same Plugin, or the same error, since Go can't retry.

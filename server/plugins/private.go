@@ -18,7 +18,7 @@ import (
 //
 // LANGUAGE is the version of Go that the package's go.mod asks for, since all of one
 // language are one module to the go command. HASH is one of the package's files and of
-// the hashes of what it imports, so that a path stands for one content, whoever builds
+// the hashes of what it imports, so that a path stands for one content, whichever machine builds
 // it. PATH is the package's own path, where folders named internal and vendor have
 // another name: the package's importers are elsewhere now.
 const libraries = "webapplib"

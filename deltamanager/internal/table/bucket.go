@@ -172,7 +172,7 @@ func (b Bucket) Dead() []Key { return slices.SortedFunc(maps.Keys(b.tombs), comp
 
 func compareKeys(a, b Key) int { return slices.Compare(a[:], b[:]) }
 
-// drop takes a register out of a session that nobody has seen yet.
+// drop takes a register out of a session that no request has seen yet.
 func (b Bucket) drop(s *Session, i int) {
 	before := s.digest(b.t.seed)
 	s.hash -= s.Regs[i].hash(s.Key, b.t.seed)

@@ -26,8 +26,8 @@ const (
 	maxTombstones = 1 << 20
 )
 
-// lifeUnused is how long a session with this limit lives unused, 0: no limit. One that nobody
-// has come back to lives for first at most, if that is set.
+// lifeUnused is how long a session with this limit lives unused, 0: no limit. A session
+// whose cookie never came back lives for first at most, if that is set.
 func lifeUnused(limit, first time.Duration, returned bool) time.Duration {
 	if !returned && first > 0 && (limit == 0 || limit > first) {
 		return first

@@ -123,8 +123,8 @@ func (b Bucket) applyDead(now time.Duration, s *Session, d *Delta) {
 	}
 }
 
-// Succeed buries the session in whose place another one, just heard of, goes on: nobody
-// who knows the new one opens the old one. It returns the old one, which may be unknown.
+// Succeed buries the session in whose place another one, just heard of, goes on: a node
+// that knows the new one does not open the old one. It returns the old one, which may be unknown.
 // Age and since are those of the new one's delta and of its Auth.
 func (t *Table) Succeed(now time.Duration, parent, next Key, age time.Duration, since uint64) *Session {
 	b := t.Lock(parent)

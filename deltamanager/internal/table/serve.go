@@ -34,7 +34,7 @@ func (l *Limits) fit(s *Session, writes []Write) bool {
 	return (size <= was || size <= l.MaxBytes) && (names <= had || names <= MaxNames)
 }
 
-// Serves tells whether the session may be shown to who has the tag: all of it is
+// Serves tells whether the session may be shown to a user with this tag: all of it is
 // here, and it is not over.
 func (b Bucket) Serves(now time.Duration, s *Session, tag Tag) (Auth, bool) {
 	a, ok := s.Auth()
@@ -53,7 +53,7 @@ func (b Bucket) Current(s *Session) (now *Session, moved bool) {
 	return nil, s.moved || b.tombs[s.Key].next != nil
 }
 
-// Peek is what is known of the session that may be shown to who has the tag.
+// Peek is what is known of the session that may be shown to a user with this tag.
 func (t *Table) Peek(now time.Duration, tag Tag) (Info, bool) {
 	s := t.ByTag(tag)
 	if s == nil {

@@ -166,7 +166,7 @@ func (r *Register) hash(k Key, seed uint64) uint64 {
 
 // State is what members compare: equal states mean equal registers. A session
 // that is not whole differs from one that is, even when no register does: else
-// nobody would ever make it whole. One whose user came back lives longer, so it differs, too.
+// no member would ever make it whole. One whose user came back lives longer, so it differs, too.
 func (s *Session) State() uint64 {
 	h := s.hash
 	if s.partial {
@@ -319,7 +319,7 @@ func (b Bucket) CreateAfter(now time.Duration, k Key, old *Session, returned boo
 }
 
 // Overwrite puts writes in the place of copied registers, which have the same stamp, in
-// a session that nobody has seen yet. It returns the writes' names.
+// a session that no request has seen yet. It returns the writes' names.
 func (b Bucket) Overwrite(s *Session, writes []Register) (changed []string) {
 	for _, r := range writes {
 		changed = append(changed, r.Name())

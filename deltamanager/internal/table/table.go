@@ -32,7 +32,7 @@ func New(seed uint64, l Limits) *Table {
 
 // tagShard is a part of the index from tags to sessions. Its lock is taken
 // last, after a bucket's. It goes by 8 more of a tag's random bytes, which takes
-// a third less memory than all of them; so who looks up compares the tag. Two of
+// a third less memory than all of them; so a caller that looks up compares the tag. Two of
 // a million sessions meet there once in 10^10 times; then the later one is found.
 type tagShard struct {
 	mu      sync.RWMutex

@@ -55,7 +55,7 @@ func (k *Key) mac(tag table.Tag, s table.Stamp, name string) (m MAC) {
 
 // AgreedKey is a key that members tell each other.
 type AgreedKey struct {
-	Drawn uint64 // when, by the clock of whoever drew it
+	Drawn uint64 // when, by the clock of the member that drew it
 	Key   Key
 }
 
@@ -63,12 +63,12 @@ func (k AgreedKey) before(o AgreedKey) bool {
 	return k.Drawn < o.Drawn || k.Drawn == o.Drawn && slices.Compare(k.Key[:], o.Key[:]) < 0
 }
 
-// Ring holds the keys of tokens: the first makes them, tokens by any are believed.
-// From outside come those that the cluster's secret gives. Where there is none, each core
-// draws one, every heartbeat tells the sender's first, and the oldest is everybody's first: who
-// joins takes the cluster's, two clusters that meet take the older one's. Whoever has
-// taken another key tells the former one, too, as long as tokens by it live: they go on being
-// believed. Safe for concurrent use.
+// Ring holds the keys of tokens: the first makes them, tokens by any are believed. From outside
+// come those that the cluster's secret gives. Where there is none, each core draws one, every
+// heartbeat tells the sender's first, and the oldest becomes the first of all: a node that joins
+// takes the cluster's, two clusters that meet take the older one's. A member that has taken another
+// key tells the former one, too, as long as tokens by it live: they go on being believed. Safe for
+// concurrent use.
 type Ring struct {
 	agree bool
 	set   atomic.Pointer[keySet]

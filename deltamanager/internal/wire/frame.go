@@ -1,7 +1,7 @@
 // Package wire is what members say to each other about sessions, in types and in bytes:
 // proto/session/v1, appended and read by hand, so that a delta costs no reflection and one
 // copy. Tests hold it against the generated code. What is read is checked and bounded:
-// nobody can make a node allocate much more than they send.
+// no sender can make a node allocate much more than it sends.
 package wire
 
 import (
@@ -89,7 +89,7 @@ func appendBytes(b []byte, num protowire.Number, v []byte) []byte {
 
 func millis(d time.Duration) uint64 { return uint64(max(0, d/time.Millisecond)) }
 
-// duration reads milliseconds that somebody else wrote: never negative, never
+// duration reads milliseconds that another node wrote: never negative, never
 // so large that sums overflow.
 func duration(ms uint64) time.Duration {
 	const limit = 100 * 365 * 24 * time.Hour

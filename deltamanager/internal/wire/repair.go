@@ -41,7 +41,7 @@ type Fetch struct {
 	Keys    []byte
 }
 
-// Sessions is session.v1.Sessions: the answer to Fetch, or sessions that nobody asked for.
+// Sessions is session.v1.Sessions: the answer to Fetch, or sessions that were not asked for.
 type Sessions struct {
 	Request uint64
 	Deltas  [][]byte // received: encoded, without tag

@@ -18,7 +18,7 @@ import (
 	"github.com/nodeserver/nodeserver/channel/listen"
 )
 
-// probing is for how long after a probe more of them are expected: front doors ask every
+// probing is for how long after a probe more of them are expected: balancers ask every
 // few seconds.
 const probing = 15 * time.Second
 
@@ -35,7 +35,7 @@ type Drain struct {
 	state  atomic.Int32
 	open   atomic.Int64 // connections
 	closed atomic.Int64 // when the last one was, in ns since 1970; 0: never
-	probed atomic.Int64 // when somebody last asked whether the server is ready, the same
+	probed atomic.Int64 // when a client last asked whether the server is ready, the same
 	late   sync.Map     // net.Conn: made after Begin, and no handler has its request yet
 }
 
@@ -88,7 +88,7 @@ func (d *Drain) connState(c net.Conn, s http.ConnState) {
 	}
 }
 
-// Probed notes that somebody has asked whether the server is ready.
+// Probed notes that a client has asked whether the server is ready.
 func (d *Drain) Probed() { d.probed.Store(time.Now().UnixNano()) }
 
 // Begin makes the server say that it is about to stop, whatever an operator has asked for.
@@ -114,9 +114,9 @@ func (d *Drain) Begun() bool { return d.state.Load() != serving }
 // Stopping tells whether it is about to stop.
 func (d *Drain) Stopping() bool { return d.state.Load() == stopping }
 
-// Wait returns when those who send requests can be taken to know: after the limit, or
-// when they have ended all connections for a tenth of it and nobody sends probes. Where
-// nobody had a connection lately it returns at once.
+// Wait returns when the clients can be taken to know: after the limit, or
+// when they have ended all connections for a tenth of it and none sends probes. Where
+// no client had a connection lately it returns at once.
 func (d *Drain) Wait(ctx context.Context, limit time.Duration) {
 	probed := within(&d.probed, probing)
 	t := time.NewTicker(5 * time.Millisecond)

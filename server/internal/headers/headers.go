@@ -1,4 +1,4 @@
-// Package headers holds the headers by which a node and a front door talk to each other.
+// Package headers holds the headers by which a node and a balancer talk to each other.
 package headers
 
 import (
@@ -8,12 +8,12 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// Retry is the header by which a node marks an answer in place of which a front door may
+// Retry is the header by which a node marks an answer in place of which a balancer may
 // ask another node, whatever the request's method and body: the value is "next", and no
 // handler of an app has seen the request.
 const Retry = "Nodeserver-Retry"
 
-// RetryNext is the value of Retry. Nobody writes to it.
+// RetryNext is the value of Retry. It must not be changed.
 var RetryNext = []string{"next"}
 
 // Incarnation is the header in which a node's HTTP listener says which incarnation of which node it
