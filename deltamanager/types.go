@@ -46,6 +46,3 @@ const (
 	// MaxName bounds the name of an attribute, in bytes.
 	MaxName = table.MaxName
 )
-
-// ParseKey reads what Key.String wrote.
-func ParseKey(s string) (Key, error) { return table.ParseKey(s) }

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/nodeserver/nodeserver/channel/listen"
@@ -141,12 +140,8 @@ func New(cfg Config, source Source, log *slog.Logger) *Balancer {
 // error says what to do about a port that is taken.
 func Listen(ctx context.Context, key, addr string) (net.Listener, error) {
 	ln, err := listen.TCP(ctx, addr)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s %s: the port is taken by another process; "+
-			"stop it (ss -ltnp shows which) or choose another %s: %w", key, addr, key, err)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: give a host:port of this machine: %w", key, addr, err)
+		return nil, fmt.Errorf("%s: %w", key, cluster.ListenError(addr, err))
 	}
 	return ln, nil
 }

@@ -19,7 +19,8 @@ func Security(c config.Config, name string) (grpctransport.Security, error) {
 	if problems := Unproven(c); len(problems) > 0 {
 		return grpctransport.Security{}, errors.New(problems[0].Key + ": " + problems[0].Text)
 	}
-	if err := oneUseEach(c); err != nil {
+	secret, err := clusterSecret(c)
+	if err != nil {
 		return grpctransport.Security{}, err
 	}
 	switch {
@@ -33,10 +34,6 @@ func Security(c config.Config, name string) (grpctransport.Security, error) {
 			Allowed: allowed, Name: name, Read: keys.Read, ReadPrivate: keys.ReadPrivate,
 		})
 	case c.Cluster.SecretFile != "":
-		secret, err := keys.ReadSecret(c.Cluster.SecretFile)
-		if err != nil {
-			return grpctransport.Security{}, fmt.Errorf("cluster.secret_file: %w", err)
-		}
 		return grpctransport.SecretCredentials([]grpctransport.Seed{secret.Derive(grpctransport.Purpose)}, name)
 	case c.Channel.Insecure:
 		return grpctransport.Insecure(), nil
@@ -44,26 +41,26 @@ func Security(c config.Config, name string) (grpctransport.Security, error) {
 	return grpctransport.Security{}, nil
 }
 
-// oneUseEach refuses a secret that is used for two things: a person that is told it for
-// one could do the other.
-func oneUseEach(c config.Config) error {
-	if c.Cluster.SecretFile == "" || c.Admin.TokenFile == "" {
-		return nil
+// clusterSecret reads the cluster's secret; nil: there is none. It refuses a secret that is used
+// for two things: a person that is told it for one of them could do the other.
+func clusterSecret(c config.Config) (*keys.Secret, error) {
+	if c.Cluster.SecretFile == "" || c.Channel.TLSCA != "" && c.Admin.TokenFile == "" {
+		return nil, nil //nolint:nilnil // no secret is no error
 	}
 	secret, err := keys.ReadSecret(c.Cluster.SecretFile)
 	if err != nil {
-		return fmt.Errorf("cluster.secret_file: %w", err)
+		return nil, fmt.Errorf("cluster.secret_file: %w", err)
 	}
 	token, err := keys.ReadSecret(c.Admin.TokenFile)
 	if err != nil {
 		return fmt.Errorf("admin.token_file: %w", err)
 	}
-	if token.Equal(secret) {
-		return fmt.Errorf(
+	if token != nil && token.Equal(secret) {
+		return nil, fmt.Errorf(
 			"admin.token_file: %s holds the same secret as cluster.secret_file, so that an operator's token would "+
 				"make a member: make another with `nodeserver secret new FILE`",
 			c.Admin.TokenFile,
 		)
 	}
-	return nil
+	return &secret, nil
 }

@@ -48,17 +48,3 @@ func FuzzAuth(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{0x20, 0}, 5000))
 	f.Fuzz(func(t *testing.T, b []byte) { hostile.Survives(t, b, func() { _, _ = parseAuth(b) }) })
 }
-
-func FuzzKey(f *testing.F) {
-	f.Add(Key{1, 2, 255}.String())
-	f.Add("zz")
-	f.Fuzz(func(t *testing.T, value string) {
-		hostile.Survives(t, []byte(value), func() {
-			if k, err := ParseKey(value); err == nil && k.String() != lower(value) {
-				t.Errorf("%q reads as %v", value, k)
-			}
-		})
-	})
-}
-
-func lower(s string) string { return string(bytes.ToLower([]byte(s))) }

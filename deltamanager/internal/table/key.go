@@ -3,7 +3,6 @@ package table
 import (
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 )
 
 // Buckets is the number of parts the sessions of an app are divided into. A
@@ -20,18 +19,6 @@ type Tag [16]byte
 
 // String is the key in hex, 32 digits.
 func (k Key) String() string { return hex.EncodeToString(k[:]) }
-
-// ParseKey reads what String wrote.
-func ParseKey(s string) (Key, error) {
-	var k Key
-	if len(s) != 2*len(k) {
-		return Key{}, fmt.Errorf("session key of %d characters: want 32 hex digits", len(s))
-	}
-	if _, err := hex.Decode(k[:], []byte(s)); err != nil {
-		return Key{}, fmt.Errorf("%q is not a session key: want 32 hex digits", s)
-	}
-	return k, nil
-}
 
 // Bucket is where the key lies. Keys are random, so twelve of their bits are a hash.
 func (k Key) Bucket() int { return int(binary.LittleEndian.Uint16(k[:]) % Buckets) }

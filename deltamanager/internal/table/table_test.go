@@ -200,18 +200,6 @@ func TestExpiryByAge(t *testing.T) {
 	}
 }
 
-func TestKeysAsText(t *testing.T) {
-	k := Key{1, 2, 255}
-	if back, err := ParseKey(k.String()); err != nil || back != k {
-		t.Errorf("read %v, %v", back, err)
-	}
-	for _, bad := range []string{"", "0", k.String() + "00", k.String()[:31] + "g", string(make([]byte, 100))} {
-		if _, err := ParseKey(bad); err == nil {
-			t.Errorf("%q is a key", bad)
-		}
-	}
-}
-
 func TestSessionsStayInTheirSizeClass(t *testing.T) {
 	if n := unsafe.Sizeof(Session{}); n > 96 {
 		t.Errorf("a session takes %d bytes: a million more than a size class of 96 is 16 MB more", n)
