@@ -47,13 +47,8 @@ type App struct {
 	members Members
 	log     *slog.Logger
 
-	secure  bool
-	expose  bool
-	exposed []string // value of Nodeserver-Node
-	fresh   bool     // users carry what they have seen from node to node
-	// What headers need, made once.
-	plain, overTLS  attributes
-	private, varies []string // values of Cache-Control and Vary
+	fresh bool // users carry what they have seen from node to node
+	head
 
 	maxAge, lifetime time.Duration // of cookies, 0: until the browser ends; of sessions
 
@@ -65,23 +60,35 @@ type App struct {
 	observing sync.Mutex                // held while the manager is told whether there are any
 	newRate   *newRate                  // nil: no limit
 
-	panics  atomic.Int64
-	lost    atomic.Int64
-	refused atomic.Int64
-	hasty   atomic.Int64
-	stale   atomic.Int64
+	counters
 }
+
+// head is what the headers of answers are made of.
+type head struct {
+	secure  bool
+	expose  bool
+	exposed []string // value of Nodeserver-Node
+	// What headers need, made once.
+	plain, overTLS  attributes
+	private, varies []string // values of Cache-Control and Vary
+}
+
+// counters count since the node's start, see Counts.
+type counters struct{ panics, lost, refused, hasty, stale atomic.Int64 }
 
 // New makes an app's sessions and its pipeline. The group wakes the way to other members.
 // The manager serves no request before its Settle, and does nothing on its own before its Run.
 func New(c Config, members Members, group deltamanager.Group, log *slog.Logger) *App {
 	a := &App{
 		name: c.App, path: c.Path, node: c.Node, members: members, log: log,
-		secure: c.Secure, expose: c.Expose, exposed: []string{c.Node}, fresh: c.Fresh,
+		fresh: c.Fresh, maxBody: c.MaxBody, newRate: newNewRate(c.NewPerAddress),
+	}
+	a.head = head{
+		secure: c.Secure, expose: c.Expose, exposed: []string{c.Node},
+		plain: newAttributes(c, false), overTLS: newAttributes(c, true),
 		private: []string{"private"}, varies: []string{"Cookie"},
 		maxAge: c.Cookies.MaxAge, lifetime: c.Lifetime, maxBody: c.MaxBody, newRate: newNewRate(c.NewPerAddress),
 	}
-	a.plain, a.overTLS = newAttributes(c, false), newAttributes(c, true)
 	c.Sessions.Observe = a.observed
 	a.manager = deltamanager.New(c.Sessions, group, log.With("part", "deltamanager"))
 	a.Hear(a.NewListeners()) // nobody, until the app listens
