@@ -38,7 +38,8 @@ func (n *bubbleNode) serves() bool {
 func TestBubbleDeployBesideACut(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		hosts := []string{"n1", "n2", "n3"}
-		n1, n2, n3 := b.start("n1", hosts, hello("other"), nil), b.start("n2", hosts, testApp(), nil), b.start("n3", hosts, hello("other"), nil)
+		n1, n2 := b.start("n1", hosts, hello("other"), nil), b.start("n2", hosts, testApp(), nil)
+		n3 := b.start("n3", hosts, hello("other"), nil)
 		b.within(10*time.Second, "ready", func() bool {
 			return n1.server.ready.Load() && n2.server.ready.Load() && n3.server.ready.Load()
 		})
@@ -55,7 +56,8 @@ func TestBubbleDeployBesideACut(t *testing.T) {
 		})
 		b.deploys(n3, testApp())
 		pass(10 * time.Second)
-		if status, _, h := u.get(n3.node, "/test/get"); n3.serves() || status != http.StatusServiceUnavailable || h.Get("Nodeserver-Retry") != "next" {
+		status, _, h := u.get(n3.node, "/test/get")
+		if n3.serves() || status != http.StatusServiceUnavailable || h.Get("Nodeserver-Retry") != "next" {
 			t.Errorf("without the sessions of n2: serves %v, %d", n3.serves(), status)
 		}
 		if !n3.server.ready.Load() {

@@ -121,7 +121,8 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 			}
 		}
 		want := &sessionv1.Frame{
-			Seq: f.Seq, Floor: f.Floor, Ack: f.Ack, Epoch: f.Epoch, Clock: f.Clock, Watermark: f.Watermark, SentMs: f.SentMS, AckNow: f.AckNow,
+			Seq: f.Seq, Floor: f.Floor, Ack: f.Ack, Epoch: f.Epoch, Clock: f.Clock,
+			Watermark: f.Watermark, SentMs: f.SentMS, AckNow: f.AckNow,
 		}
 		if f.Heartbeat != nil {
 			want.Heartbeat = &sessionv1.Heartbeat{
@@ -188,7 +189,8 @@ func TestFramesAreWhatTheSchemaSays(t *testing.T) {
 func checkFrame(t *testing.T, read, f wire.Frame, deltas []table.Delta, ask wire.Ask) {
 	t.Helper()
 	if read.Seq != f.Seq || read.Floor != f.Floor || read.Ack != f.Ack || read.Epoch != f.Epoch || read.Clock != f.Clock ||
-		read.Watermark != f.Watermark || read.SentMS != f.SentMS || read.AckNow != f.AckNow || (read.Heartbeat == nil) != (f.Heartbeat == nil) ||
+		read.Watermark != f.Watermark || read.SentMS != f.SentMS || read.AckNow != f.AckNow ||
+		(read.Heartbeat == nil) != (f.Heartbeat == nil) ||
 		f.Heartbeat != nil && *read.Heartbeat != *f.Heartbeat {
 		t.Fatalf("read %+v, want %+v", read, f)
 	}
