@@ -314,18 +314,18 @@ func nameID(name string) *string { return new(table.Names).Of([]byte(name)) }
 // What a delta may have of registers depends on its length, so that one of few bytes takes
 // little memory, and one of a session that is over its limit is whole.
 func TestRegistersOfADelta(t *testing.T) {
-	stamp := table.Stamp{Clock: 1, Incarnation: testBoot}
+	stamp := table.Stamp{Clock: 1, Incarnation: testIncarnation}
 	d := table.Delta{Key: table.Key{1}, Full: true, Regs: []table.Register{{Stamp: stamp, Value: []byte("auth")}}}
 	for n := range 5 * table.MaxNames {
 		d.Regs = append(d.Regs, table.Register{ID: nameID(strconv.Itoa(n)), Stamp: stamp})
 	}
-	field := wire.AppendDelta(nil, wire.InSessions, &d, testBoot)
+	field := wire.AppendDelta(nil, wire.InSessions, &d, testIncarnation)
 	raw, _ := protowire.ConsumeBytes(field[1:])
-	got, err := wire.ParseDelta(raw, testBoot, new(table.Names), nil)
+	got, err := wire.ParseDelta(raw, testIncarnation, new(table.Names), nil)
 	if err != nil || len(got.Regs) != len(d.Regs) {
 		t.Errorf("%d of %d registers, %v", len(got.Regs), len(d.Regs), err)
 	}
-	if _, err := wire.ParseDelta(bytes.Repeat([]byte{0x1a, 0}, 5000), testBoot, new(table.Names), nil); !errors.Is(err, wire.ErrMalformed) {
+	if _, err := wire.ParseDelta(bytes.Repeat([]byte{0x1a, 0}, 5000), testIncarnation, new(table.Names), nil); !errors.Is(err, wire.ErrMalformed) {
 		t.Errorf("5000 registers of nothing: %v", err)
 	}
 }
