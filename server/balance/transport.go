@@ -142,7 +142,7 @@ func (n *node) greet(ctx context.Context, c net.Conn, patience time.Duration) er
 	}
 	_ = res.Body.Close()
 	if n.Incarnation != 0 &&
-		(res.Header.Get(headers.Life) != headers.LifeToken(membership.ID{Name: n.Name, Incarnation: n.Incarnation}) || in.Buffered() > 0) {
+		(res.Header.Get(headers.Incarnation) != headers.IncarnationToken(membership.ID{Name: n.Name, Incarnation: n.Incarnation}) || in.Buffered() > 0) {
 		return errStranger
 	}
 	if res.Close {
