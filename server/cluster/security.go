@@ -51,11 +51,14 @@ func clusterSecret(c config.Config) (*keys.Secret, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cluster.secret_file: %w", err)
 	}
+	if c.Admin.TokenFile == "" {
+		return &secret, nil
+	}
 	token, err := keys.ReadSecret(c.Admin.TokenFile)
 	if err != nil {
-		return fmt.Errorf("admin.token_file: %w", err)
+		return nil, fmt.Errorf("admin.token_file: %w", err)
 	}
-	if token != nil && token.Equal(secret) {
+	if token.Equal(secret) {
 		return nil, fmt.Errorf(
 			"admin.token_file: %s holds the same secret as cluster.secret_file, so that an operator's token would "+
 				"make a member: make another with `nodeserver secret new FILE`",

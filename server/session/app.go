@@ -81,13 +81,12 @@ type counters struct{ panics, lost, refused, hasty, stale atomic.Int64 }
 func New(c Config, members Members, group deltamanager.Group, log *slog.Logger) *App {
 	a := &App{
 		name: c.App, path: c.Path, node: c.Node, members: members, log: log,
-		fresh: c.Fresh, maxBody: c.MaxBody, newRate: newNewRate(c.NewPerAddress),
+		fresh: c.Fresh, maxAge: c.Cookies.MaxAge, lifetime: c.Lifetime, maxBody: c.MaxBody, newRate: newNewRate(c.NewPerAddress),
 	}
 	a.head = head{
 		secure: c.Secure, expose: c.Expose, exposed: []string{c.Node},
 		plain: newAttributes(c, false), overTLS: newAttributes(c, true),
 		private: []string{"private"}, varies: []string{"Cookie"},
-		maxAge: c.Cookies.MaxAge, lifetime: c.Lifetime, maxBody: c.MaxBody, newRate: newNewRate(c.NewPerAddress),
 	}
 	c.Sessions.Observe = a.observed
 	a.manager = deltamanager.New(c.Sessions, group, log.With("part", "deltamanager"))
