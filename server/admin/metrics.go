@@ -30,33 +30,8 @@ type metrics struct {
 }
 
 func newMetrics(a *admin) *metrics {
-	d := describe
-	m := &metrics{admin: a, registry: prometheus.NewRegistry()}
-	m.nodeMetrics = nodeMetrics{
-		members:  d("members", "Members this node knows, itself included, by state.", "state"),
-		ready:    d("ready", "1 when this node serves requests."),
-		requests: d("http_requests_total", "Requests taken by the HTTP listener."),
-		found: d("membership_answers_total", "What a way to find members brought: "+
-			"addresses proposed, answers refused, rounds that went wrong.", "provider", "kind"),
-		providerUp: d("membership_provider_up", "1 when this way to find members works.", "provider"),
-	}
-	m.requestMetrics = requestMetrics{
-		appUp:  d("app_up", "1 when the app is served, 0 when it could not be loaded or started.", "app"),
-		panics: d("http_panics_total", "Handlers that panicked.", "app"),
-		lost: d("session_lost_writes_total",
-			"Requests whose writes were void because the session had ended elsewhere meanwhile.", "app"),
-		refused: d("session_refused_total",
-			"Sessions not made because the node holds as many as sessions.max_sessions allows.", "app"),
-		hasty: d("session_rate_limited_total",
-			"Sessions not made because their client's address began as many as sessions.new_per_address allows.", "app"),
-		stale: d("session_stale_total",
-			"Requests served though a write that their user had seen could not be had: its node is gone.", "app"),
-	}
-	m.sessionMetrics = sessionMetrics{
-		sessions:   d("sessions", "Sessions on this node.", "app"),
-		newcomers:  d("sessions_new", "Sessions on this node whose cookie never came back.", "app"),
-		tombstones: d("session_tombstones", "Invalidated sessions that are remembered.", "app"),
-		events:     d("session_events_total", "What happened to sessions.", "app", "event"),
+	d := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("nodeserver_"+name, help, labels, nil)
 	}
 	m := &metrics{
 		admin: a, registry: prometheus.NewRegistry(),
@@ -82,10 +57,12 @@ func newMetrics(a *admin) *metrics {
 		repairs:     d("repairs_total", "Comparisons with a member that were completed.", "app"),
 		repaired:    d("repaired_sessions_total", "Sessions that a repair changed here.", "app"),
 		repairBytes: d("repair_bytes_total", "Bytes sent for repairs.", "app"),
-		trouble:     d("replication_trouble_total", "Replication anomalies by kind.", "app", "kind"),
+		found:       d("membership_answers_total", "What a way to find members brought: addresses proposed, answers refused, rounds that went wrong.", "provider", "kind"),
+		providerUp:  d("membership_provider_up", "1 when this way to find members works.", "provider"),
+		appUp:       d("app_up", "1 when the app is served, 0 when it could not be loaded or started.", "app"),
+		trouble:     d("replication_trouble_total", "What should not happen often.", "app", "kind"),
 	}
-	m.registry.MustRegister(m, cluster.Connections("nodeserver_", a.node.Listeners), collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	m.registry.MustRegister(m, cluster.Connections("nodeserver_", a.node.Listeners), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	return m
 }
 
