@@ -37,7 +37,8 @@ func (c *sender) pullLive(now time.Duration, to *link) []byte {
 	}
 	f.Epoch, f.Floor = l.out.Epoch(), l.out.Floor()
 	if l.out.heartbeatDue {
-		f.Heartbeat = c.heartbeat(now, l)
+		h := c.heartbeat(now, l)
+		f.Heartbeat = &h
 		l.out.heartbeatAt = now
 		if body == nil && l.out.InFlight() == 0 && c.log.head.Load() == l.out.Cursor() {
 			f.Watermark = f.Clock // all is sent and acknowledged
@@ -53,8 +54,8 @@ func (c *sender) pullLive(now time.Duration, to *link) []byte {
 }
 
 // heartbeat is what this node says about itself.
-func (c *sender) heartbeat(now time.Duration, l *locked) *wire.Heartbeat {
-	b := &wire.Heartbeat{
+func (c *sender) heartbeat(now time.Duration, l *locked) wire.Heartbeat {
+	b := wire.Heartbeat{
 		Root: c.table.Root(), Sessions: uint64(max(0, c.table.Sessions())), Joining: !c.fence.ready.Load(),
 		Repairing: l.repair.run != nil, Repaired: l.in.SettledEpoch(),
 	}
