@@ -42,7 +42,7 @@ demo: build webapps ## see it: three nodes, visitors, a kill -9, and whether any
 	bin/nodeserver demo
 
 .PHONY: run3
-run3: build webapps ## three nodes and the front door on http://127.0.0.1:8080, until Ctrl-C
+run3: build webapps ## three nodes and the balancer on http://127.0.0.1:8080, until Ctrl-C
 	@set -m; pids=; \
 	for i in 1 2 3; do bin/nodeserver run --conf conf/node$$i.toml & pids="$$pids $$!"; done; \
 	bin/nodeserver balance --conf conf/balance.toml & pids="$$pids $$!"; \

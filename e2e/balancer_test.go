@@ -66,7 +66,7 @@ func balancer(t *testing.T, c cluster, name string) (address string) {
 	return address
 }
 
-// Users come through each balancer, as lb-config sets it up, and through our own front door,
+// Users come through each balancer, as lb-config sets it up, and through our own balancer,
 // while a node is killed, is frozen, stops in order, and comes back.
 func TestBalancers(t *testing.T) {
 	for _, name := range []string{"nodeserver balance", "haproxy", "nginx", "apache", "caddy"} {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// direct is a client without a front door, as docs/LOAD-BALANCING.md tells it to be: it takes
+// direct is a client without a balancer, as docs/LOAD-BALANCING.md tells it to be: it takes
 // any of the addresses that its name server gives it, and the next one after a refused
 // connection or an answer that says so.
 type direct struct {
@@ -85,7 +85,7 @@ func complete(n *node) error {
 }
 
 // Clients that get all nodes' addresses from a name server and keep to the contract need no
-// front door: each request goes to some node, whichever, while nodes stop, start, and are
+// balancer: each request goes to some node, whichever, while nodes stop, start, and are
 // frozen; none fails, no session is lost, and each user sees all that they have written.
 func TestClientsWithoutFrontDoor(t *testing.T) {
 	c := started(

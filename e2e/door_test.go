@@ -44,7 +44,7 @@ func (n *node) fetch(path string) (int, string, http.Header, error) {
 }
 
 // Two of three nodes host an app, at a path of its own: nobody's request for it goes to the
-// third one, whichever of them is killed, and the front door says what is not there.
+// third one, whichever of them is killed, and the balancer says what is not there.
 func TestDoorKnowsWhereAppsAre(t *testing.T) {
 	t.Parallel()
 	c := loopback(t)
@@ -57,7 +57,7 @@ func TestDoorKnowsWhereAppsAre(t *testing.T) {
 	}
 	c.await(t, startLimit)
 	d := door(t, c)
-	within(t, startLimit, "the front door knows the apps", func() error {
+	within(t, startLimit, "the balancer knows the apps", func() error {
 		status, body, _, err := d.fetch("/")
 		listed := strings.Contains(body, `href="/kart/"`) && strings.Contains(body, `href="/counter/"`)
 		if err != nil || status != http.StatusOK || !listed {
@@ -102,7 +102,7 @@ func TestDoorKnowsWhereAppsAre(t *testing.T) {
 	})
 }
 
-// A request is one line in the log of the front door, and one with the same id in that of the
+// A request is one line in the log of the balancer, and one with the same id in that of the
 // node which served it.
 func TestRequestInBothLogs(t *testing.T) {
 	t.Parallel()
@@ -135,7 +135,7 @@ func TestRequestInBothLogs(t *testing.T) {
 	}
 }
 
-// Front doors side by side agree on who serves a user, since the cookie says so, and one that is
+// Balancers side by side agree on who serves a user, since the cookie says so, and one that is
 // killed and started again goes on as before.
 func TestTwoDoors(t *testing.T) {
 	t.Parallel()
@@ -161,7 +161,7 @@ func TestTwoDoors(t *testing.T) {
 		}
 	}
 	doors[0].start()
-	within(t, startLimit, "front door ready again", func() error {
+	within(t, startLimit, "balancer ready again", func() error {
 		if status, body, err := doors[0].ask("/readyz"); err != nil || status != http.StatusOK {
 			return fmt.Errorf("%d %s %w", status, body, err)
 		}

@@ -31,7 +31,7 @@ func cpu(b *testing.B, pid int) time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// frontDoors are where each front door serves, and the process that does.
+// frontDoors are where each balancer serves, and the process that does.
 func frontDoors(b *testing.B, c cluster) map[string]*node {
 	b.Helper()
 	doors := map[string]*node{"nodeserver": door(b, c)}
@@ -60,7 +60,7 @@ func frontDoors(b *testing.B, c cluster) map[string]*node {
 	return doors
 }
 
-// BenchmarkFrontDoors is what a request costs each front door before the same three nodes: 64 clients
+// BenchmarkFrontDoors is what a request costs each balancer before the same three nodes: 64 clients
 // that keep their connections. Run it on a machine that does nothing else:
 //
 //	go test ./e2e -run '^$' -bench FrontDoors -benchtime 50000x -count 5

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// mostMemory is what the front door may take under each of these floods, as docs/LOAD-BALANCING.md
+// mostMemory is what the balancer may take under each of these floods, as docs/LOAD-BALANCING.md
 // says.
 const mostMemory = 150 << 20
 
@@ -44,7 +44,7 @@ func (n *node) peak(t *testing.T) int {
 	return kb << 10
 }
 
-// flooder does one thing to the front door, on a connection of its own, until stop is closed.
+// flooder does one thing to the balancer, on a connection of its own, until stop is closed.
 type flooder struct {
 	name    string
 	clients int
@@ -103,7 +103,7 @@ var flooders = []flooder{
 	}},
 }
 
-// run floods the front door, each client again and again, until stop is closed. It returns how many
+// run floods the balancer, each client again and again, until stop is closed. It returns how many
 // connections were made.
 func (f flooder) run(d *node, stop <-chan struct{}) int64 {
 	var made atomic.Int64
@@ -122,7 +122,7 @@ func (f flooder) run(d *node, stop <-chan struct{}) int64 {
 						case <-hung:
 						}
 					}()
-					_ = f.do(c, stop) // the front door may end it
+					_ = f.do(c, stop) // the balancer may end it
 					close(hung)
 					_ = c.Close()
 				}
@@ -155,7 +155,7 @@ func visits(t *testing.T, d *node, lasting time.Duration) (took []time.Duration)
 	return took
 }
 
-// Clients that send or take next to nothing cost the front door a bounded memory, others are
+// Clients that send or take next to nothing cost the balancer a bounded memory, others are
 // served meanwhile, and no node is taken for dead.
 func TestDoorUnderSlowClients(t *testing.T) {
 	apps := plugin(t, "big", `
@@ -205,7 +205,7 @@ func Webapp() webapps.App {
 	}
 }
 
-// metric is a number of the front door's metrics; -1: it is not there.
+// metric is a number of the balancer's metrics; -1: it is not there.
 func metric(t *testing.T, n *node, name string) float64 {
 	t.Helper()
 	status, body, err := n.ask("/metrics")

@@ -52,7 +52,7 @@ func certificate(t *testing.T) (file, keyFile string, pool *x509.CertPool) {
 	return file, keyFile, pool
 }
 
-// With TLS from users to the front door and from there to the nodes, users stay on their node,
+// With TLS from users to the balancer and from there to the nodes, users stay on their node,
 // their cookies are Secure, and the node's end moves them. Who comes by HTTP is sent to HTTPS.
 func TestTLSAllTheWay(t *testing.T) {
 	t.Parallel()
@@ -112,6 +112,6 @@ func TestTLSAllTheWay(t *testing.T) {
 		t.Errorf("after the end of %s: %+v", home, r)
 	}
 	if text := d.log.String(); strings.Count(text, "node added") != len(c) {
-		t.Errorf("the front door's log: %s", text)
+		t.Errorf("the balancer's log: %s", text)
 	}
 }

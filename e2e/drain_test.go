@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// door makes nodeserver's own front door for the cluster, started.
+// door makes nodeserver's own balancer for the cluster, started.
 func door(t testing.TB, c cluster, sets ...string) *node {
 	t.Helper()
 	httpAt, admin := freeAddress(t), freeAddress(t)
@@ -29,7 +29,7 @@ func door(t testing.TB, c cluster, sets ...string) *node {
 	d.args[0] = "balance"
 	d.http, d.admin = httpAt, admin
 	d.start()
-	within(t, startLimit, "front door ready", func() error {
+	within(t, startLimit, "balancer ready", func() error {
 		if status, body, err := d.ask("/readyz"); err != nil || status != http.StatusOK {
 			return fmt.Errorf("%d %s %w", status, body, err)
 		}
@@ -53,13 +53,13 @@ func stops(t *testing.T) int {
 }
 
 // Nodes are told to stop, one after the other, while users send POSTs through the
-// front door: each of them is answered by some node, none is lost.
+// balancer: each of them is answered by some node, none is lost.
 func TestStopLosesNoPost(t *testing.T) {
 	c := started(t)
 	rolling(t, c, door(t, c).http)
 }
 
-// rolling stops and starts the nodes in turn while POSTs go to the front door at the address.
+// rolling stops and starts the nodes in turn while POSTs go to the balancer at the address.
 // None of them may fail.
 func rolling(t *testing.T, c cluster, address string) {
 	t.Helper()
@@ -79,7 +79,7 @@ func rolling(t *testing.T, c cluster, address string) {
 			}
 			return nil
 		})
-		until(time.Now().Add(300 * time.Millisecond)) // for front doors that have to find out
+		until(time.Now().Add(300 * time.Millisecond)) // for balancers that have to find out
 	}
 	o := users.end()
 	t.Logf("%d POSTs, %d of them failed", o.requests, o.failed+o.cut)

@@ -51,7 +51,7 @@ func Webapp() webapps.App {
 		t.Fatal(err)
 	}
 	_ = res.Body.Close()
-	within(t, 5*time.Second, "two nodes ended, and the front door's word on it", func() error {
+	within(t, 5*time.Second, "two nodes ended, and the balancer's word on it", func() error {
 		if n := alive(); n > 1 || !strings.Contains(d.log.String(), "a request broke two nodes") {
 			return fmt.Errorf("%d live; log: %s", n, d.log.tail(3))
 		}

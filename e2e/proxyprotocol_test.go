@@ -15,7 +15,7 @@ import (
 )
 
 // HAProxy passes connections on, and says by the PROXY protocol whose they are, to a node and to
-// the front door: both log the user's address.
+// the balancer: both log the user's address.
 func TestProxyProtocolOfHAProxy(t *testing.T) {
 	t.Parallel()
 	program, err := exec.LookPath("haproxy")
@@ -77,6 +77,6 @@ func TestProxyProtocolOfHAProxy(t *testing.T) {
 	}
 	if res, err := d.client.Get("http://" + d.http + "/bench/raw"); err == nil {
 		_ = res.Body.Close()
-		t.Errorf("the front door takes a connection of a trusted proxy that does not say whose it is: %s", res.Status)
+		t.Errorf("the balancer takes a connection of a trusted proxy that does not say whose it is: %s", res.Status)
 	}
 }

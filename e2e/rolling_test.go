@@ -27,7 +27,7 @@ func say(t *testing.T, args ...string) (code int, stdout, stderr string) {
 }
 
 // Users of a node that is drained go to the others without a failed request, behind our own
-// front door and behind HAProxy, and come back after undrain.
+// balancer and behind HAProxy, and come back after undrain.
 func TestDrainMovesUsers(t *testing.T) {
 	for _, front := range []string{"nodeserver balance", "haproxy"} {
 		t.Run(front, func(t *testing.T) {

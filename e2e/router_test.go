@@ -87,7 +87,7 @@ func (s *stranger) lie(t *testing.T, victim string, stop <-chan struct{}) {
 	}
 }
 
-// A stranger two hops away, who can send UDP and nothing else, tells nodes and front door
+// A stranger two hops away, who can send UDP and nothing else, tells nodes and balancer
 // that he is a member. Nobody believes him, with a secret and without: no connection goes to
 // him, and no request of a user.
 func TestStrangerBeyondARouter(t *testing.T) {
@@ -127,7 +127,7 @@ func TestStrangerBeyondARouter(t *testing.T) {
 			d.args[0], d.http, d.admin = "balance", victim.Address+":8080", "127.0.0.1:9080"
 			d.start()
 			c.await(t, 20*time.Second)
-			within(t, startLimit, "front door ready", func() error {
+			within(t, startLimit, "balancer ready", func() error {
 				if status, body, err := d.ask("/readyz"); err != nil || status != http.StatusOK {
 					return fmt.Errorf("%d %s %w", status, body, err)
 				}

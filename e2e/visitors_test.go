@@ -57,7 +57,7 @@ func (y *tally) wrong(what *int, format string, args ...any) {
 // patience is how long a visitor tries one request, node after node.
 const patience = 5 * time.Second
 
-// visit increments once, on another node if need be, as behind a front door
+// visit increments once, on another node if need be, as behind a balancer
 // that is sticky.
 func (v *visitor) visit(c cluster, y *tally) {
 	begin, moved := time.Now(), 0

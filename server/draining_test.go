@@ -70,7 +70,7 @@ func TestDrainAndBack(t *testing.T) {
 		if reply.InFlight != 0 || reply.Unshared != 0 {
 			t.Errorf("%+v", reply)
 		}
-		for i, u := range users { // some still come to it, the others' front door knows better
+		for i, u := range users { // some still come to it, the others' balancer knows better
 			if i%2 == 0 {
 				if h := u.want(drained.node, "/test/inc", "2"); h.Get("Connection") != "close" {
 					t.Errorf("an answer of HTTP/1 does not end its connection: %v", h)

@@ -224,7 +224,7 @@ func (s *Server) self() (membership.Member, error) {
 	return m, nil
 }
 
-// paths are those that the conf gives apps, for front doors.
+// paths are those that the conf gives apps, for balancers.
 func (s *Server) paths() map[string]string {
 	paths := map[string]string{}
 	for _, a := range s.cfg.Apps {

@@ -47,7 +47,7 @@ type Cluster struct {
 	redis bool // what goes over the wire goes to Redis
 	conf  map[string]string
 	procs []*Process // of the nodes in their order, nil where not running
-	more  []*Process // what they need besides: Redis, the front door
+	more  []*Process // what they need besides: Redis, the balancer
 
 	// Idle is how many cores all processes use without load; whoever measured it
 	// says so here, and it goes with each Target.

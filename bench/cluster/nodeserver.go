@@ -77,7 +77,7 @@ dir = %q
 `, c.Name(i), c.http(i), c.admin(i), c.channel(i), v.freshness, v.acks, c.env.Webapps) + c.commonConf(secret)
 }
 
-// commonConf is what nodes and the front door share.
+// commonConf is what nodes and the balancer share.
 func (c *Cluster) commonConf(secret string) string {
 	var members []string
 	for i := range c.size {
@@ -94,7 +94,7 @@ level = "warn"
 `, secret, strings.Join(members, ", "))
 }
 
-// OpenDoor starts the front door and returns its address. It is ended with the
+// OpenDoor starts the balancer and returns its address. It is ended with the
 // cluster.
 func (c *Cluster) OpenDoor(ctx context.Context) (string, error) {
 	door := address(c.base + portDoor)

@@ -88,7 +88,7 @@ func TestPKIOtherCertificateIsDialled(t *testing.T) {
 	}
 }
 
-// Who only asks, as the front door does, must be a member's equal, too; and asks members only.
+// Who only asks, as the balancer does, must be a member's equal, too; and asks members only.
 func TestPKIWatch(t *testing.T) {
 	t.Parallel()
 	p := newPKI(t, map[string][]string{"a": {"a.nodes.example.com"}, "wiki": {"wiki.corp"}, "door": {"door.nodes.example.com"}})

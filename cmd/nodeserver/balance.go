@@ -17,8 +17,8 @@ func newBalanceCommand(e env) *cobra.Command {
 	var sets []string
 	c := &cobra.Command{
 		Use:   "balance --conf FILE [--set KEY=VALUE]...",
-		Short: "Run the front door: one address for users, each kept on one node",
-		Long: `Run the front door. Each user is kept on the node that serves his session; when
+		Short: "Run the balancer: one address for users, each kept on one node",
+		Long: `Run the balancer. Each user is kept on the node that serves his session; when
 it dies, the request that finds out goes to another node. Which nodes there are
 it learns from the cluster, found as nodes find each other ([cluster],
 [channel] tls_*, [membership]); [balance] says where it listens. Where the conf
@@ -36,7 +36,7 @@ node's, which may run beside it.`,
 				log.Warn("check the configuration", "problem", w.String())
 			}
 			if !setsIn(origins, "balance") && setsIn(origins, "node", "webapps") {
-				log.Warn("this conf says nothing of a front door, only of a node, which nodeserver run runs", "file", file)
+				log.Warn("this conf says nothing of a balancer, only of a node, which nodeserver run runs", "file", file)
 			}
 			b, err := balance.FromConfig(cfg, log)
 			if err != nil {
@@ -59,10 +59,10 @@ node's, which may run beside it.`,
 					return err
 				}
 			}
-			log.Info("front door open", "addr", ln.Addr().String(), "cluster", cfg.Cluster.Name)
+			log.Info("balancer open", "addr", ln.Addr().String(), "cluster", cfg.Cluster.Name)
 			err = tidy(e, func() error { return b.Run(c.Context(), ln, admin) })
 			s := b.Stats()
-			log.Info("front door closed", "requests", s.Requests, "retries", s.Retries, "errors", s.Errors)
+			log.Info("balancer closed", "requests", s.Requests, "retries", s.Retries, "errors", s.Errors)
 			return err
 		},
 	}
@@ -71,7 +71,7 @@ node's, which may run beside it.`,
 	return c
 }
 
-// A front door lets garbage be collected when there is a third as much as it holds, but not before
+// A balancer lets garbage be collected when there is a third as much as it holds, but not before
 // there are 13 MiB of it: what it holds is little, and must stay little under a flood of slow clients.
 const (
 	doorHeapFloor = 32 << 20

@@ -21,7 +21,7 @@ func TestConfOfSomethingElse(t *testing.T) {
 			t.Fatal(err)
 		}
 		if node, door := setsIn(origins, "node", "webapps"), setsIn(origins, "balance"); node != tc.node || door != tc.door {
-			t.Errorf("%q: of a node %v, of a front door %v", tc.sets, node, door)
+			t.Errorf("%q: of a node %v, of a balancer %v", tc.sets, node, door)
 		}
 	}
 }

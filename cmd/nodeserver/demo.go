@@ -18,7 +18,7 @@ func newDemoCommand(e env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo [--nodes 3] [--seconds 9] [--json]",
 		Short: "Start a cluster, kill the node that serves most, and check that nobody noticed",
-		Long: `Start real node processes and a front door on free ports of this machine, let
+		Long: `Start real node processes and a balancer on free ports of this machine, let
 visitors fill carts, log in and out in the sample webapp cart, end the node that
 serves most of them with SIGKILL, start it again, and check every answer. The
 last line is PASS or FAIL, and so is the exit code (0 or 1). Needs

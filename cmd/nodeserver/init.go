@@ -90,7 +90,7 @@ func initCluster(dir string, nodes int) (files []string, err error) {
 type cluster struct {
 	Name                 string   // of the node
 	HTTP, Admin, Channel string   // its addresses
-	Door                 string   // the front door's
+	Door                 string   // the balancer's
 	Channels             []string // of all nodes
 }
 
@@ -112,7 +112,7 @@ address = "{{.Channel}}"
 dir = "webapps"
 ` + sharedPart))
 
-	doorFile = template.Must(template.New("door").Parse(`# the front door: users come here
+	doorFile = template.Must(template.New("door").Parse(`# the balancer: users come here
 [balance]
 address = "{{.Door}}"
 ` + sharedPart))
@@ -130,7 +130,7 @@ static = [{{range $i, $c := .Channels}}{{if $i}}, {{end}}"{{$c}}"{{end}}]
 
 type textFile struct{ name, text string }
 
-// clusterFiles are the configurations of the nodes and the front door.
+// clusterFiles are the configurations of the nodes and the balancer.
 func clusterFiles(nodes int) ([]textFile, error) {
 	var ports [4][]string // for visitors, users, operators, members
 	for i, from := range []int{8080, 8081, 9081, 4001} {

@@ -13,8 +13,8 @@ func newLBConfigCommand(e env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "lb-config haproxy|nginx|apache|caddy [--listen ADDR] [--cert FILE] [--conf FILE | --admin ADDR]",
 		Short: "Print a balancer's configuration for the nodes of a running cluster",
-		Long: `Print a complete configuration file with which a balancer is the front door of
-the cluster: the nodes that a running node sees, sticky by the session cookie,
+		Long: `Print a complete configuration file with which a balancer serves the
+running cluster: the nodes that a running node sees, sticky by the session cookie,
 with probes and retries as they were measured (docs/LOAD-BALANCING.md).`,
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: recipes.Programs(),

@@ -39,7 +39,7 @@ else from the file, else it is the default.`,
 				log.Warn("check the configuration", "problem", w.String())
 			}
 			if !setsIn(origins, "node", "webapps", "channel") && setsIn(origins, "balance") {
-				log.Warn("this conf says nothing of a node, only of a front door, which nodeserver balance runs", "file", file)
+				log.Warn("this conf says nothing of a node, only of a balancer, which nodeserver balance runs", "file", file)
 			}
 			s, err := made(c.Context(), func() (*server.Server, error) {
 				return server.New(cfg, apps(), log, server.WithVersion(readVersion().Version))

@@ -187,7 +187,7 @@ func TestSignalsThatEndNothing(t *testing.T) {
 	for name, p := range map[string]*process{"node": node, "balancer": launch(t, "balance", "--conf", balancer)} {
 		t.Run(name, func(t *testing.T) {
 			if name == "balancer" {
-				p.await(t, "front door open")
+				p.await(t, "balancer open")
 			}
 			for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR1} {
 				p.signal(t, sig)

@@ -147,7 +147,7 @@ func (w users) otherCounter(c *client) {
 	c.counter, c.count = "c"+strconv.Itoa(c.epoch), 0
 }
 
-// door is the front door: it keeps the client where he was, more or less.
+// door is the balancer: it keeps the client where he was, more or less.
 func (w users) door(last int) *node {
 	if last >= 0 && w.nodes[last].serves() && w.chance(w.mix.Sticky) {
 		return w.nodes[last]

@@ -11,7 +11,7 @@
 //	                      ├─ network: connections of package channel's contract, cut, stalled, slow;
 //	                      │    in hostile mixes they also lose, double and reorder payloads
 //	                      ├─ nemesis: splits, crashes, pauses, slow members, drains, joins
-//	                      ├─ clients: requests through a front door that is more or less sticky
+//	                      ├─ clients: requests through a balancer that is more or less sticky
 //	                      └─ observer: the invariants, told in words by docs/RELIABILITY.md
 //
 // What the observer knows is what clients were answered, which commits a node

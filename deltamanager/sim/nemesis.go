@@ -124,7 +124,7 @@ func (w nemesis) othersServe(n *node) bool {
 	return slices.ContainsFunc(w.nodes, func(o *node) bool { return o != n && o.serves() && !o.incarnation.paused })
 }
 
-// serves tells whether the front door sends requests to the node.
+// serves tells whether the balancer sends requests to the node.
 func (n *node) serves() bool {
 	return n.incarnation != nil && n.incarnation.alive && !n.draining && n.incarnation.core.Ready()
 }

@@ -90,7 +90,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Balancer is the front door. It is an http.Handler that answers 503 until Run
+// Balancer sends users to the nodes, each user to their own. It is an http.Handler that answers 503 until Run
 // has got a first list of nodes. Its methods are safe for concurrent use.
 type Balancer struct {
 	cfg    Config
@@ -115,7 +115,7 @@ type Balancer struct {
 
 var _ http.Handler = (*Balancer)(nil)
 
-// New returns a front door to the nodes of the source. It starts nothing.
+// New returns a balancer to the nodes of the source. It starts nothing.
 func New(cfg Config, source Source, log *slog.Logger) *Balancer {
 	b := &Balancer{cfg: cfg.withDefaults(), source: source, log: log, stats: newStats(), ask: make(chan *node, 64)}
 	b.pool = newPool(b.broke, b.cfg)
@@ -136,7 +136,7 @@ func New(cfg Config, source Source, log *slog.Logger) *Balancer {
 	return b
 }
 
-// Listen opens a listener of the front door, for which the conf has the key. The
+// Listen opens a listener of the balancer, for which the conf has the key. The
 // error says what to do about a port that is taken.
 func Listen(ctx context.Context, key, addr string) (net.Listener, error) {
 	ln, err := listen.TCP(ctx, addr)
@@ -223,7 +223,7 @@ func (b *Balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.URL.Path = "/"
 	case !strings.HasPrefix(r.URL.Path, "/"):
 		w.Header().Set("Connection", "close") // what follows may be meant for the tunnel
-		http.Error(w, "400: the front door takes requests for paths, and makes no tunnels.", http.StatusBadRequest)
+		http.Error(w, "400: the balancer takes requests for paths, and makes no tunnels.", http.StatusBadRequest)
 		return
 	}
 	v := &visit{place: b.pool.place(r.URL.Path), routes: routes(r, b.cfg.CookieName)}
@@ -285,18 +285,18 @@ func (b *Balancer) answerError(w http.ResponseWriter, r *http.Request, err error
 	b.log.Debug("request not answered by a node", "err", err)
 	w.Header().Set("Cache-Control", "no-store")
 	status, text := http.StatusBadGateway, "502: the node broke off before it answered. It may have carried the request out, "+
-		"so the front door does not send it to another; look before you send it again."
+		"so the balancer does not send it to another; look before you send it again."
 	switch {
 	case listen.OwnLack(err):
 		w.Header().Set("Retry-After", "1")
-		status, text = http.StatusServiceUnavailable, "503: the front door has too much to do, and can't reach a node at the moment."
+		status, text = http.StatusServiceUnavailable, "503: the balancer has too much to do, and can't reach a node at the moment."
 	case errors.Is(err, errFull):
 		b.stats.full()
 		w.Header().Set("Retry-After", "1")
 		status, text = http.StatusServiceUnavailable, "503: the nodes have as many requests as they may at the moment."
 	case errors.Is(err, errNobody):
 		w.Header().Set("Retry-After", "1")
-		status, text = http.StatusServiceUnavailable, "503: no node of the cluster is ready to serve. The front door goes on trying; "+
+		status, text = http.StatusServiceUnavailable, "503: no node of the cluster is ready to serve. The balancer goes on trying; "+
 			"`nodeserver members` on a node tells its state."
 	case errors.Is(err, errBody) && errors.Is(err, os.ErrDeadlineExceeded):
 		status, text = http.StatusRequestTimeout, "408: the request's body did not come in time."

@@ -79,7 +79,7 @@ func (b *backend) serve(w http.ResponseWriter, r *http.Request) {
 // kill closes the listener and all connections, as the end of a process does.
 func (b *backend) kill() { _ = b.srv.Close() }
 
-// door is a front door before backends.
+// door is a balancer before backends.
 type door struct {
 	*balance.Balancer
 	url   string
@@ -536,7 +536,7 @@ func TestSourceThatFailsEndsRun(t *testing.T) {
 	}
 }
 
-// A balancer in front of the front door ends TLS: nodes hear what its users see, and nothing that
+// A balancer in front of the balancer ends TLS: nodes hear what its users see, and nothing that
 // a stranger says.
 func TestProxiesInFront(t *testing.T) {
 	a := newBackend(t, "a")

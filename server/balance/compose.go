@@ -16,7 +16,7 @@ import (
 	"github.com/nodeserver/nodeserver/server/operators"
 )
 
-// FromConfig makes the front door that a conf file describes: [balance] says
+// FromConfig makes the balancer that a conf file describes: [balance] says
 // where and how, [admin] who may look, [cluster], [channel] and [membership] how to find and prove
 // the cluster, as for a node; [sessions] the cookie. It opens nothing, but
 // multicast is tried for a moment.

@@ -1,15 +1,15 @@
-// Package balance is nodeserver's own front door: an HTTP reverse proxy that
+// Package balance is nodeserver's own balancer: an HTTP reverse proxy that
 // keeps a user on the node that serves his session and moves him when that node
 // dies, without losing the request that found out.
 //
 // It is not a general proxy: no caching, no rewriting, one
-// cluster. Any other front door does as well; this one is there so that a
+// cluster. Any other balancer does as well; this one is there so that a
 // cluster can be tried, and run, with one binary.
 //
 // # Which node
 //
 // A request goes only to nodes that host the app of its path, as members say at the time: of all
-// apps that the front door has heard of, the one with the longest path that fits. While no node
+// apps that the balancer has heard of, the one with the longest path that fits. While no node
 // that is there hosts it, the answer is 503 with its name; a path of no app is answered 404, and
 // "/" with a list of the apps if nobody serves that path (Config.ListApps).
 //
@@ -29,7 +29,7 @@
 // draws at first and in all after Config.SlowStart.
 //
 // A node that drains serves on: for a moment (http.drain_notice) if it is about to stop, until it
-// is told otherwise if an operator drains it. The front door then ends
+// is told otherwise if an operator drains it. The balancer then ends
 // its idle connections to it: if the node ended them, a request could be on its way.
 //
 // A node is in doubt from the moment when it ends a connection, be it an idle one.

@@ -14,7 +14,7 @@ import (
 	"github.com/nodeserver/nodeserver/server/balance"
 )
 
-// Idle connections to a node that drains are ended by the front door, before the
+// Idle connections to a node that drains are ended by the balancer, before the
 // node ends them and takes a request along.
 func TestIdleConnectionsToADrainingNodeEnd(t *testing.T) {
 	b := &backend{name: "a", boot: 1}
@@ -59,7 +59,7 @@ func TestIdleConnectionsToADrainingNodeEnd(t *testing.T) {
 	}
 }
 
-// A front door that is told to stop says so, and serves on until that can be known.
+// A balancer that is told to stop says so, and serves on until that can be known.
 func TestFrontDoorTellsThatItStops(t *testing.T) {
 	a := newBackend(t, "a")
 	ln, err := balance.Listen(t.Context(), "test", "127.0.0.1:0")

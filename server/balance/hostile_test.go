@@ -154,7 +154,7 @@ var corpus = []struct {
 	{"CONNECT", "^CONNECT x:80 HTTP/1.1\r\nHost: x:80\r\n\r\n" + smuggled, "400", nil},
 }
 
-// Whatever a user sends, a node gets what the front door has understood, and no other request.
+// Whatever a user sends, a node gets what the balancer has understood, and no other request.
 func TestSmugglingCorpus(t *testing.T) {
 	a, seen := newBackend(t, "a"), new(recorder)
 	a.handler = seen

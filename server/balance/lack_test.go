@@ -12,7 +12,7 @@ import (
 	"github.com/nodeserver/nodeserver/server/balance"
 )
 
-// A front door that has no descriptor left blames no node: each is there again when it has.
+// A balancer that has no descriptor left blames no node: each is there again when it has.
 func TestOwnLackIsNoNodesFault(t *testing.T) {
 	a, b := newBackend(t, "a"), newBackend(t, "b")
 	var lacks atomic.Bool
@@ -34,7 +34,7 @@ func TestOwnLackIsNoNodesFault(t *testing.T) {
 		body, _ := io.ReadAll(res.Body)
 		_ = res.Body.Close()
 		if res.StatusCode != 503 || res.Header.Get("Retry-After") != "1" ||
-			!strings.HasPrefix(string(body), "503: the front door has too much to do, and can't reach a node") {
+			!strings.HasPrefix(string(body), "503: the balancer has too much to do, and can't reach a node") {
 			t.Errorf("%d %v %q", res.StatusCode, res.Header, body)
 		}
 	}

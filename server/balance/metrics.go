@@ -15,7 +15,7 @@ import (
 	"github.com/nodeserver/nodeserver/server/operators"
 )
 
-// metrics shows what the front door counts in Prometheus's format. Its labels
+// metrics shows what the balancer counts in Prometheus's format. Its labels
 // are names of nodes, which members vouch for, and words of this package.
 type metrics struct {
 	balancer *Balancer
@@ -34,7 +34,7 @@ func newMetrics(b *Balancer) *metrics {
 		balancer: b,
 		registry: prometheus.NewRegistry(),
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "nodeserver_balancer_answers_total", Help: "Answers by node, none for the front door's own, and class of status.",
+			Name: "nodeserver_balancer_answers_total", Help: "Answers by node, none for the balancer's own, and class of status.",
 		}, []string{"node", "code"}),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "nodeserver_balancer_node_seconds", Help: "From a request to a node until its answer began, of those that it answered.",
@@ -72,7 +72,7 @@ func newMetrics(b *Balancer) *metrics {
 	return m
 }
 
-// answered notes an answer; node is empty for the front door's own.
+// answered notes an answer; node is empty for the balancer's own.
 func (m *metrics) answered(node string, status int, took time.Duration) {
 	m.answers.WithLabelValues(node, strconv.Itoa(status/100)+"xx").Inc()
 	if node != "" {
@@ -116,8 +116,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// answerProbe tells whether requests may be sent to this front door: a node takes new users, and
-// the front door is not about to stop.
+// answerProbe tells whether requests may be sent to this balancer: a node takes new users, and
+// the balancer is not about to stop.
 func (b *Balancer) answerProbe(w http.ResponseWriter) {
 	b.drain.Probed()
 	w.Header().Set("Cache-Control", "no-store")

@@ -160,7 +160,7 @@ func (p *pool) keep(n Node) *node {
 	return fresh
 }
 
-// firstLists is for how long the nodes that a new front door hears of are no new ones.
+// firstLists is for how long the nodes that a new balancer hears of are no new ones.
 const firstLists = 2 * time.Second
 
 // take chooses a node for a request to the app of this path, of a user whose sessions are at
@@ -214,7 +214,7 @@ func (p *pool) home(path string, routes []string) *node {
 }
 
 // choose returns the less busy of two nodes drawn at random, and of equals the one that was
-// chosen longer ago. Several front doors that each chose the least busy one of all would all
+// chosen longer ago. Several balancers that each chose the least busy one of all would all
 // choose the same. A node that starts slowly takes part in some of the draws only. It reorders the list.
 func (p *pool) choose(list []*node, now time.Time) *node {
 	ready := len(list)

@@ -76,7 +76,7 @@ func TestANewNodeStartsSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := poolOf(3, 10*time.Second)
 		if got := newUsers(p, 3200, nil); got["n3"] < 960 {
-			t.Errorf("what is there when the front door starts is not new: %v", got)
+			t.Errorf("what is there when the balancer starts is not new: %v", got)
 		}
 		<-time.After(10 * time.Second)
 		p.update(nodesOf(4))

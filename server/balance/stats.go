@@ -13,7 +13,7 @@ const (
 	RetryBroken = "broken"   // connection lost before the response began
 	RetryDoubt  = "doubt"    // no connection made: others to that node had just broken off
 	RetryNext   = "next"     // the node is not ready, and says that another may be asked
-	RetryOwn    = "own_lack" // no connection made: the front door itself has no descriptor, port or memory left
+	RetryOwn    = "own_lack" // no connection made: the balancer itself has no descriptor, port or memory left
 )
 
 // Reasons why a request whose connection broke was not sent to another node.
@@ -29,7 +29,7 @@ type Stats struct {
 	Retries  map[string]uint64 // by reason; one request may have several
 	Rehomed  []Rehomed         // answered by another node than their cookie names
 	Withheld map[string]uint64 // not repeated though the connection broke, by reason
-	Errors   uint64            // answered 502 or 503 by the front door itself
+	Errors   uint64            // answered 502 or 503 by the balancer itself
 	Full     uint64            // of these: the nodes had as many requests as they may
 	Downs    uint64            // times that a node was marked down
 }

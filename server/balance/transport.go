@@ -173,7 +173,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// visit is one request of a user on its way through the front door. Only the
+// visit is one request of a user on its way through the balancer. Only the
 // goroutine that serves it uses it, but for sent.
 type visit struct {
 	place                  // where it leads
@@ -319,7 +319,7 @@ func (b *Balancer) mayRetry(n *node, v *visit, out *http.Request, body *keptBody
 	case own: // a port may be left, or a connection idle, to another node
 		b.lacks.Warn(
 			b.log,
-			"the front door lacks descriptors, ports or memory of its own; no node is at fault",
+			"the balancer lacks descriptors, ports or memory of its own; no node is at fault",
 			"err",
 			err,
 			"descriptors",

@@ -200,7 +200,7 @@ func (t *Table) others() (list []membership.Status) {
 	return list
 }
 
-// elsewhere answers where this node has no app: a front door may go on to a member that has.
+// elsewhere answers where this node has no app: a balancer may go on to a member that has.
 func (t *Table) elsewhere(w http.ResponseWriter, r *http.Request) {
 	for _, m := range t.others() {
 		for _, app := range m.Apps {

@@ -115,7 +115,7 @@ func (t *Table) store(up []*Place, down []Down) {
 // ServeHTTP leads a request to the app whose path is the longest that fits.
 func (t *Table) ServeHTTP(w http.ResponseWriter, r *http.Request) { t.now.Load().mux.ServeHTTP(w, r) }
 
-// ServeHTTP answers in the app's place; a front door may ask another node.
+// ServeHTTP answers in the app's place; a balancer may ask another node.
 func (d Down) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	session.Decline(w, fmt.Sprintf("the app %s is not served by this node: %s", d.Name, d.public))
 }

@@ -1,4 +1,4 @@
-// Package operators guards what a node or a front door has for operators: who may call a
+// Package operators guards what a node or a balancer has for operators: who may call a
 // route, from where, and what is written down of it.
 //
 // A [Guard] serves a table of [Route]s and nothing else. Each request passes, in this order:

@@ -78,7 +78,7 @@ func talker(told chan<- string, kill func()) webapps.App {
 	return app
 }
 
-// A real browser, whose EventSource and WebSocket go through a front door while
+// A real browser, whose EventSource and WebSocket go through a balancer while
 // two of three nodes die.
 func TestBrowser(t *testing.T) {
 	told, kills := make(chan string, 1), make(chan bool, 2)

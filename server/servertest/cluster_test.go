@@ -79,7 +79,7 @@ func stuck(at chan<- string) webapps.App {
 }
 
 // A kill breaks off what is under way. What may be repeated goes to the next
-// node, what may not is a 502, as from a front door.
+// node, what may not is a 502, as from a balancer.
 func TestKillBreaksRequestsOff(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

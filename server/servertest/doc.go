@@ -9,7 +9,7 @@
 //	c.Kill(0)
 //	fmt.Println(u.Get("/?format=text").Body) // 1 6.50 - n2
 //
-// A Visitor is a browser behind a front door: it keeps cookies, stays with the
+// A Visitor is a browser behind a balancer: it keeps cookies, stays with the
 // node that its cookie names, and goes to the next one when that is dead. Paths
 // are within the app, as the app sees them and as webappstest wants them, so
 // one helper of a test can drive both.

@@ -20,7 +20,7 @@ import (
 type Visitor struct {
 	c    *Cluster
 	jar  http.CookieJar
-	only int // the node to ask; -1: as a front door chooses
+	only int // the node to ask; -1: as a balancer chooses
 }
 
 // Visitor returns a new user. His first request goes to node 0 or, if that is
@@ -32,7 +32,7 @@ func (c *Cluster) Visitor() *Visitor {
 }
 
 // At returns the same user with the same cookies, asking node i only: a tab that
-// a front door without affinity sends there.
+// a balancer without affinity sends there.
 func (u *Visitor) At(i int) *Visitor { return &Visitor{c: u.c, jar: u.jar, only: i} }
 
 // Copy returns another browser with the cookies that this one has now: what
@@ -71,7 +71,7 @@ func (u *Visitor) send(method, path, kind string, body []byte) webappstest.Respo
 
 // Do sends any request for a path within the app, made by http.NewRequest or
 // httptest.NewRequest; the host in it doesn't matter. Redirects are not
-// followed. As from a front door, the answer is 503 if no node could be
+// followed. As from a balancer, the answer is 503 if no node could be
 // reached, and 502 if one broke off; only a request without a body whose
 // method may be repeated (GET, PUT, …) is sent to another node then.
 func (u *Visitor) Do(r *http.Request) webappstest.Response {
@@ -102,7 +102,7 @@ func repeatable(method string) bool {
 	return slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete}, method)
 }
 
-// refused is the answer of the front door itself.
+// refused is the answer of the balancer itself.
 func refused(status int, why error) webappstest.Response {
 	return webappstest.Response{Status: status, Header: http.Header{}, Body: "servertest: " + why.Error()}
 }

@@ -119,7 +119,7 @@ func (a *App) recovered(w *response, r *http.Request, p any) {
 }
 
 // refuse answers for a request that the node can't serve, or whose commit
-// failed: 503, so that a front door or the user tries again.
+// failed: 503, so that a balancer or the user tries again.
 func refuse(w http.ResponseWriter, err error) {
 	if hasty, ok := errors.AsType[hastyError](err); ok {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(time.Duration(hasty).Seconds()))))
@@ -157,7 +157,7 @@ func whyRefused(err error) string {
 	return "the session could not be saved: " + err.Error()
 }
 
-// Decline answers 503 with the text for a request that no handler has seen: a front door
+// Decline answers 503 with the text for a request that no handler has seen: a balancer
 // may send it to another node.
 func Decline(w http.ResponseWriter, text string) {
 	w.Header()[headers.Retry] = headers.RetryNext

@@ -25,7 +25,7 @@
 //	POST /logout
 //
 // Browsers use POST and are sent back to the page. PUT is for programs: it can
-// be repeated without harm, so a front door may send it to another node when
+// be repeated without harm, so a balancer may send it to another node when
 // the first has died over it. Wrong input answers 400, an unknown SKU 404,
 // both with a reason in a line, and changes nothing.
 //

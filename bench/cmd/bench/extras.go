@@ -99,9 +99,9 @@ func (r *runner) half(ctx context.Context, c *cluster.Cluster) float64 {
 
 // failover kills a node with signal 9 in the middle of a load.
 func (r *runner) failover(ctx context.Context, round int) {
-	for _, way := range []string{"direct", "front door"} {
+	for _, way := range []string{"direct", "balancer"} {
 		r.each(ctx, "failover, "+way, round, r.plan.fail, func(ctx context.Context, id string) {
-			if way == "front door" && !ours(id) {
+			if way == "balancer" && !ours(id) {
 				return
 			}
 			run := record.Run{What: "failover", Kind: id, Work: way, Round: round}
@@ -131,7 +131,7 @@ func (r *runner) failoverOnce(ctx context.Context, id, way string) (map[string]f
 	defer c.Stop()
 	rate := r.half(ctx, c)
 	target := c.Target()
-	if way == "front door" {
+	if way == "balancer" {
 		door, err := c.OpenDoor(ctx)
 		if err != nil {
 			return nil, err

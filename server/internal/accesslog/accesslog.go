@@ -1,4 +1,4 @@
-// Package accesslog writes a line for each request that a node or a front door has answered.
+// Package accesslog writes a line for each request that a node or a balancer has answered.
 //
 // No line holds a query, a cookie or any other header of the user: these carry secrets. A line has
 // no character that could make it look like two.

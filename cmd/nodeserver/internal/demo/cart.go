@@ -46,7 +46,7 @@ type action struct {
 	then   func(cart) cart
 }
 
-// careless tells that a front door doesn't do it twice: if the node dies
+// careless tells that a balancer doesn't do it twice: if the node dies
 // meanwhile, the visitor is told so, and has to look.
 func (a action) careless() bool { return a.method == http.MethodPost }
 

@@ -21,7 +21,7 @@ import (
 	"github.com/nodeserver/nodeserver/server/keys"
 )
 
-// cluster is the nodes, the front door and their folder.
+// cluster is the nodes, the balancer and their folder.
 type cluster struct {
 	exe, dir  string
 	webapps   string
@@ -138,14 +138,14 @@ func freePorts(n int) ([]string, error) {
 	return list, nil
 }
 
-// startAll starts all nodes, and the front door.
+// startAll starts all nodes, and the balancer.
 func (c *cluster) startAll() (err error) {
 	for _, n := range c.nodes {
 		if err := c.startNode(n); err != nil {
 			return err
 		}
 	}
-	c.door, err = start("front door", c.dir, filepath.Join(c.dir, "balance.log"), c.exe, "balance", "--conf", "balance.toml")
+	c.door, err = start("balancer", c.dir, filepath.Join(c.dir, "balance.log"), c.exe, "balance", "--conf", "balance.toml")
 	return err
 }
 
@@ -184,7 +184,7 @@ func (c *cluster) awaitReady(ctx context.Context, limit time.Duration) error {
 	if err != nil {
 		return err
 	}
-	return c.waitFor(ctx, limit, "the front door reaches no node", []*process{c.door}, c.doorReady)
+	return c.waitFor(ctx, limit, "the balancer reaches no node", []*process{c.door}, c.doorReady)
 }
 
 // await waits until something holds of all the nodes.

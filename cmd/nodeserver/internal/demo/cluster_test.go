@@ -37,7 +37,7 @@ func TestConfFiles(t *testing.T) {
 		}
 		door := load(t, c, "balance.toml")
 		if door.Balance.Address != c.doorAddr || len(door.Membership.Static) != map[string]int{"mdns": 0, "static": 3}[c.discovery] {
-			t.Errorf("front door: %+v", door)
+			t.Errorf("balancer: %+v", door)
 		}
 	}
 	if info, err := os.Stat(filepath.Join(c.dir, "secret")); err != nil || info.Mode().Perm() != 0o600 {

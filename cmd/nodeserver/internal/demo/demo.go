@@ -131,7 +131,7 @@ func (s *show) play(ctx context.Context, o Options) error {
 // open starts everything.
 func (s *show) open(ctx context.Context, noMulticast error) error {
 	c := s.cluster
-	s.line.say("demo", "%d nodes and a front door start as processes; conf and logs in %s", len(c.nodes), c.dir)
+	s.line.say("demo", "%d nodes and a balancer start as processes; conf and logs in %s", len(c.nodes), c.dir)
 	if noMulticast != nil {
 		s.line.say("demo", "members are listed (static): %v", noMulticast)
 	} else {
@@ -147,7 +147,7 @@ func (s *show) open(ctx context.Context, noMulticast error) error {
 	for _, n := range c.nodes {
 		s.line.say(n.name, "ready, sees %d members; http %s", len(c.members(n)), n.http)
 	}
-	s.line.say("front door", "http://%s%s is open, %s after the start", c.doorAddr, path, inMS(ms(time.Since(start))))
+	s.line.say("balancer", "http://%s%s is open, %s after the start", c.doorAddr, path, inMS(ms(time.Since(start))))
 	s.line.say("visitors", "%d come and fill their carts, log in and out, each about %d times a second; acks = \"one\": an answer means that another node has the write, too",
 		visitorCount, time.Second/thinkTime)
 	return nil
@@ -263,7 +263,7 @@ func (s *show) revive(ctx context.Context, n *member) error {
 	return nil
 }
 
-// finalCheck asks every node for every visitor's cart, without the front door.
+// finalCheck asks every node for every visitor's cart, without the balancer.
 func (s *show) finalCheck(ctx context.Context) error {
 	before, _ := s.ledger.snapshot()
 	s.line.say("visitors", "have left after %d requests; %d errors, %d cut off by the kill, %d not confirmed by another node", before.Requests, before.Errors, before.CutOff, before.Unconfirmed)

@@ -1,5 +1,5 @@
 // Package demo shows in a few seconds what a cluster is for, with nothing
-// staged: it starts real node processes and a front door from its own binary,
+// staged: it starts real node processes and a balancer from its own binary,
 // lets visitors fill carts in the sample webapp cart, log in, and log out; ends the node that
 // serves most of them with SIGKILL, starts it again, and checks every answer.
 //
@@ -17,10 +17,10 @@
 //	an empty cart          a lost session
 //	anything else          an error
 //	at the end             each visitor finds his cart on every node, asked
-//	                       without the front door
+//	                       without the balancer
 //
-// PUT and GET that are under way when the node is killed are repeated by the front door
-// at another node, and nobody notices. A POST must not be: the front door answers 502,
+// PUT and GET that are under way when the node is killed are repeated by the balancer
+// at another node, and nobody notices. A POST must not be: the balancer answers 502,
 // and the visitor looks at his cart, as its text says. His change may be there or not; either is
 // right, and is counted as cut off, unless anything else is missing. A login
 // that was cut off may have killed his old cookie without telling the new one: then he
