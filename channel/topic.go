@@ -20,9 +20,9 @@ const (
 
 // Handler is the owner of a topic. The members that it hears of are those that have the topic, too,
 // and as an incarnation it is told the life of the member's topic: a member that closes the topic is
-// Gone for the handler, and if it adds the topic again, that is another incarnation. Calls for one member and class never overlap; calls for
-// different members do. Handlers must not block for long: a blocked Receive holds back that
-// member's stream, by design.
+// Gone for the handler, and if it adds the topic again, that is another incarnation. Calls for one
+// member and class never overlap; calls for different members do. Handlers must not block for long:
+// a blocked Receive holds back that member's stream, by design.
 type Handler interface {
 	// Connected says that payloads can be sent to the member, and that payloads sent over earlier
 	// streams may have been lost. It is called again after each reconnect of the same incarnation,

@@ -82,7 +82,9 @@ func TestTopicComesAndGoes(t *testing.T) {
 		theirs.topic.Close()
 		again := cl.open(b)
 		cl.within(10*time.Millisecond, "the next life", func() bool { return ours.linked(again.id) })
-		want := fmt.Sprint([]string{"up " + theirs.id.String(), "down " + theirs.id.String(), "gone " + theirs.id.String(), "up " + again.id.String()})
+		want := fmt.Sprint([]string{
+			"up " + theirs.id.String(), "down " + theirs.id.String(), "gone " + theirs.id.String(), "up " + again.id.String(),
+		})
 		if got := fmt.Sprint(ours.events()); got != want {
 			t.Errorf("a's handler was called for %s, want %s", got, want)
 		}
@@ -189,7 +191,8 @@ func topicsUnderFaults(t *testing.T, cl *cluster, rnd *rand.Rand) {
 	pass(time.Second)
 	for n, to := range now {
 		for o, l := range now {
-			if n != o && (to.came(fmt.Sprintf("%s>%s -1", l.id, to.id)).IsZero() || to.came(fmt.Sprintf("%s>%s -2", l.id, to.id)).IsZero()) {
+			came := func(text string) bool { return !to.came(fmt.Sprintf("%s>%s %s", l.id, to.id, text)).IsZero() }
+			if n != o && (!came("-1") || !came("-2")) {
 				t.Errorf("nothing comes from %s to %s: %v", l.id, to.id, to.events())
 			}
 		}

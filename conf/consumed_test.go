@@ -23,7 +23,8 @@ import (
 // Each key that a conf file may have is read by the program, apart from this
 // package: one that is taken and does nothing would be a lie.
 func TestEveryKeyIsConsumed(t *testing.T) {
-	read := fieldsRead(t, "server", "server/admin", "server/operators", "server/cluster", "server/balance", "server/internal/proxied", "cmd/nodeserver")
+	read := fieldsRead(t, "server", "server/admin", "server/operators", "server/cluster", "server/balance",
+		"server/internal/proxied", "cmd/nodeserver")
 	for section := range reflect.TypeFor[config.Config]().Fields() {
 		of := section.Type
 		if of.Kind() == reflect.Slice {

@@ -289,7 +289,8 @@ func TestCookiesOfApps(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	for key, from := range map[string]conf.Origin{
-		"http.cookie.max_age": {Value: `"10m"`, From: file + ":3"}, "http.cookie.secure": {Value: `"always"`, From: "NODESERVER_HTTP_COOKIE_SECURE"},
+		"http.cookie.max_age": {Value: `"10m"`, From: file + ":3"},
+		"http.cookie.secure":  {Value: `"always"`, From: "NODESERVER_HTTP_COOKIE_SECURE"},
 		"app.a.cookie.domain": {Value: `""`, From: file + ":6"}, "app.b.cookie.max_age": {Value: `"20m"`, From: file + ":10"},
 	} {
 		from.Key = key

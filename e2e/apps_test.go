@@ -119,7 +119,8 @@ func TestAppsComeAndGo(t *testing.T) {
 					return
 				default:
 				}
-				if status, body, _, err := u.at(c[i%3], "/stay/"); err != nil || status != http.StatusOK || body != fmt.Sprintf("red %03d", visits) {
+				status, body, _, err := u.at(c[i%3], "/stay/")
+				if err != nil || status != http.StatusOK || body != fmt.Sprintf("red %03d", visits) {
 					t.Errorf("the other app: %d %q %v, visit %d", status, body, err, visits)
 					return
 				}
@@ -152,7 +153,8 @@ func TestAppsComeAndGo(t *testing.T) {
 	put(t, build, files[1])
 	visit(c[1])
 	hosted("two host it", c[0], c[1])
-	if status, body, header, err := new(user).at(c[2], "/shop/"); err != nil || status != http.StatusServiceUnavailable || header.Get("Nodeserver-Retry") != "next" {
+	status, body, header, err := new(user).at(c[2], "/shop/")
+	if err != nil || status != http.StatusServiceUnavailable || header.Get("Nodeserver-Retry") != "next" {
 		t.Errorf("the node that does not host it: %d %q %v %v", status, body, header, err)
 	}
 	put(t, build, files[2])

@@ -142,7 +142,9 @@ func TestFarm(t *testing.T) {
 		now.Store(int64(i))
 	}
 	serves := colours[20%3]
-	if out, err := operate(c[0], "deploy", picky); err == nil || !strings.Contains(out, "nothing was changed on any node:") || !strings.Contains(out, "n2: the plugin: start app shop: i/o timeout") {
+	out, err := operate(c[0], "deploy", picky)
+	if err == nil || !strings.Contains(out, "nothing was changed on any node:") ||
+		!strings.Contains(out, "n2: the plugin: start app shop: i/o timeout") {
 		t.Errorf("a build that n2 can't take: %v\n%s", err, out)
 	}
 	if err := c.serving(serves); err != nil {

@@ -74,7 +74,10 @@ var arrows = []arrow{
 		imports: []string{"server/config", "server/session", "server/plugins", "webapps", "deltamanager", "channel", "membership"},
 		far:     []string{viper, grpc},
 	},
-	{from: "server/control", imports: []string{"server/deploy", "channel/grpctransport", "membership", "proto/control"}, far: []string{viper}},
+	{
+		from: "server/control", imports: []string{"server/deploy", "channel/grpctransport", "membership", "proto/control"},
+		far: []string{viper},
+	},
 	{from: "webapps", stdOnly: true},
 	{from: "webapps/codec", far: []string{viper, grpc, "net/http"}}, // not for webapps: for those that store values
 	{from: "webapps/webappstest", imports: []string{"webapps"}, far: []string{viper, grpc}},

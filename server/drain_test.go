@@ -121,7 +121,8 @@ func TestStopWaitsForRequestsHalfRead(t *testing.T) {
 		cfg.Channel.Insecure = true
 		cfg.HTTP.DrainNotice = time.Second
 		network := channeltest.NewNetwork()
-		s, err := New(cfg, []webapps.App{testApp()}, discard(), WithListeners(network.Listen("n1:80"), network.Listen("n1:81"), network.Listen("n1:1")))
+		s, err := New(cfg, []webapps.App{testApp()}, discard(),
+			WithListeners(network.Listen("n1:80"), network.Listen("n1:81"), network.Listen("n1:1")))
 		if err != nil {
 			t.Fatal(err)
 		}

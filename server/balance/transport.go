@@ -141,8 +141,9 @@ func (n *node) greet(ctx context.Context, c net.Conn, patience time.Duration) er
 		return err
 	}
 	_ = res.Body.Close()
+	token := headers.IncarnationToken(membership.ID{Name: n.Name, Incarnation: n.Incarnation})
 	if n.Incarnation != 0 &&
-		(res.Header.Get(headers.Incarnation) != headers.IncarnationToken(membership.ID{Name: n.Name, Incarnation: n.Incarnation}) || in.Buffered() > 0) {
+		(res.Header.Get(headers.Incarnation) != token || in.Buffered() > 0) {
 		return errStranger
 	}
 	if res.Close {

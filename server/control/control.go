@@ -39,7 +39,9 @@ type Control struct {
 
 // New makes this node's end; here is the node itself, or why it takes no deployments. To be called
 // before the transport serves.
-func New(t *grpctransport.Transport, cluster string, self membership.ID, members func() []membership.Status, here func() (deploy.Peer, error)) *Control {
+func New(t *grpctransport.Transport, cluster string, self membership.ID, members func() []membership.Status,
+	here func() (deploy.Peer, error),
+) *Control {
 	c := &Control{transport: t, cluster: cluster, self: self, members: members, here: here}
 	t.Register(func(r grpc.ServiceRegistrar) { controlv1.RegisterControlServiceServer(r, server{c: c}) })
 	return c
@@ -56,7 +58,10 @@ type server struct {
 
 // admit checks that a member asks, and returns what it asks for and this node.
 func (s server) admit(ctx context.Context, w *controlv1.Caller) (deploy.Deployment, deploy.Peer, error) {
-	d := deploy.Deployment{ID: w.GetDeployment(), Operator: w.GetOperator(), By: membership.ID{Name: w.GetNode(), Incarnation: w.GetIncarnation()}}
+	d := deploy.Deployment{
+		ID: w.GetDeployment(), Operator: w.GetOperator(),
+		By: membership.ID{Name: w.GetNode(), Incarnation: w.GetIncarnation()},
+	}
 	known := false
 	for _, m := range s.c.members() {
 		known = known || m.ID == d.By && m.State != membership.Gone

@@ -58,9 +58,14 @@ type origin struct {
 
 func originsOfTest(host string, good bool) []origin {
 	return []origin{
-		{"X", "", true}, {"Sec-Fetch-Site", "same-origin", true}, {"Sec-Fetch-Site", "none", true},
-		{"Sec-Fetch-Site", "cross-site", false}, {"Sec-Fetch-Site", "same-site", false}, {"Origin", "http://" + host, good},
-		{"Origin", "http://evil.example.com", host == "evil.example.com"}, {"Origin", "null", false},
+		{"X", "", true},
+		{"Sec-Fetch-Site", "same-origin", true},
+		{"Sec-Fetch-Site", "none", true},
+		{"Sec-Fetch-Site", "cross-site", false},
+		{"Sec-Fetch-Site", "same-site", false},
+		{"Origin", "http://" + host, good},
+		{"Origin", "http://evil.example.com", host == "evil.example.com"},
+		{"Origin", "null", false},
 	}
 }
 

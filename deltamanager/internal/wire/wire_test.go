@@ -325,7 +325,8 @@ func TestRegistersOfADelta(t *testing.T) {
 	if err != nil || len(got.Regs) != len(d.Regs) {
 		t.Errorf("%d of %d registers, %v", len(got.Regs), len(d.Regs), err)
 	}
-	if _, err := wire.ParseDelta(bytes.Repeat([]byte{0x1a, 0}, 5000), testIncarnation, new(table.Names), nil); !errors.Is(err, wire.ErrMalformed) {
+	_, err = wire.ParseDelta(bytes.Repeat([]byte{0x1a, 0}, 5000), testIncarnation, new(table.Names), nil)
+	if !errors.Is(err, wire.ErrMalformed) {
 		t.Errorf("5000 registers of nothing: %v", err)
 	}
 }
