@@ -135,7 +135,7 @@ func TestDrainTellsWhatIsLeft(t *testing.T) {
 			b.user().get(n.node, "/test/hold")
 		}()
 		pass(time.Millisecond)
-		b.net.Delay("n1", "n2", time.Second)
+		b.net.Delay("n1", "n2", 300*time.Millisecond) // less than makes a member suspect
 		u.want(n.node, "/test/inc", "1")
 		var reply admin.DrainReply
 		asked(t, n.server, http.MethodPost, "/api/v1/drain", &reply)
