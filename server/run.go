@@ -377,7 +377,10 @@ func (s *Server) serveHTTP(life context.Context, h *http.Server) error {
 	if s.release != nil {
 		select {
 		case <-life.Done():
-			return s.httpL.Close()
+			if err := s.httpL.Close(); !errors.Is(err, net.ErrClosed) { // leave may have closed it
+				return err
+			}
+			return nil
 		case <-s.wasReady:
 		}
 		if err := s.release(); err != nil {
