@@ -2,12 +2,12 @@ package channel
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	mrand "math/rand/v2"
+	"math/rand/v2"
 	"time"
+
+	"github.com/nodeserver/nodeserver/membership"
 )
 
 // dialer dials one address again and again, as the dialing says. It runs until the address is known
@@ -90,7 +90,7 @@ func (d *dialer) follow(ctx context.Context, k *link, alias bool) {
 func (d *dialer) pause(ctx context.Context) (nudged bool) {
 	wait := firstRetry
 	d.report(func(t *dialing) { wait = t.pause(time.Now(), d.addr) })
-	wait = wait/2 + mrand.N(wait)
+	wait = wait/2 + rand.N(wait)
 	least := min(wait, firstRetry)
 	if !sleep(ctx, nil, least) {
 		return false
@@ -204,17 +204,11 @@ func notOurs(err error) error {
 
 // start says which link the streams are of, and which topics there are here.
 func (k *link) start(out [2]Outgoing) error {
-	number := nonZero()
+	number := membership.NewIncarnation()
 	k.sent = k.offers()
 	err := out[Live].Send(Message{Start: &Start{Class: Live, Link: number, Topics: k.sent}})
 	if err == nil {
 		err = out[Bulk].Send(Message{Start: &Start{Class: Bulk, Link: number}})
 	}
 	return err
-}
-
-func nonZero() uint64 {
-	var b [8]byte
-	rand.Read(b[:])
-	return binary.LittleEndian.Uint64(b[:]) | 1
 }

@@ -3,6 +3,8 @@ package membership
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"fmt"
 	"regexp"
 	"slices"
@@ -14,6 +16,14 @@ import (
 type ID struct {
 	Name        string
 	Incarnation uint64 // number of the incarnation, drawn at random when the node starts, never 0
+}
+
+// NewIncarnation draws the number of an incarnation, or of whatever must not be taken for an earlier
+// one of its kind. It is never 0.
+func NewIncarnation() uint64 {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return binary.LittleEndian.Uint64(b[:]) | 1
 }
 
 // String is the name with the last four hex digits of the incarnation, for logs.
@@ -92,6 +102,15 @@ type Status struct {
 	Ready    bool // serves requests: its first state transfer is done
 	Draining bool // about to leave: the balancer sends it no new sessions
 	Left     bool // gone in order: it has said so
+}
+
+// Present finds the incarnation in a member list; false: it is not there, or gone.
+func Present(list []Status, id ID) (Status, bool) {
+	i := slices.IndexFunc(list, func(s Status) bool { return s.ID == id && s.State != Gone })
+	if i < 0 {
+		return Status{}, false
+	}
+	return list[i], true
 }
 
 var name = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)

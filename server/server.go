@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -103,7 +102,7 @@ func WithAccessLog(to io.Writer) Option { return func(s *Server) { s.accessTo = 
 // that it hosts it; with cfg.Webapps.Strict it is an error. New waits for each app's
 // own New for 30 s at most.
 func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*Server, error) {
-	s := &Server{cfg: cfg, log: log.With("node", cfg.Node.Name), version: "(devel)", id: drawID(cfg.Node.Name)}
+	s := &Server{cfg: cfg, log: log.With("node", cfg.Node.Name), version: "(devel)", id: membership.ID{Name: cfg.Node.Name, Incarnation: membership.NewIncarnation()}}
 	s.wasReady, s.accessTo = make(chan struct{}), os.Stdout
 	for _, o := range options {
 		o(s)
@@ -218,13 +217,6 @@ func (s *Server) seed(app string) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(s.cfg.Cluster.Name + "/" + app)) // never fails
 	return h.Sum64()
-}
-
-// drawID names this incarnation of the node.
-func drawID(name string) membership.ID {
-	var b [8]byte
-	rand.Read(b[:])
-	return membership.ID{Name: name, Incarnation: binary.LittleEndian.Uint64(b[:]) | 1}
 }
 
 // serves tells whether the node with this route serves this node's users of the app, as far as is

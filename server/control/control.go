@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -62,10 +61,7 @@ func (s server) admit(ctx context.Context, w *controlv1.Caller) (deploy.Deployme
 		ID: w.GetDeployment(), Operator: w.GetOperator(),
 		By: membership.ID{Name: w.GetNode(), Incarnation: w.GetIncarnation()},
 	}
-	known := false
-	for _, m := range s.c.members() {
-		known = known || m.ID == d.By && m.State != membership.Gone
-	}
+	_, known := membership.Present(s.c.members(), d.By)
 	switch {
 	case w.GetCluster() != s.c.cluster:
 		return d, nil, status.Errorf(codes.PermissionDenied, "this is a node of the cluster %q, not of %q", s.c.cluster, w.GetCluster())
@@ -191,7 +187,7 @@ func (p peer) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 			return
 		case <-look.C:
 		}
-		if !slices.ContainsFunc(p.c.members(), func(m membership.Status) bool { return m.ID == p.m.ID && m.State != membership.Gone }) {
+		if _, there := membership.Present(p.c.members(), p.m.ID); !there {
 			cancel(errors.New("it is gone: no answer came"))
 			return
 		}

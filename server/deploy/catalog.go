@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -137,7 +138,7 @@ func (c *catalog) put(list []Entry, from membership.ID) error {
 	}
 	b, err := json.MarshalIndent(c.sorted(), "", "\t")
 	if err == nil {
-		err = replaceFile(c.file, b)
+		err = replaceFile(filepath.Dir(c.file), func(w io.Writer) error { _, err := w.Write(b); return err }, func() string { return c.file })
 	}
 	if err != nil {
 		c.entries = before
@@ -160,7 +161,7 @@ func (c *catalog) ring() {
 	}
 }
 
-// merge takes over what another member has, and reports whether anything of it was news.
+// merge takes over what is later of another member's entries. After an error nothing is taken over.
 func (c *catalog) merge(list []Entry, from membership.ID) error {
 	for _, e := range list {
 		if !config.AppName(e.App) || e.Build.Hash != "" && !aHash.MatchString(e.Build.Hash) {
@@ -222,7 +223,7 @@ func (c *catalog) Pull(to membership.ID, class channel.Class) []byte {
 		return nil
 	}
 	m.due = false
-	b, err := json.Marshal(append([]Entry{}, c.sorted()...))
+	b, err := json.Marshal(c.sorted())
 	if err != nil {
 		return nil // times and texts: can't be
 	}
@@ -246,32 +247,4 @@ func (c *catalog) Receive(from membership.ID, _ channel.Class, payload []byte) {
 		m.heard = true
 	}
 	c.ring()
-}
-
-// replaceFile writes a file so that after a crash either the old or the new content is there, whole.
-func replaceFile(name string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".fresh-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }() // gone if all went well
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), name); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(name))
-}
-
-func syncFolder(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -20,7 +20,7 @@ const (
 	// flushTime is for the other members to get the last changes of an app's sessions, at most.
 	flushTime = 5 * time.Second
 	// stepTime is how often it is looked whether something has come to pass.
-	stepTime = 20 * time.Millisecond
+	stepTime = 5 * time.Millisecond
 )
 
 // prepared is a revision that has started and serves nobody yet.
@@ -140,17 +140,18 @@ func (t *Table) arrive(ctx context.Context, p *Place, patience time.Duration) {
 	p.log.Info("app serves", "sessions", p.Manager().Stats().Sessions, "dur", time.Since(begun).Round(time.Millisecond))
 }
 
-// await looks again and again until is says so or ctx ends.
-func (t *Table) await(ctx context.Context, is func() bool) {
+// await looks again and again until is says so. False: ctx has ended before.
+func (t *Table) await(ctx context.Context, is func() bool) bool {
 	step := time.NewTicker(stepTime)
 	defer step.Stop()
 	for !is() {
 		select {
 		case <-ctx.Done():
-			return
+			return false
 		case <-step.C:
 		}
 	}
+	return true
 }
 
 func (t *Table) isSettled() bool {
@@ -204,7 +205,7 @@ func (t *Table) others() (list []membership.Status) {
 func (t *Table) elsewhere(w http.ResponseWriter, r *http.Request) {
 	for _, m := range t.others() {
 		for _, app := range m.Apps {
-			if m.Ready && strings.HasPrefix(r.URL.Path, t.cfg.Settings(app).Session.Path) {
+			if m.Ready && strings.HasPrefix(r.URL.Path, m.Path(app)) {
 				session.Decline(w, "the app "+app+" is not served by this node")
 				return
 			}
@@ -271,8 +272,7 @@ func (t *Table) forget(p *Place) {
 	m.HandOver()
 	limit, cancel := context.WithTimeout(context.Background(), flushTime)
 	defer cancel()
-	t.await(limit, m.Flushed)
-	if limit.Err() != nil {
+	if !t.await(limit, m.Flushed) {
 		p.log.Warn("there may be changes of sessions that no other member has confirmed", "dur", flushTime)
 	}
 	if topic := p.group.topic.Load(); topic != nil {

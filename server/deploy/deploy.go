@@ -1,14 +1,13 @@
 package deploy
 
 import (
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
 
+	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/plugins"
 	"github.com/nodeserver/nodeserver/server/session"
@@ -176,7 +175,7 @@ func withStack(err error, args ...any) []any {
 // members it is a life of its own: what they know of an earlier one, which has ended with all that
 // it held, does not count for it.
 func (t *Table) newPlace(c Settings) *Place {
-	c.Session.Sessions.Self.Incarnation = drawLife()
+	c.Session.Sessions.Self.Incarnation = membership.NewIncarnation()
 	p := &Place{
 		name: c.Session.App, path: c.Session.Path, node: c.Session.Node, config: c.Config,
 		log: t.log.With("app", c.Session.App), group: new(group), resident: t.residents(c.Session.App),
@@ -185,12 +184,6 @@ func (t *Table) newPlace(c Settings) *Place {
 	p.sessions = session.New(c.Session, t.cfg.Members, p.group, p.log)
 	p.group.manager = p.sessions.Manager()
 	return p
-}
-
-func drawLife() uint64 {
-	var b [8]byte
-	rand.Read(b[:])
-	return binary.LittleEndian.Uint64(b[:]) | 1
 }
 
 // residents are the revisions of an app that are in the process, for good: they outlive its

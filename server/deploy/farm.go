@@ -2,16 +2,12 @@ package deploy
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -276,16 +272,11 @@ func (h here) Prepare(ctx context.Context, d Deployment, app, hash string) error
 		return fmt.Errorf("%.20q is no hash", hash)
 	}
 	if !h.store.has(hash) {
-		var leader *membership.Member
-		for _, m := range h.channel.Members() {
-			if m.ID == d.By {
-				leader = &m.Member
-			}
-		}
-		if leader == nil {
+		leader, there := membership.Present(h.channel.Members(), d.By)
+		if !there {
 			return fmt.Errorf("%s, which leads the deployment, is no member here", d.By.Name)
 		}
-		if err := h.store.fetch(ctx, h.reach(*leader), hash); err != nil {
+		if err := h.store.fetch(ctx, h.reach(leader.Member), hash); err != nil {
 			return fmt.Errorf("fetch the file: %w", err)
 		}
 	}
@@ -296,7 +287,7 @@ func (h here) Prepare(ctx context.Context, d Deployment, app, hash string) error
 	}
 	r, err := h.load(app, hash)
 	if err != nil {
-		return errors.New(strings.ReplaceAll(err.Error(), h.store.path(hash), "the plugin"))
+		return errors.New(h.store.unnamed(err, hash))
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -354,11 +345,10 @@ func (f *Farm) free(c *claim) {
 // releaseDead gives up what members have begun that are gone.
 func (f *Farm) releaseDead() {
 	var dead []*claim
+	members := f.channel.Members() // this node among them
 	f.mu.Lock()
 	for app, c := range f.busy {
-		if c.By != f.channel.Self() && !slices.ContainsFunc(f.channel.Members(), func(m membership.Status) bool {
-			return m.ID == c.By && m.State != membership.Gone
-		}) {
+		if _, there := membership.Present(members, c.By); !there {
 			dead = append(dead, c)
 			delete(f.busy, app)
 		}
@@ -367,10 +357,4 @@ func (f *Farm) releaseDead() {
 	for _, c := range dead {
 		f.free(c)
 	}
-}
-
-func drawName() string {
-	var b [8]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])
 }

@@ -2,10 +2,12 @@ package deploy
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"sort"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,12 +29,15 @@ type Refused struct{ Reasons map[string]string } //nolint:errname // as channel.
 
 // Error names each node with its reason.
 func (r *Refused) Error() string {
-	var lines []string
-	for node, why := range r.Reasons {
-		lines = append(lines, node+": "+strings.ReplaceAll(why, "\n", "\n  "))
+	return "nothing was changed on any node:" + lines(r.Reasons)
+}
+
+// lines are the reasons, a line for each node.
+func lines(reasons map[string]string) (text string) {
+	for _, node := range slices.Sorted(maps.Keys(reasons)) {
+		text += "\n  " + node + ": " + strings.ReplaceAll(reasons[node], "\n", "\n  ")
 	}
-	sort.Strings(lines)
-	return "nothing was changed on any node:\n  " + strings.Join(lines, "\n  ")
+	return text
 }
 
 // Deploy makes all members serve the build that comes out of r: those that are there now, and
@@ -45,7 +50,7 @@ func (f *Farm) Deploy(ctx context.Context, r io.Reader, q Request) (Entry, error
 	o, err := f.table.loader.Open(f.store.path(hash))
 	if err != nil {
 		f.store.drop(hash, f.catalog.list())
-		return Entry{}, &Refused{map[string]string{f.catalog.self: strings.ReplaceAll(err.Error(), f.store.path(hash), "the plugin")}}
+		return Entry{}, &Refused{map[string]string{f.catalog.self: f.store.unnamed(err, hash)}}
 	}
 	return f.lead(ctx, o.App.Name, Build{Hash: hash, Version: o.App.Version, Revision: o.Revision}, q)
 }
@@ -72,7 +77,7 @@ func (f *Farm) Undeploy(ctx context.Context, app string, q Request) (Entry, erro
 
 // lead takes the members through a deployment.
 func (f *Farm) lead(ctx context.Context, app string, b Build, q Request) (Entry, error) {
-	d := Deployment{ID: drawName(), By: f.channel.Self(), Operator: q.Operator}
+	d := Deployment{ID: rand.Text(), By: f.channel.Self(), Operator: q.Operator}
 	peers, err := f.peers(q)
 	if err != nil {
 		return Entry{}, err
@@ -116,7 +121,7 @@ func (f *Farm) lead(ctx context.Context, app string, b Build, q Request) (Entry,
 		return err
 	})
 	if len(late) > 0 {
-		return e, fmt.Errorf("the catalog has it, and each node follows as soon as it can; not yet:\n  %s", strings.TrimPrefix((&Refused{late}).Error(), "nothing was changed on any node:\n  "))
+		return e, fmt.Errorf("the catalog has it, and each node follows as soon as it can; not yet:%s", lines(late))
 	}
 	return e, nil
 }

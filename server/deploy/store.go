@@ -28,6 +28,11 @@ func openStore(dir string) (store, error) {
 
 func (s store) path(hash string) string { return filepath.Join(s.dir, hash+".so") }
 
+// unnamed leaves the path of the file out of what is wrong with it: it means nothing to operators.
+func (s store) unnamed(err error, hash string) string {
+	return strings.ReplaceAll(err.Error(), s.path(hash), "the plugin")
+}
+
 func (s store) has(hash string) bool {
 	_, err := os.Stat(s.path(hash))
 	return err == nil
@@ -35,24 +40,39 @@ func (s store) has(hash string) bool {
 
 // put keeps what comes out of r, and returns its hash.
 func (s store) put(r io.Reader) (hash string, err error) {
-	f, err := os.CreateTemp(s.dir, ".fresh-")
+	sum := sha256.New()
+	err = replaceFile(s.dir, func(w io.Writer) error {
+		_, err := io.Copy(io.MultiWriter(w, sum), r)
+		return err
+	}, func() string {
+		hash = hex.EncodeToString(sum.Sum(nil))
+		return s.path(hash)
+	})
+	return hash, err
+}
+
+// replaceFile writes a file of the folder so that after a crash either the old or the new content is
+// there, whole. The name may depend on what was written.
+func replaceFile(dir string, write func(io.Writer) error, name func() string) error {
+	f, err := os.CreateTemp(dir, ".fresh-")
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer func() { _ = os.Remove(f.Name()) }() // gone if all went well
-	sum := sha256.New()
-	_, err = io.Copy(io.MultiWriter(f, sum), r)
-	if err == nil {
+	if err = write(f); err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return "", err
+		return err
 	}
-	hash = hex.EncodeToString(sum.Sum(nil))
-	if err := os.Rename(f.Name(), s.path(hash)); err != nil {
-		return "", err
+	if err := os.Rename(f.Name(), name()); err != nil {
+		return err
 	}
-	return hash, syncFolder(s.dir)
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // fetch gets the file with the hash from a member, unless it is here.

@@ -219,6 +219,10 @@ func (t *Table) Flushed() bool {
 	return t.all(func(p *Place) bool { return p.Manager().Flushed() })
 }
 
+// Flush waits until that is so. A member whose link is down is waited for until it is gone. False: it
+// was not so before ctx ended.
+func (t *Table) Flush(ctx context.Context) bool { return t.await(ctx, t.Flushed) }
+
 func (t *Table) all(is func(*Place) bool) bool {
 	for p := range t.Each() {
 		if !is(p) {
