@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
@@ -57,17 +56,7 @@ func (c *certificate) current(now time.Time) *tls.Certificate {
 	return c.pair
 }
 
-// stat tells files that differ apart.
-func (c *certificate) stat() (state string) {
-	for _, file := range []string{c.conf.TLSCert, c.conf.TLSKey} {
-		if info, err := os.Stat(file); err != nil {
-			state += err.Error()
-		} else {
-			state += fmt.Sprint(info.ModTime().UnixNano(), " ", info.Size(), " ")
-		}
-	}
-	return state
-}
+func (c *certificate) stat() string { return keys.State(c.conf.TLSCert, c.conf.TLSKey) }
 
 // read takes the files over. The state is noted before, so that a change meanwhile is seen later.
 func (c *certificate) read() error {

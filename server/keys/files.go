@@ -40,6 +40,19 @@ func Read(path string) ([]byte, error) { return read(path, false) }
 // server that does not run as root.
 func ReadPrivate(path string) ([]byte, error) { return read(path, true) }
 
+// State tells one content of files from the next, as far as their times and lengths do; one that
+// can't be looked at has a state, too.
+func State(paths ...string) (state string) {
+	for _, path := range paths {
+		if info, err := os.Stat(path); err != nil {
+			state += err.Error()
+		} else {
+			state += fmt.Sprint(info.ModTime().UnixNano(), " ", info.Size(), " ")
+		}
+	}
+	return state
+}
+
 // ReadSecret reads the secret in a private file. Its errors hold nothing of the
 // file's content.
 func ReadSecret(path string) (Secret, error) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/server/cluster"
 	"github.com/nodeserver/nodeserver/server/config"
+	"github.com/nodeserver/nodeserver/server/keys"
 )
 
 // Route is one thing that operators may ask for or have done.
@@ -50,14 +51,14 @@ type Guard struct {
 	tokens map[hash]Actor
 
 	looking sync.Mutex
-	file    version // of the tokens file when it was last read; guarded by looking
+	file    string // state of the tokens file when it was last read; guarded by looking
 
 	refusals cluster.Seldom
 }
 
 // New makes the guard of these routes, and reads the tokens that the conf names.
 func New(c Config, log *slog.Logger, routes []Route) (*Guard, error) {
-	seen := versionOf(c.Admin.TokensFile) // before it is read: a change meanwhile is seen later
+	seen := keys.State(c.Admin.TokensFile) // before it is read: a change meanwhile is seen later
 	tokens, err := readTokens(c.Admin, c.SecretFile)
 	if err != nil {
 		return nil, err
@@ -234,23 +235,9 @@ func (no *refusal) answer(w http.ResponseWriter) {
 
 // change carries a change out, or refuses it, and writes down which.
 func (g *Guard) change(route Route, actor Actor, no *refusal, w http.ResponseWriter, r *http.Request) {
+	args := []any{"actor", actor.String(), "action", route.Action, "path", r.URL.Path, "from", r.RemoteAddr}
 	if no != nil {
-		g.refusals.Warn(
-			g.log,
-			"audit",
-			"actor",
-			actor.String(),
-			"action",
-			route.Action,
-			"path",
-			r.URL.Path,
-			"from",
-			r.RemoteAddr,
-			"result",
-			"refused",
-			"status",
-			no.status,
-		)
+		g.refusals.Warn(g.log, "audit", append(args, "result", "refused", "status", no.status)...)
 		no.answer(w)
 		return
 	}
@@ -262,22 +249,7 @@ func (g *Guard) change(route Route, actor Actor, no *refusal, w http.ResponseWri
 		if result != "failed" && answer.status >= http.StatusBadRequest {
 			result = "failed"
 		}
-		args := []any{
-			"actor",
-			actor.String(),
-			"action",
-			route.Action,
-			"path",
-			r.URL.Path,
-			"from",
-			r.RemoteAddr,
-			"result",
-			result,
-			"status",
-			answer.status,
-			"dur",
-			time.Since(began),
-		}
+		args = append(args, "result", result, "status", answer.status, "dur", time.Since(began))
 		g.log.Info("audit", append(args, act.noted()...)...)
 	}()
 	route.Handler(answer, r.WithContext(context.WithValue(r.Context(), actKey{}, act)))

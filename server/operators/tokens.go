@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/keys"
@@ -160,23 +158,6 @@ func readTokens(c config.Admin, secretFile string) (map[hash]Actor, error) {
 	return tokens, nil
 }
 
-// version tells one content of a file from the next.
-type version struct {
-	changed time.Time
-	size    int64
-}
-
-func versionOf(file string) version {
-	if file == "" {
-		return version{}
-	}
-	info, err := os.Stat(file)
-	if err != nil {
-		return version{}
-	}
-	return version{info.ModTime(), info.Size()}
-}
-
 // refresh reads the tokens file again if it has changed. One that can't be read changes
 // nothing.
 func (g *Guard) refresh() {
@@ -185,7 +166,7 @@ func (g *Guard) refresh() {
 		return
 	}
 	defer g.looking.Unlock()
-	now := versionOf(file)
+	now := keys.State(file)
 	if now == g.file {
 		return
 	}
