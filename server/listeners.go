@@ -5,6 +5,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/server/cluster"
+	"github.com/nodeserver/nodeserver/server/internal/proxied"
 )
 
 // listeners are the node's three, for users, operators and members.
@@ -13,6 +14,7 @@ type listeners struct {
 
 	bounds  map[string]*listen.Listener // the same with their limits, by what they are for
 	release func() error                // lets the one for users take connections; nil: it does
+	users   listen.Quieter              // that one, as users are served on it
 }
 
 // Shares of the descriptors that the process may have. What users and strangers don't get
@@ -35,5 +37,6 @@ func (s *Server) bound() {
 			Refused: cluster.Refusals(s.log, "channel"), Failed: cluster.Unaccepted(s.log, "channel"),
 		}),
 	}
+	s.users = proxied.New(s.bounds["http"], s.cfg.HTTP, s.trust, s.log)
 	cluster.WarnOfFew(s.log)
 }

@@ -24,7 +24,6 @@ import (
 	"github.com/nodeserver/nodeserver/server/deploy"
 	"github.com/nodeserver/nodeserver/server/forward"
 	"github.com/nodeserver/nodeserver/server/internal/lively"
-	"github.com/nodeserver/nodeserver/server/internal/proxied"
 	"github.com/nodeserver/nodeserver/server/operators"
 	"github.com/nodeserver/nodeserver/server/session"
 )
@@ -323,23 +322,10 @@ func (s *Server) banner() {
 }
 
 func (s *Server) httpServer() *http.Server {
-	c := s.cfg.HTTP
-	h := &http.Server{
-		Handler: answersForItself(s.id, s.probed, lively.Bodies(c.StallTimeout, http.HandlerFunc(s.serve))),
-		HTTP2: &http.HTTP2Config{
-			WriteByteTimeout: c.StallTimeout,
-			SendPingTimeout:  pingAfter,
-			PingTimeout:      pingTimeout,
-		},
-		DisableGeneralOptionsHandler: true, // which would answer OPTIONS * in place of the node
-		ConnContext: session.ConnContext(
-			s.log,
-		),
-		ReadHeaderTimeout: c.ReadHeaderTimeout,
-		IdleTimeout:       c.IdleTimeout,
-		MaxHeaderBytes:    c.MaxHeaderBytes,
-		ErrorLog:          s.httpLog(),
-	}
+	h := lively.Server(s.cfg.HTTP, http.HandlerFunc(s.serve), s.httpLog())
+	h.Handler = answersForItself(s.id, s.probed, h.Handler)
+	h.DisableGeneralOptionsHandler = true // which would answer OPTIONS * in place of the node
+	h.ConnContext = session.ConnContext(s.log)
 	s.drain.Of(h)
 	return h
 }
@@ -364,12 +350,6 @@ func (s *Server) probed() bool {
 	return s.ready.Load() && !s.drain.Begun()
 }
 
-// Connections of HTTP/2 on which nothing comes for so long are asked for a sign of life.
-const (
-	pingAfter   = 30 * time.Second
-	pingTimeout = 15 * time.Second
-)
-
 // serveHTTP serves users. Until the node is ready for the first time, connections to its
 // port are refused where the system can do that: a client that does not ask
 // /readyz before it sends a request goes on to another node.
@@ -377,10 +357,7 @@ func (s *Server) serveHTTP(life context.Context, h *http.Server) error {
 	if s.release != nil {
 		select {
 		case <-life.Done():
-			if err := s.httpL.Close(); !errors.Is(err, net.ErrClosed) { // leave may have closed it
-				return err
-			}
-			return nil
+			return s.httpL.Close()
 		case <-s.wasReady:
 		}
 		if err := s.release(); err != nil {
@@ -391,11 +368,18 @@ func (s *Server) serveHTTP(life context.Context, h *http.Server) error {
 	if err != nil {
 		return err
 	}
-	users := proxied.New(s.bounds["http"], s.cfg.HTTP, s.trust, s.log)
-	if h.TLSConfig = secure; secure != nil {
-		return s.served(h.ServeTLS(users, "", ""))
+	h.TLSConfig = secure
+	return s.served(lively.Serve(h, s.users))
+}
+
+// taking tells whether connections of users may have been made.
+func (s *Server) taking() bool {
+	select {
+	case <-s.wasReady:
+		return true
+	default:
+		return s.release == nil
 	}
-	return s.served(h.Serve(users))
 }
 
 // served is the error with which the service of users ended, nil if it was to end.
@@ -411,7 +395,9 @@ func (s *Server) served(err error) error {
 func (s *Server) leave(ctx context.Context, h *http.Server) {
 	s.beginToStop()
 	s.drain.Wait(ctx, s.cfg.HTTP.DrainNotice)
-	s.drain.Quiet(s.bounds["http"], quietTime)
+	if s.taking() {
+		s.drain.Quiet(s.users, quietTime)
+	}
 	s.apps.Stop() // answers that go on until the end can end now
 	grace, cancel := context.WithTimeout(ctx, s.cfg.HTTP.ShutdownGrace)
 	defer cancel()
@@ -425,7 +411,7 @@ func (s *Server) leave(ctx context.Context, h *http.Server) {
 	s.apps.HandOver()
 	flush, cancel := context.WithTimeout(ctx, flushTime)
 	defer cancel()
-	if !s.flush(flush) {
+	if !s.apps.Flush(flush) {
 		s.log.Warn("there may be changes that no other member has confirmed", "dur", flushTime)
 	}
 	bye, cancel := context.WithTimeout(ctx, byeTime)
@@ -438,22 +424,6 @@ const (
 	flushTime = 5 * time.Second // for the hand-over of the last changes, at most
 	byeTime   = time.Second     // for good-byes
 )
-
-// flush waits until the members have all that this node has: by repair what did not fit in the
-// queue, and what came from others. A member whose link is down is waited for until it is gone.
-// False: that was not so in time.
-func (s *Server) flush(ctx context.Context) bool {
-	t := time.NewTicker(5 * time.Millisecond)
-	defer t.Stop()
-	for !s.apps.Flushed() {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-t.C:
-		}
-	}
-	return true
-}
 
 func (s *Server) httpLog() *log.Logger {
 	return slog.NewLogLogger(s.log.With("part", "http").Handler(), slog.LevelDebug)

@@ -67,6 +67,12 @@ type Listener struct {
 // pause is a halt of Accept that Quiet has asked for.
 type pause struct{ reached, over chan struct{} }
 
+// Quieter is a listener that can end its work without a loss, see [Listener.Quiet].
+type Quieter interface {
+	net.Listener
+	Quiet(limit time.Duration)
+}
+
 // source counts the open connections from one address.
 type source struct{ open, unproven int }
 

@@ -23,6 +23,8 @@ import (
 	"github.com/nodeserver/nodeserver/server/internal/accesslog"
 	"github.com/nodeserver/nodeserver/server/internal/drain"
 	"github.com/nodeserver/nodeserver/server/internal/headers"
+	"github.com/nodeserver/nodeserver/server/internal/lively"
+	"github.com/nodeserver/nodeserver/server/internal/proxied"
 	"github.com/nodeserver/nodeserver/server/operators"
 )
 
@@ -176,7 +178,8 @@ func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 	parts.Go(func() { end(b.source.Run(requests, b.update)) })
 	parts.Go(func() { b.watchOver(requests) })
 	parts.Go(func() { b.settleDoubts(requests) })
-	parts.Go(func() { end(b.serveUsers(srv, bounds["http"])) })
+	users := proxied.New(bounds["http"], b.cfg.HTTP, b.cfg.Trust, b.log)
+	parts.Go(func() { end(lively.Serve(srv, users)) })
 	ops := &http.Server{Handler: b.admin, ReadHeaderTimeout: 5 * time.Second, ErrorLog: srv.ErrorLog}
 	if admin != nil {
 		parts.Go(func() { end(ops.Serve(bounds["admin"])) })
@@ -191,7 +194,7 @@ func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 		b.drain.Begin()
 		b.drain.Wait(requests, b.cfg.DrainNotice)
 	}
-	b.drain.Quiet(bounds["http"], quietTime)
+	b.drain.Quiet(users, quietTime)
 	b.shutdown(srv)
 	over()
 	_ = errors.Join(ops.Close(), plain.Close()) // nobody is to be told any more

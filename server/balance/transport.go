@@ -55,7 +55,7 @@ var errBody = errors.New("read the request's body")
 var errNobody = errors.New("no node left to try")
 
 // errStranger says that what listens at a node's address is not that node.
-var errStranger = errors.New("what answers at this address is not this life of the node")
+var errStranger = errors.New("what answers at this address is not this incarnation of the node")
 
 // errLeaves says that the node closes its connections.
 var errLeaves = errors.New("it is about to stop, and ends this connection")
@@ -90,8 +90,8 @@ func newTransport(n *node, broke func(*node)) *http.Transport {
 }
 
 // connect makes a connection to the node, and has whoever answers prove to be
-// this life of it: the address is only what somebody has announced. A node
-// whose life isn't known is not asked.
+// this incarnation of it: the address is only what somebody has announced. A node
+// whose incarnation isn't known is not asked.
 func (n *node) connect(ctx context.Context, patience time.Duration) (net.Conn, error) {
 	c, err := n.dial(ctx, patience)
 	if err != nil || n.Incarnation == 0 {
@@ -285,7 +285,7 @@ func (b *Balancer) try(n *node, out *http.Request, body *keptBody) (*http.Respon
 		return nil, release, &dialError{errGone} // nothing was sent
 	}
 	// Only until the answer begins: what comes after may well come to its end.
-	stop := context.AfterFunc(n.gone, func() { cancel(errGone) }) //nolint:contextcheck // the node's life, not the request's
+	stop := context.AfterFunc(n.gone, func() { cancel(errGone) }) //nolint:contextcheck // the node's time, not the request's
 	res, err := n.transport.RoundTrip(to)
 	if !stop() {
 		if err == nil {

@@ -137,7 +137,7 @@ func (d *Drain) Wait(ctx context.Context, limit time.Duration) {
 // Quiet closes the listener when no more connections are made, and returns when a handler has the request
 // of each connection that was made since Begin, or after the limit. http.Server.Shutdown, to be
 // called next, drops the requests that it finds half read.
-func (d *Drain) Quiet(l *listen.Listener, limit time.Duration) {
+func (d *Drain) Quiet(l listen.Quieter, limit time.Duration) {
 	end := time.Now().Add(limit)
 	l.Quiet(limit)
 	_ = l.Close() // who comes now is refused, and goes elsewhere at once

@@ -1,13 +1,43 @@
-// Package lively ends requests whose bodies stand still.
+// Package lively makes servers of users that nobody can hold up: what stands still is ended.
 package lively
 
 import (
 	"errors"
 	"io"
+	"log"
+	"net"
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/nodeserver/nodeserver/server/config"
 )
+
+// Connections of HTTP/2 on which nothing comes for so long are asked for a sign of life.
+const (
+	pingAfter   = 30 * time.Second
+	pingTimeout = 15 * time.Second
+)
+
+// Server is a server of users with the bounds of the conf.
+func Server(c config.HTTP, h http.Handler, errors *log.Logger) *http.Server {
+	return &http.Server{
+		Handler:           Bodies(c.StallTimeout, h),
+		HTTP2:             &http.HTTP2Config{WriteByteTimeout: c.StallTimeout, SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+		ReadHeaderTimeout: c.ReadHeaderTimeout,
+		IdleTimeout:       c.IdleTimeout,
+		MaxHeaderBytes:    c.MaxHeaderBytes,
+		ErrorLog:          errors,
+	}
+}
+
+// Serve is HTTPS where the server has a TLSConfig, else HTTP.
+func Serve(s *http.Server, l net.Listener) error {
+	if s.TLSConfig != nil {
+		return s.ServeTLS(l, "", "")
+	}
+	return s.Serve(l)
+}
 
 const minRate = 500 // bytes a second that a request's body must bring, in the long run
 

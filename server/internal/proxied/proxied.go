@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pires/go-proxyproto"
@@ -32,27 +33,28 @@ type Listener struct {
 	log      *slog.Logger
 	faults   cluster.Seldom
 
+	begin    sync.Once
+	asking   atomic.Int64 // goroutines that read what a proxy says
 	accepted chan accepted
 	closed   chan struct{}
-	once     sync.Once
+	end      sync.Once
 }
 
+// accepted is what Accept returns; nothing: Accept is to wait on.
 type accepted struct {
 	conn net.Conn
 	err  error
 }
 
 // New returns the listener of users, which reads the PROXY protocol if the conf says so.
-func New(l *listen.Listener, c config.HTTP, trust forward.Trust, log *slog.Logger) net.Listener {
+func New(l *listen.Listener, c config.HTTP, trust forward.Trust, log *slog.Logger) listen.Quieter {
 	if c.ProxyProtocol != config.ProxyOptional && c.ProxyProtocol != config.ProxyRequired {
 		return l
 	}
-	p := &Listener{
+	return &Listener{
 		Listener: l, trust: trust, required: c.ProxyProtocol == config.ProxyRequired, patience: c.ReadHeaderTimeout, log: log,
 		accepted: make(chan accepted), closed: make(chan struct{}),
 	}
-	go p.run()
-	return p
 }
 
 // run accepts connections until the listener is closed.
@@ -71,12 +73,14 @@ func (l *Listener) run() {
 			l.hand(accepted{conn: c})
 			continue
 		}
+		l.asking.Add(1)
 		go l.ask(c)
 	}
 }
 
 // ask reads what the proxy says of the client.
 func (l *Listener) ask(c net.Conn) {
+	defer l.asking.Add(-1)
 	told, err := l.read(c)
 	if err != nil {
 		l.faults.Warn(l.log, "a connection of a trusted proxy has no PROXY protocol that can be read, and is closed",
@@ -126,17 +130,42 @@ func (l *Listener) hand(a accepted) {
 
 // Accept implements net.Listener.
 func (l *Listener) Accept() (net.Conn, error) {
+	l.begin.Do(func() { go l.run() })
+	for {
+		select {
+		case a := <-l.accepted:
+			if a.conn != nil || a.err != nil {
+				return a.conn, a.err
+			}
+		case <-l.closed:
+			return nil, net.ErrClosed
+		}
+	}
+}
+
+// Quiet does what that of the listener below does, and waits for what proxies still have to say.
+func (l *Listener) Quiet(limit time.Duration) {
+	over := time.After(limit)
+	l.Listener.Quiet(limit)
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for l.asking.Load() > 0 {
+		select {
+		case <-look.C:
+		case <-over:
+			return
+		}
+	}
 	select {
-	case a := <-l.accepted:
-		return a.conn, a.err
+	case l.accepted <- accepted{}: // the caller of Accept has taken all before, and calls it again
 	case <-l.closed:
-		return nil, net.ErrClosed
+	case <-over:
 	}
 }
 
 // Close implements net.Listener.
 func (l *Listener) Close() error {
-	l.once.Do(func() { close(l.closed) })
+	l.end.Do(func() { close(l.closed) })
 	return l.Listener.Close()
 }
 

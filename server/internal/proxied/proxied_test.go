@@ -22,6 +22,12 @@ import (
 // serving is the address of a server that answers with the client's address and the host.
 func serving(t *testing.T, how config.ProxyProtocol, trusted string) string {
 	t.Helper()
+	return serve(t, how, trusted).Addr().String()
+}
+
+// serve is the listener of such a server.
+func serve(t *testing.T, how config.ProxyProtocol, trusted string) listen.Quieter {
+	t.Helper()
 	ln, err := listen.TCP(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +52,32 @@ func serving(t *testing.T, how config.ProxyProtocol, trusted string) string {
 		_ = srv.Close()
 		<-done
 	})
-	return ln.Addr().String()
+	return users
+}
+
+// Quiet waits for a proxy that has not said yet whose its connection is, and the client is served.
+func TestQuietWaitsForProxies(t *testing.T) {
+	users := serve(t, config.ProxyRequired, "127.0.0.0/8")
+	c, err := net.Dial("tcp", users.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	time.AfterFunc(50*time.Millisecond, func() {
+		_, _ = io.WriteString(c, "PROXY TCP4 203.0.113.1 127.0.0.1 4711 80\r\nGET / HTTP/1.1\r\nHost: site.example\r\n\r\n") // else no answer comes
+	})
+	users.Quiet(time.Minute)
+	_ = users.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	if err != nil || string(body) != "203.0.113.1:4711 site.example" {
+		t.Errorf("%q %v", body, err)
+	}
 }
 
 // answer sends text on a connection of its own, and returns the last answer; empty: none came.
