@@ -51,8 +51,7 @@ func TestProviderThatFails(t *testing.T) {
 				c := channel.New(
 					channel.Config{Self: self},
 					grpctransport.New(grpctransport.Insecure(), cl.net.Listen("a:1"), cl.net.Dialer("a")),
-					[]membership.Provider{broken{tt.after}},
-					slog.New(slog.NewTextHandler(log, nil)),
+					[]membership.Provider{broken{tt.after}}, slog.New(slog.NewTextHandler(log, nil)),
 				)
 				switch err := c.Run(ctx); {
 				case tt.want == "" && (err != nil || log.count("membership provider failed") != 1):

@@ -81,9 +81,7 @@ func (l *loader) appValues(cfg config.Config) []Origin {
 		if c := a.Cookie; c != nil {
 			values["cookie.same_site"], values["cookie.domain"], values["cookie.max_age"], values["cookie.secure"] = string(
 				c.SameSite,
-			), c.Domain, c.MaxAge, string(
-				c.Secure,
-			)
+			), c.Domain, c.MaxAge, string(c.Secure)
 		}
 		for _, key := range slices.Sorted(maps.Keys(values)) {
 			if at, ok := l.appFrom[i][key]; ok {

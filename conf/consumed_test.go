@@ -33,11 +33,8 @@ func TestEveryKeyIsConsumed(t *testing.T) {
 		for f := range of.Fields() {
 			if !read[of.Name()+"."+f.Name] {
 				t.Errorf(
-					"[%s] %s is accepted, but nothing reads config.%s.%s",
-					section.Tag.Get("conf"),
-					f.Tag.Get("conf"),
-					of.Name(),
-					f.Name,
+					"[%s] %s is accepted, but nothing reads config.%s.%s", section.Tag.Get("conf"),
+					f.Tag.Get("conf"), of.Name(), f.Name,
 				)
 			}
 		}

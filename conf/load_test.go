@@ -246,22 +246,14 @@ func TestRenamedKeys(t *testing.T) {
 			t.Errorf("no %q in %q", w, got)
 		}
 	}
-	if cfg, _, err := conf.Load(
-		file,
-		[]string{"replication.gather=3ms"},
-		nil,
-	); err != nil ||
+	if cfg, _, err := conf.Load(file, []string{"replication.gather=3ms"}, nil); err != nil ||
 		cfg.Replication.BatchDelay != 3*time.Millisecond {
 		t.Errorf("%v %v", cfg.Replication.BatchDelay, err)
 	}
 	if err := os.WriteFile(file, []byte("[channel]\nchange_log_entries = 50\nqueue_entries = 100\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := conf.Load(
-		file,
-		nil,
-		nil,
-	); err == nil ||
+	if _, _, err := conf.Load(file, nil, nil); err == nil ||
 		!strings.Contains(err.Error(), "channel.change_log_entries: is given as channel.queue_entries, too") {
 		t.Errorf("both: %v", err)
 	}

@@ -175,11 +175,8 @@ func (c *cluster) wantSame() {
 	for i, core := range c.cores {
 		if core.Digest() != c.cores[0].Digest() {
 			c.t.Errorf(
-				"digest of %v differs from %v's: %d and %d sessions",
-				c.ids[i],
-				c.ids[0],
-				core.Stats().Sessions,
-				c.cores[0].Stats().Sessions,
+				"digest of %v differs from %v's: %d and %d sessions", c.ids[i], c.ids[0],
+				core.Stats().Sessions, c.cores[0].Stats().Sessions,
 			)
 		}
 		if !core.Ready() {

@@ -18,9 +18,7 @@ func TestEndOfAMovedSessionComesAfterItsSuccessor(t *testing.T) {
 	core := c.cores[0]
 	old := r.Key()
 	if _, _, err := core.Move(
-		c.now,
-		r,
-		deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(2), Principal: "ann"},
+		c.now, r, deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(2), Principal: "ann"},
 		deltamanager.Tx{},
 	); err != nil {
 		t.Fatal(err)
@@ -46,9 +44,7 @@ func TestPushedEndOfAMovedSessionComesWithItsSuccessor(t *testing.T) {
 	c.run(time.Second)
 	r, _, _ := c.cores[0].Open(c.now, tagOf(1))
 	if _, _, err := c.cores[0].Move(
-		c.now,
-		r,
-		deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(2), Principal: "ann"},
+		c.now, r, deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(2), Principal: "ann"},
 		deltamanager.Tx{},
 	); err != nil {
 		t.Fatal(err)

@@ -44,9 +44,7 @@ func TestSessionsNobodyComesBackToEndEarly(t *testing.T) {
 	r := c.create(0, 7)            // by a request that goes on, and logs in
 	c.run(100 * time.Millisecond)
 	if _, _, err := c.cores[0].Move(
-		c.now,
-		r,
-		deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(7), Principal: "bob"},
+		c.now, r, deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(7), Principal: "bob"},
 		deltamanager.Tx{},
 	); err != nil {
 		t.Fatal(err)

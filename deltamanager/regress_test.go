@@ -290,10 +290,7 @@ func TestRemovedStaysRemovedAndCounts(t *testing.T) {
 		c.now,
 		r,
 		deltamanager.Tx{Writes: []deltamanager.Write{{Name: "one more", Value: []byte("x")}}},
-	); !errors.Is(
-		err,
-		deltamanager.ErrTooLarge,
-	) {
+	); !errors.Is(err, deltamanager.ErrTooLarge) {
 		t.Errorf("beyond all names: %v", err)
 	}
 }

@@ -423,10 +423,7 @@ func TestW27StateTransferNeedsLittleMemory(t *testing.T) {
 	state := int64(sessions * size)
 	t.Logf(
 		"state of %d KiB: the joiner has %d KiB more live than before, %d KiB at most on the way; longest payload %d KiB",
-		state>>10,
-		end>>10,
-		peak>>10,
-		longest>>10,
+		state>>10, end>>10, peak>>10, longest>>10,
 	)
 	if got := c.cores[j].Stats().Sessions; got != sessions {
 		t.Errorf("ready with %d sessions", got)
@@ -482,9 +479,7 @@ func TestIDChangesWhileAnotherNodeWrites(t *testing.T) {
 	r, _, _ := c.cores[0].Open(c.now, tagOf(1))
 	other, _, _ := c.cores[1].Open(c.now, tagOf(1))
 	if _, _, err := c.cores[0].Move(
-		c.now,
-		r,
-		deltamanager.Identity{deltamanager.Key{9}, tagOf(2), "ann"},
+		c.now, r, deltamanager.Identity{deltamanager.Key{9}, tagOf(2), "ann"},
 		deltamanager.Tx{Writes: []deltamanager.Write{{Name: "login", Value: []byte("x")}}},
 	); err != nil {
 		t.Fatal(err)
@@ -533,10 +528,7 @@ func TestLogoutWhileOtherNodesWrite(t *testing.T) {
 		c.now,
 		late,
 		deltamanager.Tx{Writes: []deltamanager.Write{{Name: "a", Value: []byte("y")}}},
-	); !errors.Is(
-		err,
-		deltamanager.ErrGone,
-	) {
+	); !errors.Is(err, deltamanager.ErrGone) {
 		t.Errorf("the late writer is told %v", err)
 	}
 	c.run(time.Second)

@@ -97,15 +97,8 @@ func through(t *testing.T, c cluster, address, name string) {
 		until(time.Now().Add(calm))
 		o := users.next()
 		t.Logf(
-			"%-20s %-7s %6d requests, %d failed, %d POSTs cut off, %d moved, longest %v %s",
-			name,
-			what,
-			o.requests,
-			o.failed,
-			o.cut,
-			o.moved,
-			o.longest.Round(time.Millisecond),
-			o.first,
+			"%-20s %-7s %6d requests, %d failed, %d POSTs cut off, %d moved, longest %v %s", name, what,
+			o.requests, o.failed, o.cut, o.moved, o.longest.Round(time.Millisecond), o.first,
 		)
 		return o
 	}

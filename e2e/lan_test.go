@@ -88,10 +88,7 @@ func split(t *testing.T, c cluster) {
 	plugged := time.Now()
 	took := c.awaitSince(t, plugged, 10*time.Second)
 	healed := since(
-		t,
-		plugged,
-		10*time.Second,
-		"whole everywhere",
+		t, plugged, 10*time.Second, "whole everywhere",
 		func() error { return isHealed(c, both, deadNear, deadFar, bornNear, bornFar) },
 	)
 	t.Logf("cable back: members in sync after %v, sessions whole after %v (contract: 10s)", took, healed)

@@ -162,13 +162,7 @@ func TestRollingRestart(t *testing.T) {
 			o := users.end()
 			t.Logf(
 				"%s: %d rounds, %d requests, %d failed, %d sessions lost, %d writes lost, longest %v",
-				front,
-				rounds,
-				o.requests,
-				o.failed+o.cut,
-				o.lost,
-				o.missed,
-				o.longest,
+				front, rounds, o.requests, o.failed+o.cut, o.lost, o.missed, o.longest,
 			)
 			if o.requests == 0 || o.failed+o.cut+o.lost+o.missed > 0 {
 				t.Errorf("%+v", o)
@@ -201,14 +195,7 @@ func TestRollingRestartStops(t *testing.T) {
 	c.await(t, startLimit)
 	first := pid(c[0])
 	if code, stdout, stderr = say(
-		t,
-		"rolling-restart",
-		"--admin",
-		admins,
-		"--exec",
-		command,
-		"--from",
-		"n2",
+		t, "rolling-restart", "--admin", admins, "--exec", command, "--from", "n2",
 	); code != 0 ||
 		pid(c[0]) != first {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)

@@ -108,13 +108,7 @@ func TestStrangerBeyondARouter(t *testing.T) {
 				n.http, n.admin, n.channel = fmt.Sprintf(
 					"127.0.0.1:808%d",
 					i+1,
-				), fmt.Sprintf(
-					"127.0.0.1:908%d",
-					i+1,
-				), fmt.Sprintf(
-					"127.0.0.1:400%d",
-					i+1,
-				)
+				), fmt.Sprintf("127.0.0.1:908%d", i+1), fmt.Sprintf("127.0.0.1:400%d", i+1)
 				c = append(c, n)
 				n.start()
 			}

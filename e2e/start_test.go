@@ -358,9 +358,7 @@ func TestStartCutOff(t *testing.T) {
 	second.kill()
 	second.start("--set", "membership.expect=2")
 	until(time.Now().Add(6 * time.Second))
-	if status, body, err := second.ask(
-		"/readyz",
-	); err != nil || status != 503 ||
+	if status, body, err := second.ask("/readyz"); err != nil || status != 503 ||
 		!strings.Contains(string(body), "2 members are expected") {
 		t.Errorf("readyz where two are expected: %d %s, %v", status, body, err)
 	}

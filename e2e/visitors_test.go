@@ -28,13 +28,7 @@ type tally struct {
 func (y *tally) String() string {
 	return fmt.Sprintf(
 		"%d requests, %d moves to another node, %d errors, %d lost writes, %d counted twice, %d lost sessions, longest wait %v",
-		y.requests,
-		y.moves,
-		y.errors,
-		y.lost,
-		y.doubled,
-		y.strange,
-		y.pause.Round(time.Millisecond),
+		y.requests, y.moves, y.errors, y.lost, y.doubled, y.strange, y.pause.Round(time.Millisecond),
 	)
 }
 
@@ -89,12 +83,8 @@ func (v *visitor) visit(c cluster, y *tally) {
 func (v *visitor) judge(a answer, y *tally) {
 	r, err := parse(a.body)
 	was := fmt.Sprintf(
-		"%s answers %q to a visitor at count %d of session %s, with %d requests unanswered",
-		v.home.name,
-		a.body,
-		v.count,
-		v.sid,
-		v.open,
+		"%s answers %q to a visitor at count %d of session %s, with %d requests unanswered", v.home.name,
+		a.body, v.count, v.sid, v.open,
 	)
 	switch {
 	case err != nil:

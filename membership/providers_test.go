@@ -235,8 +235,7 @@ func TestDNS(t *testing.T) {
 				done <- d.Run(ctx, func(c Candidate) { n.Add(1); got <- c.Address })
 			}()
 			within(
-				t,
-				4*time.Second,
+				t, 4*time.Second,
 				func() bool { return d.Stats().Queries == 1 && int(n.Load()) >= len(tc.want) },
 				func() any { return d.Stats() },
 			)

@@ -252,11 +252,7 @@ func TestBubbleHalfOpen(t *testing.T) {
 		b.net.CutOneWay("n3", "n1")
 		b.net.CutOneWay("n3", "n2")
 		begin := time.Now()
-		if h := u.want(
-			nodes[0].node,
-			"/test/inc",
-			"2",
-		); h.Get("Nodeserver-Replicated") != "1/2" ||
+		if h := u.want(nodes[0].node, "/test/inc", "2"); h.Get("Nodeserver-Replicated") != "1/2" ||
 			time.Since(begin) != 250*time.Millisecond {
 			t.Errorf("after %v it is %q", time.Since(begin), h.Get("Nodeserver-Replicated"))
 		}
@@ -325,10 +321,8 @@ func TestBubbleJoinAcrossACut(t *testing.T) {
 		b.within(time.Second, "n2 serves alone", n2.server.ready.Load)
 		b.net.Heal("n1", "n2")
 		t.Logf(
-			"cut off with %d of 400 sessions; alone after %v; whole %v after the cure",
-			had,
-			time.Since(cut),
-			b.whole(5*time.Second, n1, n2),
+			"cut off with %d of 400 sessions; alone after %v; whole %v after the cure", had,
+			time.Since(cut), b.whole(5*time.Second, n1, n2),
 		)
 		if n2.sessions() != 400 {
 			t.Errorf("n2 has %d sessions", n2.sessions())
@@ -349,10 +343,7 @@ func TestBubbleFarApart(t *testing.T) {
 			begin := time.Now()
 			h := u.want(nodes[0].node, "/test/inc", strconv.Itoa(i+2))
 			took, says := time.Since(begin), h.Get("Nodeserver-Replicated")
-			if want := min(
-				2*d,
-				250*time.Millisecond,
-			); took < want || took > want+10*time.Millisecond ||
+			if want := min(2*d, 250*time.Millisecond); took < want || took > want+10*time.Millisecond ||
 				(says == "0/1") != (2*d > 250*time.Millisecond) {
 				t.Errorf("%v each way: answered after %v with %q", d, took, says)
 			}

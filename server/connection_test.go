@@ -69,9 +69,7 @@ func TestPipelinedRequestsAreApart(t *testing.T) {
 	var all strings.Builder
 	for _, who := range order {
 		fmt.Fprintf(
-			&all,
-			"GET /test/?user=%s HTTP/1.1\r\nHost: x\r\nCookie: NSESSIONID=%s\r\n\r\n",
-			who,
+			&all, "GET /test/?user=%s HTTP/1.1\r\nHost: x\r\nCookie: NSESSIONID=%s\r\n\r\n", who,
 			map[string]string{"ann": ann, "bob": bob}[who],
 		)
 	}

@@ -160,10 +160,7 @@ func TestCookieAttributes(t *testing.T) {
 		}
 		r = s.ask(t, c.path+"logout", pair)
 		if got, want := r.Header["Set-Cookie"], c.cookie+"="+strings.Replace(
-			c.want,
-			"; HttpOnly",
-			"; Max-Age=0; HttpOnly",
-			1,
+			c.want, "; HttpOnly", "; Max-Age=0; HttpOnly", 1,
 		); len(got) != 1 ||
 			got[0] != want {
 			t.Errorf("%s: at logout %q, want %q", c.what, got, want)
@@ -414,11 +411,7 @@ func TestCachesAreToldOfASession(t *testing.T) {
 		}
 	}
 	look, vary, control = existing, nil, nil
-	if h := s.ask(
-		t,
-		"/test/",
-		cookie,
-	).Header; !slices.Equal(h["Vary"], []string{"Cookie"}) ||
+	if h := s.ask(t, "/test/", cookie).Header; !slices.Equal(h["Vary"], []string{"Cookie"}) ||
 		!slices.Equal(h["Cache-Control"], []string{"private"}) {
 		t.Errorf("an answer has changed what all answers share: %q %q", h["Vary"], h["Cache-Control"])
 	}
@@ -442,10 +435,7 @@ func TestFreshnessCookies(t *testing.T) {
 			set = append(set, c.Name)
 		}
 		for _, line := range r.Header["Set-Cookie"] {
-			if v, ok := strings.CutPrefix(
-				line,
-				"NSV-n1=",
-			); ok &&
+			if v, ok := strings.CutPrefix(line, "NSV-n1="); ok &&
 				v[tokenText:] != "; Path=/test/; Max-Age=10; HttpOnly; Secure; SameSite=Lax" {
 				t.Errorf("a freshness cookie: %s", line)
 			}

@@ -36,9 +36,7 @@ func TestStopIsToldBeforeConnectionsEnd(t *testing.T) {
 				cfg.HTTP.DrainNotice = time.Second
 				network := channeltest.NewNetwork()
 				s, err := New(
-					cfg,
-					[]webapps.App{testApp()},
-					discard(),
+					cfg, []webapps.App{testApp()}, discard(),
 					WithListeners(network.Listen("n1:80"), network.Listen("n1:81"), network.Listen("n1:1")),
 				)
 				if err != nil {
@@ -180,9 +178,7 @@ func TestStopEndsAnswersThatWatchDone(t *testing.T) {
 		cfg.HTTP.DrainNotice, cfg.HTTP.ShutdownGrace = time.Second, 20*time.Second
 		network := channeltest.NewNetwork()
 		s, err := New(
-			cfg,
-			[]webapps.App{app},
-			discard(),
+			cfg, []webapps.App{app}, discard(),
 			WithListeners(network.Listen("n1:80"), network.Listen("n1:81"), network.Listen("n1:1")),
 		)
 		if err != nil {

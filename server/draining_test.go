@@ -47,11 +47,7 @@ func TestDrainAndBack(t *testing.T) {
 		}
 		var reply admin.DrainReply
 		if status := asked(
-			t,
-			drained.server,
-			http.MethodPost,
-			"/api/v1/drain",
-			&reply,
+			t, drained.server, http.MethodPost, "/api/v1/drain", &reply,
 		); status != http.StatusOK || !reply.Draining ||
 			reply.Since == nil {
 			t.Fatalf("%d %+v", status, reply)
@@ -91,11 +87,7 @@ func TestDrainAndBack(t *testing.T) {
 		}
 		reply = admin.DrainReply{}
 		if status := asked(
-			t,
-			drained.server,
-			http.MethodDelete,
-			"/api/v1/drain",
-			&reply,
+			t, drained.server, http.MethodDelete, "/api/v1/drain", &reply,
 		); status != http.StatusOK || reply.Draining ||
 			reply.Since != nil {
 			t.Errorf("%d %+v", status, reply)

@@ -116,10 +116,7 @@ func TestMaxSessionsInAGoroutine(t *testing.T) {
 	if status != http.StatusServiceUnavailable || !strings.Contains(body, "as many sessions as it may") || h["Set-Cookie"] != nil {
 		t.Errorf("%d %q %v", status, body, h)
 	}
-	if status, body, h := u.get(
-		n,
-		"/test/again",
-	); status != http.StatusServiceUnavailable ||
+	if status, body, h := u.get(n, "/test/again"); status != http.StatusServiceUnavailable ||
 		!strings.Contains(strings.Join(h["Set-Cookie"], ""), "Max-Age=0") {
 		t.Errorf("a session in place of its own: %d %q %v", status, body, h)
 	}
@@ -283,9 +280,7 @@ func TestNewSessionsPerAddress(t *testing.T) {
 	ask := func(addr, path string, cookies ...string) *http.Response {
 		from := net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(addr), 1))
 		r := httptest.NewRequestWithContext(
-			session.ConnContext(discard())(t.Context(), connFrom{remote: from}),
-			http.MethodGet,
-			path,
+			session.ConnContext(discard())(t.Context(), connFrom{remote: from}), http.MethodGet, path,
 			http.NoBody,
 		)
 		for _, line := range cookies {

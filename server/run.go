@@ -194,11 +194,8 @@ func (s *Server) security() (grpctransport.Security, error) {
 	security, err := cluster.Security(c, c.Node.Name)
 	if err == nil && !security.TLS() {
 		s.log.Warn(
-			"members don't prove who they are: no cluster.secret_file",
-			"addr",
-			c.Channel.Address,
-			"other_machines",
-			security.Proven(),
+			"members don't prove who they are: no cluster.secret_file", "addr", c.Channel.Address,
+			"other_machines", security.Proven(),
 		)
 	}
 	return security, err
@@ -296,24 +293,10 @@ func (s *Server) banner() {
 		apps = append(apps, p.Name()+" "+p.Path())
 	}
 	s.log.Info(
-		"node started",
-		"version",
-		s.version,
-		"cluster",
-		s.cfg.Cluster.Name,
-		"http",
-		s.httpL.Addr().String(),
-		"channel",
-		s.channelL.Addr().String(),
-		"admin",
-		s.adminL.Addr().String(),
-		"apps",
-		strings.Join(apps, ", "),
-		"max_sessions",
-		s.maxSessions,
-		"max_sessions_from",
-		s.maxSessionsFrom,
-		"tls",
+		"node started", "version", s.version, "cluster", s.cfg.Cluster.Name, "http",
+		s.httpL.Addr().String(), "channel", s.channelL.Addr().String(), "admin",
+		s.adminL.Addr().String(), "apps", strings.Join(apps, ", "), "max_sessions", s.maxSessions,
+		"max_sessions_from", s.maxSessionsFrom, "tls",
 		s.cfg.Cluster.SecretFile != "" || s.cfg.Channel.TLSCA != "",
 	)
 	if len(apps)+len(s.apps.Down()) == 0 {

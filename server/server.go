@@ -102,7 +102,12 @@ func WithAccessLog(to io.Writer) Option { return func(s *Server) { s.accessTo = 
 // that it hosts it; with cfg.Webapps.Strict it is an error. New waits for each app's
 // own New for 30 s at most.
 func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*Server, error) {
-	s := &Server{cfg: cfg, log: log.With("node", cfg.Node.Name), version: "(devel)", id: membership.ID{Name: cfg.Node.Name, Incarnation: membership.NewIncarnation()}}
+	s := &Server{
+		cfg:     cfg,
+		log:     log.With("node", cfg.Node.Name),
+		version: "(devel)",
+		id:      membership.ID{Name: cfg.Node.Name, Incarnation: membership.NewIncarnation()},
+	}
 	s.wasReady, s.accessTo = make(chan struct{}), os.Stdout
 	for _, o := range options {
 		o(s)

@@ -286,10 +286,7 @@ func TestPanicSavesNothing(t *testing.T) {
 	n.waitReady()
 	u := newUser(t)
 	u.want(n, "/test/inc", "1")
-	if status, body, _ := u.get(
-		n,
-		"/test/panic",
-	); status != http.StatusInternalServerError ||
+	if status, body, _ := u.get(n, "/test/panic"); status != http.StatusInternalServerError ||
 		!strings.Contains(body, "nothing was saved (error ") {
 		t.Errorf("panic answers %d %q", status, body)
 	}

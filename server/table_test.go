@@ -89,9 +89,7 @@ func TestBadAppsAreNotServed(t *testing.T) {
 		const limit = 30 * time.Second
 		began := time.Now()
 		s, err := New(
-			cfg,
-			apps,
-			slog.New(slog.NewTextHandler(&log, nil)),
+			cfg, apps, slog.New(slog.NewTextHandler(&log, nil)),
 			WithListeners(network.Listen("n1:80"), network.Listen("n1:81"), network.Listen("n1:1")),
 		)
 		if err != nil {

@@ -208,15 +208,7 @@ func TestTokenKeysFromTheSecret(t *testing.T) {
 		t,
 		conf("n1", file),
 		testApp(),
-	), unstarted(
-		t,
-		conf("n2", file),
-		testApp(),
-	), unstarted(
-		t,
-		conf("n3", secretFile(t)),
-		testApp(),
-	)
+	), unstarted(t, conf("n2", file), testApp()), unstarted(t, conf("n3", secretFile(t)), testApp())
 	if len(n1.tokenKeys) != 1 || n1.tokenKeys[0] != n2.tokenKeys[0] {
 		t.Error("one secret gives two keys")
 	}

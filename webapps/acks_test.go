@@ -26,7 +26,8 @@ func TestAcksAreWords(t *testing.T) {
 		}
 	}
 	for _, word := range []string{"", "two", "All"} {
-		if got, err := webapps.ParseAcks(word); got != 0 || err == nil || !strings.HasSuffix(err.Error(), "want async, one, majority or all") {
+		if got, err := webapps.ParseAcks(word); got != 0 || err == nil ||
+			!strings.HasSuffix(err.Error(), "want async, one, majority or all") {
 			t.Errorf("%q: %v, %v", word, got, err)
 		}
 	}
@@ -60,7 +61,9 @@ func TestNoSession(t *testing.T) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
-	if found || !s.IsNew() || s.ID() != "" || s.Names() != nil || s.Principal() != "" || !s.Created().IsZero() || !s.LastAccess().IsZero() || s.MaxInactive() != 0 {
+	if found || !s.IsNew() || s.ID() != "" || s.Names() != nil || s.Principal() != "" || !s.Created().IsZero() ||
+		!s.LastAccess().IsZero() ||
+		s.MaxInactive() != 0 {
 		t.Error("it holds something")
 	}
 	if err := webapps.NoSession("", webapps.ErrRequestOver).Set("n", 1); err.Error() != `set attribute "n": the request is over` {

@@ -86,12 +86,7 @@ func allGoals() []goal {
 			figure("join", j.size, "complete_ms", j.bound, "join, "+j.size+" sessions, ms from the start of the process"),
 			beyond("join", async, j.size, "0 k", "complete_ms", j.bound, "join, "+j.size+" sessions, ms beyond what the start alone takes"),
 			quotient(
-				"join",
-				async,
-				j.size+" under load",
-				"p99_during_ms",
-				"p99_before_ms",
-				1.2,
+				"join", async, j.size+" under load", "p99_during_ms", "p99_before_ms", 1.2,
 				"p99 of live traffic during a join of "+j.size+": part of before",
 			),
 		)
@@ -135,10 +130,8 @@ func goals(f *record.File) string {
 			want = "0"
 		}
 		t.row(
-			g.text,
-			want,
-			spread(record.Spread{Median: up(s.Median), Min: up(s.Min), Max: up(s.Max), N: s.N}),
-			n,
+			g.text, want,
+			spread(record.Spread{Median: up(s.Median), Min: up(s.Min), Max: up(s.Max), N: s.N}), n,
 			verdict(s, g.bound, failed),
 		)
 	}

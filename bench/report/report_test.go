@@ -23,9 +23,7 @@ func sample() *record.File {
 		add("load", "plain-3", "raw sticky c64", map[string]float64{"cpu_us": v * 1.5})
 		add("load", "plain-3", "raw random c64", map[string]float64{"cpu_us": v * 1.6})
 		add(
-			"load",
-			async,
-			sticky,
+			"load", async, sticky,
 			map[string]float64{"cpu_us": v * 1.2, "p99_ms": 3, "wire_bytes": 182, "requests": 10, "wire_member_bytes": 91},
 		)
 		add("load", async, random, map[string]float64{"cpu_us": v * 2, "stale": float64(round), "requests": 10})

@@ -29,11 +29,7 @@ func about(f *record.File) string {
 	fmt.Fprintf(
 		&b,
 		"- **Machine**: %s, %d cores, %d GiB, %s, Linux %s. Servers, Redis and load generator share it.\n",
-		m.CPU,
-		m.Cores,
-		m.Memory>>30,
-		m.System,
-		m.Kernel,
+		m.CPU, m.Cores, m.Memory>>30, m.System, m.Kernel,
 	)
 	fmt.Fprintf(
 		&b,
@@ -188,16 +184,8 @@ func speed(f *record.File) string {
 // correct sums over all runs: one wrong answer in any of them shows.
 func correct(f *record.File) string {
 	t := newTable(
-		"all runs together",
-		"work",
-		"requests",
-		"errors",
-		"stale",
-		"stale %",
-		"lost sessions",
-		"lost increments",
-		"sessions whose copies differ",
-		"of sessions",
+		"all runs together", "work", "requests", "errors", "stale", "stale %", "lost sessions",
+		"lost increments", "sessions whose copies differ", "of sessions",
 	)
 	for _, id := range kinds(f, "load") {
 		for _, policy := range []string{"inc sticky", "inc random", "get sticky", "get random", "set sticky"} {
@@ -211,17 +199,9 @@ func correct(f *record.File) string {
 			}
 			t.row(
 				row(
-					f,
-					id,
-					policy,
-					number(sum("requests")),
-					number(sum("errors")),
-					number(sum("stale")),
-					number(100*sum("stale")/sum("requests")),
-					number(sum("lost_sessions")),
-					number(sum("lost_increments")),
-					differ,
-					number(sum("sessions")),
+					f, id, policy, number(sum("requests")), number(sum("errors")), number(sum("stale")),
+					number(100*sum("stale")/sum("requests")), number(sum("lost_sessions")),
+					number(sum("lost_increments")), differ, number(sum("sessions")),
 				)...)
 		}
 	}
@@ -256,15 +236,9 @@ func wire(f *record.File) string {
 			continue
 		}
 		t.row(row(
-			f,
-			id,
-			spread(f.Of("load", id, sticky, "payload_member_bytes")),
-			member(f, id, sticky),
+			f, id, spread(f.Of("load", id, sticky, "payload_member_bytes")), member(f, id, sticky),
 			spread(f.Of("load", id, sticky, "wire_bytes")),
-			spread(
-				f.Of("load", id, random, "payload_member_bytes"),
-			),
-			member(f, id, random),
+			spread(f.Of("load", id, random, "payload_member_bytes")), member(f, id, random),
 			spread(f.Of("load", id, random, "wire_bytes")),
 		)...)
 	}

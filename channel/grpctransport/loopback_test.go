@@ -122,10 +122,8 @@ func start(t *testing.T, name string, sec grpctransport.Security, known ...strin
 	self := membership.Member{ID: membership.ID{Name: name, Incarnation: uint64(time.Now().UnixNano())}, ChannelAddress: n.addr}
 	log := slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	n.Channel = channel.New(
-		channel.Config{Self: self, Cluster: "c"},
-		grpctransport.New(sec, lis, nil),
-		[]membership.Provider{at(known)},
-		log,
+		channel.Config{Self: self, Cluster: "c"}, grpctransport.New(sec, lis, nil),
+		[]membership.Provider{at(known)}, log,
 	)
 	n.topic = n.Topic("t", self.Incarnation, n.box, nil)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -49,7 +49,10 @@ func printApps(w io.Writer, reply admin.AppsReply, now time.Time) error {
 		if !a.Since.IsZero() {
 			since = now.Sub(a.Since).Round(time.Second).String()
 		}
-		put(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", a.Name, or(a.Path), a.State, or(a.Version), or(a.Revision[:min(12, len(a.Revision))]), since, a.Sessions, a.InFlight, a.Origin)
+		put(
+			t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", a.Name, or(a.Path), a.State, or(a.Version),
+			or(a.Revision[:min(12, len(a.Revision))]), since, a.Sessions, a.InFlight, a.Origin,
+		)
 	}
 	for _, a := range reply.Apps {
 		switch {
@@ -57,7 +60,10 @@ func printApps(w io.Writer, reply admin.AppsReply, now time.Time) error {
 		case a.Problem.At == nil:
 			put(t, "\n%s is not served: %s\n", a.Name, indented(a.Problem.Reason))
 		default:
-			put(t, "\n%s was not redeployed at %s, the revision before serves: %s\n", a.Name, a.Problem.At.Format(time.TimeOnly), indented(a.Problem.Reason))
+			put(
+				t, "\n%s was not redeployed at %s, the revision before serves: %s\n", a.Name,
+				a.Problem.At.Format(time.TimeOnly), indented(a.Problem.Reason),
+			)
 		}
 	}
 	return t.Flush()

@@ -13,8 +13,25 @@ func TestAppsTable(t *testing.T) {
 	at := now.Add(-time.Minute)
 	var b strings.Builder
 	err := printApps(&b, admin.AppsReply{Apps: []admin.AppRow{
-		{Name: "cart", Path: "/cart/", State: "serving", Version: "1.2", Revision: "0123456789abcdef", Origin: "/srv/cart.so", Since: now.Add(-90 * time.Second), Sessions: 7, InFlight: 1},
-		{Name: "shop", Path: "/shop/", State: "serving", Origin: "compiled in", Since: now, Problem: &admin.Problem{At: &at, Reason: "too bad:\nreally"}},
+		{
+			Name:     "cart",
+			Path:     "/cart/",
+			State:    "serving",
+			Version:  "1.2",
+			Revision: "0123456789abcdef",
+			Origin:   "/srv/cart.so",
+			Since:    now.Add(-90 * time.Second),
+			Sessions: 7,
+			InFlight: 1,
+		},
+		{
+			Name:    "shop",
+			Path:    "/shop/",
+			State:   "serving",
+			Origin:  "compiled in",
+			Since:   now,
+			Problem: &admin.Problem{At: &at, Reason: "too bad:\nreally"},
+		},
 		{Name: "bad", State: "down", Origin: "/srv/bad.so", Problem: &admin.Problem{Reason: "no luck"}},
 	}}, now)
 	const want = `APP   PATH    STATE    VERSION  REVISION      SINCE  SESSIONS  IN FLIGHT  FROM
@@ -31,7 +48,8 @@ bad is not served: no luck
 		t.Errorf("%v\n%s\nwant\n%s", err, b.String(), want)
 	}
 	b.Reset()
-	if code, _, stderr := nodeserver(t, nil, "apps", "list", "--admin", "127.0.0.1:1"); code != exitNot || !strings.Contains(stderr, "127.0.0.1:1") {
+	if code, _, stderr := nodeserver(t, nil, "apps", "list", "--admin", "127.0.0.1:1"); code != exitNot ||
+		!strings.Contains(stderr, "127.0.0.1:1") {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }

@@ -38,6 +38,9 @@ its go.mod. It needs the go command and gcc.`,
 	}
 	c.Flags().StringVarP(&o.Out, "out", "o", "", "the plugin's `FILE`, or the folder for NAME.so (default: here)")
 	c.Flags().StringVar(&o.Host, "host", "", "the nodeserver `BINARY` to build for, also one of another machine (default: this one)")
-	c.Flags().StringVar(&o.HostSrc, "host-src", "", "folder of the sources the nodeserver was built from (default: found around DIR, here or the binary)")
+	c.Flags().StringVar(
+		&o.HostSrc, "host-src", "",
+		"folder of the sources the nodeserver was built from (default: found around DIR, here or the binary)",
+	)
 	return c
 }

@@ -87,7 +87,13 @@ type checkRow struct {
 }
 
 func checkJSON(w io.Writer, origins *conf.Origins, err error) error {
-	reply := checkReply{Schema: "nodeserver.check/1", Good: err == nil, Problems: []checkLine{}, Warnings: []checkLine{}, Values: []checkRow{}}
+	reply := checkReply{
+		Schema:   "nodeserver.check/1",
+		Good:     err == nil,
+		Problems: []checkLine{},
+		Warnings: []checkLine{},
+		Values:   []checkRow{},
+	}
 	var wrong *conf.Error
 	switch {
 	case errors.As(err, &wrong):

@@ -36,10 +36,15 @@ func TestCheckWrongFile(t *testing.T) {
 }
 
 func TestCheckTellsOrigins(t *testing.T) {
-	good := file(t, "node1.toml", "[node]\nname = \"n1\"\n[channel]\nheartbeat = \"100ms\"\n[cluster]\nsecret_file = \"secret\"\n[[app]]\nname = \"cart\"\nacks = \"one\"\n")
+	good := file(
+		t,
+		"node1.toml",
+		"[node]\nname = \"n1\"\n[channel]\nheartbeat = \"100ms\"\n[cluster]\nsecret_file = \"secret\"\n[[app]]\nname = \"cart\"\nacks = \"one\"\n",
+	)
 	environ := []string{"NODESERVER_LOG_LEVEL=debug", "NODESERVER_MEMBERSHIP_DNS_NAME=nodes.example"}
 	code, stdout, stderr := nodeserver(t, environ, "check", "--conf", good, "--set", "http.address=127.0.0.1:0")
-	if want := "warning: NODESERVER_MEMBERSHIP_DNS_NAME: membership.dns_name: has no effect without \"dns\" in membership.providers\n"; code != exitGood || stderr != want {
+	if want := "warning: NODESERVER_MEMBERSHIP_DNS_NAME: membership.dns_name: has no effect without \"dns\" in membership.providers\n"; code != exitGood ||
+		stderr != want {
 		t.Errorf("exit code %d, standard error %q", code, stderr)
 	}
 	lines := map[string]bool{}
@@ -65,7 +70,11 @@ func TestCheckTellsOrigins(t *testing.T) {
 	}
 	code, stdout, _ = nodeserver(t, environ, "check", "--json", "--conf", good)
 	var reply checkReply
-	if err := json.Unmarshal([]byte(stdout), &reply); err != nil || code != exitGood || !reply.Good || len(reply.Warnings) != 1 || len(reply.Values) < 40 {
+	if err := json.Unmarshal(
+		[]byte(stdout),
+		&reply,
+	); err != nil || code != exitGood || !reply.Good || len(reply.Warnings) != 1 ||
+		len(reply.Values) < 40 {
 		t.Errorf("--json: exit code %d, %v, %+v", code, err, reply)
 	}
 }

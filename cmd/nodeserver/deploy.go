@@ -103,5 +103,9 @@ func (n *node) change(ctx context.Context, e env, path string, body io.Reader, a
 			put(e.stdout, "%s: %s\n", s.Node, s.Text)
 		}
 	}
-	return fmt.Errorf("the node at %s has ended before it was done; ask `nodeserver apps list` what came of it: %w", n.admin, errors.Join(lines.Err(), io.ErrUnexpectedEOF))
+	return fmt.Errorf(
+		"the node at %s has ended before it was done; ask `nodeserver apps list` what came of it: %w",
+		n.admin,
+		errors.Join(lines.Err(), io.ErrUnexpectedEOF),
+	)
 }

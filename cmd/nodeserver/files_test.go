@@ -13,7 +13,10 @@ import (
 
 func TestSecretNew(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "secret")
-	if code, stdout, stderr := nodeserver(t, nil, "secret", "new", name); code != exitGood || !strings.HasPrefix(stdout, name+": new") || stderr != "" {
+	if code, stdout, stderr := nodeserver(
+		t, nil, "secret", "new", name,
+	); code != exitGood || !strings.HasPrefix(stdout, name+": new") ||
+		stderr != "" {
 		t.Fatalf("exit code %d, %q, %q", code, stdout, stderr)
 	}
 	text, err := os.ReadFile(name)
@@ -27,7 +30,8 @@ func TestSecretNew(t *testing.T) {
 		t.Errorf("mode %v, %v, want 0600", info.Mode(), err)
 	}
 	code, _, stderr := nodeserver(t, nil, "secret", "new", name)
-	if want := "nodeserver: " + name + " is there already: a secret is never overwritten, since nodes may be using it\n"; code != exitNot || stderr != want {
+	if want := "nodeserver: " + name + " is there already: a secret is never overwritten, since nodes may be using it\n"; code != exitNot ||
+		stderr != want {
 		t.Errorf("second time: exit code %d, %q", code, stderr)
 	}
 	if again, err := os.ReadFile(name); err != nil || string(again) != string(text) {
@@ -57,7 +61,8 @@ func TestInit(t *testing.T) {
 			t.Fatalf("%v, %v", err, origins)
 		}
 		use(cfg.HTTP.Address, cfg.Admin.Address, cfg.Channel.Address)
-		if cfg.Cluster.SecretFile != filepath.Join(dir, "secret") || cfg.Membership.Static[i-1] != cfg.Channel.Address || len(cfg.Membership.Static) != 4 {
+		if cfg.Cluster.SecretFile != filepath.Join(dir, "secret") || cfg.Membership.Static[i-1] != cfg.Channel.Address ||
+			len(cfg.Membership.Static) != 4 {
 			t.Errorf("%s: %+v", name, cfg)
 		}
 		if !strings.Contains(stdout, "nodeserver run --conf "+name+"\n") {

@@ -52,7 +52,10 @@ func printMembers(w io.Writer, reply admin.MembersReply) error {
 		if m.Domain != "" {
 			name += " (" + m.Domain + ")"
 		}
-		put(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", name, m.State, ready, m.ChannelAddress, m.HTTPAddress, or(strings.Join(m.Apps, ",")), m.Sessions, m.Queue)
+		put(
+			t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\n", name, m.State, ready, m.ChannelAddress, m.HTTPAddress,
+			or(strings.Join(m.Apps, ",")), m.Sessions, m.Queue,
+		)
 	}
 	for _, d := range reply.Down {
 		put(t, "\napp not served: %s: %s\n", d.Name, indented(d.Reason))

@@ -49,6 +49,9 @@ webapps.dir):
 		},
 	}
 	c.Flags().StringVarP(&o.Template, "template", "t", plugins.Templates()[0], "`KIND` of webapp: "+strings.Join(plugins.Templates(), ", "))
-	c.Flags().StringVar(&o.HostSrc, "host-src", "", "folder of the sources this nodeserver was built from (default: found around DIR, here or the binary)")
+	c.Flags().StringVar(
+		&o.HostSrc, "host-src", "",
+		"folder of the sources this nodeserver was built from (default: found around DIR, here or the binary)",
+	)
 	return c
 }

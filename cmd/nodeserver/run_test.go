@@ -182,7 +182,11 @@ func TestTwoTermsAtOnceAreOne(t *testing.T) {
 
 // What log rotation and a closed pipe send ends no daemon.
 func TestSignalsThatEndNothing(t *testing.T) {
-	balancer := file(t, "balance.toml", "[balance]\naddress = \"127.0.0.1:0\"\n[membership]\nproviders = [\"static\"]\nstatic = [\"127.0.0.1:1\"]\n[log]\nformat = \"json\"\n")
+	balancer := file(
+		t,
+		"balance.toml",
+		"[balance]\naddress = \"127.0.0.1:0\"\n[membership]\nproviders = [\"static\"]\nstatic = [\"127.0.0.1:1\"]\n[log]\nformat = \"json\"\n",
+	)
 	node, _ := start(t)
 	for name, p := range map[string]*process{"node": node, "balancer": launch(t, "balance", "--conf", balancer)} {
 		t.Run(name, func(t *testing.T) {
@@ -227,7 +231,11 @@ func TestClosedLogEndsNothing(t *testing.T) {
 
 // A node that has no descriptor left says so, once, and with what limit; so does its start.
 func TestFewDescriptors(t *testing.T) {
-	conf := file(t, "n1.toml", "[http]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[channel]\naddress = \"127.0.0.1:0\"\n[membership]\nproviders = []\n[log]\nformat = \"json\"\n")
+	conf := file(
+		t,
+		"n1.toml",
+		"[http]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[channel]\naddress = \"127.0.0.1:0\"\n[membership]\nproviders = []\n[log]\nformat = \"json\"\n",
+	)
 	p := &process{cmd: command(t, "run", "--conf", conf, "--set", "http.max_connections=1000"), log: make(chan map[string]any, 100)}
 	p.cmd.Args = append([]string{"sh", "-c", `ulimit -n 40; exec "$0" "$@"`, p.cmd.Path}, p.cmd.Args[1:]...)
 	sh, err := exec.LookPath("sh")
@@ -236,7 +244,10 @@ func TestFewDescriptors(t *testing.T) {
 	}
 	p.cmd.Path = sh
 	p.start(t)
-	if line := p.await(t, "this process may have few files and connections open: raise the limit (ulimit -n, LimitNOFILE in a systemd unit)"); line["limit"] != 40.0 {
+	if line := p.await(
+		t,
+		"this process may have few files and connections open: raise the limit (ulimit -n, LimitNOFILE in a systemd unit)",
+	); line["limit"] != 40.0 {
 		t.Errorf("%v", line)
 	}
 	address := p.await(t, "node started")["http"].(string)
@@ -251,7 +262,8 @@ func TestFewDescriptors(t *testing.T) {
 	for line["listener"] != "http" { // each listener says so itself
 		line = p.await(t, "connections can't be accepted")
 	}
-	if text, _ := line["err"].(string); line["level"] != "WARN" || line["descriptors"] != 40.0 || !strings.Contains(text, "too many open files") {
+	if text, _ := line["err"].(string); line["level"] != "WARN" || line["descriptors"] != 40.0 ||
+		!strings.Contains(text, "too many open files") {
 		t.Errorf("%v", line)
 	}
 }
@@ -262,7 +274,11 @@ func TestRunSaysWhyNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	conf := file(t, "n1.toml", "[http]\naddress = \""+l.Addr().String()+"\"\n[admin]\naddress = \"127.0.0.1:0\"\n[channel]\naddress = \"127.0.0.1:0\"\n[membership]\nproviders = []\n")
+	conf := file(
+		t,
+		"n1.toml",
+		"[http]\naddress = \""+l.Addr().String()+"\"\n[admin]\naddress = \"127.0.0.1:0\"\n[channel]\naddress = \"127.0.0.1:0\"\n[membership]\nproviders = []\n",
+	)
 	code, stdout, stderr := nodeserver(t, nil, "run", "--conf", conf, "--set", "log.level=error")
 	if code != exitNot || stdout != "" || strings.Count(stderr, "\n") != 1 ||
 		!strings.HasPrefix(stderr, "nodeserver: http.address: listen on "+l.Addr().String()+": ") {

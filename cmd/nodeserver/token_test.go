@@ -65,15 +65,7 @@ func TestTokenNew(t *testing.T) {
 		t.Errorf("a viewer inside: %s", w.Status)
 	}
 	if code, _, stderr := nodeserver(
-		t,
-		nil,
-		"token",
-		"new",
-		"anna",
-		"--role",
-		"viewer",
-		"-o",
-		out,
+		t, nil, "token", "new", "anna", "--role", "viewer", "-o", out,
 	); code != exitNot ||
 		!strings.Contains(stderr, "exists") {
 		t.Errorf("a file that is there is written over: %d %s", code, stderr)

@@ -14,12 +14,18 @@ func TestVersion(t *testing.T) {
 		t.Errorf("wire is %d, the channel speaks %d", wire, channel.WireMax)
 	}
 	_, stdout, _ := nodeserver(t, nil, "version")
-	if !strings.HasPrefix(stdout, "nodeserver ") || !strings.Contains(stdout, runtime.Version()+" "+runtime.GOOS+"/"+runtime.GOARCH+", cgo: ") || !strings.HasSuffix(stdout, "\nwire version 1\n") {
+	if !strings.HasPrefix(stdout, "nodeserver ") ||
+		!strings.Contains(stdout, runtime.Version()+" "+runtime.GOOS+"/"+runtime.GOARCH+", cgo: ") ||
+		!strings.HasSuffix(stdout, "\nwire version 1\n") {
 		t.Errorf("got %q", stdout)
 	}
 	_, stdout, _ = nodeserver(t, nil, "version", "--json")
 	var v version
-	if err := json.Unmarshal([]byte(stdout), &v); err != nil || v.Schema != "nodeserver.version/1" || v.Go != runtime.Version() || v.Wire != wire {
+	if err := json.Unmarshal(
+		[]byte(stdout),
+		&v,
+	); err != nil || v.Schema != "nodeserver.version/1" || v.Go != runtime.Version() ||
+		v.Wire != wire {
 		t.Errorf("--json: got %q, %v", stdout, err)
 	}
 }

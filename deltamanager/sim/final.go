@@ -63,13 +63,8 @@ func (w judge) notConverged() {
 	for _, n := range w.nodes {
 		s := n.incarnation.core.Stats()
 		fmt.Fprintf(
-			&text,
-			" %v ready=%v sessions=%d tombstones=%d digest=%x;",
-			n.incarnation.id,
-			s.Ready,
-			s.Sessions,
-			s.Tombstones,
-			n.incarnation.core.Digest(),
+			&text, " %v ready=%v sessions=%d tombstones=%d digest=%x;", n.incarnation.id, s.Ready,
+			s.Sessions, s.Tombstones, n.incarnation.core.Digest(),
 		)
 	}
 	for _, n := range w.nodes {
@@ -181,12 +176,8 @@ func (w judge) checkSame() (doubtful []deltamanager.Key) {
 				doubtful = append(doubtful, k)
 			default:
 				w.obs.broken(
-					"I1",
-					&k,
-					"sessions differ: %v has %s, %v has %s",
-					w.nodes[0].incarnation.id,
-					w.describe(w.nodes[0].incarnation, first[k]),
-					n.incarnation.id,
+					"I1", &k, "sessions differ: %v has %s, %v has %s", w.nodes[0].incarnation.id,
+					w.describe(w.nodes[0].incarnation, first[k]), n.incarnation.id,
 					w.describe(n.incarnation, d[k]),
 				)
 			}
@@ -249,12 +240,8 @@ func (w judge) describe(l *incarnation, d *deltamanager.Dump) string {
 		return "none"
 	}
 	return fmt.Sprintf(
-		"%d registers (partial %v, returned %v, used %v ago, created %v ago)",
-		len(d.Registers),
-		d.Partial,
-		d.Returned,
-		l.now()-d.Last,
-		l.now()-d.Created,
+		"%d registers (partial %v, returned %v, used %v ago, created %v ago)", len(d.Registers),
+		d.Partial, d.Returned, l.now()-d.Last, l.now()-d.Created,
 	)
 }
 

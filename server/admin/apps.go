@@ -46,7 +46,10 @@ func (a *admin) serveApps(w http.ResponseWriter, _ *http.Request) {
 		reply.Apps = append(reply.Apps, row)
 	}
 	for _, d := range a.apps.Down() {
-		reply.Apps = append(reply.Apps, AppRow{Name: d.Name, Path: d.Path, State: "down", Origin: d.Origin, Problem: &Problem{Reason: d.Err.Error()}})
+		reply.Apps = append(
+			reply.Apps,
+			AppRow{Name: d.Name, Path: d.Path, State: "down", Origin: d.Origin, Problem: &Problem{Reason: d.Err.Error()}},
+		)
 	}
 	answer(w, reply)
 }

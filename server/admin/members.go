@@ -56,7 +56,14 @@ type MemberRow struct {
 }
 
 func (a *admin) serveMembers(w http.ResponseWriter, _ *http.Request) {
-	reply := MembersReply{Schema: "nodeserver.members/1", Node: a.cfg.ID.Name, Members: a.memberRows(), Down: a.downRows(), Providers: a.providerRows(), Waiting: a.node.Waiting()}
+	reply := MembersReply{
+		Schema:    "nodeserver.members/1",
+		Node:      a.cfg.ID.Name,
+		Members:   a.memberRows(),
+		Down:      a.downRows(),
+		Providers: a.providerRows(),
+		Waiting:   a.node.Waiting(),
+	}
 	answer(w, reply)
 }
 
@@ -72,7 +79,17 @@ func (a *admin) providerRows() []ProviderRow {
 	rows := []ProviderRow{}
 	for _, p := range a.node.Providers() {
 		n := p.Stats()
-		rows = append(rows, ProviderRow{Name: p.Name(), Queries: n.Queries, Answers: n.Answers, Refused: n.Foreign + n.Refused + n.Noise, Errors: n.Errors, Problem: n.Problem})
+		rows = append(
+			rows,
+			ProviderRow{
+				Name:    p.Name(),
+				Queries: n.Queries,
+				Answers: n.Answers,
+				Refused: n.Foreign + n.Refused + n.Noise,
+				Errors:  n.Errors,
+				Problem: n.Problem,
+			},
+		)
 	}
 	return rows
 }

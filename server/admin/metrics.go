@@ -34,17 +34,30 @@ func newMetrics(a *admin) *metrics {
 		return prometheus.NewDesc("nodeserver_"+name, help, labels, nil)
 	}
 	m := &metrics{
-		admin: a, registry: prometheus.NewRegistry(),
-		members:     d("members", "Members this node knows, itself included, by state.", "state"),
-		ready:       d("ready", "1 when this node serves requests."),
-		draining:    d("draining", "1 when this node gives its users away: an operator asked for it, or it is about to stop."),
-		inFlight:    d("http_requests_in_flight", "Requests of users that are being served."),
-		requests:    d("http_requests_total", "Requests taken by the HTTP listener."),
-		panics:      d("http_panics_total", "Handlers that panicked.", "app"),
-		lost:        d("session_lost_writes_total", "Requests whose writes were void because the session had ended elsewhere meanwhile.", "app"),
-		stale:       d("session_stale_total", "Requests served though a write that their user had seen could not be had: its node is gone.", "app"),
-		refused:     d("session_refused_total", "Sessions not made because the node holds as many as sessions.max_sessions allows.", "app"),
-		hasty:       d("session_rate_limited_total", "Sessions not made because their client's address began as many as sessions.new_per_address allows.", "app"),
+		admin:    a,
+		registry: prometheus.NewRegistry(),
+		members:  d("members", "Members this node knows, itself included, by state.", "state"),
+		ready:    d("ready", "1 when this node serves requests."),
+		draining: d("draining", "1 when this node gives its users away: an operator asked for it, or it is about to stop."),
+		inFlight: d("http_requests_in_flight", "Requests of users that are being served."),
+		requests: d("http_requests_total", "Requests taken by the HTTP listener."),
+		panics:   d("http_panics_total", "Handlers that panicked.", "app"),
+		lost: d(
+			"session_lost_writes_total",
+			"Requests whose writes were void because the session had ended elsewhere meanwhile.",
+			"app",
+		),
+		stale: d(
+			"session_stale_total",
+			"Requests served though a write that their user had seen could not be had: its node is gone.",
+			"app",
+		),
+		refused: d("session_refused_total", "Sessions not made because the node holds as many as sessions.max_sessions allows.", "app"),
+		hasty: d(
+			"session_rate_limited_total",
+			"Sessions not made because their client's address began as many as sessions.new_per_address allows.",
+			"app",
+		),
 		sessions:    d("sessions", "Sessions on this node.", "app"),
 		newcomers:   d("sessions_new", "Sessions on this node whose cookie never came back.", "app"),
 		tombstones:  d("session_tombstones", "Invalidated sessions that are remembered.", "app"),
@@ -57,12 +70,20 @@ func newMetrics(a *admin) *metrics {
 		repairs:     d("repairs_total", "Comparisons with a member that were completed.", "app"),
 		repaired:    d("repaired_sessions_total", "Sessions that a repair changed here.", "app"),
 		repairBytes: d("repair_bytes_total", "Bytes sent for repairs.", "app"),
-		found:       d("membership_answers_total", "What a way to find members brought: addresses proposed, answers refused, rounds that went wrong.", "provider", "kind"),
-		providerUp:  d("membership_provider_up", "1 when this way to find members works.", "provider"),
-		appUp:       d("app_up", "1 when the app is served, 0 when it could not be loaded or started.", "app"),
-		trouble:     d("replication_trouble_total", "What should not happen often.", "app", "kind"),
+		found: d(
+			"membership_answers_total",
+			"What a way to find members brought: addresses proposed, answers refused, rounds that went wrong.",
+			"provider", "kind",
+		),
+		providerUp: d("membership_provider_up", "1 when this way to find members works.", "provider"),
+		appUp:      d("app_up", "1 when the app is served, 0 when it could not be loaded or started.", "app"),
+		trouble:    d("replication_trouble_total", "What should not happen often.", "app", "kind"),
 	}
-	m.registry.MustRegister(m, cluster.Connections("nodeserver_", a.node.Listeners), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
+	m.registry.MustRegister(
+		m, cluster.Connections("nodeserver_", a.node.Listeners), collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector(),
+	)
 	return m
 }
 
@@ -106,7 +127,12 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-func (m *metrics) collectApp(p *deploy.Place, s deltamanager.Stats, gauge func(*prometheus.Desc, float64, ...string), count func(*prometheus.Desc, int64, ...string)) {
+func (m *metrics) collectApp(
+	p *deploy.Place,
+	s deltamanager.Stats,
+	gauge func(*prometheus.Desc, float64, ...string),
+	count func(*prometheus.Desc, int64, ...string),
+) {
 	app := p.Name()
 	gauge(m.sessions, float64(s.Sessions), app)
 	gauge(m.newcomers, float64(s.Newcomers), app)
@@ -117,7 +143,10 @@ func (m *metrics) collectApp(p *deploy.Place, s deltamanager.Stats, gauge func(*
 	count(m.refused, requests.Refused, app)
 	count(m.hasty, requests.Hasty, app)
 	count(m.stale, requests.Stale, app)
-	for event, n := range map[string]int64{"created": s.Created, "committed": s.Commits, "invalidated": s.Invalidated, "expired": s.Expired, "evicted": s.Evicted, "tombstone_evicted": s.TombstonesEvicted} {
+	for event, n := range map[string]int64{
+		"created": s.Created, "committed": s.Commits, "invalidated": s.Invalidated, "expired": s.Expired, "evicted": s.Evicted,
+		"tombstone_evicted": s.TombstonesEvicted,
+	} {
 		count(m.events, n, app, event)
 	}
 	count(m.deltas, s.DeltasIn, app, "in")
@@ -129,7 +158,10 @@ func (m *metrics) collectApp(p *deploy.Place, s deltamanager.Stats, gauge func(*
 	count(m.repairs, s.Repairs, app)
 	count(m.repaired, s.Repaired, app)
 	count(m.repairBytes, s.RepairBytesOut, app)
-	for kind, n := range map[string]int64{"overflow": s.Overflows, "resend": s.Resends, "malformed": s.Malformed, "far_ahead": s.FarAhead, "pause": s.Pauses, "unacked": s.Unacked, "token_refused": s.TokensRefused, "question_refused": s.AsksRefused} {
+	for kind, n := range map[string]int64{
+		"overflow": s.Overflows, "resend": s.Resends, "malformed": s.Malformed, "far_ahead": s.FarAhead, "pause": s.Pauses,
+		"unacked": s.Unacked, "token_refused": s.TokensRefused, "question_refused": s.AsksRefused,
+	} {
 		count(m.trouble, n, app, kind)
 	}
 	seen := map[string]bool{}

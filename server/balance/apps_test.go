@@ -50,10 +50,7 @@ func TestRequestsGoWhereTheirAppIs(t *testing.T) {
 	a, b, c := newBackend(t, "a"), newBackend(t, "b"), newBackend(t, "c")
 	source := make(told)
 	d := openWith(t, balance.Config{ListApps: true}, source)
-	if res, body := fetch(
-		t,
-		d.url+"/shop/",
-	); res.StatusCode != http.StatusServiceUnavailable ||
+	if res, body := fetch(t, d.url+"/shop/"); res.StatusCode != http.StatusServiceUnavailable ||
 		!strings.Contains(body, "no node of the cluster") {
 		t.Errorf("before any node is known: %d %s", res.StatusCode, body)
 	}

@@ -61,12 +61,8 @@ func newMetrics(b *Balancer) *metrics {
 		return nil
 	}
 	m.registry.MustRegister(
-		m,
-		cluster.Connections("nodeserver_balancer_", listeners),
-		m.answers,
-		m.latency,
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		m, cluster.Connections("nodeserver_balancer_", listeners), m.answers, m.latency,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
 	)
 	return m

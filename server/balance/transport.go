@@ -319,12 +319,8 @@ func (b *Balancer) mayRetry(n *node, v *visit, out *http.Request, body *keptBody
 		reason = RetryBroken
 	case own: // a port may be left, or a connection idle, to another node
 		b.lacks.Warn(
-			b.log,
-			"the balancer lacks descriptors, ports or memory of its own; no node is at fault",
-			"err",
-			err,
-			"descriptors",
-			listen.Descriptors(),
+			b.log, "the balancer lacks descriptors, ports or memory of its own; no node is at fault",
+			"err", err, "descriptors", listen.Descriptors(),
 		)
 		reason = RetryOwn
 	case dial != nil:

@@ -40,12 +40,7 @@ func WarnOfFew(log *slog.Logger) {
 	if most := listen.Descriptors(); most < listen.Few {
 		log.Warn(
 			"this process may have few files and connections open: raise the limit (ulimit -n, LimitNOFILE in a systemd unit)",
-			"limit",
-			most,
-			"hard_limit",
-			listen.Raisable(),
-			"advised",
-			listen.Few,
+			"limit", most, "hard_limit", listen.Raisable(), "advised", listen.Few,
 		)
 	}
 }

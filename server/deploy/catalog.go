@@ -138,7 +138,11 @@ func (c *catalog) put(list []Entry, from membership.ID) error {
 	}
 	b, err := json.MarshalIndent(c.sorted(), "", "\t")
 	if err == nil {
-		err = replaceFile(filepath.Dir(c.file), func(w io.Writer) error { _, err := w.Write(b); return err }, func() string { return c.file })
+		err = replaceFile(
+			filepath.Dir(c.file),
+			func(w io.Writer) error { _, err := w.Write(b); return err },
+			func() string { return c.file },
+		)
 	}
 	if err != nil {
 		c.entries = before

@@ -115,7 +115,10 @@ func (t *Table) taken(name, path, origin string) error {
 		case p.name == name:
 			return fmt.Errorf("%s: app %s is served from %s: remove one", origin, name, p.Origin())
 		case p.path == path:
-			return fmt.Errorf("%s: the path %s of app %s is app %s's (%s): give one another in its [[app]] path", origin, path, name, p.name, p.Origin())
+			return fmt.Errorf(
+				"%s: the path %s of app %s is app %s's (%s): give one another in its [[app]] path",
+				origin, path, name, p.name, p.Origin(),
+			)
 		}
 	}
 	return nil

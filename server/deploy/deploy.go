@@ -48,7 +48,11 @@ func (t *Table) Deploy(compiled []webapps.App) error {
 		return err
 	}
 	apart(all, func(c *candidate) string { return c.Name }, "app %s is there twice: %s and %s: remove one")
-	apart(all, func(c *candidate) string { return c.Path }, "the path %s is wanted by two apps: %s and %s: give one another in its [[app]] path")
+	apart(
+		all,
+		func(c *candidate) string { return c.Path },
+		"the path %s is wanted by two apps: %s and %s: give one another in its [[app]] path",
+	)
 	t.startAll(all)
 	var up []*Place
 	var down []Down

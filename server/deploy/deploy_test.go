@@ -68,7 +68,10 @@ func TestTable(t *testing.T) { synctest.Test(t, testTable) }
 
 func testTable(t *testing.T) {
 	var log strings.Builder
-	bad := webapps.App{Name: "bad", New: func(webapps.Context) (http.Handler, error) { return nil, nil }} //nolint:nilnil // that is what is bad
+	bad := webapps.App{
+		Name: "bad",
+		New:  func(webapps.Context) (http.Handler, error) { return nil, nil },
+	} //nolint:nilnil // that is what is bad
 	tab := table(t, &log, says("shop", "the shop"), bad, says("about", "about us"))
 	if got := strings.Join(tab.Names(), " "); got != "about shop" {
 		t.Errorf("names %q", got)
@@ -93,7 +96,8 @@ func testTable(t *testing.T) {
 			t.Errorf("%s: %d %s", path, status, body)
 		}
 	}
-	if !strings.Contains(log.String(), "settings for an app that is not deployed\" app=ghost") || strings.Contains(log.String(), "deployed\" app=shop") {
+	if !strings.Contains(log.String(), "settings for an app that is not deployed\" app=ghost") ||
+		strings.Contains(log.String(), "deployed\" app=shop") {
 		t.Errorf("the log: %s", &log)
 	}
 }

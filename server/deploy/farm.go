@@ -77,7 +77,16 @@ func NewFarm(t *Table, dir string, keep int, self string, reach func(membership.
 	if err != nil {
 		return nil, err
 	}
-	return &Farm{table: t, store: s, catalog: c, keep: max(keep, 1), log: log, reach: reach, failed: map[string]failed{}, busy: map[string]*claim{}}, nil
+	return &Farm{
+		table:   t,
+		store:   s,
+		catalog: c,
+		keep:    max(keep, 1),
+		log:     log,
+		reach:   reach,
+		failed:  map[string]failed{},
+		busy:    map[string]*claim{},
+	}, nil
 }
 
 // Join makes the catalog one with those of the other members. To be called before the channel runs.
@@ -192,7 +201,10 @@ func (f *Farm) apply(ctx context.Context, e Entry) error {
 		return err
 	}
 	f.store.prune(f.catalog.list())
-	f.log.Info("app deployed from the catalog", "app", e.App, "version", e.Build.Version, "revision", short(e.Build.Revision), "hash", short(e.Build.Hash), "by", e.By)
+	f.log.Info(
+		"app deployed from the catalog", "app", e.App, "version", e.Build.Version, "revision",
+		short(e.Build.Revision), "hash", short(e.Build.Hash), "by", e.By,
+	)
 	return nil
 }
 

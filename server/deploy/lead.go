@@ -112,7 +112,10 @@ func (f *Farm) lead(ctx context.Context, app string, b Build, q Request) (Entry,
 	if err != nil {
 		return Entry{}, err
 	}
-	f.log.Info("an operator changes what the cluster hosts", "app", app, "version", b.Version, "revision", short(b.Revision), "hash", short(b.Hash), "operator", q.Operator, "deployment", d.ID)
+	f.log.Info(
+		"an operator changes what the cluster hosts", "app", app, "version", b.Version, "revision",
+		short(b.Revision), "hash", short(b.Hash), "operator", q.Operator, "deployment", d.ID,
+	)
 	late := each(peers, func(p Peer) error {
 		err := p.Switch(context.WithoutCancel(ctx), d, e)
 		if err == nil {
@@ -138,7 +141,8 @@ func (f *Farm) peers(q Request) ([]Peer, error) {
 			list = append(list, f.reach(m.Member))
 		case m.Left:
 		default:
-			away[m.Name] = "can't be reached (" + m.State.String() + "): wait for it, or deploy with --skip-unreachable, and it follows when it is back"
+			away[m.Name] = "can't be reached (" + m.State.String() + "): wait for it, " +
+				"or deploy with --skip-unreachable, and it follows when it is back"
 		}
 	}
 	if len(away) > 0 && !q.SkipUnreachable {

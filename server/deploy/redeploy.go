@@ -45,7 +45,11 @@ func (t *Table) swap(p *Place, v *Revision) {
 // health. Called with p.mu held.
 func (t *Table) prepare(p *Place, o plugins.Plugin) (*Revision, error) {
 	if most := t.cfg.MaxRevisions; most > 0 && !p.resident[o.Revision] && len(p.resident) >= most {
-		return nil, fmt.Errorf("%s: %d revisions of app %s are in this process, and Go can't unload any (webapps.max_revisions): restart the node; a rolling restart loses nothing", o.File, len(p.resident), p.name)
+		return nil, fmt.Errorf(
+			"%s: %d revisions of app %s are in this process, and Go can't unload any (webapps.max_revisions): "+
+				"restart the node; a rolling restart loses nothing",
+			o.File, len(p.resident), p.name,
+		)
 	}
 	v, err := p.start(t.life, o.App, o.File, o.Revision)
 	if err != nil {
@@ -80,7 +84,11 @@ func (v *Revision) cleanUp(ctx context.Context, limit time.Duration, log *slog.L
 	v.closed.Do(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 		defer cancel()
-		if _, err := plugins.Guard(limit+time.Second, "its Close function", func() (struct{}, error) { return struct{}{}, h.Close(ctx) }); err != nil {
+		if _, err := plugins.Guard(
+			limit+time.Second,
+			"its Close function",
+			func() (struct{}, error) { return struct{}{}, h.Close(ctx) },
+		); err != nil {
 			log.Warn("app did not clean up", "revision", short(v.Source), "err", err)
 		}
 	})
@@ -101,7 +109,10 @@ func (t *Table) finish(p *Place, v *Revision, idle <-chan struct{}) {
 	select {
 	case <-idle:
 	case <-over.C:
-		p.log.Warn("requests of a revision that was replaced still run", "revision", short(v.Source), "requests", v.InFlight(), "dur", t.cfg.Drain)
+		p.log.Warn(
+			"requests of a revision that was replaced still run", "revision", short(v.Source),
+			"requests", v.InFlight(), "dur", t.cfg.Drain,
+		)
 	}
 	v.cleanUp(t.life, t.cfg.Drain, p.log)
 }
@@ -114,7 +125,10 @@ func (t *Table) leftovers(p *Place, v *Revision, begun time.Time) {
 		return
 	}
 	if left := v.goroutines(); left > 0 {
-		p.log.Warn("a revision that was replaced has left goroutines running: they should end when Context.Done closes", "revision", short(v.Source), "goroutines", left)
+		p.log.Warn(
+			"a revision that was replaced has left goroutines running: they should end when Context.Done closes",
+			"revision", short(v.Source), "goroutines", left,
+		)
 	}
 }
 

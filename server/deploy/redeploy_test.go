@@ -119,7 +119,10 @@ func testReplaced(t *testing.T) {
 	}
 	<-time.After(40 * time.Second) // of the bubble
 	synctest.Wait()
-	if !strings.Contains(log.String(), `a revision that was replaced has left goroutines running: they should end when Context.Done closes" app=shop revision=second goroutines=1`) {
+	if !strings.Contains(
+		log.String(),
+		`a revision that was replaced has left goroutines running: they should end when Context.Done closes" app=shop revision=second goroutines=1`,
+	) {
 		t.Errorf("the log: %s", &log)
 	}
 	close(goOn)
@@ -150,7 +153,10 @@ func testFinish(t *testing.T) {
 			return whole{health: func(context.Context) error { return nil }, close: clean}, nil
 		}}
 	}
-	tab := table(t, &log, app("shop", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }), app("stuck", func(context.Context) error { <-stuck; return nil }))
+	tab := table(
+		t, &log, app("shop", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }),
+		app("stuck", func(context.Context) error { <-stuck; return nil }),
+	)
 	tab.cfg.Drain = 10 * time.Second
 	tab.Stop()
 	begun := time.Now()

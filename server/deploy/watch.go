@@ -171,7 +171,8 @@ func (t *Table) reload(name string) bool {
 		return true
 	}
 	t.setDown(name, Down{})
-	t.log.Info(did, "app", o.App.Name, "version", o.App.Version, "revision", short(o.Revision), "file", name, "dur", time.Since(begun).Round(time.Millisecond)) //nolint:sloglint // both are constants
+	args := []any{"app", o.App.Name, "version", o.App.Version, "revision", short(o.Revision), "file", name}
+	t.log.Info(did, append(args, "dur", time.Since(begun).Round(time.Millisecond))...) //nolint:sloglint // both are constants
 	if before != nil && before.name != o.App.Name {
 		t.Undeploy(before, "its file holds another app: "+name)
 	}
@@ -206,7 +207,9 @@ func (t *Table) refused(p *Place, name, app string, err error) {
 		return
 	}
 	p.failure.Store(&Failure{At: time.Now(), Reason: err.Error()})
-	t.log.Error("app not redeployed; the revision before goes on serving", withStack(err, "app", p.name, "file", name, "serves", short(p.current.Load().Source))...)
+	t.log.Error(
+		"app not redeployed; the revision before goes on serving",
+		withStack(err, "app", p.name, "file", name, "serves", short(p.current.Load().Source))...)
 }
 
 func short(hash string) string { return hash[:min(12, len(hash))] }

@@ -160,9 +160,7 @@ func TestRequestID(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	t.Parallel()
-	if _, err := forward.Parse(
-		[]string{"10.0.0.0/8", "proxy.example"},
-	); err == nil ||
+	if _, err := forward.Parse([]string{"10.0.0.0/8", "proxy.example"}); err == nil ||
 		err.Error() != `"proxy.example" is no network: write it as 192.0.2.0/24, 2001:db8::/32, or as one address` {
 		t.Error(err)
 	}

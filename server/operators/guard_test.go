@@ -116,9 +116,7 @@ func TestGuard(t *testing.T) {
 							n++
 							before, logged := done, log.Len()
 							r := httptest.NewRequestWithContext(
-								t.Context(),
-								method,
-								strings.ReplaceAll(route.Path, "{of}", "x"),
+								t.Context(), method, strings.ReplaceAll(route.Path, "{of}", "x"),
 								http.NoBody,
 							)
 							r.Host = host
@@ -149,14 +147,8 @@ func TestGuard(t *testing.T) {
 								return http.StatusOK
 							}()
 							what := fmt.Sprintf(
-								"%s %s at %q, %s: %q, token of %v, no file: %v",
-								method,
-								route.Path,
-								host,
-								from.header,
-								from.value,
-								role,
-								open,
+								"%s %s at %q, %s: %q, token of %v, no file: %v", method, route.Path,
+								host, from.header, from.value, role, open,
 							)
 							if w.Code != want {
 								t.Fatalf("%s: %d %s, want %d", what, w.Code, w.Body, want)

@@ -79,10 +79,7 @@ func (b binary) fetchAPI(ctx context.Context, t tools, work string) (api, error)
 	if got.Sum != want.sum {
 		return api{}, fmt.Errorf(
 			"%s@%s has the checksum %s, and the nodeserver was built from one with %s: look into GOPROXY",
-			apiModule,
-			want.version,
-			got.Sum,
-			want.sum,
+			apiModule, want.version, got.Sum, want.sum,
 		)
 	}
 	h, err := webapps.HashSources(os.DirFS(filepath.Join(got.Dir, "webapps")))

@@ -133,10 +133,7 @@ func TestPinnedLibraries(t *testing.T) {
 	want := "old: ok\nopen plugin " + filepath.Join(
 		out,
 		"new.so",
-	) + ": it has github.com/golang/glog v1.2.5, but " + filepath.Join(
-		out,
-		"old.so",
-	) +
+	) + ": it has github.com/golang/glog v1.2.5, but " + filepath.Join(out, "old.so") +
 		", loaded before, has v1.2.4: require the same in both, and restart the node\n"
 	if err == nil || string(said) != want {
 		t.Errorf("got  %v, %s\nwant %s", err, said, want)

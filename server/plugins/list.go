@@ -137,8 +137,7 @@ func (s source) listModule(work string) (file string, err error) {
 	}
 	file = filepath.Join(dir, "go.mod")
 	err = errors.Join(
-		writeFile(file, text),
-		copySums(s.goSum, filepath.Join(dir, "go.sum"), ""),
+		writeFile(file, text), copySums(s.goSum, filepath.Join(dir, "go.sum"), ""),
 		writeFile(filepath.Join(stub, "go.mod"), []byte("module "+apiModule+"\n")),
 		writeFile(filepath.Join(stub, "webapps", "webapps.go"), []byte("package webapps\n")),
 	)

@@ -132,10 +132,7 @@ func (l *Loader) conflict(p binary) error {
 		case m != other.module:
 			return fmt.Errorf(
 				"it has %s %s, but %s, loaded before, has %s: require the same in both, and restart the node",
-				path,
-				m,
-				other.file,
-				other.module,
+				path, m, other.file, other.module,
 			)
 		}
 	}

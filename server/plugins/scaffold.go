@@ -194,9 +194,7 @@ func (m newModule) require(ctx context.Context, dir string, host binary, t tools
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf(
 			"the files are written, but go mod tidy failed; run it in %s when its cause is gone: %w\n%s",
-			dir,
-			err,
-			bytes.TrimSpace(out),
+			dir, err, bytes.TrimSpace(out),
 		)
 	}
 	return nil

@@ -92,14 +92,8 @@ func TestBrowser(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	browser := exec.CommandContext(
-		ctx,
-		"chromium",
-		"--headless",
-		"--no-sandbox",
-		"--disable-gpu",
-		"--user-data-dir="+t.TempDir(),
-		"--remote-debugging-port=0",
-		door.URL+"/ticker/",
+		ctx, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+t.TempDir(),
+		"--remote-debugging-port=0", door.URL+"/ticker/",
 	)
 	if err := browser.Start(); err != nil {
 		t.Fatal(err)

@@ -100,7 +100,10 @@ func (c *connection) serves(r *http.Request) bool {
 		c.uri != "" && len(r.RequestURI) == len(c.uri) && unsafe.StringData(r.RequestURI) == unsafe.StringData(c.uri)
 }
 
-var errNotServed = fmt.Errorf("%w, or it was made anew instead of by WithContext or Clone: call SessionOf while the handler runs, with its request", webapps.ErrRequestOver)
+var errNotServed = fmt.Errorf(
+	"%w, or it was made anew instead of by WithContext or Clone: call SessionOf while the handler runs, with its request",
+	webapps.ErrRequestOver,
+)
 
 // noSource is of requests that are over, or were made anew.
 type noSource struct{}

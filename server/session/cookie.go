@@ -78,8 +78,10 @@ func eachCookie(h http.Header, each func(name, value string)) {
 
 // attributes are what an app's cookies are like.
 type attributes struct {
-	name                  string // of the session cookie
-	session, token, ended string // what follows the values of session cookies, of freshness cookies, and of one that is taken away: "; Path=…"
+	name string // of the session cookie
+	// What follows the values of session cookies, of freshness cookies, and of one that is taken
+	// away: "; Path=…".
+	session, token, ended string
 }
 
 // sameSite are the words for it in net/http.

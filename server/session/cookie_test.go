@@ -36,8 +36,17 @@ func newLone() lone {
 	l.App = New(Config{
 		App: "test", Path: "/test/", Node: "n1", Cookie: "NSESSIONID", Fresh: true,
 		Sessions: deltamanager.Config{
-			Self: membership.ID{Name: "n1", Incarnation: 1}, Limits: deltamanager.Limits{MaxInactive: time.Minute, MaxBytes: 1 << 20}, FreshnessWait: time.Millisecond,
-			ChangeLogEntries: 100, Heartbeat: time.Second, RepairInterval: time.Minute, JoinTimeout: time.Second, Rand: rand.Reader,
+			Self: membership.ID{
+				Name:        "n1",
+				Incarnation: 1,
+			},
+			Limits:           deltamanager.Limits{MaxInactive: time.Minute, MaxBytes: 1 << 20},
+			FreshnessWait:    time.Millisecond,
+			ChangeLogEntries: 100,
+			Heartbeat:        time.Second,
+			RepairInterval:   time.Minute,
+			JoinTimeout:      time.Second,
+			Rand:             rand.Reader,
 		},
 	}, l, l, slog.New(slog.DiscardHandler))
 	return l
@@ -140,7 +149,11 @@ func TestAsker(t *testing.T) {
 
 func TestTokensComeBack(t *testing.T) {
 	a := newLone()
-	want := deltamanager.Token{Name: "a-b_c.n2", Stamp: deltamanager.Stamp{Clock: 1<<63 + 5, Incarnation: 1<<64 - 1}, MAC: deltamanager.MAC{1, 2, 3, 4, 5, 6, 7, 255}}
+	want := deltamanager.Token{
+		Name:  "a-b_c.n2",
+		Stamp: deltamanager.Stamp{Clock: 1<<63 + 5, Incarnation: 1<<64 - 1},
+		MAC:   deltamanager.MAC{1, 2, 3, 4, 5, 6, 7, 255},
+	}
 	h := http.Header{}
 	a.setTokens(h, []deltamanager.Token{want})
 	c := (&http.Response{Header: h}).Cookies()

@@ -39,7 +39,9 @@ func (a *App) Serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
 	}
 	x := a.responses.get()
 	x.app, x.under = a, w
-	r.URL.Path, r.URL.RawPath = a.within(r.URL.Path), a.within(r.URL.RawPath) // the request is this pipeline's own: nobody looks at it any more
+	r.URL.Path, r.URL.RawPath = a.within(
+		r.URL.Path,
+	), a.within(r.URL.RawPath) // the request is this pipeline's own: nobody looks at it any more
 	c, ok := x.begin(r)
 	defer func() {
 		if p := recover(); p != nil {
@@ -84,7 +86,11 @@ func (a *App) admits(w http.ResponseWriter, r *http.Request) bool {
 // look away for a moment.
 func (a *App) tooLong(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Connection", "close")
-	answer(w, fmt.Sprintf("the body is %d bytes long: this node takes %d (http.max_body_bytes)", r.ContentLength, a.maxBody), http.StatusRequestEntityTooLarge)
+	answer(
+		w,
+		fmt.Sprintf("the body is %d bytes long: this node takes %d (http.max_body_bytes)", r.ContentLength, a.maxBody),
+		http.StatusRequestEntityTooLarge,
+	)
 	c := http.NewResponseController(w)
 	waiting := len(r.Header["Expect"]) > 0 // for us to ask for the body
 	if c.Flush() == nil && !waiting && c.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
@@ -112,7 +118,10 @@ func (a *App) recovered(w *response, r *http.Request, p any) {
 	rand.Read(b[:])
 	id := hex.EncodeToString(b[:])
 	a.panics.Add(1)
-	a.log.Error("handler panicked", "error_id", id, "method", r.Method, "path", a.path+strings.TrimPrefix(r.URL.Path, "/"), "err", fmt.Sprint(p), "stack", string(debug.Stack()))
+	a.log.Error(
+		"handler panicked", "error_id", id, "method", r.Method, "path",
+		a.path+strings.TrimPrefix(r.URL.Path, "/"), "err", fmt.Sprint(p), "stack", string(debug.Stack()),
+	)
 	if !w.replace("the app failed on this request; nothing was saved (error "+id+")", http.StatusInternalServerError) {
 		panic(http.ErrAbortHandler) // the answer can't be taken back: break it off, so that nobody takes it for whole
 	}
@@ -146,11 +155,13 @@ func whyRefused(err error) string {
 	case errors.Is(err, deltamanager.ErrNotReady):
 		return "this node is not ready: it still gets the sessions from the others"
 	case errors.Is(err, deltamanager.ErrUnacked):
-		return "the change was made here and goes on replicating, but not enough other nodes have confirmed it in time; it may be there when you try again"
+		return "the change was made here and goes on replicating, but not enough other nodes have confirmed it in time; " +
+			"it may be there when you try again"
 	case errors.Is(err, errLeft):
 		return errLeft.Error()
 	case errors.Is(err, deltamanager.ErrMoved):
-		return "another request has logged you in or out, or changed the session's id, while this one ran; nothing of this one was saved: send it again"
+		return "another request has logged you in or out, or changed the session's id, while this one ran; " +
+			"nothing of this one was saved: send it again"
 	case errors.Is(err, deltamanager.ErrFull):
 		return "this node holds as many sessions as it may"
 	}
@@ -367,7 +378,8 @@ func yield() {
 // cookie from here could replace theirs.
 func (v *visit) settleCookie(h http.Header) {
 	if s := v.current; s != nil && !s.view.Invalidated() {
-		moved := s.sent != "" && v.route != v.app.node && !v.app.members.Serves(v.app.name, v.route) // its node is gone, or about to go: stay here from now on
+		moved := s.sent != "" && v.route != v.app.node &&
+			!v.app.members.Serves(v.app.name, v.route) // its node is gone, or about to go: stay here from now on
 		if s.gone || s.newest() == s.sent && !moved {
 			return
 		}
@@ -391,14 +403,21 @@ func (v *visit) late() {
 	v.over = true
 	for _, s := range v.all {
 		if s.view.Pending() && !v.failed {
-			if _, err := s.commit(v.ctx); err != nil && !deltamanager.Gone(err) && !errors.Is(err, deltamanager.ErrMoved) && !errors.Is(err, errLeft) {
+			if _, err := s.commit(
+				v.ctx,
+			); err != nil && !deltamanager.Gone(err) && !errors.Is(err, deltamanager.ErrMoved) &&
+				!errors.Is(err, errLeft) {
 				v.app.log.Warn("late write not committed", "sid", s.ID(), "err", err)
 			}
 		}
 		s.view.Discard() // what could not be committed, and the lock of an Update that wrote nothing
 		if s.newest() != s.sent && !s.view.Invalidated() {
 			if id := s.valid(); id != "" && id != s.sent {
-				v.app.log.Warn("session created or its id changed after the answer's head was sent: the user can't get the cookie", "sid", s.ID())
+				v.app.log.Warn(
+					"session created or its id changed after the answer's head was sent: the user can't get the cookie",
+					"sid",
+					s.ID(),
+				)
 			}
 		}
 	}

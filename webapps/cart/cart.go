@@ -94,7 +94,10 @@ func (a *shop) show(w http.ResponseWriter, r *http.Request) {
 	}
 	h.Set("Cache-Control", "no-store") // each user's own, and new at each load
 	h.Set("Vary", "Accept")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set(
+		"Content-Security-Policy",
+		"default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+	)
 	_, _ = w.Write(body.Bytes()) // the user may be gone
 }
 

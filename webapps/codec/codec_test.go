@@ -231,7 +231,8 @@ func TestValuesOfOtherVersions(t *testing.T) {
 		}
 	}
 	var n int
-	if err := Decode([]byte{'Z', 1}, &n); err == nil || err.Error() != `the stored value of kind 'Z', which a newer nodeserver wrote, doesn't fit a int` {
+	if err := Decode([]byte{'Z', 1}, &n); err == nil ||
+		err.Error() != `the stored value of kind 'Z', which a newer nodeserver wrote, doesn't fit a int` {
 		t.Error(err)
 	}
 }

@@ -45,7 +45,10 @@ func (v *visit) Session(create bool) (*webapps.Session, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.over {
-		v.node.t.Errorf("webappstest: app %s: the session was asked for after the handler had returned: a node gives none (webapps.ErrRequestOver)", v.node.app.Name)
+		v.node.t.Errorf(
+			"webappstest: app %s: the session was asked for after the handler had returned: a node gives none (webapps.ErrRequestOver)",
+			v.node.app.Name,
+		)
 		return webapps.NoSession(v.node.app.Name, webapps.ErrRequestOver), create
 	}
 	v.looked = true
@@ -111,7 +114,10 @@ func (v *visit) settle() {
 		return
 	}
 	if v.head {
-		v.node.t.Errorf("webappstest: app %s: the session was created, ended or given a new id after the first Flush: the user can't be told", v.node.app.Name)
+		v.node.t.Errorf(
+			"webappstest: app %s: the session was created, ended or given a new id after the first Flush: the user can't be told",
+			v.node.app.Name,
+		)
 		return
 	}
 	v.cookie = &http.Cookie{Name: cookieName, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, Value: cookie}

@@ -108,16 +108,8 @@ func (r *runner) failover(ctx context.Context, round int) {
 			var err error
 			run.Values, err = r.failoverOnce(ctx, id, way)
 			r.add(
-				run,
-				err,
-				"first_good_ms",
-				"all_good_ms",
-				"longest_gap_ms",
-				"slowest_ms",
-				"errors",
-				"lost_sessions",
-				"lost_increments",
-				"workers_stuck",
+				run, err, "first_good_ms", "all_good_ms", "longest_gap_ms", "slowest_ms", "errors",
+				"lost_sessions", "lost_increments", "workers_stuck",
 			)
 		})
 	}

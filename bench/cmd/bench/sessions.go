@@ -51,17 +51,8 @@ func (r *runner) filled(ctx context.Context, id string, n, round int) {
 	}
 	if err != nil || r.wantsMemory(id, n) {
 		r.add(
-			run,
-			err,
-			"heap_bytes",
-			"rss_bytes",
-			"rss_warm_bytes",
-			"fill_s",
-			"cpu_us",
-			"gc_pauses",
-			"gc_pause_p99_ms",
-			"gc_half_pause_p99_ms",
-			"errors",
+			run, err, "heap_bytes", "rss_bytes", "rss_warm_bytes", "fill_s", "cpu_us", "gc_pauses",
+			"gc_pause_p99_ms", "gc_half_pause_p99_ms", "errors",
 		)
 	}
 	for _, work := range []string{"", " under load"} {

@@ -58,18 +58,8 @@ func (r *runner) cells(ctx context.Context, c *cluster.Cluster, round int) {
 			return
 		}
 		r.add(
-			run,
-			err,
-			"cpu_us",
-			"rps",
-			"p99_ms",
-			"errors",
-			"stale",
-			"lost_sessions",
-			"lost_increments",
-			"diverged_sessions",
-			"drain_ms",
-			"other_cores",
+			run, err, "cpu_us", "rps", "p99_ms", "errors", "stale", "lost_sessions", "lost_increments",
+			"diverged_sessions", "drain_ms", "other_cores",
 		)
 	}
 }

@@ -122,11 +122,8 @@ func run(from, seeds, repeat uint64, workers, show, lines int) int {
 		fmt.Printf("violated, by seeds: %v; first seeds: %v\n", kinds, bad[:min(len(bad), 20)])
 	}
 	fmt.Printf(
-		"%d seeds, %d violations, %.1f seeds/s, %v\n",
-		seeds,
-		len(bad),
-		float64(seeds)/time.Since(start).Seconds(),
-		time.Since(start).Round(100*time.Millisecond),
+		"%d seeds, %d violations, %.1f seeds/s, %v\n", seeds, len(bad),
+		float64(seeds)/time.Since(start).Seconds(), time.Since(start).Round(100*time.Millisecond),
 	)
 	if len(bad) > 0 {
 		return 1

@@ -64,7 +64,10 @@ func TestQuietWaitsForProxies(t *testing.T) {
 	}
 	defer func() { _ = c.Close() }()
 	time.AfterFunc(50*time.Millisecond, func() {
-		_, _ = io.WriteString(c, "PROXY TCP4 203.0.113.1 127.0.0.1 4711 80\r\nGET / HTTP/1.1\r\nHost: site.example\r\n\r\n") // else no answer comes
+		_, _ = io.WriteString(
+			c,
+			"PROXY TCP4 203.0.113.1 127.0.0.1 4711 80\r\nGET / HTTP/1.1\r\nHost: site.example\r\n\r\n",
+		) // else no answer comes
 	})
 	users.Quiet(time.Minute)
 	_ = users.Close()

@@ -231,7 +231,8 @@ func tools(h *host) {
 	h.report(s.Update("v", new(string), func() error { return nil }))
 	_ = s.SetPrincipal("ann")
 	h.report(s.Commit(context.Background()))
-	if v, _, err := webapps.Get[string](s, "v"); v != "1" || err != nil || s.Principal() != "ann" || !slices.Equal(s.Names(), []string{"v"}) {
+	if v, _, err := webapps.Get[string](s, "v"); v != "1" || err != nil || s.Principal() != "ann" ||
+		!slices.Equal(s.Names(), []string{"v"}) {
 		h.t.Errorf("%q %v %q %v", v, err, s.Principal(), s.Names())
 	}
 	s.Invalidate()

@@ -196,8 +196,12 @@ func facts(h *host) {
 		}
 	})
 	u.with(func(s *webapps.Session) {
-		if s.ID() != id || s.IsNew() || s.LastAccess().Before(s.Created()) || s.MaxInactive() != time.Hour || strings.Contains(u.cookie(), id) {
-			h.t.Errorf("id %s, was %s, new %v, created %v, last %v, lives %v", s.ID(), id, s.IsNew(), s.Created(), s.LastAccess(), s.MaxInactive())
+		if s.ID() != id || s.IsNew() || s.LastAccess().Before(s.Created()) || s.MaxInactive() != time.Hour ||
+			strings.Contains(u.cookie(), id) {
+			h.t.Errorf(
+				"id %s, was %s, new %v, created %v, last %v, lives %v", s.ID(), id, s.IsNew(),
+				s.Created(), s.LastAccess(), s.MaxInactive(),
+			)
 		}
 		s.SetMaxInactive(-1)
 		if s.MaxInactive() != 0 {
@@ -227,7 +231,10 @@ func login(h *host) {
 			do(s)
 			h.report(s.Set("w", "new"))
 			if v, _, err := webapps.Get[string](s, "v"); v != "kept" || err != nil || s.ID() == id || s.IsNew() || s.Created() != created {
-				h.t.Errorf("after it: %q %v, another id: %v, new: %v, created %v, was %v", v, err, s.ID() != id, s.IsNew(), s.Created(), created)
+				h.t.Errorf(
+					"after it: %q %v, another id: %v, new: %v, created %v, was %v", v, err, s.ID() != id,
+					s.IsNew(), s.Created(), created,
+				)
 			}
 		})
 		if u.cookie() == before || u.cookie() == "" {

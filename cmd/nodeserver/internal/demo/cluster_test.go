@@ -28,7 +28,8 @@ func TestConfFiles(t *testing.T) {
 		}
 		for _, n := range c.nodes {
 			cfg := load(t, c, n.name+".toml")
-			if cfg.Node.Name != n.name || cfg.HTTP.Address != n.http || cfg.Replication.Acks != "one" || cfg.Replication.OnAckTimeout != "proceed" {
+			if cfg.Node.Name != n.name || cfg.HTTP.Address != n.http || cfg.Replication.Acks != "one" ||
+				cfg.Replication.OnAckTimeout != "proceed" {
 				t.Errorf("%s: %+v", n.name, cfg)
 			}
 			if cfg.Webapps.Dir != c.webapps || cfg.Cluster.Name != c.name {
@@ -99,7 +100,11 @@ func TestMissingPlugin(t *testing.T) {
 func TestNodeThatCannotStart(t *testing.T) {
 	exe := filepath.Join(t.TempDir(), "nodeserver")
 	touch(t, filepath.Join(filepath.Dir(exe), "webapps", "cart.so"))
-	if err := os.WriteFile(exe, []byte("#!/bin/sh\necho \"$1: no port is good enough\" >&2\nexit 1\n"), 0o700); err != nil { //nolint:gosec // to be run
+	if err := os.WriteFile(
+		exe,
+		[]byte("#!/bin/sh\necho \"$1: no port is good enough\" >&2\nexit 1\n"),
+		0o700,
+	); err != nil { //nolint:gosec // to be run
 		t.Fatal(err)
 	}
 	var out strings.Builder

@@ -148,8 +148,12 @@ func (s *show) open(ctx context.Context, noMulticast error) error {
 		s.line.say(n.name, "ready, sees %d members; http %s", len(c.members(n)), n.http)
 	}
 	s.line.say("balancer", "http://%s%s is open, %s after the start", c.doorAddr, path, inMS(ms(time.Since(start))))
-	s.line.say("visitors", "%d come and fill their carts, log in and out, each about %d times a second; acks = \"one\": an answer means that another node has the write, too",
-		visitorCount, time.Second/thinkTime)
+	s.line.say(
+		"visitors",
+		"%d come and fill their carts, log in and out, each about %d times a second; acks = \"one\": "+
+			"an answer means that another node has the write, too",
+		visitorCount, time.Second/thinkTime,
+	)
 	return nil
 }
 
@@ -197,10 +201,16 @@ func (s *show) kill(ctx context.Context) (*member, error) {
 		return nil, err
 	}
 	s.facts.goneAfter = gone.Sub(at)
-	err = s.cluster.waitFor(ctx, goneLimit, "not all visitors of "+victim.name+" have got an answer elsewhere", []*process{s.cluster.door}, func() bool {
-		_, moves := s.ledger.snapshot()
-		return len(moves) >= s.facts.home
-	})
+	err = s.cluster.waitFor(
+		ctx,
+		goneLimit,
+		"not all visitors of "+victim.name+" have got an answer elsewhere",
+		[]*process{s.cluster.door},
+		func() bool {
+			_, moves := s.ledger.snapshot()
+			return len(moves) >= s.facts.home
+		},
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +235,11 @@ func (s *show) tellMoves(at, gone time.Time, victim *member) {
 	s.line.inOrder(
 		event(gone, "members", "%s is gone on all others after %s", victim.name, inMS(ms(s.facts.goneAfter))),
 		event(first.answered, first.node, "answers the first of its visitors %s after the kill", inMS(ms(s.facts.first))),
-		event(last.answered, "visitors", "all %d have gone on elsewhere; the longest wait for an answer was %s", len(moves), inMS(ms(s.facts.failover))),
+		event(
+			last.answered, "visitors",
+			"all %d have gone on elsewhere; the longest wait for an answer was %s", len(moves),
+			inMS(ms(s.facts.failover)),
+		),
 	)
 }
 
@@ -266,7 +280,11 @@ func (s *show) revive(ctx context.Context, n *member) error {
 // finalCheck asks every node for every visitor's cart, without the balancer.
 func (s *show) finalCheck(ctx context.Context) error {
 	before, _ := s.ledger.snapshot()
-	s.line.say("visitors", "have left after %d requests; %d errors, %d cut off by the kill, %d not confirmed by another node", before.Requests, before.Errors, before.CutOff, before.Unconfirmed)
+	s.line.say(
+		"visitors",
+		"have left after %d requests; %d errors, %d cut off by the kill, %d not confirmed by another node",
+		before.Requests, before.Errors, before.CutOff, before.Unconfirmed,
+	)
 	for _, n := range s.cluster.nodes {
 		if err := s.cluster.await(ctx, quietLimit, "done replicating", s.cluster.nodes, s.cluster.quiet); err != nil {
 			return err

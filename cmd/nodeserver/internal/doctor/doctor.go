@@ -72,7 +72,8 @@ func Run(ctx context.Context, o Options) []Finding {
 	reply, running := admin.MembersReply{}, false
 	if o.Members != nil {
 		reply, err = o.Members(ctx)
-		running = err == nil && slices.ContainsFunc(reply.Members, func(m admin.MemberRow) bool { return m.Self && m.Name == cfg.Node.Name })
+		running = err == nil &&
+			slices.ContainsFunc(reply.Members, func(m admin.MemberRow) bool { return m.Self && m.Name == cfg.Node.Name })
 	}
 	r.ports(cfg, running)
 	r.discovery(cfg)
@@ -116,7 +117,11 @@ func (r *report) descriptors() {
 		return
 	}
 	if limit.Max < listen.Few {
-		r.say(Warn, "file descriptors", "%d at most, each user's connection takes one: raise it to %d or more (ulimit -Hn, LimitNOFILE in a systemd unit)", limit.Max, listen.Few)
+		r.say(
+			Warn, "file descriptors",
+			"%d at most, each user's connection takes one: raise it to %d or more (ulimit -Hn, LimitNOFILE in a systemd unit)",
+			limit.Max, listen.Few,
+		)
 		return
 	}
 	r.say(OK, "file descriptors", "%d at most", limit.Max)

@@ -35,7 +35,11 @@ func member(ctx context.Context, m admin.MemberRow) Finding {
 	case err != nil:
 		return Finding{Warn, what, "is alive, but its HTTP address " + m.HTTPAddress + " does not answer this machine: " + err.Error()}
 	case skew > maxSkew || skew < -maxSkew:
-		return Finding{Warn, what, "its clock is " + skew.String() + " ahead of this machine's: sessions don't mind, logs will not line up; run an NTP client"}
+		return Finding{
+			Warn,
+			what,
+			"its clock is " + skew.String() + " ahead of this machine's: sessions don't mind, logs will not line up; run an NTP client",
+		}
 	case !m.Ready:
 		return Finding{Warn, what, "is alive and not ready: it still gets the sessions, or drains"}
 	}
