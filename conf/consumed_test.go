@@ -24,7 +24,7 @@ import (
 // package: one that is taken and does nothing would be a lie.
 func TestEveryKeyIsConsumed(t *testing.T) {
 	read := fieldsRead(t, "server", "server/admin", "server/operators", "server/cluster", "server/balance",
-		"server/internal/proxied", "cmd/nodeserver")
+		"server/internal/lively", "server/internal/proxied", "cmd/nodeserver")
 	for section := range reflect.TypeFor[config.Config]().Fields() {
 		of := section.Type
 		if of.Kind() == reflect.Slice {
