@@ -88,8 +88,13 @@ func (d *Drain) connState(c net.Conn, s http.ConnState) {
 	}
 }
 
-// Probed notes that a client has asked whether the server is ready.
-func (d *Drain) Probed() { d.probed.Store(time.Now().UnixNano()) }
+// Probed notes that a client has asked whether the server is ready. One that asks when the server
+// is about to stop hears of that, and need not be waited for.
+func (d *Drain) Probed() {
+	if !d.Stopping() {
+		d.probed.Store(time.Now().UnixNano())
+	}
+}
 
 // Begin makes the server say that it is about to stop, whatever an operator has asked for.
 func (d *Drain) Begin() { d.state.Store(stopping) }
