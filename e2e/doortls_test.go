@@ -103,6 +103,9 @@ func TestTLSAllTheWay(t *testing.T) {
 	if r := inc("http://" + plain); r.n != 7 || r.node != home {
 		t.Errorf("by HTTP: %+v", r)
 	}
+	if text := d.log.String(); strings.Count(text, "node added") != len(c) {
+		t.Errorf("the balancer's log: %s", text)
+	}
 	for _, n := range c {
 		if n.name == home {
 			n.kill()
@@ -110,8 +113,5 @@ func TestTLSAllTheWay(t *testing.T) {
 	}
 	if r := inc("https://" + d.http); r.n != 8 || r.node == home {
 		t.Errorf("after the end of %s: %+v", home, r)
-	}
-	if text := d.log.String(); strings.Count(text, "node added") != len(c) {
-		t.Errorf("the balancer's log: %s", text)
 	}
 }
