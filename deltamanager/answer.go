@@ -43,7 +43,7 @@ func (c *answerer) owesLarge(now time.Duration, to *link) bool {
 // appendAsks encodes questions and answers that are due.
 func (c *answerer) appendAsks(now time.Duration, l *locked, body []byte) []byte {
 	for _, a := range l.questions.asks[len(l.questions.asks)-l.questions.unasked:] {
-		m := wire.Ask{Request: a.request, Key: a.key, Tag: a.tag, State: a.state, Since: a.since, Held: a.held}
+		m := wire.Ask{Request: a.request, Key: a.key, CookieHash: a.cookie, State: a.state, Since: a.since, Held: a.held}
 		body = m.Append(body)
 	}
 	l.questions.unasked = 0
@@ -94,7 +94,7 @@ func (c *answerer) spend(now time.Duration, q *wire.Ask, size int) bool {
 // question gets to know the session's key.
 func (c *answerer) answer(body []byte, now time.Duration, q *wire.Ask, most int) (encoded []byte, size int) {
 	if q.Key == (Key{}) {
-		s := c.table.ByTag(q.Tag)
+		s := c.table.ByCookie(q.CookieHash)
 		if s == nil {
 			return body, 0
 		}

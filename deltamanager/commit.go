@@ -30,25 +30,25 @@ type Tx struct {
 	Invalidate bool
 }
 
-// Identity is what a move gives a session: a key that was never used, the tag of
+// Identity is what a move gives a session: a key that was never used, the cookie hash of
 // the user's new cookie, and the user's name.
 type Identity struct {
-	Key       Key
-	Tag       Tag
-	Principal string
+	Key        Key
+	CookieHash CookieHash
+	Principal  string
 }
 
-// Create makes a session that is found by the tag. The key is drawn from cfg.Rand.
-func (c *Core) Create(now time.Duration, tag Tag, tx Tx) (Ref, Receipt, error) {
+// Create makes a session that is found by the cookie hash. The key is drawn from cfg.Rand.
+func (c *Core) Create(now time.Duration, cookie CookieHash, tx Tx) (Ref, Receipt, error) {
 	var k Key
 	if _, err := c.cfg.Rand.Read(k[:]); err != nil {
 		return Ref{}, Receipt{}, err
 	}
-	return c.CreateKey(now, k, tag, tx)
+	return c.CreateKey(now, k, cookie, tx)
 }
 
 // CreateKey is Create with a key that was drawn before, and never used.
-func (c *Core) CreateKey(now time.Duration, k Key, tag Tag, tx Tx) (Ref, Receipt, error) {
+func (c *Core) CreateKey(now time.Duration, k Key, cookie CookieHash, tx Tx) (Ref, Receipt, error) {
 	c.enter(now)
 	if !c.expirer.makeRoom() {
 		return Ref{}, Receipt{}, ErrFull
@@ -57,7 +57,7 @@ func (c *Core) CreateKey(now time.Duration, k Key, tag Tag, tx Tx) (Ref, Receipt
 	pos := c.log.reserve()
 	stamp := Stamp{Clock: c.clock.Tick(now), Incarnation: c.cfg.Self.Incarnation}
 	var few [4]table.Register
-	regs := append(few[:0], table.Register{ID: nil, Stamp: stamp, Value: Auth{Tag: tag, Principal: tx.Principal}.Encode()})
+	regs := append(few[:0], table.Register{ID: nil, Stamp: stamp, Value: Auth{CookieHash: cookie, Principal: tx.Principal}.Encode()})
 	regs = c.appendWrites(regs, tx, stamp)
 	s := b.Create(now, k, tx.Returned || tx.Principal != "")
 	changed := b.Merge(s, regs, nil)
@@ -165,7 +165,7 @@ func (c *Core) invalidate(now time.Duration, b table.Bucket, k Key) Receipt {
 // comes after it. A new session with all attributes takes the place of the old one, which
 // is over for good, like one that was invalidated; its age and its time unused go on.
 //
-// That there are two sessions, and not one that changes its tag, makes the order
+// That there are two sessions, and not one that changes its cookie hash, makes the order
 // in which members hear of things irrelevant. What is written under the new cookie is
 // written to the new key, so a member that has not heard of the move shows none of it
 // under the old cookie; a member that has heard of the new session buries the old one in
@@ -205,7 +205,7 @@ func (c *Core) Move(now time.Duration, r Ref, to Identity, tx Tx) (Ref, Receipt,
 func (c *Core) move(now time.Duration, b table.Bucket, old *table.Session, to Identity, tx Tx) (*table.Session, Receipt, []Event) {
 	pos, end := c.log.reserve(), c.log.reserve()
 	stamp := Stamp{Clock: c.clock.Tick(now), Incarnation: c.cfg.Self.Incarnation}
-	auth := Auth{Tag: to.Tag, Principal: to.Principal, Parent: old.Key}
+	auth := Auth{CookieHash: to.CookieHash, Principal: to.Principal, Parent: old.Key}
 	regs := make([]table.Register, 1, len(old.Regs)+len(tx.Writes)+1)
 	regs[0] = table.Register{ID: nil, Stamp: stamp, Value: auth.Encode()}
 	for _, r := range old.Regs {

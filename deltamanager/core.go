@@ -150,15 +150,15 @@ func (c *Core) Gone(now time.Duration, id membership.ID) {
 }
 
 // Open finds the session of a cookie and notes that it is used now. The info is
-// as it was before. It reports false for tags unknown here.
-func (c *Core) Open(now time.Duration, tag Tag) (Ref, Info, bool) {
+// as it was before. It reports false for cookie hashes unknown here.
+func (c *Core) Open(now time.Duration, cookie CookieHash) (Ref, Info, bool) {
 	c.enter(now)
-	s := c.table.ByTag(tag)
+	s := c.table.ByCookie(cookie)
 	if s == nil {
 		return Ref{}, Info{}, false
 	}
 	b := c.table.Lock(s.Key)
-	a, ok := b.Serves(now, s, tag)
+	a, ok := b.Serves(now, s, cookie)
 	if !ok {
 		b.Unlock()
 		return Ref{}, Info{}, false

@@ -127,7 +127,7 @@ func (c *cluster) exchange(i, j int) {
 
 func (c *cluster) create(i, n int) deltamanager.Ref {
 	c.t.Helper()
-	r, _, err := c.cores[i].Create(c.now, tagOf(n), deltamanager.Tx{})
+	r, _, err := c.cores[i].Create(c.now, cookieHash(n), deltamanager.Tx{})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -137,17 +137,17 @@ func (c *cluster) create(i, n int) deltamanager.Ref {
 // nameOf is a register's name.
 func nameOf(name string) *string { return new(table.Names).Of([]byte(name)) }
 
-func tagOf(n int) deltamanager.Tag {
-	var t deltamanager.Tag
+func cookieHash(n int) deltamanager.CookieHash {
+	var t deltamanager.CookieHash
 	copy(t[:], fmt.Sprintf("%c%d", n%251, n))
 	return t
 }
 
-func (c *cluster) write(i int, tag deltamanager.Tag, name, value string) {
+func (c *cluster) write(i int, cookie deltamanager.CookieHash, name, value string) {
 	c.t.Helper()
-	r, _, ok := c.cores[i].Open(c.now, tag)
+	r, _, ok := c.cores[i].Open(c.now, cookie)
 	if !ok {
-		c.t.Fatalf("no session %x at %v", tag[:4], c.ids[i])
+		c.t.Fatalf("no session %x at %v", cookie[:4], c.ids[i])
 	}
 	if _, err := c.cores[i].Commit(
 		c.now,
@@ -158,8 +158,8 @@ func (c *cluster) write(i int, tag deltamanager.Tag, name, value string) {
 	}
 }
 
-func (c *cluster) read(i int, tag deltamanager.Tag, name string) string {
-	r, _, ok := c.cores[i].Open(c.now, tag)
+func (c *cluster) read(i int, cookie deltamanager.CookieHash, name string) string {
+	r, _, ok := c.cores[i].Open(c.now, cookie)
 	if !ok {
 		return "<no session>"
 	}
@@ -208,12 +208,12 @@ func TestWritesReachEveryMember(t *testing.T) {
 	c := newCluster(t, 3)
 	c.run(time.Second)
 	c.create(0, 1)
-	c.write(0, tagOf(1), "n", "1")
+	c.write(0, cookieHash(1), "n", "1")
 	c.run(50 * time.Millisecond)
-	c.write(1, tagOf(1), "m", "2")
+	c.write(1, cookieHash(1), "m", "2")
 	c.run(50 * time.Millisecond)
 	for i := range c.cores {
-		if n, m := c.read(i, tagOf(1), "n"), c.read(i, tagOf(1), "m"); n != "1" || m != "2" {
+		if n, m := c.read(i, cookieHash(1), "n"), c.read(i, cookieHash(1), "m"); n != "1" || m != "2" {
 			t.Errorf("%v has n=%q m=%q", c.ids[i], n, m)
 		}
 	}
@@ -233,12 +233,12 @@ func TestSplitHealsWithoutFurtherWrites(t *testing.T) {
 	c.run(time.Second)
 	c.disconnect(0, 2)
 	c.disconnect(1, 2)
-	c.write(0, tagOf(1), "left", "x")
-	c.write(2, tagOf(1), "right", "y")
+	c.write(0, cookieHash(1), "left", "x")
+	c.write(2, cookieHash(1), "right", "y")
 	for n := range 3000 { // more than the log holds
 		c.create(0, 10+n)
 	}
-	if r, _, ok := c.cores[2].Open(c.now, tagOf(2)); !ok {
+	if r, _, ok := c.cores[2].Open(c.now, cookieHash(2)); !ok {
 		t.Fatal("session 2 is not at n3")
 	} else if _, err := c.cores[2].Commit(c.now, r, deltamanager.Tx{Invalidate: true}); err != nil {
 		t.Fatal(err)
@@ -249,10 +249,10 @@ func TestSplitHealsWithoutFurtherWrites(t *testing.T) {
 	c.run(3 * time.Second)
 	c.wantSame()
 	for i := range c.cores {
-		if l, r := c.read(i, tagOf(1), "left"), c.read(i, tagOf(1), "right"); l != "x" || r != "y" {
+		if l, r := c.read(i, cookieHash(1), "left"), c.read(i, cookieHash(1), "right"); l != "x" || r != "y" {
 			t.Errorf("%v has left=%q right=%q", c.ids[i], l, r)
 		}
-		if got := c.read(i, tagOf(2), "n"); got != "<no session>" {
+		if got := c.read(i, cookieHash(2), "n"); got != "<no session>" {
 			t.Errorf("the invalidated session is back at %v", c.ids[i])
 		}
 	}

@@ -33,7 +33,7 @@ func twins(t testing.TB, n int) *cluster {
 			Key:  k,
 			Full: true,
 			Regs: []table.Register{
-				{ID: nil, Stamp: stamp, Value: deltamanager.Auth{Tag: tagOf(i)}.Encode()},
+				{ID: nil, Stamp: stamp, Value: deltamanager.Auth{CookieHash: cookieHash(i)}.Encode()},
 				{ID: nameOf("blob"), Stamp: stamp, Value: value},
 			},
 		}
@@ -73,7 +73,7 @@ func repairBytes(t testing.TB, n int) float64 {
 	c.gone(0, 1)
 	value := bytes.Repeat([]byte("y"), 100)
 	for i := range differ {
-		c.write(i%2, tagOf(i*(n/differ)), "blob", string(value))
+		c.write(i%2, cookieHash(i*(n/differ)), "blob", string(value))
 	}
 	c.run(2 * time.Minute)
 	c.connect(0, 1)
@@ -144,7 +144,7 @@ func benchmarkTick(b *testing.B, sessions int) {
 // BenchmarkMerge is what a register costs once its session is found.
 func BenchmarkMerge(b *testing.B) {
 	c := twins(b, 10_000).cores[0]
-	s := c.Table().ByTag(tagOf(1))
+	s := c.Table().ByCookie(cookieHash(1))
 	bucket := c.Table().Lock(s.Key)
 	defer bucket.Unlock()
 	regs := []table.Register{{ID: nameOf("blob"), Stamp: deltamanager.Stamp{Clock: 1 << 57, Incarnation: 7}, Value: []byte("x")}}
@@ -183,7 +183,7 @@ func sessionBytes(t testing.TB, n int) (owner, member float64) {
 		value := bytes.Repeat([]byte("x"), 100)
 		if _, _, err := c.cores[0].Create(
 			c.now,
-			tagOf(i),
+			cookieHash(i),
 			deltamanager.Tx{Writes: []deltamanager.Write{{Name: "blob", Value: value}}},
 		); err != nil {
 			t.Fatal(err)

@@ -16,8 +16,8 @@ func TestFirstAnswerMayComeBeforeTheLastQuestion(t *testing.T) {
 	c.run(time.Second)
 	var tokens []deltamanager.Token
 	for i := 1; i <= 2; i++ {
-		c.write(i, tagOf(1), c.ids[i].Name, "seen")
-		r, _, _ := c.cores[i].Open(c.now, tagOf(1))
+		c.write(i, cookieHash(1), c.ids[i].Name, "seen")
+		r, _, _ := c.cores[i].Open(c.now, cookieHash(1))
 		tokens = append(tokens, r.Tokens(c.now, nil)...)
 	}
 	if len(tokens) < 2 {
@@ -29,7 +29,7 @@ func TestFirstAnswerMayComeBeforeTheLastQuestion(t *testing.T) {
 			c.exchange(1, 0)
 		}
 	}
-	q := c.cores[0].Fresh(c.now, tagOf(1), tokens, nil)
+	q := c.cores[0].Fresh(c.now, cookieHash(1), tokens, nil)
 	if q == nil {
 		t.Fatal("nothing is missing, though n3 was not asked yet")
 	}
@@ -50,7 +50,7 @@ func TestFirstAnswerMayComeBeforeTheLastQuestion(t *testing.T) {
 		t.Error("all is answered, but the query says stale")
 	}
 	for i := 1; i <= 2; i++ {
-		if got := c.read(0, tagOf(1), c.ids[i].Name); got != "seen" {
+		if got := c.read(0, cookieHash(1), c.ids[i].Name); got != "seen" {
 			t.Errorf("the write of %v: %q", c.ids[i], got)
 		}
 	}

@@ -31,8 +31,8 @@ func newQuery() *Query { return &Query{open: 1, done: make(chan struct{})} }
 type ask struct {
 	request uint64
 	query   *Query
-	key     Key // zero: unknown, then tag is asked for
-	tag     Tag
+	key     Key // zero: unknown, then cookie hash is asked for
+	cookie  CookieHash
 	clock   uint64 // 0: only the answer counts
 	state   uint64 // of the copy that is here; 0: none
 	since   uint64 // all of the member's own writes up to here are in that copy; 0: can't say
@@ -56,7 +56,7 @@ type needed struct {
 	stamps      []Stamp // to be asked of their origins
 	unreachable int     // origins that can't be asked
 	unpaid      int     // tokens that were not asked about, since the budget was spent
-	proved      bool    // a member has given a token for this tag
+	proved      bool    // a member has given a token for this cookie hash
 	paid        bool    // out of the budget
 }
 
@@ -171,18 +171,18 @@ func (c *asker) covers(s Stamp) bool {
 }
 
 // fresh is Core.Fresh.
-func (c *asker) fresh(now time.Duration, tag Tag, tokens []Token, from Asker) *Query {
+func (c *asker) fresh(now time.Duration, cookie CookieHash, tokens []Token, from Asker) *Query {
 	if c.cfg.FreshnessWait <= 0 {
 		return nil
 	}
-	here := c.table.Holds(now, tag)
+	here := c.table.Holds(now, cookie)
 	var few [4]Stamp
 	n := needed{stamps: few[:0]}
-	c.needs(now, tag, tokens, from, here.Whole, &n)
+	c.needs(now, cookie, tokens, from, here.Whole, &n)
 	all := n.unreachable > 0 || !here.Whole && (n.proved || c.peers.behind() && c.mayAsk(now, from))
 	var q *Query // made when there is something to ask: most requests miss nothing
 	missed := n.unreachable + n.unpaid
-	a := ask{key: here.Key, tag: tag, state: here.State}
+	a := ask{key: here.Key, cookie: cookie, state: here.State}
 	if all {
 		if here.Whole {
 			a.held = c.table.HeldBy(here.Key)
@@ -215,14 +215,14 @@ func (c *asker) fresh(now time.Duration, tag Tag, tokens []Token, from Asker) *Q
 
 // needs looks at the tokens. Those of a session that is here whole are only checked if
 // what they name is not: users who stay cost nothing.
-func (c *asker) needs(now time.Duration, tag Tag, tokens []Token, from Asker, whole bool, n *needed) {
+func (c *asker) needs(now time.Duration, cookie CookieHash, tokens []Token, from Asker, whole bool, n *needed) {
 	for i := range tokens {
 		t := &tokens[i]
 		covered := c.covers(t.Stamp)
 		if whole && covered {
 			continue
 		}
-		if !c.keys.Proves(tag, t) {
+		if !c.keys.Proves(cookie, t) {
 			c.stats.asks.tokensRefused.Add(1)
 			continue
 		}
@@ -340,13 +340,13 @@ func (c *asker) close(q *Query) (stale bool) {
 // are merged as they come. Nil: nothing is missing. Otherwise wait for Done, as long
 // as is reasonable, and Close.
 //
-// Only tokens that a member made for this very tag count. A budget for each asker (nil: one
+// Only tokens that a member made for this very cookie hash count. A budget for each asker (nil: one
 // for those) and one for all bound two kinds of questions: by tokens that seem too old, since
 // clocks may differ, but a client may keep tokens to use them again and again; and for ids that
 // no token proves, which are asked of all only while something is known to be missing here.
-func (c *Core) Fresh(now time.Duration, tag Tag, tokens []Token, from Asker) *Query {
+func (c *Core) Fresh(now time.Duration, cookie CookieHash, tokens []Token, from Asker) *Query {
 	c.enter(now)
-	return c.asker.fresh(now, tag, tokens, from)
+	return c.asker.fresh(now, cookie, tokens, from)
 }
 
 // Patient tells whether it is worth to wait on: a member that has not answered

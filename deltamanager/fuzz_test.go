@@ -13,7 +13,7 @@ func payloads(f *testing.F) {
 	c.create(0, 1)
 	c.run(time.Second)
 	for range 20 {
-		c.write(0, tagOf(1), "a", "value")
+		c.write(0, cookieHash(1), "a", "value")
 		c.now += 50 * time.Millisecond
 		for i, core := range c.cores {
 			core.Tick(c.now)

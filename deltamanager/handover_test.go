@@ -13,12 +13,12 @@ func TestHandOverBringsWhatOthersWrote(t *testing.T) {
 	c.create(0, 1)
 	c.run(time.Second)
 	c.gone(0, 2)
-	c.write(0, tagOf(1), "n", "1")
+	c.write(0, cookieHash(1), "n", "1")
 	c.create(0, 2)
-	c.write(0, tagOf(2), "n", "2")
+	c.write(0, cookieHash(2), "n", "2")
 	c.run(100 * time.Millisecond)
-	c.wantAt(1, tagOf(1), "n", "1")
-	c.wantAt(2, tagOf(1), "n", "")
+	c.wantAt(1, cookieHash(1), "n", "1")
+	c.wantAt(2, cookieHash(1), "n", "")
 	c.cores[1].HandOver(c.now)
 	if c.cores[1].Flushed() {
 		t.Errorf("flushed before the members have compared")
@@ -30,8 +30,8 @@ func TestHandOverBringsWhatOthersWrote(t *testing.T) {
 	}
 	c.gone(0, 1) // which dies
 	c.gone(1, 2)
-	c.wantAt(2, tagOf(1), "n", "1")
-	c.wantAt(2, tagOf(2), "n", "2")
+	c.wantAt(2, cookieHash(1), "n", "1")
+	c.wantAt(2, cookieHash(2), "n", "2")
 }
 
 // Who has nothing to hand over waits until its members have said so, which they do at

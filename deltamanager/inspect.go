@@ -7,7 +7,9 @@ import "time"
 func (c *Core) Dump(now time.Duration) []Dump { return c.table.Dump(now) }
 
 // Peek is Open without using the session.
-func (c *Core) Peek(now time.Duration, tag Tag) (Info, bool) { return c.table.Peek(now, tag) }
+func (c *Core) Peek(now time.Duration, cookie CookieHash) (Info, bool) {
+	return c.table.Peek(now, cookie)
+}
 
 // StampOf is the stamp of a session's register, zero if there is none.
 func (c *Core) StampOf(k Key, name string) Stamp { return c.table.StampOf(k, name) }
@@ -15,9 +17,9 @@ func (c *Core) StampOf(k Key, name string) Stamp { return c.table.StampOf(k, nam
 // Dead tells whether the session is known here to have been invalidated.
 func (c *Core) Dead(k Key) bool { return c.table.KnowsDead(k) }
 
-// Proves tells whether a member made the token for the session with the tag, as far as
+// Proves tells whether a member made the token for the session with the cookie hash, as far as
 // this node knows the members' keys.
-func (c *Core) Proves(tag Tag, t Token) bool { return c.keys.Proves(tag, &t) }
+func (c *Core) Proves(cookie CookieHash, t Token) bool { return c.keys.Proves(cookie, &t) }
 
 // Digest is the sum over all sessions and tombstones: equal digests mean equal
 // state. For tests and operators.

@@ -19,7 +19,7 @@ func TestSessionsOverTheLimitConverge(t *testing.T) {
 	c.gone(0, 1)
 	long := time.Hour
 	for i := range c.cores {
-		r, _, _ := c.cores[i].Open(c.now, tagOf(1))
+		r, _, _ := c.cores[i].Open(c.now, cookieHash(1))
 		tx := deltamanager.Tx{MaxInactive: &long}
 		for n := range deltamanager.MaxNames {
 			tx.Writes = append(tx.Writes, write(strconv.Itoa(i)+"/"+strconv.Itoa(n), "x"))
@@ -32,7 +32,7 @@ func TestSessionsOverTheLimitConverge(t *testing.T) {
 	c.run(10 * time.Second)
 	c.wantSame()
 	for i := range c.cores {
-		r, _, _ := c.cores[i].Open(c.now, tagOf(1))
+		r, _, _ := c.cores[i].Open(c.now, cookieHash(1))
 		if n := len(r.Names()); n != 2*deltamanager.MaxNames {
 			t.Errorf("%d attributes", n)
 		}

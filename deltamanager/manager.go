@@ -108,9 +108,9 @@ func (m *Manager) Receive(from membership.ID, bulk bool, payload []byte) {
 	}
 }
 
-// Open begins a request's view of the session with the tag; false: unknown here.
-func (m *Manager) Open(tag Tag) (*View, bool) {
-	r, info, ok := m.Core.Open(m.now(), tag)
+// Open begins a request's view of the session with the cookie hash; false: unknown here.
+func (m *Manager) Open(cookie CookieHash) (*View, bool) {
+	r, info, ok := m.Core.Open(m.now(), cookie)
 	if !ok {
 		return nil, false
 	}
@@ -124,10 +124,10 @@ func (m *Manager) Ready() bool { return m.Core.Enter(m.now()) }
 // OpenFresh is Open for a user who has seen the writes that the tokens stand
 // for: what is not here of them is asked for, and waited for: FreshnessWait, and as long
 // again and again while the member that has it is heard from. View.Stale tells whether that was in
-// vain. See Fresh for what is asked when the tag is unknown here; from is who the user is.
-func (m *Manager) OpenFresh(ctx context.Context, tag Tag, tokens []Token, from Asker) (*View, bool) {
-	stale := m.awaitFresh(ctx, m.Core.Fresh(m.now(), tag, tokens, from))
-	v, ok := m.Open(tag)
+// vain. See Fresh for what is asked when the cookie hash is unknown here; from is who the user is.
+func (m *Manager) OpenFresh(ctx context.Context, cookie CookieHash, tokens []Token, from Asker) (*View, bool) {
+	stale := m.awaitFresh(ctx, m.Core.Fresh(m.now(), cookie, tokens, from))
+	v, ok := m.Open(cookie)
 	if ok {
 		v.stale, v.tokens = stale, tokens
 	}
@@ -162,14 +162,14 @@ func (m *Manager) awaitFresh(ctx context.Context, q *Query) (stale bool) {
 const freshnessRounds = 20
 
 // Create begins a request's view of a session that does not exist yet. It is
-// made by the first commit, with the tag; until then nobody else can see it.
-func (m *Manager) Create(tag Tag) (*View, error) {
+// made by the first commit, with the cookie hash; until then nobody else can see it.
+func (m *Manager) Create(cookie CookieHash) (*View, error) {
 	if m.Core.table.Full() && m.Core.table.Unreturned() == 0 {
 		return nil, fmt.Errorf("%w: %d, the limit (sessions.max_sessions)", ErrFull, m.Core.cfg.Limits.MaxSessions)
 	}
 	now := m.now()
 	v := &View{m: m, create: true, acks: m.Core.cfg.Acks}
-	v.info = Info{Created: now, LastAccess: now, MaxInactive: m.Core.cfg.Limits.MaxInactive, Auth: Auth{Tag: tag}}
+	v.info = Info{Created: now, LastAccess: now, MaxInactive: m.Core.cfg.Limits.MaxInactive, Auth: Auth{CookieHash: cookie}}
 	if _, err := m.Core.cfg.Rand.Read(v.info.Key[:]); err != nil {
 		return nil, fmt.Errorf("draw a session key: %w", err)
 	}

@@ -15,7 +15,7 @@ import (
 func TestMergeTakesLittleTime(t *testing.T) {
 	const merges, limit = 1000, time.Microsecond
 	c := twins(t, 1000).cores[0]
-	s := c.Table().ByTag(tagOf(1))
+	s := c.Table().ByCookie(cookieHash(1))
 	bucket, regs := c.Table().
 		Lock(s.Key),
 		[]table.Register{

@@ -18,7 +18,7 @@ func TestEndOfAMovedSessionComesAfterItsSuccessor(t *testing.T) {
 	core := c.cores[0]
 	old := r.Key()
 	if _, _, err := core.Move(
-		c.now, r, deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(2), Principal: "ann"},
+		c.now, r, deltamanager.Identity{Key: deltamanager.Key{9}, CookieHash: cookieHash(2), Principal: "ann"},
 		deltamanager.Tx{},
 	); err != nil {
 		t.Fatal(err)
@@ -42,14 +42,14 @@ func TestPushedEndOfAMovedSessionComesWithItsSuccessor(t *testing.T) {
 	c.run(time.Second)
 	c.create(0, 1)
 	c.run(time.Second)
-	r, _, _ := c.cores[0].Open(c.now, tagOf(1))
+	r, _, _ := c.cores[0].Open(c.now, cookieHash(1))
 	if _, _, err := c.cores[0].Move(
-		c.now, r, deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(2), Principal: "ann"},
+		c.now, r, deltamanager.Identity{Key: deltamanager.Key{9}, CookieHash: cookieHash(2), Principal: "ann"},
 		deltamanager.Tx{},
 	); err != nil {
 		t.Fatal(err)
 	}
-	c.write(1, tagOf(1), "other", "y")
+	c.write(1, cookieHash(1), "other", "y")
 	events = nil
 	if err := c.cores[0].Receive(c.now, c.ids[1], false, c.cores[1].Pull(c.now, c.ids[0], false)); err != nil {
 		t.Fatal(err)
@@ -57,8 +57,8 @@ func TestPushedEndOfAMovedSessionComesWithItsSuccessor(t *testing.T) {
 	if err := c.cores[1].Receive(c.now, c.ids[0], true, c.cores[0].Pull(c.now, c.ids[1], true)); err != nil {
 		t.Fatal(err)
 	}
-	c.wantAt(1, tagOf(1), "other", "<no session>")
-	if info, _ := c.cores[1].Peek(c.now, tagOf(2)); info.Auth.Principal != "ann" {
+	c.wantAt(1, cookieHash(1), "other", "<no session>")
+	if info, _ := c.cores[1].Peek(c.now, cookieHash(2)); info.Auth.Principal != "ann" {
 		t.Errorf("n2 has principal %q", info.Auth.Principal)
 	}
 	if len(events) != 1 || events[0].Kind != deltamanager.IDChanged {

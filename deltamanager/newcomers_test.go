@@ -20,7 +20,7 @@ func newcomersCluster(t *testing.T, n int, first time.Duration, newcomers, all i
 }
 
 func (c *cluster) has(i, n int) bool {
-	_, ok := c.cores[i].Peek(c.now, tagOf(n))
+	_, ok := c.cores[i].Peek(c.now, cookieHash(n))
 	return ok
 }
 
@@ -32,19 +32,19 @@ func TestSessionsNobodyComesBackToEndEarly(t *testing.T) {
 	for n := range 5 {
 		c.create(0, n)
 	}
-	if _, _, err := c.cores[0].Create(c.now, tagOf(5), deltamanager.Tx{Principal: "ann"}); err != nil {
+	if _, _, err := c.cores[0].Create(c.now, cookieHash(5), deltamanager.Tx{Principal: "ann"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := c.cores[0].Create(c.now, tagOf(6), deltamanager.Tx{Returned: true}); err != nil {
+	if _, _, err := c.cores[0].Create(c.now, cookieHash(6), deltamanager.Tx{Returned: true}); err != nil {
 		t.Fatal(err)
 	}
 	c.run(time.Minute)
-	c.read(1, tagOf(1), "")        // elsewhere, and nothing is written
-	c.write(0, tagOf(2), "a", "x") // here
-	r := c.create(0, 7)            // by a request that goes on, and logs in
+	c.read(1, cookieHash(1), "")        // elsewhere, and nothing is written
+	c.write(0, cookieHash(2), "a", "x") // here
+	r := c.create(0, 7)                 // by a request that goes on, and logs in
 	c.run(100 * time.Millisecond)
 	if _, _, err := c.cores[0].Move(
-		c.now, r, deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(7), Principal: "bob"},
+		c.now, r, deltamanager.Identity{Key: deltamanager.Key{9}, CookieHash: cookieHash(7), Principal: "bob"},
 		deltamanager.Tx{},
 	); err != nil {
 		t.Fatal(err)
@@ -77,14 +77,14 @@ func TestComingBackBeatsAnEndElsewhere(t *testing.T) {
 	c.create(0, 1)
 	c.run(200 * time.Millisecond) // within what an expiry allows for messages on their way
 	c.disconnect(0, 1)
-	c.write(1, tagOf(1), "a", "x")
+	c.write(1, cookieHash(1), "a", "x")
 	c.run(8 * time.Second)
 	if c.has(0, 1) {
 		t.Fatal("the session did not end where nobody came back to it")
 	}
 	c.connect(0, 1)
 	c.run(3 * time.Second)
-	if got := c.read(0, tagOf(1), "a"); got != "x" || !c.has(1, 1) {
+	if got := c.read(0, cookieHash(1), "a"); got != "x" || !c.has(1, 1) {
 		t.Errorf("after the split it is %q at n1, at n2: %v", got, c.has(1, 1))
 	}
 	c.wantSame()
@@ -95,13 +95,13 @@ func TestRepairTellsOfComingBack(t *testing.T) {
 	c := newcomersCluster(t, 2, time.Minute, 0, 0)
 	c.create(0, 1)
 	c.run(time.Second)
-	s := c.cores[0].Table().ByTag(tagOf(1))
+	s := c.cores[0].Table().ByCookie(cookieHash(1))
 	b := c.cores[0].Table().Lock(s.Key)
 	b.ComeBack(s) // and no delta says so
 	b.Unlock()
 	c.run(25 * time.Second)
 	c.wantSame()
-	if s := c.cores[1].Table().ByTag(tagOf(1)); !s.Returned {
+	if s := c.cores[1].Table().ByCookie(cookieHash(1)); !s.Returned {
 		t.Error("repair has not told that the cookie came back")
 	}
 }
@@ -113,7 +113,7 @@ func TestNewcomersMakeRoom(t *testing.T) {
 		for n := range 3 {
 			c.create(n, n)
 			c.run(50 * time.Millisecond)
-			c.read((n+1)%3, tagOf(n), "")
+			c.read((n+1)%3, cookieHash(n), "")
 			c.run(50 * time.Millisecond)
 		}
 		for n := 3; n < 100; n++ {
@@ -141,9 +141,9 @@ func TestNobodyIsEvictedForANewcomer(t *testing.T) {
 	c := newcomersCluster(t, 1, time.Minute, 100, 3)
 	for n := range 3 {
 		c.create(0, n)
-		c.read(0, tagOf(n), "")
+		c.read(0, cookieHash(n), "")
 	}
-	if _, _, err := c.cores[0].Create(c.now, tagOf(3), deltamanager.Tx{}); !errors.Is(err, deltamanager.ErrFull) {
+	if _, _, err := c.cores[0].Create(c.now, cookieHash(3), deltamanager.Tx{}); !errors.Is(err, deltamanager.ErrFull) {
 		t.Errorf("a fourth session of three: %v", err)
 	}
 	for n := range 3 {
@@ -158,10 +158,10 @@ func TestNewcomersAreForgottenInTime(t *testing.T) {
 	c := loneCore(func(cfg *deltamanager.Config) { cfg.Limits.MaxNewcomers = 100 })
 	now := time.Second
 	for n := range 20_000 {
-		if _, _, err := c.Create(now, tagOf(n), deltamanager.Tx{}); err != nil {
+		if _, _, err := c.Create(now, cookieHash(n), deltamanager.Tx{}); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, ok := c.Open(now, tagOf(n)); !ok {
+		if _, _, ok := c.Open(now, cookieHash(n)); !ok {
 			t.Fatal(n)
 		}
 	}

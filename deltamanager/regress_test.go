@@ -31,9 +31,9 @@ func (c *cluster) gone(i, j int) {
 	c.cores[j].Gone(c.now, c.ids[i])
 }
 
-func (c *cluster) lastUse(i int, tag deltamanager.Tag) time.Duration {
+func (c *cluster) lastUse(i int, cookie deltamanager.CookieHash) time.Duration {
 	c.t.Helper()
-	info, ok := c.cores[i].Peek(c.now, tag)
+	info, ok := c.cores[i].Peek(c.now, cookie)
 	if !ok {
 		c.t.Fatalf("no session at %v", c.ids[i])
 	}
@@ -49,7 +49,7 @@ func TestPartOfASessionIsNotTheWhole(t *testing.T) {
 			{
 				ID:    nil,
 				Stamp: deltamanager.Stamp{Clock: 1 << 20, Incarnation: 5},
-				Value: deltamanager.Auth{Tag: deltamanager.Tag{1}}.Encode(),
+				Value: deltamanager.Auth{CookieHash: deltamanager.CookieHash{1}}.Encode(),
 			},
 		},
 	}
@@ -65,7 +65,7 @@ func TestPartOfASessionIsNotTheWhole(t *testing.T) {
 	if v := b.Apply(time.Hour, &part, table.Listed); v.Missing {
 		t.Errorf("two members that have it in part ask each other for ever")
 	}
-	if _, ok := b.Peek(time.Hour, deltamanager.Tag{1}); ok {
+	if _, ok := b.Peek(time.Hour, deltamanager.CookieHash{1}); ok {
 		t.Errorf("a session in part is served")
 	}
 	b.Apply(time.Hour, &full, table.Listed)
@@ -92,14 +92,14 @@ func TestUsesBeforeAReconnectKeepTheirAge(t *testing.T) {
 	c.run(time.Second)
 	c.create(0, 1)
 	c.run(time.Second)
-	c.write(0, tagOf(1), "n", "1")
+	c.write(0, cookieHash(1), "n", "1")
 	used := c.now
 	c.drop(0, 1) // sent, and lost with the connection
 	c.disconnect(0, 1)
 	c.run(20 * time.Second)
 	c.connect(0, 1)
 	c.run(time.Second)
-	if got := c.lastUse(1, tagOf(1)); got > used+100*time.Millisecond {
+	if got := c.lastUse(1, cookieHash(1)); got > used+100*time.Millisecond {
 		t.Errorf("the other member takes the session for used %v later than it was", got-used)
 	}
 }
@@ -111,7 +111,7 @@ func TestUsesDuringASplitAreToldAfterIt(t *testing.T) {
 	c.run(time.Second)
 	c.gone(0, 1)
 	c.run(10 * time.Minute)
-	r, _, ok := c.cores[0].Open(c.now, tagOf(1))
+	r, _, ok := c.cores[0].Open(c.now, cookieHash(1))
 	if !ok {
 		t.Fatal("the session is lost")
 	}
@@ -122,7 +122,7 @@ func TestUsesDuringASplitAreToldAfterIt(t *testing.T) {
 	c.run(time.Minute)
 	c.connect(0, 1)
 	c.run(2 * time.Second)
-	if got := c.lastUse(1, tagOf(1)); got < used-time.Second {
+	if got := c.lastUse(1, cookieHash(1)); got < used-time.Second {
 		t.Errorf("the other member takes the session for used %v earlier than it was", used-got)
 	}
 }
@@ -209,7 +209,7 @@ func TestLoginOvertakesABacklog(t *testing.T) {
 	for n := range 600 {
 		c.create(0, n)
 	}
-	r, _, _ := c.cores[0].Open(c.now, tagOf(1))
+	r, _, _ := c.cores[0].Open(c.now, cookieHash(1))
 	if _, err := c.cores[0].Commit(c.now, r, deltamanager.Tx{Invalidate: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -259,7 +259,7 @@ func TestRemovedStaysRemovedAndCounts(t *testing.T) {
 	c := newCluster(t, 2)
 	c.run(time.Second)
 	r := c.create(0, 1)
-	c.write(0, tagOf(1), "n", "old")
+	c.write(0, cookieHash(1), "n", "old")
 	c.run(time.Second)
 	c.gone(0, 1)
 	if _, err := c.cores[0].Commit(c.now, r, deltamanager.Tx{Writes: []deltamanager.Write{{Name: "n", Value: nil}}}); err != nil {
@@ -267,17 +267,17 @@ func TestRemovedStaysRemovedAndCounts(t *testing.T) {
 	}
 	c.run(20 * time.Minute)
 	for i := range c.cores { // used on both sides, so that it lives
-		c.write(i, tagOf(1), "m", "x")
+		c.write(i, cookieHash(1), "m", "x")
 	}
 	c.run(20 * time.Minute)
 	c.connect(0, 1)
 	c.run(2 * time.Second)
 	c.wantSame()
 	for i := range c.cores {
-		c.wantAt(i, tagOf(1), "n", "")
+		c.wantAt(i, cookieHash(1), "n", "")
 	}
 	for n := range deltamanager.MaxNames - 2 { // beside n and m
-		c.write(0, tagOf(1), "n"+strconv.Itoa(n), "x")
+		c.write(0, cookieHash(1), "n"+strconv.Itoa(n), "x")
 		if _, err := c.cores[0].Commit(
 			c.now,
 			r,
@@ -300,8 +300,8 @@ func TestUserReadsWhatHeWroteElsewhere(t *testing.T) {
 	c.run(time.Second)
 	c.create(0, 1)
 	c.run(time.Second)
-	c.write(0, tagOf(1), "n", "1")
-	r, _, _ := c.cores[0].Open(c.now, tagOf(1))
+	c.write(0, cookieHash(1), "n", "1")
+	r, _, _ := c.cores[0].Open(c.now, cookieHash(1))
 	tokens := r.Tokens(c.now, nil)
 	if len(tokens) != 1 || tokens[0].Name != "n1" {
 		t.Fatalf("tokens %v", tokens)
@@ -309,39 +309,39 @@ func TestUserReadsWhatHeWroteElsewhere(t *testing.T) {
 	if again := r.Tokens(c.now, tokens); len(again) != 0 {
 		t.Errorf("what the user came with is set again: %v", again)
 	}
-	q := c.cores[1].Fresh(c.now, tagOf(1), tokens, nil)
+	q := c.cores[1].Fresh(c.now, cookieHash(1), tokens, nil)
 	if q == nil || isDone(q) {
 		t.Fatal("the other node does not ask for what it lacks")
 	}
 	c.exchange(1, 0)
 	c.exchange(0, 1)
-	if !isDone(q) || c.cores[1].Close(q) || c.read(1, tagOf(1), "n") != "1" {
+	if !isDone(q) || c.cores[1].Close(q) || c.read(1, cookieHash(1), "n") != "1" {
 		t.Errorf("the other node does not show the write")
 	}
-	other, _, _ := c.cores[1].Open(c.now, tagOf(1))
+	other, _, _ := c.cores[1].Open(c.now, cookieHash(1))
 	if seen := other.Tokens(c.now, nil); len(seen) != 1 || seen[0].Name != "n1.n2" || seen[0].Stamp != tokens[0].Stamp {
 		t.Errorf("what n2 shows of n1's writes is told as %v", seen)
 	}
 	c.run(time.Second)
-	if q := c.cores[2].Fresh(c.now, tagOf(1), tokens, nil); q != nil {
+	if q := c.cores[2].Fresh(c.now, cookieHash(1), tokens, nil); q != nil {
 		t.Errorf("a node that has the write asks for it")
 	}
 	c.gone(2, 0)
-	q = c.cores[2].Fresh(c.now, tagOf(1), tokens, nil)
+	q = c.cores[2].Fresh(c.now, cookieHash(1), tokens, nil)
 	c.exchange(2, 1)
 	c.exchange(1, 2)
 	if q == nil || !isDone(q) || !c.cores[2].Close(q) {
 		t.Errorf("a node that can't reach the origin does not say so")
 	}
-	q = c.cores[2].Fresh(c.now, deltamanager.Tag{9}, nil, nil)
+	q = c.cores[2].Fresh(c.now, deltamanager.CookieHash{9}, nil, nil)
 	if q != nil {
 		t.Errorf("an unknown id without a token was asked for while nothing is missing")
 	}
-	if q = c.cores[2].Fresh(c.now, deltamanager.Tag{9}, tokens, nil); q != nil {
+	if q = c.cores[2].Fresh(c.now, deltamanager.CookieHash{9}, tokens, nil); q != nil {
 		t.Errorf("an unknown id was asked for by a token for another one")
 	}
-	token, _ := c.cores[0].Keys().Sign(deltamanager.Tag{9}, tokens[0].Stamp, "n1")
-	q = c.cores[2].Fresh(c.now, deltamanager.Tag{9}, []deltamanager.Token{token}, nil)
+	token, _ := c.cores[0].Keys().Sign(deltamanager.CookieHash{9}, tokens[0].Stamp, "n1")
+	q = c.cores[2].Fresh(c.now, deltamanager.CookieHash{9}, []deltamanager.Token{token}, nil)
 	c.disconnect(2, 1)
 	if q == nil || !isDone(q) || !c.cores[2].Close(q) {
 		t.Errorf("a question to a member that has gone is not answered")
@@ -378,7 +378,7 @@ func TestPoisonIsLookedAtLessAndLess(t *testing.T) {
 	c := newCluster(t, 2)
 	c.run(time.Second)
 	bad := deltamanager.Tx{Writes: []deltamanager.Write{{Name: strings.Repeat("x", deltamanager.MaxName+1), Value: []byte("v")}}}
-	if _, _, err := c.cores[0].Create(c.now, tagOf(1), bad); err != nil {
+	if _, _, err := c.cores[0].Create(c.now, cookieHash(1), bad); err != nil {
 		t.Fatal(err)
 	}
 	repairs := func() int64 { return c.cores[0].Stats().Repairs + c.cores[1].Stats().Repairs }
@@ -397,7 +397,7 @@ func TestPoisonIsLookedAtLessAndLess(t *testing.T) {
 	if n := repairs() - before; n < 2 {
 		t.Errorf("%d comparisons in the first minute of a connection", n)
 	}
-	c.wantAt(1, tagOf(2), "n", "")
+	c.wantAt(1, cookieHash(2), "n", "")
 }
 
 // A repair that confirms looks twice, the second time at what differed at the first only:
@@ -416,7 +416,7 @@ func TestOverflowBetweenTwoLooksIsRepaired(t *testing.T) {
 			{
 				ID:    nil,
 				Stamp: deltamanager.Stamp{Clock: 1 << 20, Incarnation: 5},
-				Value: deltamanager.Auth{Tag: deltamanager.Tag{1}}.Encode(),
+				Value: deltamanager.Auth{CookieHash: deltamanager.CookieHash{1}}.Encode(),
 			},
 		},
 	}
@@ -428,7 +428,7 @@ func TestOverflowBetweenTwoLooksIsRepaired(t *testing.T) {
 	}
 	c.cut[[2]int{1, 0}] = true
 	for n := range 3000 { // more than the log holds
-		c.write(1, tagOf(10+n%100), "n", strconv.Itoa(n))
+		c.write(1, cookieHash(10+n%100), "n", strconv.Itoa(n))
 	}
 	c.cut[[2]int{1, 0}] = false
 	c.run(2 * time.Second) // far less than the time between two looks at the roots
@@ -456,7 +456,7 @@ func TestUseHeardBeforeTheSessionIsNotLost(t *testing.T) {
 	c.run(50 * time.Millisecond)
 	c.connect(1, 2)
 	c.run(500 * time.Millisecond)
-	if got := c.lastUse(2, tagOf(1)); got > used-9*time.Minute {
+	if got := c.lastUse(2, cookieHash(1)); got > used-9*time.Minute {
 		t.Fatalf("the joiner knows of the use without having asked: %v", got)
 	}
 	woken := map[membership.ID]bool{}
@@ -468,7 +468,7 @@ func TestUseHeardBeforeTheSessionIsNotLost(t *testing.T) {
 	}
 	c.exchange(2, 0)
 	c.exchange(0, 2)
-	if got := c.lastUse(2, tagOf(1)); got < used-time.Second {
+	if got := c.lastUse(2, cookieHash(1)); got < used-time.Second {
 		t.Errorf("the joiner takes the session for used %v earlier than it was", used-got)
 	}
 }
@@ -494,7 +494,7 @@ func TestUsesAreToldAgainAfterASecondSplit(t *testing.T) {
 		c.run(time.Minute)
 		c.connect(0, 1)
 		c.run(2 * time.Second)
-		if got := c.lastUse(1, tagOf(1)); got < used-time.Second {
+		if got := c.lastUse(1, cookieHash(1)); got < used-time.Second {
 			t.Errorf("heard=%v: the other member takes the session for used %v earlier than it was", heard, used-got)
 		}
 	}
@@ -521,7 +521,7 @@ func TestStrangerWithSessionsIsToldOfAllUses(t *testing.T) {
 	c.run(10 * time.Minute)
 	c.connect(0, 1)
 	c.run(2 * time.Second)
-	if got := c.lastUse(1, tagOf(1)); got < used-time.Second {
+	if got := c.lastUse(1, cookieHash(1)); got < used-time.Second {
 		t.Errorf("the other member takes the session for used %v earlier than it was", used-got)
 	}
 }
@@ -556,23 +556,23 @@ func TestWhatSeemsExpiredIsAskedFor(t *testing.T) {
 	}
 	c.run(time.Second)
 	inactive := 8 * time.Second
-	r, _, err := c.cores[0].Create(c.now, tagOf(1), deltamanager.Tx{MaxInactive: &inactive})
+	r, _, err := c.cores[0].Create(c.now, cookieHash(1), deltamanager.Tx{MaxInactive: &inactive})
 	if err != nil {
 		t.Fatal(err)
 	}
 	tokens := r.Tokens(c.now, nil)
 	c.run(7 * time.Second)
 	c.disconnect(0, 1)
-	c.write(1, tagOf(1), "a", "x")
+	c.write(1, cookieHash(1), "a", "x")
 	c.now += 2500 * time.Millisecond // no tick: nobody has swept
-	if q := c.cores[0].Fresh(c.now, tagOf(1), tokens, nil); q == nil || !isDone(q) || !c.cores[0].Close(q) {
+	if q := c.cores[0].Fresh(c.now, cookieHash(1), tokens, nil); q == nil || !isDone(q) || !c.cores[0].Close(q) {
 		t.Error("a node that can ask nobody does not say so")
 	}
 	c.connect(0, 1)
-	if _, ok := c.cores[0].Peek(c.now, tagOf(1)); ok {
+	if _, ok := c.cores[0].Peek(c.now, cookieHash(1)); ok {
 		t.Fatal("the session is not over yet for the first node")
 	}
-	q := c.cores[0].Fresh(c.now, tagOf(1), tokens, nil)
+	q := c.cores[0].Fresh(c.now, cookieHash(1), tokens, nil)
 	if q == nil {
 		t.Fatal("the other node is not asked")
 	}
@@ -583,7 +583,7 @@ func TestWhatSeemsExpiredIsAskedFor(t *testing.T) {
 	if c.cores[0].Close(q) {
 		t.Error("the answer is missing")
 	}
-	if _, ok := c.cores[0].Peek(c.now, tagOf(1)); !ok {
+	if _, ok := c.cores[0].Peek(c.now, cookieHash(1)); !ok {
 		t.Error("the session is over though it is in use")
 	}
 }

@@ -36,8 +36,8 @@ func (c *cluster) asks(i int, f func()) int64 {
 
 // freshAtN2 makes a request's look for what is missing at n2, and lets all be answered. It
 // reports whether something could not be had.
-func (c *cluster) freshAtN2(tag deltamanager.Tag, tokens []deltamanager.Token) (stale bool) {
-	q := c.cores[1].Fresh(c.now, tag, tokens, nil)
+func (c *cluster) freshAtN2(cookie deltamanager.CookieHash, tokens []deltamanager.Token) (stale bool) {
+	q := c.cores[1].Fresh(c.now, cookie, tokens, nil)
 	for range 3 {
 		for j := range c.cores {
 			if j != 1 {
@@ -50,9 +50,9 @@ func (c *cluster) freshAtN2(tag deltamanager.Tag, tokens []deltamanager.Token) (
 }
 
 // tokens are those that node i gives to the user of the session.
-func (c *cluster) tokens(i int, tag deltamanager.Tag) []deltamanager.Token {
+func (c *cluster) tokens(i int, cookie deltamanager.CookieHash) []deltamanager.Token {
 	c.t.Helper()
-	r, _, ok := c.cores[i].Open(c.now, tag)
+	r, _, ok := c.cores[i].Open(c.now, cookie)
 	if !ok {
 		c.t.Fatalf("%v does not know the session", c.ids[i])
 	}
@@ -66,9 +66,9 @@ func TestForgedTokensCauseNothing(t *testing.T) {
 	c.create(0, 1)
 	c.create(0, 2)
 	c.run(time.Second)
-	c.write(0, tagOf(1), "n", "1")
-	c.write(0, tagOf(2), "n", "1")
-	token, other := c.tokens(0, tagOf(1))[0], c.tokens(0, tagOf(2))[0]
+	c.write(0, cookieHash(1), "n", "1")
+	c.write(0, cookieHash(2), "n", "1")
+	token, other := c.tokens(0, cookieHash(1))[0], c.tokens(0, cookieHash(2))[0]
 	bent := func(f func(*deltamanager.Token)) deltamanager.Token {
 		b := token
 		f(&b)
@@ -87,9 +87,9 @@ func TestForgedTokensCauseNothing(t *testing.T) {
 		"a MAC off by one bit":        bent(func(t *deltamanager.Token) { t.MAC[7] ^= 1 }),
 	}
 	for what, f := range forged {
-		for _, tag := range []deltamanager.Tag{tagOf(1), {9}} {
+		for _, cookie := range []deltamanager.CookieHash{cookieHash(1), {9}} {
 			clock, refused := c.cores[1].Clock().Read(), c.cores[1].Stats().TokensRefused
-			if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, tag, []deltamanager.Token{f}, nil)) }); n != 0 {
+			if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, cookie, []deltamanager.Token{f}, nil)) }); n != 0 {
 				t.Errorf("%s: %d questions", what, n)
 			}
 			if c.cores[1].Clock().Read() != clock {
@@ -100,7 +100,7 @@ func TestForgedTokensCauseNothing(t *testing.T) {
 			}
 		}
 	}
-	if n := c.asks(1, func() { c.freshAtN2(tagOf(1), []deltamanager.Token{token}) }); n != 1 || c.read(1, tagOf(1), "n") != "1" {
+	if n := c.asks(1, func() { c.freshAtN2(cookieHash(1), []deltamanager.Token{token}) }); n != 1 || c.read(1, cookieHash(1), "n") != "1" {
 		t.Errorf("the token itself: %d questions", n)
 	}
 }
@@ -118,24 +118,24 @@ func TestOldTokensSpendABudget(t *testing.T) {
 		most  int64
 	}{{0, 500}, {deltamanager.TokenLife, 500}, {2 * table.ClockSlack, deltamanager.AskAtOnce + 1}} {
 		c.run(x.after)
-		for who, tag := range []deltamanager.Tag{tagOf(1), {7}} { // known, unknown
-			token := mint(c, 0, tag, s)
+		for who, cookie := range []deltamanager.CookieHash{cookieHash(1), {7}} { // known, unknown
+			token := mint(c, 0, cookie, s)
 			if n := c.asks(1, func() {
 				for range 500 {
-					if !c.cores[1].Close(c.cores[1].Fresh(c.now, tag, token, client(who))) {
-						t.Fatalf("after %v more, %v: nobody says that something is missing", x.after, tag[0])
+					if !c.cores[1].Close(c.cores[1].Fresh(c.now, cookie, token, client(who))) {
+						t.Fatalf("after %v more, %v: nobody says that something is missing", x.after, cookie[0])
 					}
 				}
 			}); n > x.most || n < x.most-1 {
-				t.Errorf("after %v more, %v: %d questions, want %d", x.after, tag[0], n, x.most)
+				t.Errorf("after %v more, %v: %d questions, want %d", x.after, cookie[0], n, x.most)
 			}
 		}
 	}
 }
 
 // mint makes a token as node i does.
-func mint(c *cluster, i int, tag deltamanager.Tag, s deltamanager.Stamp) []deltamanager.Token {
-	token, _ := c.cores[i].Keys().Sign(tag, s, c.ids[i].Name)
+func mint(c *cluster, i int, cookie deltamanager.CookieHash, s deltamanager.Stamp) []deltamanager.Token {
+	token, _ := c.cores[i].Keys().Sign(cookie, s, c.ids[i].Name)
 	return []deltamanager.Token{token}
 }
 
@@ -151,7 +151,7 @@ func TestTokensMoveNoClockFar(t *testing.T) {
 	}{{time.Hour, false}, {table.ClockSlack + time.Second, false}, {table.ClockSlack, true}} {
 		before := c.cores[1].Clock().Read()
 		s := deltamanager.Stamp{Clock: before + uint64(x.ahead/time.Millisecond)<<16, Incarnation: c.ids[0].Incarnation}
-		if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, tagOf(1), mint(c, 0, tagOf(1), s), nil)) }); n != 1 {
+		if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, cookieHash(1), mint(c, 0, cookieHash(1), s), nil)) }); n != 1 {
 			t.Errorf("%v ahead: %d questions", x.ahead, n)
 		}
 		if moved := c.cores[1].Clock().Read() != before; moved != x.moves {
@@ -165,14 +165,14 @@ func TestTokensMoveNoClockFar(t *testing.T) {
 func TestLoginGivesTokensAnew(t *testing.T) {
 	c := freshCluster(t, 2)
 	c.create(0, 1)
-	c.write(0, tagOf(1), "n", "1")
+	c.write(0, cookieHash(1), "n", "1")
 	c.run(200 * time.Millisecond)
-	r, _, _ := c.cores[1].Open(c.now, tagOf(1))
+	r, _, _ := c.cores[1].Open(c.now, cookieHash(1))
 	seen := r.Tokens(c.now, nil)
 	if again := r.Tokens(c.now, seen); len(seen) != 1 || len(again) != 0 {
 		t.Fatalf("%v, then %v", seen, again)
 	}
-	r, _, err := c.cores[1].Move(c.now, r, deltamanager.Identity{Key: deltamanager.Key{9}, Tag: tagOf(2)}, deltamanager.Tx{})
+	r, _, err := c.cores[1].Move(c.now, r, deltamanager.Identity{Key: deltamanager.Key{9}, CookieHash: cookieHash(2)}, deltamanager.Tx{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func TestKeysFromASecret(t *testing.T) {
 		}
 	}
 	by := func(c *deltamanager.Core) *deltamanager.Token {
-		k, _ := c.Keys().Sign(deltamanager.Tag{1}, deltamanager.Stamp{Clock: 1, Incarnation: 1}, "n")
+		k, _ := c.Keys().Sign(deltamanager.CookieHash{1}, deltamanager.Stamp{Clock: 1, Incarnation: 1}, "n")
 		return &k
 	}
 	for _, x := range []struct {
@@ -216,7 +216,7 @@ func TestKeysFromASecret(t *testing.T) {
 		{"the old one, by a node that has both", both, a, true},
 		{"a node that has both makes new ones", b, both, true},
 	} {
-		if x.reader.Keys().Proves(deltamanager.Tag{1}, by(x.maker)) != x.believes {
+		if x.reader.Keys().Proves(deltamanager.CookieHash{1}, by(x.maker)) != x.believes {
 			t.Errorf("%s: believed: %v", x.what, !x.believes)
 		}
 	}
@@ -233,7 +233,7 @@ func TestMadeUpIDsSpendTheirOwnQuestions(t *testing.T) {
 	c.cores[0].Miss(c.ids[1])
 	flood := c.asks(0, func() {
 		for n := range 10000 {
-			c.cores[0].Close(c.cores[0].Fresh(c.now, deltamanager.Tag{1, byte(n), byte(n >> 8)}, nil, client(7)))
+			c.cores[0].Close(c.cores[0].Fresh(c.now, deltamanager.CookieHash{1, byte(n), byte(n >> 8)}, nil, client(7)))
 		}
 	})
 	if flood > 2*deltamanager.AskAtOnce {
@@ -242,7 +242,7 @@ func TestMadeUpIDsSpendTheirOwnQuestions(t *testing.T) {
 	for user := range 100 {
 		c.cores[0].Miss(c.ids[1])
 		if n := c.asks(0, func() {
-			c.cores[0].Close(c.cores[0].Fresh(c.now, deltamanager.Tag{2, byte(user)}, nil, client(8+user)))
+			c.cores[0].Close(c.cores[0].Fresh(c.now, deltamanager.CookieHash{2, byte(user)}, nil, client(8+user)))
 		}); n != 2 {
 			t.Fatalf("user %d: %d questions instead of 2", user, n)
 		}
@@ -250,7 +250,7 @@ func TestMadeUpIDsSpendTheirOwnQuestions(t *testing.T) {
 	c.now += time.Second
 	again := c.asks(0, func() {
 		for n := range 1000 {
-			c.cores[0].Close(c.cores[0].Fresh(c.now, deltamanager.Tag{3, byte(n), byte(n >> 8)}, nil, client(7)))
+			c.cores[0].Close(c.cores[0].Fresh(c.now, deltamanager.CookieHash{3, byte(n), byte(n >> 8)}, nil, client(7)))
 		}
 	})
 	if again < 2 || again > 2*(deltamanager.AskEach+1) {
@@ -258,7 +258,7 @@ func TestMadeUpIDsSpendTheirOwnQuestions(t *testing.T) {
 	}
 	all := c.asks(0, func() {
 		for n := range 10000 {
-			c.cores[0].Close(c.cores[0].Fresh(c.now, deltamanager.Tag{4, byte(n), byte(n >> 8)}, nil, client(1000+n)))
+			c.cores[0].Close(c.cores[0].Fresh(c.now, deltamanager.CookieHash{4, byte(n), byte(n >> 8)}, nil, client(1000+n)))
 		}
 	})
 	if all > 2*deltamanager.AskBurst {
@@ -285,20 +285,20 @@ func (c *cluster) sent(f func()) int64 {
 func TestAnswersSayWhatIsNew(t *testing.T) {
 	c := freshCluster(t, 3)
 	c.create(0, 1)
-	c.write(0, tagOf(1), "big", strings.Repeat("x", 1<<20-1000))
+	c.write(0, cookieHash(1), "big", strings.Repeat("x", 1<<20-1000))
 	c.run(time.Second)
 	forged := deltamanager.Token{
 		Name:  "n1",
 		Stamp: deltamanager.Stamp{Clock: c.cores[0].Clock().Read() + 1<<20, Incarnation: c.ids[0].Incarnation},
 		MAC:   deltamanager.MAC{1},
 	}
-	if n := c.sent(func() { c.freshAtN2(tagOf(1), []deltamanager.Token{forged}) }); n > 4096 {
+	if n := c.sent(func() { c.freshAtN2(cookieHash(1), []deltamanager.Token{forged}) }); n > 4096 {
 		t.Errorf("a forged token: %d bytes", n)
 	}
-	c.write(0, tagOf(1), "n", "1")
-	tokens := c.tokens(0, tagOf(1))
+	c.write(0, cookieHash(1), "n", "1")
+	tokens := c.tokens(0, cookieHash(1))
 	if n := c.sent(func() {
-		if c.freshAtN2(tagOf(1), tokens) || c.read(1, tagOf(1), "n") != "1" {
+		if c.freshAtN2(cookieHash(1), tokens) || c.read(1, cookieHash(1), "n") != "1" {
 			t.Error("the write did not come")
 		}
 	}); n > 4096 {
@@ -308,7 +308,7 @@ func TestAnswersSayWhatIsNew(t *testing.T) {
 	c.run(time.Second)
 	for range 100 {
 		if n := c.sent(func() {
-			if !c.freshAtN2(tagOf(1), mint(c, 0, tagOf(1), dead)) {
+			if !c.freshAtN2(cookieHash(1), mint(c, 0, cookieHash(1), dead)) {
 				t.Fatal("nobody says that the origin is out of reach")
 			}
 		}); n > 4096 {
@@ -323,27 +323,27 @@ func TestLargeAnswersComeOnTheBulkStream(t *testing.T) {
 	c := freshCluster(t, 2)
 	c.run(time.Second)
 	c.create(0, 1)
-	c.write(0, tagOf(1), "big", strings.Repeat("x", 1<<20-1000))
+	c.write(0, cookieHash(1), "big", strings.Repeat("x", 1<<20-1000))
 	c.run(time.Second)
-	tokens := mint(c, 0, tagOf(1), deltamanager.Stamp{Clock: c.cores[0].Clock().Read(), Incarnation: c.ids[0].Incarnation})
+	tokens := mint(c, 0, cookieHash(1), deltamanager.Stamp{Clock: c.cores[0].Clock().Read(), Incarnation: c.ids[0].Incarnation})
 	whole := 0
 	for n := range 30 {
-		s := c.cores[1].Table().ByTag(tagOf(1))
+		s := c.cores[1].Table().ByCookie(cookieHash(1))
 		b := c.cores[1].Table().Lock(s.Key)
 		b.Remove(s) // as if it had never come
 		b.Unlock()
 		live := c.cores[0].Stats().BytesOut
-		bytes := c.sent(func() { c.freshAtN2(tagOf(1), tokens) })
+		bytes := c.sent(func() { c.freshAtN2(cookieHash(1), tokens) })
 		if n := c.cores[0].Stats().BytesOut - live; n > 4096 {
 			t.Fatalf("%d bytes on the live stream", n)
 		}
 		if bytes > 1<<20-1000 {
 			whole++
 		}
-		if n == 0 && c.read(1, tagOf(1), "big") == "" {
+		if n == 0 && c.read(1, cookieHash(1), "big") == "" {
 			t.Fatal("the session did not come")
 		}
-		if c.cores[1].Table().ByTag(tagOf(1)) == nil {
+		if c.cores[1].Table().ByCookie(cookieHash(1)) == nil {
 			break
 		}
 	}
@@ -363,18 +363,18 @@ func FuzzTokens(f *testing.F) {
 	c := freshCluster(f, 2)
 	c.create(0, 1)
 	c.run(time.Second)
-	f.Fuzz(func(t *testing.T, name string, clock, incarnation uint64, mac, tag []byte) {
+	f.Fuzz(func(t *testing.T, name string, clock, incarnation uint64, mac, cookie []byte) {
 		tok := deltamanager.Token{Name: name, Stamp: deltamanager.Stamp{Clock: clock, Incarnation: incarnation}}
 		copy(tok.MAC[:], mac)
-		tags := []deltamanager.Tag{tagOf(1), {}}
-		copy(tags[1][:], tag)
+		cookies := []deltamanager.CookieHash{cookieHash(1), {}}
+		copy(cookies[1][:], cookie)
 		before := c.cores[1].Clock().Read()
-		for _, tag := range tags {
-			if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, tag, []deltamanager.Token{tok}, nil)) }); n != 0 {
-				t.Errorf("%+v asks for %v", tok, tag)
+		for _, cookie := range cookies {
+			if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, cookie, []deltamanager.Token{tok}, nil)) }); n != 0 {
+				t.Errorf("%+v asks for %v", tok, cookie)
 			}
-			good, ok := c.cores[0].Keys().Sign(tag, tok.Stamp, name)
-			if !ok || len(name) <= token.MaxTokenName != c.cores[1].Keys().Proves(tag, &good) {
+			good, ok := c.cores[0].Keys().Sign(cookie, tok.Stamp, name)
+			if !ok || len(name) <= token.MaxTokenName != c.cores[1].Keys().Proves(cookie, &good) {
 				t.Errorf("%+v made by a member is not believed", good)
 			}
 		}
@@ -391,26 +391,26 @@ func TestMembersAgreeOnAKey(t *testing.T) {
 	first := func(r *token.Ring) token.AgreedKey { k, _ := r.Told(c.now); return k }
 	key := first(c.cores[0].Keys())
 	believes := func(i, by int) bool {
-		token := mint(c, by, deltamanager.Tag{1}, deltamanager.Stamp{Clock: 1, Incarnation: 1})[0]
-		return c.cores[i].Keys().Proves(deltamanager.Tag{1}, &token)
+		token := mint(c, by, deltamanager.CookieHash{1}, deltamanager.Stamp{Clock: 1, Incarnation: 1})[0]
+		return c.cores[i].Keys().Proves(deltamanager.CookieHash{1}, &token)
 	}
 	c.run(time.Minute)
 	c.join(func(cfg *deltamanager.Config) { cfg.Rand, cfg.Wall = rand.Reader, cfg.Wall.Add(c.now) })
-	own := mint(c, 2, deltamanager.Tag{1}, deltamanager.Stamp{Clock: 1, Incarnation: 1})[0]
+	own := mint(c, 2, deltamanager.CookieHash{1}, deltamanager.Stamp{Clock: 1, Incarnation: 1})[0]
 	c.run(time.Second)
 	for i := range c.cores {
 		if got := first(c.cores[i].Keys()); got != key {
 			t.Errorf("n%d has another key", i+1)
 		}
 	}
-	if !c.cores[0].Keys().Proves(deltamanager.Tag{1}, &own) {
+	if !c.cores[0].Keys().Proves(deltamanager.CookieHash{1}, &own) {
 		t.Error("what the newcomer gave out before it met the others is not believed")
 	}
 
 	a := freshCluster(t, 2, func(cfg *deltamanager.Config) { cfg.Rand = rand.Reader })
 	for _, core := range a.cores {
-		token := mint(c, 0, deltamanager.Tag{1}, deltamanager.Stamp{Clock: 1, Incarnation: 1})[0]
-		if core.Keys().Proves(deltamanager.Tag{1}, &token) {
+		token := mint(c, 0, deltamanager.CookieHash{1}, deltamanager.Stamp{Clock: 1, Incarnation: 1})[0]
+		if core.Keys().Proves(deltamanager.CookieHash{1}, &token) {
 			t.Fatal("two clusters have one key though they never met")
 		}
 	}

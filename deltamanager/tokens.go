@@ -18,7 +18,7 @@ func (r Ref) Tokens(now time.Duration, seen []Token) []Token {
 	old := c.clock.Physical(now - TokenLife)
 	b := c.table.Lock(r.s.Key)
 	var few [4]Stamp
-	var tag Tag
+	var cookie CookieHash
 	stamps := few[:0]
 	if s := b.Session(r.s.Key); s != nil {
 		for i := range s.Regs {
@@ -26,12 +26,12 @@ func (r Ref) Tokens(now time.Duration, seen []Token) []Token {
 				stamps = newest(stamps, st)
 			}
 		}
-		tag = s.Tag()
+		cookie = s.CookieHash()
 	}
 	b.Unlock()
 	var out []Token
 	for _, s := range stamps {
-		if c.shown(tag, s, seen) {
+		if c.shown(cookie, s, seen) {
 			continue
 		}
 		name := c.cfg.Self.Name
@@ -42,7 +42,7 @@ func (r Ref) Tokens(now time.Duration, seen []Token) []Token {
 			}
 			name = origin + "." + name
 		}
-		if t, ok := c.keys.Sign(tag, s, name); ok {
+		if t, ok := c.keys.Sign(cookie, s, name); ok {
 			out = append(out, t)
 		}
 	}
@@ -51,9 +51,9 @@ func (r Ref) Tokens(now time.Duration, seen []Token) []Token {
 
 // shown tells whether the user has a token for the write, or for a later one of its
 // origin, that is good for the session as its cookie is now.
-func (c *base) shown(tag Tag, s Stamp, seen []Token) bool {
+func (c *base) shown(cookie CookieHash, s Stamp, seen []Token) bool {
 	for i := range seen {
-		if t := &seen[i]; t.Stamp.Incarnation == s.Incarnation && t.Stamp.Clock >= s.Clock && c.keys.Proves(tag, t) {
+		if t := &seen[i]; t.Stamp.Incarnation == s.Incarnation && t.Stamp.Clock >= s.Clock && c.keys.Proves(cookie, t) {
 			return true
 		}
 	}

@@ -77,7 +77,7 @@ func (c *cluster) fill(i, n int, value []byte) {
 	for k := range n {
 		if _, _, err := c.cores[i].Create(
 			c.now,
-			tagOf(k),
+			cookieHash(k),
 			deltamanager.Tx{Writes: []deltamanager.Write{{Name: "v", Value: value}}},
 		); err != nil {
 			c.t.Fatal(err)
@@ -85,20 +85,20 @@ func (c *cluster) fill(i, n int, value []byte) {
 	}
 }
 
-func (c *cluster) invalidate(i int, tag deltamanager.Tag) {
+func (c *cluster) invalidate(i int, cookie deltamanager.CookieHash) {
 	c.t.Helper()
-	r, _, ok := c.cores[i].Open(c.now, tag)
+	r, _, ok := c.cores[i].Open(c.now, cookie)
 	if !ok {
-		c.t.Fatalf("no session %x at %v", tag[:4], c.ids[i])
+		c.t.Fatalf("no session %x at %v", cookie[:4], c.ids[i])
 	}
 	if _, err := c.cores[i].Commit(c.now, r, deltamanager.Tx{Invalidate: true}); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
-func (c *cluster) wantAt(i int, tag deltamanager.Tag, name, value string) {
+func (c *cluster) wantAt(i int, cookie deltamanager.CookieHash, name, value string) {
 	c.t.Helper()
-	if got := c.read(i, tag, name); got != value {
+	if got := c.read(i, cookie, name); got != value {
 		c.t.Errorf("%v has %s=%.20q, want %.20q", c.ids[i], name, got, value)
 	}
 }
@@ -117,7 +117,7 @@ func TestW02StateTransferMayTakeLong(t *testing.T) {
 			return true
 		}
 		for range 10 { // all over the place, while the transfer is under way
-			c.write(0, tagOf(n*7919%sessions), "late", strconv.Itoa(n))
+			c.write(0, cookieHash(n*7919%sessions), "late", strconv.Itoa(n))
 			n++
 		}
 		return false
@@ -130,7 +130,7 @@ func TestW02StateTransferMayTakeLong(t *testing.T) {
 	}
 	c.run(50 * time.Millisecond)
 	for k := range n {
-		c.wantAt(j, tagOf(k*7919%sessions), "late", strconv.Itoa(k))
+		c.wantAt(j, cookieHash(k*7919%sessions), "late", strconv.Itoa(k))
 	}
 	c.wantSame()
 	t.Logf("ready with %d sessions after %v, with %d writes meanwhile", sessions, took, n)
@@ -147,7 +147,7 @@ func TestW08PoisonedSessionHarmsNoOther(t *testing.T) {
 		if k == poisoned {
 			tx.Writes[0].Name = strings.Repeat("x", deltamanager.MaxName+1) // no member takes that for a delta
 		}
-		if _, _, err := c.cores[k%2].Create(c.now, tagOf(k), tx); err != nil {
+		if _, _, err := c.cores[k%2].Create(c.now, cookieHash(k), tx); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -159,7 +159,7 @@ func TestW08PoisonedSessionHarmsNoOther(t *testing.T) {
 	}
 	for k := range sessions {
 		if k != poisoned {
-			c.wantAt(j, tagOf(k), "v", string([]byte{0xff, 'x', 0, byte(k)}))
+			c.wantAt(j, cookieHash(k), "v", string([]byte{0xff, 'x', 0, byte(k)}))
 		}
 	}
 	if s := c.cores[j].Stats(); s.Sessions != sessions-1 || s.Malformed == 0 {
@@ -189,8 +189,8 @@ func TestW18ClocksNeedNotAgree(t *testing.T) {
 	c.over(1<<20, func() bool {
 		for _, i := range []int{ahead, right} { // new ones, and old ones
 			c.create(i, n)
-			c.write(i, tagOf(n), "born", "late")
-			c.write(i, tagOf(n-2000), "v", "new")
+			c.write(i, cookieHash(n), "born", "late")
+			c.write(i, cookieHash(n-2000), "v", "new")
 			n++
 		}
 		return c.cores[behind].Ready()
@@ -202,15 +202,15 @@ func TestW18ClocksNeedNotAgree(t *testing.T) {
 	c.wantSame()
 	// What was seen before writing is older, whatever the clocks say.
 	for turn, i := range []int{ahead, behind, right, behind, ahead} {
-		c.write(i, tagOf(0), "v", strconv.Itoa(turn))
+		c.write(i, cookieHash(0), "v", strconv.Itoa(turn))
 		c.run(50 * time.Millisecond)
 		for _, core := range []int{ahead, right, behind} {
-			c.wantAt(core, tagOf(0), "v", strconv.Itoa(turn))
+			c.wantAt(core, cookieHash(0), "v", strconv.Itoa(turn))
 		}
 	}
 	for k := 2000; k < n; k++ {
-		c.wantAt(behind, tagOf(k), "born", "late")
-		c.wantAt(behind, tagOf(k-2000), "v", map[bool]string{true: "4", false: "new"}[k == 2000])
+		c.wantAt(behind, cookieHash(k), "born", "late")
+		c.wantAt(behind, cookieHash(k-2000), "v", map[bool]string{true: "4", false: "new"}[k == 2000])
 	}
 	for i, core := range c.cores {
 		if s := core.Stats(); s.FarAhead != 0 {
@@ -290,9 +290,9 @@ func TestW21LateAndDoubledPayloadsDoNothing(t *testing.T) {
 	}
 	steps := []func(){
 		func() { c.create(0, 1); c.create(0, 2) },
-		func() { c.write(0, tagOf(1), "a", "1"); c.write(0, tagOf(2), "a", "1") },
-		func() { c.write(0, tagOf(1), "a", "2"); c.write(0, tagOf(1), "b", "x") },
-		func() { c.invalidate(0, tagOf(2)) },
+		func() { c.write(0, cookieHash(1), "a", "1"); c.write(0, cookieHash(2), "a", "1") },
+		func() { c.write(0, cookieHash(1), "a", "2"); c.write(0, cookieHash(1), "b", "x") },
+		func() { c.invalidate(0, cookieHash(2)) },
 	}
 	for _, step := range steps {
 		step()
@@ -312,9 +312,9 @@ func TestW21LateAndDoubledPayloadsDoNothing(t *testing.T) {
 			}
 		}
 	}
-	c.wantAt(1, tagOf(1), "a", "2")
-	c.wantAt(1, tagOf(1), "b", "x")
-	c.wantAt(1, tagOf(2), "a", "<no session>")
+	c.wantAt(1, cookieHash(1), "a", "2")
+	c.wantAt(1, cookieHash(1), "b", "x")
+	c.wantAt(1, cookieHash(2), "a", "<no session>")
 	c.run(time.Second)
 	c.wantSame()
 	if s := c.cores[1].Stats(); s.Sessions != 1 || s.Repaired != before.Repaired {
@@ -350,7 +350,7 @@ func TestW24LimitsAreTheSessionsOwn(t *testing.T) {
 		}
 		c.run(100*time.Millisecond + table.Granule(limit) + 2*time.Second)
 		for i := 1; i < 3; i++ {
-			if _, ok := c.cores[i].Peek(c.now, tagOf(k)); ok {
+			if _, ok := c.cores[i].Peek(c.now, cookieHash(k)); ok {
 				t.Errorf("%v still has the session of %v", c.ids[i], limit)
 			}
 		}
@@ -445,7 +445,7 @@ func TestW29SlowMemberHoldsNobodyBack(t *testing.T) {
 	c.cut[slow] = true // connected, but nothing is taken from us
 	value := bytes.Repeat([]byte("y"), 1<<10)
 	for n := range 20_000 {
-		c.write(0, tagOf(n%1000), "v", strconv.Itoa(n)+string(value))
+		c.write(0, cookieHash(n%1000), "v", strconv.Itoa(n)+string(value))
 		if n%200 == 0 {
 			c.exchange(0, 1)
 			c.exchange(1, 0)
@@ -453,7 +453,7 @@ func TestW29SlowMemberHoldsNobodyBack(t *testing.T) {
 	}
 	c.exchange(0, 1)
 	for n := 19_000; n < 20_000; n++ {
-		c.wantAt(1, tagOf(n%1000), "v", strconv.Itoa(n)+string(value))
+		c.wantAt(1, cookieHash(n%1000), "v", strconv.Itoa(n)+string(value))
 	}
 	for _, l := range c.cores[0].Stats().Links {
 		if l.Held > 2*progress.Window {
@@ -476,10 +476,10 @@ func TestIDChangesWhileAnotherNodeWrites(t *testing.T) {
 	c.run(time.Second)
 	c.create(0, 1)
 	c.run(time.Second)
-	r, _, _ := c.cores[0].Open(c.now, tagOf(1))
-	other, _, _ := c.cores[1].Open(c.now, tagOf(1))
+	r, _, _ := c.cores[0].Open(c.now, cookieHash(1))
+	other, _, _ := c.cores[1].Open(c.now, cookieHash(1))
 	if _, _, err := c.cores[0].Move(
-		c.now, r, deltamanager.Identity{deltamanager.Key{9}, tagOf(2), "ann"},
+		c.now, r, deltamanager.Identity{deltamanager.Key{9}, cookieHash(2), "ann"},
 		deltamanager.Tx{Writes: []deltamanager.Write{{Name: "login", Value: []byte("x")}}},
 	); err != nil {
 		t.Fatal(err)
@@ -494,10 +494,10 @@ func TestIDChangesWhileAnotherNodeWrites(t *testing.T) {
 	c.run(time.Second)
 	c.wantSame()
 	for i := range c.cores {
-		c.wantAt(i, tagOf(2), "login", "x")
-		c.wantAt(i, tagOf(2), "other", "")
-		c.wantAt(i, tagOf(1), "other", "<no session>")
-		if info, _ := c.cores[i].Peek(c.now, tagOf(2)); info.Auth.Principal != "ann" {
+		c.wantAt(i, cookieHash(2), "login", "x")
+		c.wantAt(i, cookieHash(2), "other", "")
+		c.wantAt(i, cookieHash(1), "other", "<no session>")
+		if info, _ := c.cores[i].Peek(c.now, cookieHash(2)); info.Auth.Principal != "ann" {
 			t.Errorf("%v has principal %q", c.ids[i], info.Auth.Principal)
 		}
 		if got := c.cores[i].Stats().Sessions; got != 1 {
@@ -513,9 +513,9 @@ func TestLogoutWhileOtherNodesWrite(t *testing.T) {
 	c.run(time.Second)
 	c.create(0, 1)
 	c.run(time.Second)
-	early, _, _ := c.cores[1].Open(c.now, tagOf(1))
-	late, _, _ := c.cores[2].Open(c.now, tagOf(1))
-	c.invalidate(0, tagOf(1))
+	early, _, _ := c.cores[1].Open(c.now, cookieHash(1))
+	late, _, _ := c.cores[2].Open(c.now, cookieHash(1))
+	c.invalidate(0, cookieHash(1))
 	if _, err := c.cores[1].Commit(
 		c.now,
 		early,
@@ -534,7 +534,7 @@ func TestLogoutWhileOtherNodesWrite(t *testing.T) {
 	c.run(time.Second)
 	c.wantSame()
 	for i := range c.cores {
-		c.wantAt(i, tagOf(1), "a", "<no session>")
+		c.wantAt(i, cookieHash(1), "a", "<no session>")
 		if _, err := c.cores[i].Commit(c.now, early, deltamanager.Tx{}); !errors.Is(err, deltamanager.ErrGone) && i == 1 {
 			t.Errorf("the early writer is told %v the next time", err)
 		}

@@ -9,8 +9,8 @@ import (
 type (
 	// Key is the internal name of a session: 128 random bits.
 	Key = table.Key
-	// Tag is the first half of the SHA-256 of the id in a user's cookie.
-	Tag = table.Tag
+	// CookieHash is the first half of the SHA-256 of the id in a user's cookie.
+	CookieHash = table.CookieHash
 	// Stamp orders all writes of a cluster.
 	Stamp = table.Stamp
 	// Auth is by which cookie a session is found, and whose the session is.

@@ -106,18 +106,18 @@ func (v *View) SetMaxInactive(d time.Duration) {
 	v.inactive = &d
 }
 
-// SetPrincipal names the user, and gives them the cookie with the tag, when the view
+// SetPrincipal names the user, and gives them the cookie with this hash, when the view
 // is committed: see [Core.Move]. The session then has another key.
-func (v *View) SetPrincipal(name string, tag Tag) error { return v.identify(&name, tag) }
+func (v *View) SetPrincipal(name string, cookie CookieHash) error { return v.identify(&name, cookie) }
 
-// ChangeTag is SetPrincipal for the same user.
-func (v *View) ChangeTag(tag Tag) error { return v.identify(nil, tag) }
+// ChangeCookie is SetPrincipal for the same user.
+func (v *View) ChangeCookie(cookie CookieHash) error { return v.identify(nil, cookie) }
 
 // identify asks for an identity; without a name, for one of the same user.
-func (v *View) identify(name *string, tag Tag) error {
+func (v *View) identify(name *string, cookie CookieHash) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	to := Identity{Tag: tag, Principal: v.info.Auth.Principal}
+	to := Identity{CookieHash: cookie, Principal: v.info.Auth.Principal}
 	if v.move != nil {
 		to.Principal = v.move.Principal
 	}
@@ -125,7 +125,7 @@ func (v *View) identify(name *string, tag Tag) error {
 		to.Principal = *name
 	}
 	if v.create { // no other request has seen it yet
-		v.info.Auth.Tag, v.info.Auth.Principal = to.Tag, to.Principal
+		v.info.Auth.CookieHash, v.info.Auth.Principal = to.CookieHash, to.Principal
 		return nil
 	}
 	if _, err := v.m.Core.cfg.Rand.Read(to.Key[:]); err != nil {
@@ -135,16 +135,16 @@ func (v *View) identify(name *string, tag Tag) error {
 	return nil
 }
 
-// Tag is that of the cookie by which the session is found, by what this view has
+// CookieHash is that of the cookie by which the session is found, by what this view has
 // committed; false: it is not, or no more.
-func (v *View) Tag() (Tag, bool) {
+func (v *View) CookieHash() (CookieHash, bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.create || v.ended {
-		return Tag{}, false
+		return CookieHash{}, false
 	}
 	info, ok := v.ref.Info()
-	return info.Auth.Tag, ok
+	return info.Auth.CookieHash, ok
 }
 
 // Unowned says of a session that this view creates that no cookie of it is given out,
@@ -323,7 +323,7 @@ func (v *View) commit() (receipt Receipt, wait Wait, err error) {
 	switch {
 	case v.create:
 		tx.Principal = v.info.Auth.Principal
-		ref, receipt, err = m.Core.CreateKey(m.now(), v.info.Key, v.info.Auth.Tag, tx)
+		ref, receipt, err = m.Core.CreateKey(m.now(), v.info.Key, v.info.Auth.CookieHash, tx)
 	case v.move != nil:
 		ref, receipt, err = m.Core.Move(m.now(), v.ref, *v.move, tx)
 	default:
@@ -333,7 +333,7 @@ func (v *View) commit() (receipt Receipt, wait Wait, err error) {
 		return receipt, wait, err
 	}
 	if v.move != nil {
-		v.info.Key, v.info.Auth = v.move.Key, Auth{Tag: v.move.Tag, Principal: v.move.Principal}
+		v.info.Key, v.info.Auth = v.move.Key, Auth{CookieHash: v.move.CookieHash, Principal: v.move.Principal}
 		v.tokens = nil // what its user has seen of the session before is in this one
 	}
 	v.ref = ref

@@ -17,7 +17,7 @@ func TestViewIsFreeWhileItsCommitWaits(t *testing.T) {
 		cfg := testConfig(membership.ID{Name: "n1", Incarnation: 1})
 		m := deltamanager.New(cfg, new(wakings), slog.New(slog.DiscardHandler))
 		m.Connected(membership.ID{Name: "n2", Incarnation: 2}) // never answers
-		v, err := m.Create(tagOf(1))
+		v, err := m.Create(cookieHash(1))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -39,7 +39,7 @@ func TestAcksAreCountedByMember(t *testing.T) {
 		if tt.cut {
 			c.disconnect(0, 2)
 		}
-		r, _, _ := c.cores[0].Open(c.now, tagOf(1))
+		r, _, _ := c.cores[0].Open(c.now, cookieHash(1))
 		receipt, err := c.cores[0].Commit(c.now, r, deltamanager.Tx{Writes: []deltamanager.Write{{Name: "n", Value: []byte("1")}}})
 		if err != nil {
 			t.Fatal(err)
@@ -61,7 +61,7 @@ func TestAcksAreCountedByMember(t *testing.T) {
 func TestNobodyToWaitFor(t *testing.T) {
 	c := newCluster(t, 1)
 	c.run(time.Second)
-	r, receipt, err := c.cores[0].Create(c.now, tagOf(1), deltamanager.Tx{})
+	r, receipt, err := c.cores[0].Create(c.now, cookieHash(1), deltamanager.Tx{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestWaitingForWhatIsOnItsWay(t *testing.T) {
 	c.run(time.Second)
 	c.create(0, 1)
 	c.run(time.Second)
-	r, _, _ := c.cores[0].Open(c.now, tagOf(1))
+	r, _, _ := c.cores[0].Open(c.now, cookieHash(1))
 	receipt, err := c.cores[0].Commit(c.now, r, deltamanager.Tx{Writes: []deltamanager.Write{{Name: "n", Value: []byte("1")}}})
 	if err != nil {
 		t.Fatal(err)

@@ -240,7 +240,7 @@ func TestOnlyTheCookieOpensASession(t *testing.T) {
 	value := cookieOf(t, u.want(n, "/test/id", ""))
 	u.want(n, "/test/exists", "true")
 	secret, _, _ := strings.Cut(value, ".")
-	tag := fmt.Sprintf("%x", sha256.Sum256([]byte(secret)))[:32]
+	cookie := fmt.Sprintf("%x", sha256.Sum256([]byte(secret)))[:32]
 	if strings.Contains(id, secret) || strings.Contains(secret, id) || len(id) != 32 {
 		t.Errorf("the id is %q", id)
 	}
@@ -251,7 +251,7 @@ func TestOnlyTheCookieOpensASession(t *testing.T) {
 	if status, _, _ := stranger.get(n, "/test/exists;jsessionid="+value); status != http.StatusNotFound {
 		t.Errorf("a path with an id in it is found: %d", status)
 	}
-	for _, v := range []string{id, id[:27], id + ".n1", id[:27] + ".n1", tag, tag[:27] + ".n1"} {
+	for _, v := range []string{id, id[:27], id + ".n1", id[:27] + ".n1", cookie, cookie[:27] + ".n1"} {
 		if _, got := do(t, "GET", n.url+"/test/exists", http.Header{"Cookie": {"NSESSIONID=" + v}}); string(got) != "false" {
 			t.Errorf("the cookie %q opens a session", v)
 		}

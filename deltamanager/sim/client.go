@@ -21,7 +21,7 @@ type client struct {
 	has     bool   // he has a session cookie
 	fresh   bool   // and has not come back with it
 	key     deltamanager.Key
-	tag     deltamanager.Tag
+	cookie  deltamanager.CookieHash
 	user    string
 	logins  int
 	used    time.Duration // when the latest request was answered that found the session
@@ -31,16 +31,16 @@ type client struct {
 	counted time.Duration // and when
 	epoch   int
 	jar     map[string]cookie
-	seen    []cookie  // tokens he was given since he was last warned
-	dead    []deadTag // of sessions they logged out of, or before a login
+	seen    []cookie     // tokens he was given since he was last warned
+	dead    []deadCookie // of sessions they logged out of, or before a login
 }
 
 // deadTag is an id that was given up, at a node that knows so.
-type deadTag struct {
-	tag  deltamanager.Tag
-	key  deltamanager.Key
-	at   *incarnation
-	next deltamanager.Key // of the session that goes on in its place; zero: a logout
+type deadCookie struct {
+	cookie deltamanager.CookieHash
+	key    deltamanager.Key
+	at     *incarnation
+	next   deltamanager.Key // of the session that goes on in its place; zero: a logout
 }
 
 // cookie is a freshness token in a browser.
@@ -161,13 +161,13 @@ func (w users) door(last int) *node {
 }
 
 // request sends a request with a session cookie; do runs at the node.
-func (w users) request(c *client, last int, tag deltamanager.Tag, do func(*visit)) {
+func (w users) request(c *client, last int, cookie deltamanager.CookieHash, do func(*visit)) {
 	v := &visit{c: c, op: c.op}
 	w.deliver(v, last, func() {
-		w.openFresh(v, tag, func() {
+		w.openFresh(v, cookie, func() {
 			if v.found {
 				c.fresh = false
-				w.obs.opened(v, tag)
+				w.obs.opened(v, cookie)
 			}
 			do(v)
 		})
@@ -346,21 +346,21 @@ func (w users) login(c *client) {
 	c.seen = nil
 	v := &visit{c: c, op: c.op}
 	w.deliver(v, c.at, func() {
-		tag, user := w.drawTag(), w.userOf(c)
+		cookie, user := w.drawCookie(), w.userOf(c)
 		if w.mix.FirstInactive > 0 && w.chance(0.7) {
 			user = ""
 		}
-		ref, receipt, err := v.l.core.Create(v.l.now(), tag, deltamanager.Tx{Principal: user})
+		ref, receipt, err := v.l.core.Create(v.l.now(), cookie, deltamanager.Tx{Principal: user})
 		if err != nil {
 			w.obs.broken("I0", nil, "create: %v", err)
 			return
 		}
 		v.ref, v.wrote = ref, receipt.Stamp
 		w.tellOf(ref.Key(), "client %d creates it at %v: %v", c.id, v.l.id, receipt.Stamp)
-		w.obs.named(tag, ref.Key(), user)
+		w.obs.named(cookie, ref.Key(), user)
 		w.obs.kept[ref.Key()] = user != ""
 		w.committed(v, deltamanager.Tx{}, receipt, true, false, func() {
-			c.has, c.key, c.tag, c.user, c.doubt = true, ref.Key(), tag, user, false
+			c.has, c.key, c.cookie, c.user, c.doubt = true, ref.Key(), cookie, user, false
 			c.used = w.now
 			w.otherCounter(c)
 			c.fresh = user == ""
@@ -373,8 +373,8 @@ func (w users) login(c *client) {
 	})
 }
 
-func (w users) drawTag() deltamanager.Tag {
-	var t deltamanager.Tag
+func (w users) drawCookie() deltamanager.CookieHash {
+	var t deltamanager.CookieHash
 	binary.LittleEndian.PutUint64(t[:], w.rnd.Uint64())
 	binary.LittleEndian.PutUint64(t[8:], w.rnd.Uint64())
 	return t
@@ -394,7 +394,7 @@ func (w users) lostSession(v *visit) {
 
 // increment counts: what he reads must not be less than what he was told.
 func (w users) increment(c *client) {
-	w.request(c, c.at, c.tag, func(v *visit) {
+	w.request(c, c.at, c.cookie, func(v *visit) {
 		if !v.found {
 			w.answer(v, func() { w.lostSession(v) })
 			return
@@ -431,7 +431,7 @@ func (w users) counter(v *visit, name string) int64 {
 
 // read uses the session without writing to it.
 func (w users) read(c *client) {
-	w.request(c, c.at, c.tag, func(v *visit) {
+	w.request(c, c.at, c.cookie, func(v *visit) {
 		if !v.found {
 			w.answer(v, func() { w.lostSession(v) })
 			return
@@ -481,13 +481,13 @@ func (w users) drawKey() (k deltamanager.Key) {
 
 // rename is a login: the user gets another id and another name, in one piece.
 func (w users) rename(c *client) {
-	w.request(c, c.at, c.tag, func(v *visit) {
+	w.request(c, c.at, c.cookie, func(v *visit) {
 		if !v.found {
 			w.answer(v, func() { w.lostSession(v) })
 			return
 		}
-		to := deltamanager.Identity{Key: w.drawKey(), Tag: w.drawTag(), Principal: w.userOf(c)}
-		old, doubt := deadTag{c.tag, c.key, v.l, to.Key}, c.doubt
+		to := deltamanager.Identity{Key: w.drawKey(), CookieHash: w.drawCookie(), Principal: w.userOf(c)}
+		old, doubt := deadCookie{c.cookie, c.key, v.l, to.Key}, c.doubt
 		c.doubt = true
 		for w.chance(w.mix.Attacks) {
 			w.after(w.between(0, 40*time.Millisecond), func() { w.attack(old, w.anyNode()) })
@@ -499,7 +499,7 @@ func (w users) rename(c *client) {
 					c.seen = nil
 				}
 				c.dead = append(c.dead, old)
-				c.tag, c.key, c.user, c.used, c.doubt = to.Tag, to.Key, to.Principal, w.now, doubt
+				c.cookie, c.key, c.user, c.used, c.doubt = to.CookieHash, to.Key, to.Principal, w.now, doubt
 				if v.stale {
 					w.otherCounter(c) // he has been told, once
 				}
@@ -510,14 +510,14 @@ func (w users) rename(c *client) {
 }
 
 func (w users) logout(c *client) {
-	w.request(c, c.at, c.tag, func(v *visit) {
+	w.request(c, c.at, c.cookie, func(v *visit) {
 		if !v.found {
 			w.answer(v, func() { w.lostSession(v) })
 			return
 		}
 		c.doubt = true
 		w.commit(v, deltamanager.Tx{Invalidate: true}, func() {
-			c.dead = append(c.dead, deadTag{c.tag, c.key, v.l, deltamanager.Key{}})
+			c.dead = append(c.dead, deadCookie{c.cookie, c.key, v.l, deltamanager.Key{}})
 			c.has = false
 			w.answered(v)
 		})
@@ -532,7 +532,7 @@ func (w users) parallel(c *client) {
 	for i := range left {
 		name := fmt.Sprintf("p%d", w.rnd.IntN(3)*3+i)
 		value := strconv.AppendUint(nil, uint64(w.rnd.Uint32()), 10)
-		w.request(c, -1, c.tag, func(v *visit) {
+		w.request(c, -1, c.cookie, func(v *visit) {
 			if !v.found {
 				w.answer(v, func() { w.lostSession(v) })
 				return

@@ -8,20 +8,20 @@ import (
 	"github.com/nodeserver/nodeserver/deltamanager"
 )
 
-// openFresh opens the session of a tag as a node does: what the client has seen
+// openFresh opens the session of a cookie hash as a node does: what the client has seen
 // and the node has not is waited for.
-func (w users) openFresh(v *visit, tag deltamanager.Tag, do func()) {
+func (w users) openFresh(v *visit, cookie deltamanager.CookieHash, do func()) {
 	open := func() {
 		if v.c.op != v.op {
 			return // he has given up
 		}
-		v.ref, v.info, v.found = v.l.core.Open(v.l.now(), tag)
+		v.ref, v.info, v.found = v.l.core.Open(v.l.now(), cookie)
 		do()
 	}
 	tokens := v.c.tokens(w.now)
 	v.seen, v.used = slices.Clone(v.c.seen), v.c.used
-	q := v.l.core.Fresh(v.l.now(), tag, tokens, v.c)
-	v.tokens = w.obs.provable(v, tag, tokens)
+	q := v.l.core.Fresh(v.l.now(), cookie, tokens, v.c)
+	v.tokens = w.obs.provable(v, cookie, tokens)
 	unknown := len(v.tokens) < len(tokens)
 	if q == nil {
 		v.stale = unknown
@@ -29,7 +29,7 @@ func (w users) openFresh(v *visit, tag deltamanager.Tag, do func()) {
 		return
 	}
 	end := w.now + w.mix.FreshnessWait
-	_, known := v.l.core.Peek(v.l.now(), tag)
+	_, known := v.l.core.Peek(v.l.now(), cookie)
 	healthy := known && w.obs.healthy(v, tokens)
 	var look func()
 	look = func() {

@@ -22,7 +22,7 @@ type observer struct {
 	violations   []Violation
 	incarnations []*incarnation
 
-	names  map[deltamanager.Tag]login // what each tag was given out for
+	names  map[deltamanager.CookieHash]login // what each cookie hash was given out for
 	writes map[deltamanager.Key][]*written
 	kept   map[deltamanager.Key]bool // sessions that began with a user who had logged in
 	ended  map[deltamanager.Key]*ended
@@ -79,12 +79,12 @@ func (o *observer) broken(invariant string, key *deltamanager.Key, format string
 	}
 }
 
-// named notes which session and user a tag belongs to.
-func (o *observer) named(tag deltamanager.Tag, key deltamanager.Key, user string) {
+// named notes which session and user a cookie hash belongs to.
+func (o *observer) named(cookie deltamanager.CookieHash, key deltamanager.Key, user string) {
 	if o.names == nil {
-		o.names = map[deltamanager.Tag]login{}
+		o.names = map[deltamanager.CookieHash]login{}
 	}
-	o.names[tag] = login{key, user}
+	o.names[cookie] = login{key, user}
 }
 
 // touched notes that a node has seen a session used, and whether it has told
@@ -104,13 +104,13 @@ func (o *observer) touched(v *visit, told bool) {
 	}
 }
 
-// opened checks what a node found for a tag.
-func (o *observer) opened(v *visit, tag deltamanager.Tag) {
+// opened checks what a node found for a cookie hash.
+func (o *observer) opened(v *visit, cookie deltamanager.CookieHash) {
 	o.count(Requests)
 	o.touched(v, false)
 	k := v.ref.Key()
 	o.w.tellOf(k, "client %d opens it at %v, stale %v", v.c.id, v.l.id, v.stale)
-	given, ok := o.names[tag]
+	given, ok := o.names[cookie]
 	switch {
 	case !ok:
 		o.broken("I9", &k, "%v adopted an id that was never given out", v.l.id)
@@ -188,7 +188,7 @@ func (o *observer) committed(v *visit, tx deltamanager.Tx, r deltamanager.Receip
 
 // moved notes that a node has given a session another identity.
 func (o *observer) moved(v *visit, old deltamanager.Key, to deltamanager.Identity, ref deltamanager.Ref) {
-	o.named(to.Tag, to.Key, to.Principal)
+	o.named(to.CookieHash, to.Key, to.Principal)
 	before := o.uses[old]
 	o.ended[old] = &ended{at: o.w.now, by: v.l, horizon: before.created + o.w.mix.Lifetime}
 	o.uses[to.Key] = &use{
@@ -207,7 +207,7 @@ func (o *observer) moved(v *visit, old deltamanager.Key, to deltamanager.Identit
 // attacked checks what a node shows to somebody who has an id that was given up: the
 // session of before, and that only while the node has heard neither of the session that
 // goes on nor of the end. What was written under the new id has another key.
-func (o *observer) attacked(v *visit, d deadTag) {
+func (o *observer) attacked(v *visit, d deadCookie) {
 	switch {
 	case v.ref.Key() != d.key:
 		o.broken("I14", &d.key, "%v shows session %v to somebody who has the id of before", v.l.id, v.ref.Key())
@@ -426,7 +426,7 @@ func (o *observer) gone(v *visit) {
 			if n.incarnation == nil || n.incarnation == v.l || !o.steady(v.l, n.incarnation) {
 				continue
 			}
-			if _, ok := n.incarnation.core.Peek(n.incarnation.now(), c.tag); ok {
+			if _, ok := n.incarnation.core.Peek(n.incarnation.now(), c.cookie); ok {
 				o.broken("I4", &k, "%v does not know a session, and could have asked %v", v.l.id, n.incarnation.id)
 				return
 			}
@@ -457,7 +457,7 @@ func (o *observer) gone(v *visit) {
 		if l == nil || !l.alive || !o.steady(v.l, l) {
 			continue
 		}
-		if info, ok := l.core.Peek(l.now(), c.tag); ok && info.Key == k && o.w.now-o.since(l) > steadyTime {
+		if info, ok := l.core.Peek(l.now(), c.cookie); ok && info.Key == k && o.w.now-o.since(l) > steadyTime {
 			o.broken("I12", &k, "%v does not know a session that %v has had for long", v.l.id, l.id)
 			return
 		}
@@ -540,17 +540,17 @@ func (o *observer) toldOf(v *visit, tokens []deltamanager.Token) {
 
 // provable are the tokens that the node can know to be a member's. Without a secret
 // it has to have met somebody who has the key; else it can't even say that something is missing.
-func (o *observer) provable(v *visit, tag deltamanager.Tag, tokens []deltamanager.Token) []deltamanager.Token {
+func (o *observer) provable(v *visit, cookie deltamanager.CookieHash, tokens []deltamanager.Token) []deltamanager.Token {
 	if o.w.secret() {
 		return tokens
 	}
 	return slices.DeleteFunc(slices.Clone(tokens), func(t deltamanager.Token) bool {
 		for _, l := range o.incarnations {
-			if l.alive && o.steady(v.l, l) && l.core.Proves(tag, t) {
+			if l.alive && o.steady(v.l, l) && l.core.Proves(cookie, t) {
 				return false
 			}
 		}
-		return !v.l.core.Proves(tag, t)
+		return !v.l.core.Proves(cookie, t)
 	})
 }
 

@@ -99,7 +99,7 @@ func (a *App) Manager() *deltamanager.Manager { return a.manager }
 
 // NewSession makes a session that belongs to no request.
 func (a *App) NewSession() (*webapps.Session, error) {
-	view, err := a.manager.Create(tagOf(newID()))
+	view, err := a.manager.Create(cookieHash(newID()))
 	if err != nil {
 		return nil, public(fmt.Errorf("app %s: new session: %w", a.name, err))
 	}

@@ -35,9 +35,9 @@ func newID() string {
 
 // tagOf is all that the cluster knows of an id: it finds the session, and can't
 // be turned back.
-func tagOf(id string) deltamanager.Tag {
+func cookieHash(id string) deltamanager.CookieHash {
 	sum := sha256.Sum256([]byte(id))
-	return deltamanager.Tag(sum[:16])
+	return deltamanager.CookieHash(sum[:16])
 }
 
 // splitID takes a cookie's value apart. The route is only ever used to find a
@@ -204,7 +204,7 @@ const tokenBytes = 8 + 8 + len(deltamanager.MAC{})
 const maxTokens = 64
 
 // parseToken reads a freshness cookie. Whether a member made it is not known yet: that takes the
-// session's tag, and is only asked if the token says something.
+// session's cookie hash, and is only asked if the token says something.
 func parseToken(name, value string) (t deltamanager.Token, ok bool) {
 	node, ok := strings.CutPrefix(name, tokenPrefix)
 	if !ok || len(value) != tokenText {

@@ -269,7 +269,7 @@ func (v *visit) look() {
 		if !ok {
 			continue
 		}
-		view, ok := v.app.manager.OpenFresh(v.ctx, tagOf(id), v.tokens, v)
+		view, ok := v.app.manager.OpenFresh(v.ctx, cookieHash(id), v.tokens, v)
 		if !ok {
 			continue
 		}
@@ -297,7 +297,7 @@ func (v *visit) create() error {
 		}
 	}
 	id := newID()
-	view, err := v.app.manager.Create(tagOf(id))
+	view, err := v.app.manager.Create(cookieHash(id))
 	if err != nil {
 		if errors.Is(err, deltamanager.ErrFull) {
 			v.app.refused.Add(1)

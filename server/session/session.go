@@ -52,21 +52,21 @@ func (s *session) Write(name string, value []byte) error { return public(s.view.
 
 func (s *session) Lock() error { return public(s.view.Lock(s.visit.ctx)) }
 
-func (s *session) ChangeID() error { return s.changeID(s.view.ChangeTag) }
+func (s *session) ChangeID() error { return s.changeID(s.view.ChangeCookie) }
 
 func (s *session) SetPrincipal(name string) error {
-	return s.changeID(func(tag deltamanager.Tag) error { return s.view.SetPrincipal(name, tag) })
+	return s.changeID(func(cookie deltamanager.CookieHash) error { return s.view.SetPrincipal(name, cookie) })
 }
 
 // changeID draws a new id, and has the view take it.
-func (s *session) changeID(take func(deltamanager.Tag) error) error {
+func (s *session) changeID(take func(deltamanager.CookieHash) error) error {
 	if s.view.Invalidated() {
 		return webapps.ErrGone
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id := newID()
-	if err := take(tagOf(id)); err != nil {
+	if err := take(cookieHash(id)); err != nil {
 		return public(err)
 	}
 	s.former, s.id = append(s.former, s.id), id
@@ -85,12 +85,12 @@ func (s *session) newest() string {
 func (s *session) valid() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	tag, ok := s.view.Tag()
+	cookie, ok := s.view.CookieHash()
 	if !ok {
 		return ""
 	}
 	for _, id := range append(slices.Clip(s.former), s.id) {
-		if tagOf(id) == tag {
+		if cookieHash(id) == cookie {
 			return id
 		}
 	}

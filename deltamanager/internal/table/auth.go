@@ -13,9 +13,9 @@ import (
 // node knows all that belongs to a cookie by the session's key, in whichever order
 // it hears of things.
 type Auth struct {
-	Tag       Tag
-	Principal string
-	Parent    Key // of the session in whose place this one goes on; zero: none. It is over.
+	CookieHash CookieHash
+	Principal  string
+	Parent     Key // of the session in whose place this one goes on; zero: none. It is over.
 
 	unknown []byte // fields of a newer version, passed on as they came
 }
@@ -36,7 +36,7 @@ func (a Auth) Encode() []byte {
 	}
 	b := make([]byte, 0, n)
 	b = protowire.AppendTag(b, 1, protowire.BytesType)
-	b = protowire.AppendBytes(b, a.Tag[:])
+	b = protowire.AppendBytes(b, a.CookieHash[:])
 	if a.Principal != "" {
 		b = protowire.AppendTag(b, 2, protowire.BytesType)
 		b = protowire.AppendString(b, a.Principal)
@@ -50,7 +50,7 @@ func (a Auth) Encode() []byte {
 
 func parseAuth(b []byte) (Auth, bool) {
 	var a Auth
-	tagged := false
+	known := false
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeField(b)
 		if n < 0 {
@@ -65,7 +65,7 @@ func parseAuth(b []byte) (Auth, bool) {
 		}
 		switch {
 		case num == 1 && typ == protowire.BytesType:
-			tagged = copy(a.Tag[:], v) == len(a.Tag) && len(v) == len(a.Tag)
+			known = copy(a.CookieHash[:], v) == len(a.CookieHash) && len(v) == len(a.CookieHash)
 		case num == 2 && typ == protowire.BytesType:
 			a.Principal = string(v)
 		case num == 4 && typ == protowire.BytesType:
@@ -76,7 +76,7 @@ func parseAuth(b []byte) (Auth, bool) {
 			a.unknown = append(a.unknown, field...)
 		}
 	}
-	return a, tagged
+	return a, known
 }
 
 // Reserved is the byte with which names of the core's own registers begin.

@@ -90,7 +90,7 @@ func (b Bucket) Remove(s *Session) {
 	}
 	s.removed = true
 	if a, ok := s.Auth(); ok {
-		b.t.unindex(a.Tag, s)
+		b.t.unindex(a.CookieHash, s)
 	}
 }
 
@@ -136,7 +136,7 @@ func (b Bucket) Merge(s *Session, regs []Register, changed []string) []string {
 		switch name {
 		case authName:
 			if a, ok := s.Auth(); ok {
-				b.t.index(a.Tag, s)
+				b.t.index(a.CookieHash, s)
 			}
 		case InactiveName:
 			s.limit = limitOf(parseInactive(r.Value, b.t.limits.MaxInactive))

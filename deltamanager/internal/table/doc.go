@@ -9,6 +9,6 @@
 //
 // Sessions lie in 4096 buckets, each with a lock. A [Bucket] is one that is locked: a caller that
 // has got one by [Table.Lock] may read and change the sessions in it until Unlock. The methods of
-// [Table] lock what they need themselves. Locks are taken in the order newcomers, bucket, tag
+// [Table] lock what they need themselves. Locks are taken in the order newcomers, bucket, cookie hash
 // shard; those of names and graves are leaves. All is safe for concurrent use.
 package table

@@ -13,9 +13,9 @@ const Buckets = 4096
 // over changes of id. It is safe to log and useless as a cookie.
 type Key [16]byte
 
-// Tag is the first half of the SHA-256 of the id in a user's cookie: it finds a
+// CookieHash is the first half of the SHA-256 of the id in a user's cookie: it finds a
 // session and can't be turned back into the id.
-type Tag [16]byte
+type CookieHash [16]byte
 
 // String is the key in hex, 32 digits.
 func (k Key) String() string { return hex.EncodeToString(k[:]) }

@@ -34,11 +34,11 @@ func (l *Limits) fit(s *Session, writes []Write) bool {
 	return (size <= was || size <= l.MaxBytes) && (names <= had || names <= MaxNames)
 }
 
-// Serves tells whether the session may be shown to a user with this tag: all of it is
+// Serves tells whether the session may be shown to a user with this cookie hash: all of it is
 // here, and it is not over.
-func (b Bucket) Serves(now time.Duration, s *Session, tag Tag) (Auth, bool) {
+func (b Bucket) Serves(now time.Duration, s *Session, cookie CookieHash) (Auth, bool) {
 	a, ok := s.Auth()
-	return a, ok && !s.removed && a.Tag == tag && !s.partial && !b.Expired(s, now)
+	return a, ok && !s.removed && a.CookieHash == cookie && !s.partial && !b.Expired(s, now)
 }
 
 // Current is the session as it is now, which was found here before; nil: it has
@@ -53,15 +53,15 @@ func (b Bucket) Current(s *Session) (now *Session, moved bool) {
 	return nil, s.moved || b.tombs[s.Key].next != nil
 }
 
-// Peek is what is known of the session that may be shown to a user with this tag.
-func (t *Table) Peek(now time.Duration, tag Tag) (Info, bool) {
-	s := t.ByTag(tag)
+// Peek is what is known of the session that may be shown to a user with this cookie hash.
+func (t *Table) Peek(now time.Duration, cookie CookieHash) (Info, bool) {
+	s := t.ByCookie(cookie)
 	if s == nil {
 		return Info{}, false
 	}
 	b := t.Lock(s.Key)
 	defer b.Unlock()
-	a, ok := b.Serves(now, s, tag)
+	a, ok := b.Serves(now, s, cookie)
 	if !ok {
 		return Info{}, false
 	}
@@ -77,14 +77,14 @@ type Copy struct {
 
 // Holds finds a session, and tells whether it can be served as it is here: of one
 // that seems over, others may know a later use.
-func (t *Table) Holds(now time.Duration, tag Tag) Copy {
-	s := t.ByTag(tag)
+func (t *Table) Holds(now time.Duration, cookie CookieHash) Copy {
+	s := t.ByCookie(cookie)
 	if s == nil {
 		return Copy{}
 	}
 	b := t.Lock(s.Key)
 	defer b.Unlock()
-	_, ok := b.Serves(now, s, tag)
+	_, ok := b.Serves(now, s, cookie)
 	return Copy{s.Key, s.State(), ok}
 }
 

@@ -235,30 +235,30 @@ func (s *Session) dump() Dump {
 	return d
 }
 
-// Tag is that of the session's cookie, zero if it is not known. Unlike
+// CookieHash is that of the session's cookie, zero if it is not known. Unlike
 // auth it allocates nothing.
-func (s *Session) Tag() (tag Tag) {
+func (s *Session) CookieHash() (cookie CookieHash) {
 	if len(s.Regs) == 0 || s.Regs[0].ID != nil {
-		return tag
+		return cookie
 	}
 	b := s.Regs[0].Value
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
-			return tag
+			return cookie
 		}
 		if num == 1 && typ == protowire.BytesType {
 			v, _ := protowire.ConsumeBytes(b[n:])
-			copy(tag[:], v)
-			return tag
+			copy(cookie[:], v)
+			return cookie
 		}
 		m := protowire.ConsumeFieldValue(num, typ, b[n:])
 		if m < 0 {
-			return tag
+			return cookie
 		}
 		b = b[n+m:]
 	}
-	return tag
+	return cookie
 }
 
 // News is what the session holds that the asker lacks: nothing but its use if the copies are

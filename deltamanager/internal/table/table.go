@@ -6,12 +6,12 @@ import (
 	"sync/atomic"
 )
 
-// Table is all sessions of an app at one node, by key and by tag.
+// Table is all sessions of an app at one node, by key and by cookie hash.
 type Table struct {
 	seed    uint64
 	buckets [Buckets]cell
-	tags    [256]tagShard // by the tag's first byte
-	sum     atomic.Uint64 // of all buckets' sums
+	cookies [256]cookieShard // by the cookie hash's first byte
+	sum     atomic.Uint64    // of all buckets' sums
 	count   atomic.Int64
 	buried  atomic.Int64
 
@@ -30,41 +30,41 @@ func New(seed uint64, l Limits) *Table {
 	return &Table{seed: seed, limits: l}
 }
 
-// tagShard is a part of the index from tags to sessions. Its lock is taken
-// last, after a bucket's. It goes by 8 more of a tag's random bytes, which takes
-// a third less memory than all of them; so a caller that looks up compares the tag. Two of
+// cookieShard is a part of the index from cookie hashes to sessions. Its lock is taken
+// last, after a bucket's. It goes by 8 more of a cookie hash's random bytes, which takes
+// a third less memory than all of them; so a caller that looks up compares the cookie hash. Two of
 // a million sessions meet there once in 10^10 times; then the later one is found.
-type tagShard struct {
+type cookieShard struct {
 	mu      sync.RWMutex
 	session map[uint64]*Session
 }
 
-func inShard(tag Tag) uint64 { return binary.LittleEndian.Uint64(tag[1:9]) }
+func inShard(cookie CookieHash) uint64 { return binary.LittleEndian.Uint64(cookie[1:9]) }
 
-// ByTag finds the session that a cookie's tag belongs to, or a stranger: compare
-// the tag under the bucket's lock.
-func (t *Table) ByTag(tag Tag) *Session {
-	shard := &t.tags[tag[0]]
+// ByCookie finds the session that a cookie's hash belongs to, or a stranger: compare
+// the cookie hash under the bucket's lock.
+func (t *Table) ByCookie(cookie CookieHash) *Session {
+	shard := &t.cookies[cookie[0]]
 	shard.mu.RLock()
 	defer shard.mu.RUnlock()
-	return shard.session[inShard(tag)]
+	return shard.session[inShard(cookie)]
 }
 
-func (t *Table) index(tag Tag, s *Session) {
-	shard := &t.tags[tag[0]]
+func (t *Table) index(cookie CookieHash, s *Session) {
+	shard := &t.cookies[cookie[0]]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	if shard.session == nil {
 		shard.session = make(map[uint64]*Session)
 	}
-	shard.session[inShard(tag)] = s
+	shard.session[inShard(cookie)] = s
 }
 
-func (t *Table) unindex(tag Tag, s *Session) {
-	shard := &t.tags[tag[0]]
+func (t *Table) unindex(cookie CookieHash, s *Session) {
+	shard := &t.cookies[cookie[0]]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
-	if at := inShard(tag); shard.session[at] == s {
+	if at := inShard(cookie); shard.session[at] == s {
 		delete(shard.session, at)
 	}
 }

@@ -77,7 +77,7 @@ func mergeable(r *rand.Rand) Delta {
 	for _, name := range []string{"", "a", "b"} {
 		clock := uint64(1+r.IntN(6)) << 16
 		if name == "" {
-			d.Regs = append(d.Regs, Register{nil, Stamp{clock, 1}, Auth{Tag: Tag{d.Key[0], byte(clock >> 16)}}.Encode()})
+			d.Regs = append(d.Regs, Register{nil, Stamp{clock, 1}, Auth{CookieHash: CookieHash{d.Key[0], byte(clock >> 16)}}.Encode()})
 		} else if r.IntN(2) == 0 {
 			incarnation := 1 + r.Uint64N(2)
 			d.Regs = append(d.Regs, Register{nameID(name), Stamp{clock, incarnation}, []byte{byte(clock >> 16), byte(incarnation)}})

@@ -50,7 +50,7 @@ func BenchmarkTokenMAC(b *testing.B) {
 		b.Run(fmt.Sprint(len(name)), func(b *testing.B) {
 			b.ReportAllocs()
 			for n := range b.N {
-				k.mac(table.Tag{1}, table.Stamp{Clock: uint64(n), Incarnation: 7}, name)
+				k.mac(table.CookieHash{1}, table.Stamp{Clock: uint64(n), Incarnation: 7}, name)
 			}
 		})
 	}

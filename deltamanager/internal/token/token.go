@@ -18,7 +18,7 @@ import (
 // Token says that a user has seen a write with this stamp. The user's browser
 // carries it from node to node for Life, one per origin, so that no node shows
 // less than they have seen. Only a member can make one: MAC covers the rest and the
-// tag of the session, so a token means nothing with another session's cookie.
+// cookie hash of the session, so a token means nothing with another session's cookie.
 type Token struct {
 	Name  string // of the cookie: the node that wrote, or that with the node that showed it
 	Stamp table.Stamp
@@ -26,7 +26,7 @@ type Token struct {
 }
 
 // MAC authenticates a token: the first 64 bits of SHA-256 over the key, the session's
-// tag, the stamp and the name. All but the name has a fixed length, and three quarters of
+// cookie hash, the stamp and the name. All but the name has a fixed length, and three quarters of
 // the hash are not shown, so nothing can be appended (Coron et al., "Merkle-Damgård
 // Revisited", 2005: chop-MD). HMAC does the same in twice the time.
 type MAC [8]byte
@@ -41,10 +41,10 @@ const Life = 10 * time.Second
 // MaxTokenName bounds the names of tokens: two names of nodes and a dot.
 const MaxTokenName = 160
 
-func (k *Key) mac(tag table.Tag, s table.Stamp, name string) (m MAC) {
-	var buf [len(Key{}) + len(table.Tag{}) + 16 + MaxTokenName]byte
+func (k *Key) mac(cookie table.CookieHash, s table.Stamp, name string) (m MAC) {
+	var buf [len(Key{}) + len(table.CookieHash{}) + 16 + MaxTokenName]byte
 	b := append(buf[:0], k[:]...)
-	b = append(b, tag[:]...)
+	b = append(b, cookie[:]...)
 	b = binary.BigEndian.AppendUint64(b, s.Clock)
 	b = binary.BigEndian.AppendUint64(b, s.Incarnation)
 	b = append(b, name[:min(len(name), MaxTokenName)]...)
@@ -145,22 +145,22 @@ func (r *Ring) add(now time.Duration, k AgreedKey) {
 }
 
 // Sign makes a token; false: there is no key.
-func (r *Ring) Sign(tag table.Tag, s table.Stamp, name string) (Token, bool) {
+func (r *Ring) Sign(cookie table.CookieHash, s table.Stamp, name string) (Token, bool) {
 	keys := r.set.Load().keys
 	if len(keys) == 0 {
 		return Token{}, false
 	}
-	return Token{name, s, keys[0].Key.mac(tag, s, name)}, true
+	return Token{name, s, keys[0].Key.mac(cookie, s, name)}, true
 }
 
-// Proves tells whether a member made the token, for the session with the tag.
-func (r *Ring) Proves(tag table.Tag, t *Token) bool {
+// Proves tells whether a member made the token, for the session with the cookie hash.
+func (r *Ring) Proves(cookie table.CookieHash, t *Token) bool {
 	if len(t.Name) > MaxTokenName {
 		return false
 	}
 	keys := r.set.Load().keys
 	for i := range keys {
-		m := keys[i].Key.mac(tag, t.Stamp, t.Name)
+		m := keys[i].Key.mac(cookie, t.Stamp, t.Name)
 		if subtle.ConstantTimeCompare(m[:], t.MAC[:]) == 1 {
 			return true
 		}

@@ -34,20 +34,20 @@ type Frame struct {
 	Replies                []Reply
 }
 
-// Ask is session.v1.Ask: key or tag.
+// Ask is session.v1.Ask: key or cookie hash.
 type Ask struct {
-	Request uint64
-	Key     table.Key
-	Tag     table.Tag
-	State   uint64
-	Since   uint64
-	Held    string
+	Request    uint64
+	Key        table.Key
+	CookieHash table.CookieHash
+	State      uint64
+	Since      uint64
+	Held       string
 }
 
 // Reply is session.v1.Reply.
 type Reply struct {
 	Request uint64
-	Encoded []byte // to send: the delta with its tag; empty: not here
+	Encoded []byte // to send: the delta with its cookie hash; empty: not here
 	Delta   []byte // received: the delta
 	Refused bool   // there is no answer: too much was asked for
 }
@@ -170,7 +170,7 @@ func varintField(v uint64) int {
 	return 1 + protowire.SizeVarint(v)
 }
 
-// DeltaSize is how long appendDelta makes the message, without its tag.
+// DeltaSize is how long appendDelta makes the message, without its cookie hash.
 func DeltaSize(d *table.Delta, incarnation uint64) int {
 	common := deltaClock(d)
 	n := 1 + protowire.SizeBytes(len(d.Key)) + varintField(millis(d.Idle)) + varintField(millis(d.Age))
@@ -366,7 +366,7 @@ func (a *Ask) Append(b []byte) []byte {
 	if a.Key != (table.Key{}) {
 		body = appendBytes(body, 2, a.Key[:])
 	} else {
-		body = appendBytes(body, 3, a.Tag[:])
+		body = appendBytes(body, 3, a.CookieHash[:])
 	}
 	body = appendFixed64(body, 4, a.State)
 	body = appendFixed64(body, 5, a.Since)
@@ -385,7 +385,7 @@ func (a *Ask) parse(b []byte) error {
 		case 2:
 			copy(a.Key[:], data)
 		case 3:
-			copy(a.Tag[:], data)
+			copy(a.CookieHash[:], data)
 		case 4:
 			a.State = v
 		case 5:

@@ -44,8 +44,8 @@ type Fetch struct {
 // Sessions is session.v1.Sessions: the answer to Fetch, or sessions that were not asked for.
 type Sessions struct {
 	Request uint64
-	Deltas  [][]byte // received: encoded, without tag
-	Encoded []byte   // to send: encoded, with tags
+	Deltas  [][]byte // received: encoded, without cookie hash
+	Encoded []byte   // to send: encoded, with cookie hashes
 	Wants   []byte
 	Done    int
 	Asks    []uint64 // questions of frames that this answers

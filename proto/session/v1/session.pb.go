@@ -179,9 +179,9 @@ func (x *Frame) GetReplies() []*Reply {
 type Ask struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Request uint64                 `protobuf:"varint,1,opt,name=request,proto3" json:"request,omitempty"`
-	// The session's key, 16 bytes; or, where that is not known, its tag.
-	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	Tag []byte `protobuf:"bytes,3,opt,name=tag,proto3" json:"tag,omitempty"`
+	// The session's key, 16 bytes; or, where that is not known, its cookie hash.
+	Key        []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	CookieHash []byte `protobuf:"bytes,3,opt,name=cookie_hash,json=cookieHash,proto3" json:"cookie_hash,omitempty"`
 	// Hash of the asker's copy; 0: none. If the copies are equal, the answer holds no registers.
 	State uint64 `protobuf:"fixed64,4,opt,name=state,proto3" json:"state,omitempty"`
 	// All that the receiver has written up to this stamp is in that copy, so the answer need
@@ -238,9 +238,9 @@ func (x *Ask) GetKey() []byte {
 	return nil
 }
 
-func (x *Ask) GetTag() []byte {
+func (x *Ask) GetCookieHash() []byte {
 	if x != nil {
-		return x.Tag
+		return x.CookieHash
 	}
 	return nil
 }
@@ -649,7 +649,7 @@ func (x *Register) GetValue() []byte {
 type Auth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// First 16 bytes of the SHA-256 of the id in the user's cookie.
-	Tag []byte `protobuf:"bytes,1,opt,name=tag,proto3" json:"tag,omitempty"`
+	CookieHash []byte `protobuf:"bytes,1,opt,name=cookie_hash,json=cookieHash,proto3" json:"cookie_hash,omitempty"`
 	// Name of the user who logged in.
 	Principal string `protobuf:"bytes,2,opt,name=principal,proto3" json:"principal,omitempty"`
 	// Key, 16 bytes, of the session in whose place this one goes on. That one is over:
@@ -689,9 +689,9 @@ func (*Auth) Descriptor() ([]byte, []int) {
 	return file_session_v1_session_proto_rawDescGZIP(), []int{6}
 }
 
-func (x *Auth) GetTag() []byte {
+func (x *Auth) GetCookieHash() []byte {
 	if x != nil {
-		return x.Tag
+		return x.CookieHash
 	}
 	return nil
 }
@@ -1148,11 +1148,12 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x06deltas\x18\n" +
 	" \x03(\v2\x11.session.v1.DeltaR\x06deltas\x12#\n" +
 	"\x04asks\x18\v \x03(\v2\x0f.session.v1.AskR\x04asks\x12+\n" +
-	"\areplies\x18\f \x03(\v2\x11.session.v1.ReplyR\areplies\"\x83\x01\n" +
+	"\areplies\x18\f \x03(\v2\x11.session.v1.ReplyR\areplies\"\x92\x01\n" +
 	"\x03Ask\x12\x18\n" +
 	"\arequest\x18\x01 \x01(\x04R\arequest\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\fR\x03key\x12\x10\n" +
-	"\x03tag\x18\x03 \x01(\fR\x03tag\x12\x14\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x12\x1f\n" +
+	"\vcookie_hash\x18\x03 \x01(\fR\n" +
+	"cookieHash\x12\x14\n" +
 	"\x05state\x18\x04 \x01(\x06R\x05state\x12\x14\n" +
 	"\x05since\x18\x05 \x01(\x06R\x05since\x12\x12\n" +
 	"\x04held\x18\x06 \x01(\fR\x04held\"d\n" +
@@ -1186,9 +1187,10 @@ const file_session_v1_session_proto_rawDesc = "" +
 	"\x05clock\x18\x02 \x01(\x06R\x05clock\x12 \n" +
 	"\vincarnation\x18\x03 \x01(\x06R\vincarnation\x12\x19\n" +
 	"\x05value\x18\x04 \x01(\fH\x00R\x05value\x88\x01\x01B\b\n" +
-	"\x06_value\"e\n" +
-	"\x04Auth\x12\x10\n" +
-	"\x03tag\x18\x01 \x01(\fR\x03tag\x12\x1c\n" +
+	"\x06_value\"t\n" +
+	"\x04Auth\x12\x1f\n" +
+	"\vcookie_hash\x18\x01 \x01(\fR\n" +
+	"cookieHash\x12\x1c\n" +
 	"\tprincipal\x18\x02 \x01(\tR\tprincipal\x12\x16\n" +
 	"\x06parent\x18\x04 \x01(\fR\x06parentJ\x04\b\x03\x10\x04R\x0fmax_inactive_ms\"\x80\x02\n" +
 	"\x06Repair\x12\x14\n" +
