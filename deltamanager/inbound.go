@@ -32,11 +32,11 @@ func (c *receiver) receiveLive(now time.Duration, from *link, payload []byte) er
 	}
 	c.stats.traffic.framesIn.Add(1)
 	c.stats.traffic.bytesIn.Add(int64(len(payload)))
-	fresh, late := c.admit(now, from, &f)
-	if fresh {
+	first, late := c.admit(now, from, &f)
+	if first {
 		c.applyFrame(now, from, &f, late)
 	}
-	due := c.applied(now, from, &f, fresh)
+	due := c.applied(now, from, &f, first)
 	if c.answerer.questions(now, from, &f, late) || due {
 		c.group.Wake(from.id, false, true)
 	}
@@ -48,7 +48,7 @@ func (c *receiver) receiveLive(now time.Duration, from *link, payload []byte) er
 
 // admit takes note of the frame's header. It reports whether the deltas are to
 // be applied (they were not yet), and how much later than usual the frame came.
-func (c *receiver) admit(now time.Duration, from *link, f *wire.Frame) (fresh bool, late time.Duration) {
+func (c *receiver) admit(now time.Duration, from *link, f *wire.Frame) (first bool, late time.Duration) {
 	l := from.lock()
 	defer l.unlock()
 	l.in.heardAt = now
@@ -71,7 +71,7 @@ func (c *receiver) applyFrame(now time.Duration, from *link, f *wire.Frame, late
 
 // applied takes note that the frame's deltas are in. It reports whether an ack
 // must go out at once.
-func (c *receiver) applied(now time.Duration, from *link, f *wire.Frame, fresh bool) bool {
+func (c *receiver) applied(now time.Duration, from *link, f *wire.Frame, first bool) bool {
 	l := from.lock()
 	defer l.unlock()
 	if f.Heartbeat != nil {
@@ -101,7 +101,7 @@ func (c *receiver) applied(now time.Duration, from *link, f *wire.Frame, fresh b
 		l.in.Cover(f.Watermark)
 	}
 	defer l.settleAsks(0, false)
-	if !fresh || f.Epoch != l.in.Epoch() {
+	if !first || f.Epoch != l.in.Epoch() {
 		return l.out.ackDue || l.out.heartbeatDue
 	}
 	l.in.Applied(f.Seq, f.Watermark)

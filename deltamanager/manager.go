@@ -121,12 +121,12 @@ func (m *Manager) Open(cookie CookieHash) (*View, bool) {
 // that asks before each request never serves what is old.
 func (m *Manager) Ready() bool { return m.Core.Enter(m.now()) }
 
-// OpenFresh is Open for a user who has seen the writes that the tokens stand
+// OpenCaughtUp is Open for a user who has seen the writes that the tokens stand
 // for: what is not here of them is asked for, and waited for: FreshnessWait, and as long
 // again and again while the member that has it is heard from. View.Stale tells whether that was in
-// vain. See Fresh for what is asked when the cookie hash is unknown here; from is who the user is.
-func (m *Manager) OpenFresh(ctx context.Context, cookie CookieHash, tokens []Token, from Asker) (*View, bool) {
-	stale := m.awaitFresh(ctx, m.Core.Fresh(m.now(), cookie, tokens, from))
+// vain. See CatchUp for what is asked when the cookie hash is unknown here; from is who the user is.
+func (m *Manager) OpenCaughtUp(ctx context.Context, cookie CookieHash, tokens []Token, from Asker) (*View, bool) {
+	stale := m.awaitCatchUp(ctx, m.Core.CatchUp(m.now(), cookie, tokens, from))
 	v, ok := m.Open(cookie)
 	if ok {
 		v.stale, v.tokens = stale, tokens
@@ -134,14 +134,14 @@ func (m *Manager) OpenFresh(ctx context.Context, cookie CookieHash, tokens []Tok
 	return v, ok
 }
 
-func (m *Manager) awaitFresh(ctx context.Context, q *Query) (stale bool) {
+func (m *Manager) awaitCatchUp(ctx context.Context, q *CatchUp) (stale bool) {
 	if q == nil {
 		return false
 	}
 	defer func() { stale = m.Core.Close(q) }()
 	t := time.NewTimer(m.Core.cfg.FreshnessWait)
 	defer t.Stop()
-	for range freshnessRounds {
+	for range catchUpRounds {
 		select {
 		case <-q.Done():
 			return
@@ -149,7 +149,7 @@ func (m *Manager) awaitFresh(ctx context.Context, q *Query) (stale bool) {
 			return
 		case <-t.C:
 		}
-		if !m.Core.Patient(m.now(), q) {
+		if !m.Core.WorthWaiting(m.now(), q) {
 			return
 		}
 		t.Reset(m.Core.cfg.FreshnessWait)
@@ -157,9 +157,9 @@ func (m *Manager) awaitFresh(ctx context.Context, q *Query) (stale bool) {
 	return
 }
 
-// freshnessRounds is how many times FreshnessWait a member that is heard from,
+// catchUpRounds is how many times FreshnessWait a member that is heard from,
 // but slow, is waited for.
-const freshnessRounds = 20
+const catchUpRounds = 20
 
 // Create begins a request's view of a session that does not exist yet. It is
 // made by the first commit, with the cookie hash; until then nobody else can see it.

@@ -309,7 +309,7 @@ func TestUserReadsWhatHeWroteElsewhere(t *testing.T) {
 	if again := r.Tokens(c.now, tokens); len(again) != 0 {
 		t.Errorf("what the user came with is set again: %v", again)
 	}
-	q := c.cores[1].Fresh(c.now, cookieHash(1), tokens, nil)
+	q := c.cores[1].CatchUp(c.now, cookieHash(1), tokens, nil)
 	if q == nil || isDone(q) {
 		t.Fatal("the other node does not ask for what it lacks")
 	}
@@ -323,32 +323,32 @@ func TestUserReadsWhatHeWroteElsewhere(t *testing.T) {
 		t.Errorf("what n2 shows of n1's writes is told as %v", seen)
 	}
 	c.run(time.Second)
-	if q := c.cores[2].Fresh(c.now, cookieHash(1), tokens, nil); q != nil {
+	if q := c.cores[2].CatchUp(c.now, cookieHash(1), tokens, nil); q != nil {
 		t.Errorf("a node that has the write asks for it")
 	}
 	c.gone(2, 0)
-	q = c.cores[2].Fresh(c.now, cookieHash(1), tokens, nil)
+	q = c.cores[2].CatchUp(c.now, cookieHash(1), tokens, nil)
 	c.exchange(2, 1)
 	c.exchange(1, 2)
 	if q == nil || !isDone(q) || !c.cores[2].Close(q) {
 		t.Errorf("a node that can't reach the origin does not say so")
 	}
-	q = c.cores[2].Fresh(c.now, deltamanager.CookieHash{9}, nil, nil)
+	q = c.cores[2].CatchUp(c.now, deltamanager.CookieHash{9}, nil, nil)
 	if q != nil {
 		t.Errorf("an unknown id without a token was asked for while nothing is missing")
 	}
-	if q = c.cores[2].Fresh(c.now, deltamanager.CookieHash{9}, tokens, nil); q != nil {
+	if q = c.cores[2].CatchUp(c.now, deltamanager.CookieHash{9}, tokens, nil); q != nil {
 		t.Errorf("an unknown id was asked for by a token for another one")
 	}
 	token, _ := c.cores[0].Keys().Sign(deltamanager.CookieHash{9}, tokens[0].Stamp, "n1")
-	q = c.cores[2].Fresh(c.now, deltamanager.CookieHash{9}, []deltamanager.Token{token}, nil)
+	q = c.cores[2].CatchUp(c.now, deltamanager.CookieHash{9}, []deltamanager.Token{token}, nil)
 	c.disconnect(2, 1)
 	if q == nil || !isDone(q) || !c.cores[2].Close(q) {
 		t.Errorf("a question to a member that has gone is not answered")
 	}
 }
 
-func isDone(q *deltamanager.Query) bool {
+func isDone(q *deltamanager.CatchUp) bool {
 	select {
 	case <-q.Done():
 		return true
@@ -565,14 +565,14 @@ func TestWhatSeemsExpiredIsAskedFor(t *testing.T) {
 	c.disconnect(0, 1)
 	c.write(1, cookieHash(1), "a", "x")
 	c.now += 2500 * time.Millisecond // no tick: nobody has swept
-	if q := c.cores[0].Fresh(c.now, cookieHash(1), tokens, nil); q == nil || !isDone(q) || !c.cores[0].Close(q) {
+	if q := c.cores[0].CatchUp(c.now, cookieHash(1), tokens, nil); q == nil || !isDone(q) || !c.cores[0].Close(q) {
 		t.Error("a node that can ask nobody does not say so")
 	}
 	c.connect(0, 1)
 	if _, ok := c.cores[0].Peek(c.now, cookieHash(1)); ok {
 		t.Fatal("the session is not over yet for the first node")
 	}
-	q := c.cores[0].Fresh(c.now, cookieHash(1), tokens, nil)
+	q := c.cores[0].CatchUp(c.now, cookieHash(1), tokens, nil)
 	if q == nil {
 		t.Fatal("the other node is not asked")
 	}

@@ -37,7 +37,7 @@ func (c *cluster) asks(i int, f func()) int64 {
 // freshAtN2 makes a request's look for what is missing at n2, and lets all be answered. It
 // reports whether something could not be had.
 func (c *cluster) freshAtN2(cookie deltamanager.CookieHash, tokens []deltamanager.Token) (stale bool) {
-	q := c.cores[1].Fresh(c.now, cookie, tokens, nil)
+	q := c.cores[1].CatchUp(c.now, cookie, tokens, nil)
 	for range 3 {
 		for j := range c.cores {
 			if j != 1 {
@@ -89,7 +89,7 @@ func TestForgedTokensCauseNothing(t *testing.T) {
 	for what, f := range forged {
 		for _, cookie := range []deltamanager.CookieHash{cookieHash(1), {9}} {
 			clock, refused := c.cores[1].Clock().Read(), c.cores[1].Stats().TokensRefused
-			if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, cookie, []deltamanager.Token{f}, nil)) }); n != 0 {
+			if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].CatchUp(c.now, cookie, []deltamanager.Token{f}, nil)) }); n != 0 {
 				t.Errorf("%s: %d questions", what, n)
 			}
 			if c.cores[1].Clock().Read() != clock {
@@ -122,7 +122,7 @@ func TestOldTokensSpendABudget(t *testing.T) {
 			token := mint(c, 0, cookie, s)
 			if n := c.asks(1, func() {
 				for range 500 {
-					if !c.cores[1].Close(c.cores[1].Fresh(c.now, cookie, token, client(who))) {
+					if !c.cores[1].Close(c.cores[1].CatchUp(c.now, cookie, token, client(who))) {
 						t.Fatalf("after %v more, %v: nobody says that something is missing", x.after, cookie[0])
 					}
 				}
@@ -151,7 +151,7 @@ func TestTokensMoveNoClockFar(t *testing.T) {
 	}{{time.Hour, false}, {table.ClockSlack + time.Second, false}, {table.ClockSlack, true}} {
 		before := c.cores[1].Clock().Read()
 		s := deltamanager.Stamp{Clock: before + uint64(x.ahead/time.Millisecond)<<16, Incarnation: c.ids[0].Incarnation}
-		if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, cookieHash(1), mint(c, 0, cookieHash(1), s), nil)) }); n != 1 {
+		if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].CatchUp(c.now, cookieHash(1), mint(c, 0, cookieHash(1), s), nil)) }); n != 1 {
 			t.Errorf("%v ahead: %d questions", x.ahead, n)
 		}
 		if moved := c.cores[1].Clock().Read() != before; moved != x.moves {
@@ -233,7 +233,7 @@ func TestMadeUpIDsSpendTheirOwnQuestions(t *testing.T) {
 	c.cores[0].Miss(c.ids[1])
 	flood := c.asks(0, func() {
 		for n := range 10000 {
-			c.cores[0].Close(c.cores[0].Fresh(c.now, deltamanager.CookieHash{1, byte(n), byte(n >> 8)}, nil, client(7)))
+			c.cores[0].Close(c.cores[0].CatchUp(c.now, deltamanager.CookieHash{1, byte(n), byte(n >> 8)}, nil, client(7)))
 		}
 	})
 	if flood > 2*deltamanager.AskAtOnce {
@@ -242,7 +242,7 @@ func TestMadeUpIDsSpendTheirOwnQuestions(t *testing.T) {
 	for user := range 100 {
 		c.cores[0].Miss(c.ids[1])
 		if n := c.asks(0, func() {
-			c.cores[0].Close(c.cores[0].Fresh(c.now, deltamanager.CookieHash{2, byte(user)}, nil, client(8+user)))
+			c.cores[0].Close(c.cores[0].CatchUp(c.now, deltamanager.CookieHash{2, byte(user)}, nil, client(8+user)))
 		}); n != 2 {
 			t.Fatalf("user %d: %d questions instead of 2", user, n)
 		}
@@ -250,7 +250,7 @@ func TestMadeUpIDsSpendTheirOwnQuestions(t *testing.T) {
 	c.now += time.Second
 	again := c.asks(0, func() {
 		for n := range 1000 {
-			c.cores[0].Close(c.cores[0].Fresh(c.now, deltamanager.CookieHash{3, byte(n), byte(n >> 8)}, nil, client(7)))
+			c.cores[0].Close(c.cores[0].CatchUp(c.now, deltamanager.CookieHash{3, byte(n), byte(n >> 8)}, nil, client(7)))
 		}
 	})
 	if again < 2 || again > 2*(deltamanager.AskEach+1) {
@@ -258,7 +258,7 @@ func TestMadeUpIDsSpendTheirOwnQuestions(t *testing.T) {
 	}
 	all := c.asks(0, func() {
 		for n := range 10000 {
-			c.cores[0].Close(c.cores[0].Fresh(c.now, deltamanager.CookieHash{4, byte(n), byte(n >> 8)}, nil, client(1000+n)))
+			c.cores[0].Close(c.cores[0].CatchUp(c.now, deltamanager.CookieHash{4, byte(n), byte(n >> 8)}, nil, client(1000+n)))
 		}
 	})
 	if all > 2*deltamanager.AskBurst {
@@ -370,7 +370,7 @@ func FuzzTokens(f *testing.F) {
 		copy(cookies[1][:], cookie)
 		before := c.cores[1].Clock().Read()
 		for _, cookie := range cookies {
-			if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].Fresh(c.now, cookie, []deltamanager.Token{tok}, nil)) }); n != 0 {
+			if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].CatchUp(c.now, cookie, []deltamanager.Token{tok}, nil)) }); n != 0 {
 				t.Errorf("%+v asks for %v", tok, cookie)
 			}
 			good, ok := c.cores[0].Keys().Sign(cookie, tok.Stamp, name)

@@ -41,7 +41,7 @@ func TestRaces(t *testing.T) {
 }
 
 // In async mode the answer is out before others have the write. A user who then
-// is on another node sees it all the same: his freshness cookie tells.
+// is on another node sees it all the same: his read-your-writes cookie tells.
 func TestReadYourWrites(t *testing.T) {
 	race(t, started(t), func(r round) error {
 		if _, err := r.do(r.u, r.a, "put?k=x&v=mine"); err != nil {

@@ -82,7 +82,7 @@ func named(name string, app webapps.App) webapps.App {
 	return app
 }
 
-// tokenText is the length of a freshness cookie's value.
+// tokenText is the length of a read-your-writes cookie's value.
 const tokenText = 32
 
 // What a browser is told, word for word.
@@ -417,7 +417,7 @@ func TestCachesAreToldOfASession(t *testing.T) {
 	}
 }
 
-// Freshness cookies: what they look like, when they come, and what is not one.
+// Read-your-writes cookies: what they look like, when they come, and what is not one.
 func TestFreshnessCookies(t *testing.T) {
 	cfg := testConf("n1")
 	cfg.Sessions.Freshness, cfg.Sessions.FreshnessWait = "on", 50*time.Millisecond
@@ -437,7 +437,7 @@ func TestFreshnessCookies(t *testing.T) {
 		for _, line := range r.Header["Set-Cookie"] {
 			if v, ok := strings.CutPrefix(line, "NSV-n1="); ok &&
 				v[tokenText:] != "; Path=/test/; Max-Age=10; HttpOnly; Secure; SameSite=Lax" {
-				t.Errorf("a freshness cookie: %s", line)
+				t.Errorf("a read-your-writes cookie: %s", line)
 			}
 		}
 		return set

@@ -159,7 +159,7 @@ func (s *Server) appSettings(name string) deploy.Settings {
 		Lifetime:      s.cfg.Sessions.AbsoluteLifetime,
 		Secure:        s.cfg.HTTP.TLSCert != "",
 		Expose:        s.cfg.HTTP.ExposeNode,
-		Fresh:         s.cfg.Sessions.Freshness != config.FreshnessOff,
+		Freshness:     s.cfg.Sessions.Freshness != config.FreshnessOff,
 		MaxBody:       int64(s.cfg.HTTP.MaxBodyBytes),
 		NewPerAddress: s.cfg.Sessions.NewPerAddress,
 		Sessions:      s.managerConfig(a),

@@ -75,7 +75,7 @@ func (w users) forge(v *visit, cookie deltamanager.CookieHash) {
 		tokens = append(tokens, t, deltamanager.Token{Name: v.l.node.name, Stamp: deltamanager.Stamp{Clock: t.Stamp.Clock, Incarnation: 1}})
 	}
 	behind := slices.ContainsFunc(v.l.core.Stats().Links, func(l deltamanager.LinkStats) bool { return l.Up && !l.Repaired })
-	if q := v.l.core.Fresh(v.l.now(), cookie, tokens, v.c); q != nil {
+	if q := v.l.core.CatchUp(v.l.now(), cookie, tokens, v.c); q != nil {
 		v.l.core.Close(q)
 		if !behind {
 			w.obs.broken("I9", nil, "%v asks for an id that was never given out, by forged tokens", v.l.id)

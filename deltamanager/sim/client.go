@@ -15,24 +15,24 @@ import (
 // client is a user with a browser: one session at a time, cookies, and what he
 // remembers of the answers he got.
 type client struct {
-	id      int
-	op      uint64 // of the request he waits for; older answers are ignored
-	at      int    // node that answered last, -1: none
-	has     bool   // he has a session cookie
-	fresh   bool   // and has not come back with it
-	key     deltamanager.Key
-	cookie  deltamanager.CookieHash
-	user    string
-	logins  int
-	used    time.Duration // when the latest request was answered that found the session
-	doubt   bool          // a request that may have ended or renamed the session was not answered
-	counter string        // the attribute he counts in; another one when its value is in doubt
-	count   int64         // the value he was answered last
-	counted time.Duration // and when
-	epoch   int
-	jar     map[string]cookie
-	seen    []cookie     // tokens he was given since he was last warned
-	dead    []deadCookie // of sessions they logged out of, or before a login
+	id         int
+	op         uint64 // of the request he waits for; older answers are ignored
+	at         int    // node that answered last, -1: none
+	has        bool   // he has a session cookie
+	unreturned bool   // and has not come back with it
+	key        deltamanager.Key
+	cookie     deltamanager.CookieHash
+	user       string
+	logins     int
+	used       time.Duration // when the latest request was answered that found the session
+	doubt      bool          // a request that may have ended or renamed the session was not answered
+	counter    string        // the attribute he counts in; another one when its value is in doubt
+	count      int64         // the value he was answered last
+	counted    time.Duration // and when
+	epoch      int
+	jar        map[string]cookie
+	seen       []cookie     // tokens he was given since he was last warned
+	dead       []deadCookie // of sessions they logged out of, or before a login
 }
 
 // deadTag is an id that was given up, at a node that knows so.
@@ -43,7 +43,7 @@ type deadCookie struct {
 	next   deltamanager.Key // of the session that goes on in its place; zero: a logout
 }
 
-// cookie is a freshness token in a browser.
+// cookie is a read-your-writes token in a browser.
 type cookie struct {
 	token deltamanager.Token
 	set   time.Duration
@@ -164,9 +164,9 @@ func (w users) door(last int) *node {
 func (w users) request(c *client, last int, cookie deltamanager.CookieHash, do func(*visit)) {
 	v := &visit{c: c, op: c.op}
 	w.deliver(v, last, func() {
-		w.openFresh(v, cookie, func() {
+		w.openCaughtUp(v, cookie, func() {
 			if v.found {
-				c.fresh = false
+				c.unreturned = false
 				w.obs.opened(v, cookie)
 			}
 			do(v)
@@ -363,8 +363,8 @@ func (w users) login(c *client) {
 			c.has, c.key, c.cookie, c.user, c.doubt = true, ref.Key(), cookie, user, false
 			c.used = w.now
 			w.otherCounter(c)
-			c.fresh = user == ""
-			if c.fresh && w.chance(w.mix.Bounce) {
+			c.unreturned = user == ""
+			if c.unreturned && w.chance(w.mix.Bounce) {
 				w.obs.count(Bounces)
 				c.has = false
 			}
@@ -559,7 +559,7 @@ func (w users) idle(c *client) {
 	if w.chance(0.3) {
 		d = w.mix.MaxInactive + w.mix.granule() + overstay
 	}
-	if c.fresh && w.chance(0.5) {
+	if c.unreturned && w.chance(0.5) {
 		d = w.mix.firstInactive() - 1500*time.Millisecond
 	}
 	w.obs.count(Idles)

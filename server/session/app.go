@@ -23,7 +23,7 @@ type Config struct {
 	Lifetime      time.Duration // of a session at most: no cookie is to be kept for longer
 	Secure        bool          // users come by HTTPS, if no proxy that is believed says otherwise
 	Expose        bool          // header Nodeserver-Node on each answer
-	Fresh         bool          // users carry what they have seen from node to node
+	Freshness     bool          // users carry what they have seen from node to node
 	MaxBody       int64         // of a request, in bytes; 0: no limit
 	NewPerAddress int           // new sessions of one client address a minute; 0: no limit
 
@@ -47,7 +47,7 @@ type App struct {
 	members Members
 	log     *slog.Logger
 
-	fresh bool // users carry what they have seen from node to node
+	freshness bool // users carry what they have seen from node to node
 	head
 
 	maxAge, lifetime time.Duration // of cookies, 0: until the browser ends; of sessions
@@ -81,7 +81,7 @@ type counters struct{ panics, lost, refused, hasty, stale atomic.Int64 }
 func New(c Config, members Members, group deltamanager.Group, log *slog.Logger) *App {
 	a := &App{
 		name: c.App, path: c.Path, node: c.Node, members: members, log: log,
-		fresh: c.Fresh, maxAge: c.Cookies.MaxAge, lifetime: c.Lifetime, maxBody: c.MaxBody, newRate: newNewRate(c.NewPerAddress),
+		freshness: c.Freshness, maxAge: c.Cookies.MaxAge, lifetime: c.Lifetime, maxBody: c.MaxBody, newRate: newNewRate(c.NewPerAddress),
 	}
 	a.head = head{
 		secure: c.Secure, expose: c.Expose, exposed: []string{c.Node},

@@ -79,7 +79,7 @@ func eachCookie(h http.Header, each func(name, value string)) {
 // attributes are what an app's cookies are like.
 type attributes struct {
 	name string // of the session cookie
-	// What follows the values of session cookies, of freshness cookies, and of one that is taken
+	// What follows the values of session cookies, of read-your-writes cookies, and of one that is taken
 	// away: "; Path=…".
 	session, token, ended string
 }
@@ -190,7 +190,7 @@ func variesByCookie(vary []string) bool {
 	return false
 }
 
-// tokenPrefix begins the names of freshness cookies: NSV-NODE says what of
+// tokenPrefix begins the names of read-your-writes cookies: NSV-NODE says what of
 // NODE's writes the user has seen. Only a member can make one, and only for one
 // session; whoever steals one can do nothing with it.
 const tokenPrefix = "NSV-"
@@ -200,10 +200,10 @@ const tokenText = tokenBytes * 8 / 6
 
 const tokenBytes = 8 + 8 + len(deltamanager.MAC{})
 
-// maxTokens is how many freshness cookies of one request are looked at.
+// maxTokens is how many read-your-writes cookies of one request are looked at.
 const maxTokens = 64
 
-// parseToken reads a freshness cookie. Whether a member made it is not known yet: that takes the
+// parseToken reads a read-your-writes cookie. Whether a member made it is not known yet: that takes the
 // session's cookie hash, and is only asked if the token says something.
 func parseToken(name, value string) (t deltamanager.Token, ok bool) {
 	node, ok := strings.CutPrefix(name, tokenPrefix)

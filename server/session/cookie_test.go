@@ -34,7 +34,7 @@ func (lone) Wake(membership.ID, bool, bool) {}
 func newLone() lone {
 	l := lone{start: time.Now()}
 	l.App = New(Config{
-		App: "test", Path: "/test/", Node: "n1", Cookie: "NSESSIONID", Fresh: true,
+		App: "test", Path: "/test/", Node: "n1", Cookie: "NSESSIONID", Freshness: true,
 		Sessions: deltamanager.Config{
 			Self: membership.ID{
 				Name:        "n1",

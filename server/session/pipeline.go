@@ -260,7 +260,7 @@ func (v *visit) look() {
 			if len(ids) < maxIDs {
 				ids = append(ids, value)
 			}
-		} else if t, ok := parseToken(name, value); ok && v.app.fresh && len(v.tokens) < maxTokens {
+		} else if t, ok := parseToken(name, value); ok && v.app.freshness && len(v.tokens) < maxTokens {
 			v.tokens = append(v.tokens, t)
 		}
 	})
@@ -269,7 +269,7 @@ func (v *visit) look() {
 		if !ok {
 			continue
 		}
-		view, ok := v.app.manager.OpenFresh(v.ctx, cookieHash(id), v.tokens, v)
+		view, ok := v.app.manager.OpenCaughtUp(v.ctx, cookieHash(id), v.tokens, v)
 		if !ok {
 			continue
 		}
@@ -359,7 +359,7 @@ func (v *visit) commit(h http.Header) error {
 	if v.none != nil {
 		return v.none // the user is told, whatever the handler makes of it
 	}
-	if s := v.current; s != nil && v.app.fresh && !s.gone {
+	if s := v.current; s != nil && v.app.freshness && !s.gone {
 		v.setTokens(h, s.view.Tokens())
 	}
 	return unacked

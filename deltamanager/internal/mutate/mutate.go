@@ -92,9 +92,9 @@ var names = [count]string{
 	NoHandOver:        "drain: what came from other nodes is not handed over",
 	DonorForgotten:    "join: what a dead donor was asked for is not asked of others",
 	GhostLink:         "membership: a late frame brings back the link to a dead member",
-	TokenByAge:        "freshness: the age of a write is judged by the hybrid clock",
+	TokenByAge:        "catch-up: the age of a write is judged by the hybrid clock",
 	ExpireTombstone:   "expiry: a session that expires leaves a tombstone",
 	ReturnUntold:      "expiry: others are not told that a cookie came back",
 	ReturnOverruled:   "expiry: a session ends although its cookie came back elsewhere",
-	ForgedToken:       "freshness: the MACs of tokens are not checked",
+	ForgedToken:       "catch-up: the MACs of tokens are not checked",
 }

@@ -54,7 +54,7 @@ func (p *In) Arrive(epoch, floor, seq uint64) (a Arrival) {
 	return a
 }
 
-// Applied takes note that the deltas of a fresh frame are in.
+// Applied takes note that the deltas of a new frame are in.
 func (p *In) Applied(seq, watermark uint64) {
 	p.ahead[seq] = watermark
 	p.drain()

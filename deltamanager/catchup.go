@@ -14,23 +14,24 @@ func (l *locked) covered(clock uint64) bool {
 	return l.in.Covered(clock)
 }
 
-// Query is a question to other members for one session, on its way.
-type Query struct {
+// CatchUp is what one request asks other members: for what its user has seen of the session and
+// this node lacks.
+type CatchUp struct {
 	mu     sync.Mutex
 	open   int // questions not answered
 	missed int // not answered, and never will be; or their origin is out of reach
 	done   chan struct{}
 }
 
-// newQuery holds the query open until all is asked: the first answer may come
+// newCatchUp holds the catch-up open until all is asked: the first answer may come
 // before the last question.
-func newQuery() *Query { return &Query{open: 1, done: make(chan struct{})} }
+func newCatchUp() *CatchUp { return &CatchUp{open: 1, done: make(chan struct{})} }
 
 // ask is one question to one member. It is answered by the answer, or by
 // frames that bring all the member has written up to clock.
 type ask struct {
 	request uint64
-	query   *Query
+	catchUp *CatchUp
 	key     Key // zero: unknown, then cookie hash is asked for
 	cookie  CookieHash
 	clock   uint64 // 0: only the answer counts
@@ -60,14 +61,14 @@ type needed struct {
 	paid        bool    // out of the budget
 }
 
-// askedFor tells whether the query has a question to the member already, which
+// askedFor tells whether the catch-up has a question to the member already, which
 // then has to bring what a asks for, too.
 func (l *locked) askedFor(a ask) bool {
-	i := slices.IndexFunc(l.questions.asks, func(o ask) bool { return o.query == a.query })
+	i := slices.IndexFunc(l.questions.asks, func(o ask) bool { return o.catchUp == a.catchUp })
 	if i < 0 {
 		return false
 	}
-	l.questions.asks[i].clock = max(l.questions.asks[i].clock, a.clock) // a question to all is the only one of its query
+	l.questions.asks[i].clock = max(l.questions.asks[i].clock, a.clock) // a question to all is the only one of its catch-up
 	return true
 }
 
@@ -84,7 +85,7 @@ func (l *locked) settleAsks(request uint64, refused bool) {
 			if refused && !brought {
 				missed = 1
 			}
-			a.query.settle(missed, 1)
+			a.catchUp.settle(missed, 1)
 			if i >= first {
 				l.questions.unasked--
 			}
@@ -97,53 +98,53 @@ func (l *locked) settleAsks(request uint64, refused bool) {
 // missAsks ends all questions: they will not be answered.
 func (l *locked) missAsks() {
 	for _, a := range l.questions.asks {
-		a.query.settle(1, 1)
+		a.catchUp.settle(1, 1)
 	}
 	l.questions.asks, l.questions.unasked, l.questions.replies, l.questions.large = nil, 0, nil, nil
 }
 
-// settle takes note of questions that are answered, or never will be, and ends the query
+// settle takes note of questions that are answered, or never will be, and ends the catch-up
 // with the last one.
-func (q *Query) settle(missed, answered int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.open -= answered
-	q.missed += missed
-	if q.open > 0 {
+func (u *CatchUp) settle(missed, answered int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.open -= answered
+	u.missed += missed
+	if u.open > 0 {
 		return
 	}
 	select {
-	case <-q.done:
+	case <-u.done:
 	default:
-		close(q.done)
+		close(u.done)
 	}
 }
 
 // add takes note of one more question.
-func (q *Query) add() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.open++
+func (u *CatchUp) add() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.open++
 }
 
 // answered tells whether all questions were.
-func (q *Query) answered() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.open == 0 && q.missed == 0
+func (u *CatchUp) answered() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.open == 0 && u.missed == 0
 }
 
 // Done is closed when no answer is awaited any more.
-func (q *Query) Done() <-chan struct{} { return q.done }
+func (u *CatchUp) Done() <-chan struct{} { return u.done }
 
-func (l *locked) dropAsks(q *Query) {
+func (l *locked) dropAsks(u *CatchUp) {
 	first, i := len(l.questions.asks)-l.questions.unasked, 0
 	l.questions.asks = slices.DeleteFunc(l.questions.asks, func(a ask) bool {
-		if a.query == q && i >= first {
+		if a.catchUp == u && i >= first {
 			l.questions.unasked--
 		}
 		i++
-		return a.query == q
+		return a.catchUp == u
 	})
 }
 
@@ -170,8 +171,8 @@ func (c *asker) covers(s Stamp) bool {
 	return l.covered(s.Clock)
 }
 
-// fresh is Core.Fresh.
-func (c *asker) fresh(now time.Duration, cookie CookieHash, tokens []Token, from Asker) *Query {
+// catchUp is Core.CatchUp.
+func (c *asker) catchUp(now time.Duration, cookie CookieHash, tokens []Token, from Asker) *CatchUp {
 	if c.cfg.FreshnessWait <= 0 {
 		return nil
 	}
@@ -180,7 +181,7 @@ func (c *asker) fresh(now time.Duration, cookie CookieHash, tokens []Token, from
 	n := needed{stamps: few[:0]}
 	c.needs(now, cookie, tokens, from, here.Whole, &n)
 	all := n.unreachable > 0 || !here.Whole && (n.proved || c.peers.behind() && c.mayAsk(now, from))
-	var q *Query // made when there is something to ask: most requests miss nothing
+	var u *CatchUp // made when there is something to ask: most requests miss nothing
 	missed := n.unreachable + n.unpaid
 	a := ask{key: here.Key, cookie: cookie, state: here.State}
 	if all {
@@ -188,29 +189,29 @@ func (c *asker) fresh(now time.Duration, cookie CookieHash, tokens []Token, from
 			a.held = c.table.HeldBy(here.Key)
 		}
 		for _, l := range c.peers.all() {
-			if !c.ask(l, a, here.Whole, &q) {
+			if !c.ask(l, a, here.Whole, &u) {
 				missed++ // it may be the one that knows
 			}
 		}
 	} else {
 		for _, s := range n.stamps {
 			a.clock = s.Clock
-			if l := c.peers.linkOf(s.Incarnation); l == nil || !c.ask(l, a, here.Whole, &q) {
+			if l := c.peers.linkOf(s.Incarnation); l == nil || !c.ask(l, a, here.Whole, &u) {
 				missed++
 			}
 		}
 	}
-	if q == nil {
+	if u == nil {
 		if missed == 0 {
 			return nil
 		}
-		q = newQuery()
+		u = newCatchUp()
 	}
-	q.settle(missed, 1)
-	if q.answered() {
+	u.settle(missed, 1)
+	if u.answered() {
 		return nil
 	}
-	return q
+	return u
 }
 
 // needs looks at the tokens. Those of a session that is here whole are only checked if
@@ -265,13 +266,13 @@ func (c *asker) mayAsk(now time.Duration, from Asker) bool {
 }
 
 // ask puts the question to a member, unless it is not needed or asked already.
-// It reports false when the member can't be asked. The first question makes the query.
+// It reports false when the member can't be asked. The first question makes the catch-up.
 // Of a session that is here whole, the member need only say what is new.
-func (c *asker) ask(to *link, a ask, whole bool, q **Query) bool {
-	a.query = *q
+func (c *asker) ask(to *link, a ask, whole bool, u **CatchUp) bool {
+	a.catchUp = *u
 	l := to.lock()
 	switch {
-	case a.clock != 0 && l.covered(a.clock), a.query != nil && l.askedFor(a):
+	case a.clock != 0 && l.covered(a.clock), a.catchUp != nil && l.askedFor(a):
 		l.unlock()
 		return true
 	case !l.up || len(l.questions.asks) >= wire.MaxAsks:
@@ -281,28 +282,28 @@ func (c *asker) ask(to *link, a ask, whole bool, q **Query) bool {
 	if whole && a.clock != 0 && l.covered(0) {
 		a.since = l.in.Watermark()
 	}
-	if *q == nil {
-		*q = newQuery()
+	if *u == nil {
+		*u = newCatchUp()
 	}
-	a.query = *q
+	a.catchUp = *u
 	l.requests++
 	a.request = l.requests
 	l.questions.asks = append(l.questions.asks, a)
 	l.questions.unasked++
-	a.query.add()
+	a.catchUp.add()
 	l.unlock()
 	c.stats.asks.asked.Add(1)
 	c.group.Wake(l.id, false, true)
 	return true
 }
 
-// patient tells whether it is worth to wait on: a member that has not answered
+// worthWaiting tells whether a request should wait on: a member that has not answered
 // was heard from within two heartbeats, so it is only slow.
-func (c *asker) patient(now time.Duration, q *Query) bool {
+func (c *asker) worthWaiting(now time.Duration, u *CatchUp) bool {
 	for _, to := range c.peers.all() {
 		l := to.lock()
 		slow := l.up && now-l.in.heardAt <= 2*c.cfg.Heartbeat &&
-			slices.ContainsFunc(l.questions.asks, func(a ask) bool { return a.query == q })
+			slices.ContainsFunc(l.questions.asks, func(a ask) bool { return a.catchUp == u })
 		l.unlock()
 		if slow {
 			return true
@@ -313,18 +314,18 @@ func (c *asker) patient(now time.Duration, q *Query) bool {
 
 // close gives up what has not been answered. It reports whether something was
 // missed: what the node holds may then be older than what the user has seen.
-func (c *asker) close(q *Query) (stale bool) {
-	if q == nil {
+func (c *asker) close(u *CatchUp) (stale bool) {
+	if u == nil {
 		return false
 	}
-	q.mu.Lock()
-	stale = q.missed > 0 || q.open > 0
-	open := q.open
-	q.mu.Unlock()
+	u.mu.Lock()
+	stale = u.missed > 0 || u.open > 0
+	open := u.open
+	u.mu.Unlock()
 	if open > 0 {
 		for _, to := range c.peers.all() {
 			l := to.lock()
-			l.dropAsks(q)
+			l.dropAsks(u)
 			l.unlock()
 		}
 	}
@@ -334,7 +335,7 @@ func (c *asker) close(q *Query) (stale bool) {
 	return stale
 }
 
-// Fresh asks for what is missing here before a request may see the session:
+// CatchUp asks for what is missing here before a request may see the session:
 // the origins of writes that the user has seen and this node does not cover, or,
 // if the session is unknown or an origin is out of reach, all members. The answers
 // are merged as they come. Nil: nothing is missing. Otherwise wait for Done, as long
@@ -344,15 +345,15 @@ func (c *asker) close(q *Query) (stale bool) {
 // for those) and one for all bound two kinds of questions: by tokens that seem too old, since
 // clocks may differ, but a client may keep tokens to use them again and again; and for ids that
 // no token proves, which are asked of all only while something is known to be missing here.
-func (c *Core) Fresh(now time.Duration, cookie CookieHash, tokens []Token, from Asker) *Query {
+func (c *Core) CatchUp(now time.Duration, cookie CookieHash, tokens []Token, from Asker) *CatchUp {
 	c.enter(now)
-	return c.asker.fresh(now, cookie, tokens, from)
+	return c.asker.catchUp(now, cookie, tokens, from)
 }
 
-// Patient tells whether it is worth to wait on: a member that has not answered
+// WorthWaiting tells whether a request should wait on: a member that has not answered
 // was heard from within two heartbeats, so it is only slow.
-func (c *Core) Patient(now time.Duration, q *Query) bool { return c.asker.patient(now, q) }
+func (c *Core) WorthWaiting(now time.Duration, u *CatchUp) bool { return c.asker.worthWaiting(now, u) }
 
 // Close gives up what has not been answered. It reports whether something was
 // missed: what the node holds may then be older than what the user has seen.
-func (c *Core) Close(q *Query) (stale bool) { return c.asker.close(q) }
+func (c *Core) Close(u *CatchUp) (stale bool) { return c.asker.close(u) }

@@ -8,9 +8,9 @@ import (
 	"github.com/nodeserver/nodeserver/deltamanager"
 )
 
-// openFresh opens the session of a cookie hash as a node does: what the client has seen
+// openCaughtUp opens the session of a cookie hash as a node does: what the client has seen
 // and the node has not is waited for.
-func (w users) openFresh(v *visit, cookie deltamanager.CookieHash, do func()) {
+func (w users) openCaughtUp(v *visit, cookie deltamanager.CookieHash, do func()) {
 	open := func() {
 		if v.c.op != v.op {
 			return // he has given up
@@ -20,7 +20,7 @@ func (w users) openFresh(v *visit, cookie deltamanager.CookieHash, do func()) {
 	}
 	tokens := v.c.tokens(w.now)
 	v.seen, v.used = slices.Clone(v.c.seen), v.c.used
-	q := v.l.core.Fresh(v.l.now(), cookie, tokens, v.c)
+	q := v.l.core.CatchUp(v.l.now(), cookie, tokens, v.c)
 	v.tokens = w.obs.provable(v, cookie, tokens)
 	unknown := len(v.tokens) < len(tokens)
 	if q == nil {
@@ -49,7 +49,7 @@ func (w users) openFresh(v *visit, cookie deltamanager.CookieHash, do func()) {
 	look()
 }
 
-func answered(q *deltamanager.Query) bool {
+func answered(q *deltamanager.CatchUp) bool {
 	select {
 	case <-q.Done():
 		return true
@@ -58,7 +58,7 @@ func answered(q *deltamanager.Query) bool {
 	}
 }
 
-// tokens are the freshness cookies that the browser still sends.
+// tokens are the read-your-writes cookies that the browser still sends.
 func (c *client) tokens(now time.Duration) []deltamanager.Token {
 	var out []deltamanager.Token
 	for _, name := range slices.Sorted(maps.Keys(c.jar)) {

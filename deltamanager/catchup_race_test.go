@@ -29,13 +29,13 @@ func TestFirstAnswerMayComeBeforeTheLastQuestion(t *testing.T) {
 			c.exchange(1, 0)
 		}
 	}
-	q := c.cores[0].Fresh(c.now, cookieHash(1), tokens, nil)
+	q := c.cores[0].CatchUp(c.now, cookieHash(1), tokens, nil)
 	if q == nil {
 		t.Fatal("nothing is missing, though n3 was not asked yet")
 	}
 	select {
 	case <-q.Done():
-		t.Error("the query is over with n2's answer")
+		t.Error("the catch-up is over with n2's answer")
 	default:
 	}
 	c.woken[0].told = nil
@@ -44,10 +44,10 @@ func TestFirstAnswerMayComeBeforeTheLastQuestion(t *testing.T) {
 	select {
 	case <-q.Done():
 	default:
-		t.Error("all is answered, but the query is open")
+		t.Error("all is answered, but the catch-up is open")
 	}
 	if c.cores[0].Close(q) {
-		t.Error("all is answered, but the query says stale")
+		t.Error("all is answered, but the catch-up says stale")
 	}
 	for i := 1; i <= 2; i++ {
 		if got := c.read(0, cookieHash(1), c.ids[i].Name); got != "seen" {
