@@ -53,7 +53,7 @@ func (l *loader) inherit(cfg *config.Config) {
 
 var domainName = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9-]{1,62}[A-Za-z0-9]$`)
 
-// checkCookies looks at what browsers are told of cookies, for all apps and for each.
+// checkCookies looks at the attributes of cookies, for all apps and for each.
 func (l *loader) checkCookies(cfg config.Config) {
 	l.checkCookieName(cfg)
 	l.checkCookie(cfg, cfg.HTTP.Cookie, func(key, text string) { l.wrong("http.cookie."+key, text) },

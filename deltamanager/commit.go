@@ -114,9 +114,9 @@ func (c *Core) Commit(now time.Duration, r Ref, tx Tx) (Receipt, error) {
 	}
 	s.Touch(now)
 	if len(tx.Writes) == 0 && tx.MaxInactive == nil {
-		due := s.TellDue(now)
+		due := s.AnnounceDue(now)
 		if due {
-			s.Tell(now)
+			s.Announce(now)
 			c.log.publish(&change{pos: c.log.reserve(), key: s.Key})
 		}
 		b.Unlock()
@@ -144,7 +144,7 @@ func (c *Core) write(now time.Duration, b table.Bucket, s *table.Session, tx Tx)
 	regs := c.appendWrites(few[:0], tx, stamp)
 	ch := &written{change: change{pos: pos, key: s.Key}}
 	ch.names = b.Merge(s, regs, ch.name[:0]) // all of them: the stamp is the newest
-	s.Tell(now)
+	s.Announce(now)
 	c.log.publish(&ch.change)
 	c.stats.sessions.commits.Add(1)
 	return Receipt{Stamp: stamp, pos: pos, wrote: true}, c.listeners.events(s, AttributeChanged, false, ch.names)

@@ -7,7 +7,7 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// Config is what a delta manager is told. New fills in nothing: every field
+// Config is the configuration of a delta manager. New fills in nothing: every field
 // but those said to be optional must be set.
 type Config struct {
 	Self membership.ID
@@ -35,7 +35,7 @@ type Config struct {
 	Wall time.Time // wall clock at now = 0
 	Rand io.Reader // of keys of sessions and tokens; crypto/rand.Reader outside simulations
 
-	// Observe, optional, is told what happens to sessions: after the fact, from
+	// Observe, optional, is called with what happens to sessions: after the fact, from
 	// whichever goroutine caused it, without a lock held. It must not block.
 	Observe func(Event)
 }

@@ -36,7 +36,7 @@ type Group interface {
 //	asker      asks members for what a user has seen
 //	answerer   answers such questions
 //	expirer    ends sessions at their time, or for want of room
-//	listeners  are told what happens to sessions
+//	listeners  hear what happens to sessions
 type Core struct {
 	*base
 	sender   sender
@@ -77,7 +77,7 @@ func NewCore(cfg Config, group Group) *Core {
 	p := &b.peers
 	p.self, p.group, p.log, p.fence, p.granule = cfg.Self, group, b.log, &b.fence, table.Granule(cfg.Limits.MaxInactive)
 	p.links.Store(&[]*link{})
-	b.listeners.table, b.listeners.told = b.table, cfg.Observe
+	b.listeners.table, b.listeners.report = b.table, cfg.Observe
 	b.listeners.set(true)
 	c := &Core{base: b}
 	c.applier.base = b
@@ -166,8 +166,8 @@ func (c *Core) Open(now time.Duration, cookie CookieHash) (Ref, Info, bool) {
 	info := s.Info(a)
 	s.Touch(now)
 	back := b.ComeBack(s)
-	if back { // told at once: others would soon take it for over
-		s.Tell(now)
+	if back { // announced at once: others would soon take it for over
+		s.Announce(now)
 		c.log.publish(&change{pos: c.log.reserve(), key: s.Key})
 	}
 	b.Unlock()

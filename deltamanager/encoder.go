@@ -161,7 +161,7 @@ func appendChange(c *base, body []byte, now time.Duration, ch *change) []byte {
 }
 
 // deltaOf is what the change says of the session, which may be in the locked bucket b;
-// not ok: nothing. First is the session that is to be told of before: one goes on in the
+// not ok: nothing. First is the session that is to be sent before: one goes on in the
 // place of a session that was moved after this change was collected, or elsewhere, so that
 // encoder.successor could not see to it. Then d holds nothing of the table.
 func deltaOf(b table.Bucket, now time.Duration, ch *change, few []table.Register) (d table.Delta, first *Key, ok bool) {
@@ -169,7 +169,7 @@ func deltaOf(b table.Bucket, now time.Duration, ch *change, few []table.Register
 	case s != nil && ch.all:
 		return s.Full(now), nil, true
 	case s != nil:
-		d = table.Delta{Key: ch.key, Idle: now - s.Firsthand(), Age: now - s.Created, Regs: few, Returned: s.TellsReturn()}
+		d = table.Delta{Key: ch.key, Idle: now - s.Firsthand(), Age: now - s.Created, Regs: few, Returned: s.AnnouncesReturn()}
 		for _, name := range ch.names {
 			if i, ok := s.Find(name); ok {
 				d.Regs = append(d.Regs, s.Regs[i])

@@ -30,20 +30,20 @@ type Event struct {
 	Value  func(name string) []byte // reads an attribute, also of a session that has ended
 }
 
-// listeners are told what happens to sessions.
+// listeners hear what happens to sessions.
 type listeners struct {
 	table     *table.Table
-	told      func(Event) // nil: there is no listener
+	report    func(Event) // nil: there is no listener
 	observing atomic.Bool
 }
 
 // set tells whether anybody listens.
-func (c *listeners) set(on bool) { c.observing.Store(on && c.told != nil) }
+func (c *listeners) set(on bool) { c.observing.Store(on && c.report != nil) }
 
 // observe reports events, if anybody listens. Never called with a lock held.
 func (c *listeners) observe(events []Event) {
 	for _, e := range events {
-		c.told(e)
+		c.report(e)
 	}
 }
 

@@ -68,7 +68,7 @@ func (c *expirer) sweep(now time.Duration) {
 	}
 }
 
-// sweepBucket removes what has expired. It reports whether others are to be told:
+// sweepBucket removes what has expired. It reports whether it is to be announced:
 // the node where a session was used last tells them when it ends.
 func (c *expirer) sweepBucket(now time.Duration, n int) (hints bool) {
 	over := c.table.Sweep(now, n)

@@ -81,8 +81,8 @@ func (c *receiver) applied(now time.Duration, from *link, f *wire.Frame, first b
 			l.out.clean = 0 // it has sessions, and for how long is not known
 		}
 		l.out.strange = false
-		if l.out.untold && !f.Heartbeat.Joining {
-			l.out.untold = false
+		if l.out.unannounced && !f.Heartbeat.Joining {
+			l.out.unannounced = false
 			c.touches.missed(l.out.clean)
 		}
 		if joined && !c.fence.ready.Load() {

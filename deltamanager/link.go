@@ -39,7 +39,7 @@ type locked struct {
 type outbound struct {
 	progress.Out
 	clean        time.Duration // when all changes were applied there
-	untold       bool          // of uses since clean: it gets to know the sessions first
+	unannounced  bool          // of uses since clean: it gets to know the sessions first
 	strange      bool          // it was never heard of
 	waiters      []*Waiter
 	heartbeatDue bool

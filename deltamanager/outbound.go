@@ -59,7 +59,7 @@ func (c *sender) heartbeat(now time.Duration, l *locked) wire.Heartbeat {
 		Root: c.table.Root(), Sessions: uint64(max(0, c.table.Sessions())), Joining: !c.fence.ready.Load(),
 		Repairing: l.repair.run != nil, Repaired: l.in.SettledEpoch(),
 	}
-	b.Key, b.Former = c.keys.Told(now)
+	b.Key, b.Former = c.keys.Announced(now)
 	return b
 }
 
@@ -95,7 +95,7 @@ func (c *sender) tickLink(now time.Duration, to *link) bool {
 		return false
 	}
 	l.tellWaiters()
-	if l.out.Acked() == c.log.head.Load() && !l.out.untold && c.touches.over() {
+	if l.out.Acked() == c.log.head.Load() && !l.out.unannounced && c.touches.over() {
 		l.out.clean = now
 	}
 	if every := max(c.cfg.Heartbeat, 1); now/every != l.out.heartbeatAt/every { // at the same moments for all members

@@ -53,9 +53,9 @@ func (f *fence) open(now, late time.Duration, repaired func() bool) bool {
 	return false
 }
 
-// toldUntil is up to when members surely have what was told here, if that takes lag most
-// often: not what was told in a pause that has just ended.
-func (f *fence) toldUntil(now, lag time.Duration) time.Duration {
+// announcedUntil is up to when members surely have what was announced here, if that takes lag most
+// often: not what was announced in a pause that has just ended.
+func (f *fence) announcedUntil(now, lag time.Duration) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.pausedFrom > 0 && now-f.joinedAt < time.Minute {

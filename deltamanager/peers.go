@@ -16,7 +16,7 @@ type peers struct {
 	group   Group
 	log     *changeLog
 	fence   *fence
-	granule time.Duration           // how exactly uses are told
+	granule time.Duration           // how exactly uses are announced
 	links   atomic.Pointer[[]*link] // sorted by id; replaced, never changed
 
 	seqs   atomic.Uint64 // highest number of a frame so far
@@ -72,7 +72,7 @@ func (p *peers) ensureLink(now time.Duration, id membership.ID) *link {
 	}
 	made := newLink(now, id, p.epoch(), p.seqs.Load(), p.log.head.Load())
 	l := &made.guarded // no other goroutine has it yet
-	l.out.clean, l.out.untold, l.out.strange, l.in.lag = past.clean, true, !known, past.lag
+	l.out.clean, l.out.unannounced, l.out.strange, l.in.lag = past.clean, true, !known, past.lag
 	links := append(slices.Clone(p.all()), made)
 	slices.SortFunc(links, func(a, b *link) int { return a.id.Compare(b.id) })
 	p.links.Store(&links)
@@ -86,17 +86,17 @@ func (p *peers) recall(now time.Duration, id membership.ID) (past pastIncarnatio
 	defer p.mu.Unlock()
 	i := slices.IndexFunc(p.past, func(o pastIncarnation) bool { return o.ID == id })
 	if i < 0 {
-		return pastIncarnation{id, p.toldAll(now), progress.Lag{}}, false
+		return pastIncarnation{id, p.announcedToAll(now), progress.Lag{}}, false
 	}
 	past = p.past[i]
 	p.past = slices.Delete(p.past, i, i+1)
 	return past, true
 }
 
-// toldAll is up to when the other members surely have all that was told here.
-func (p *peers) toldAll(now time.Duration) time.Duration {
+// announcedToAll is up to when the other members surely have all that was announced here.
+func (p *peers) announcedToAll(now time.Duration) time.Duration {
 	const lag = 10 * time.Second // a member that is behind for longer is gone
-	return p.fence.toldUntil(now, lag) - p.granule
+	return p.fence.announcedUntil(now, lag) - p.granule
 }
 
 // overtake sends a session, or that it is over, ahead of the changes that a
@@ -138,7 +138,7 @@ func (p *peers) isPast(id membership.ID) bool {
 }
 
 // expiresHere tells whether this node speaks for the end of a session that
-// another one used last, and has not told of its end: that one must be gone.
+// another one used last, and has not announced its end: that one must be gone.
 func (p *peers) expiresHere() bool {
 	for _, to := range p.all() {
 		l := to.lock()

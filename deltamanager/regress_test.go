@@ -526,7 +526,7 @@ func TestStrangerWithSessionsIsToldOfAllUses(t *testing.T) {
 	}
 }
 
-// Who joins asks, and serves, when he has heard, not when his clock next ticks.
+// A node that joins asks, and serves as soon as it has heard, not when its clock next ticks.
 func TestJoinNeedsNoTick(t *testing.T) {
 	c := newCluster(t, 2)
 	c.run(time.Second)

@@ -197,7 +197,7 @@ func TestKeysFromASecret(t *testing.T) {
 	a, b, both := with(old), with(fresh), with(fresh, old)
 	for _, c := range []*deltamanager.Core{a, b, both} {
 		c.Keys().Learn(0, token.AgreedKey{Drawn: 1, Key: deltamanager.TokenKey{7}}, deltamanager.TokenKey{8})
-		if k, former := c.Keys().Told(0); k != (token.AgreedKey{}) || former != (deltamanager.TokenKey{}) {
+		if k, former := c.Keys().Announced(0); k != (token.AgreedKey{}) || former != (deltamanager.TokenKey{}) {
 			t.Error("a key from a secret is told")
 		}
 	}
@@ -388,7 +388,7 @@ func FuzzTokens(f *testing.F) {
 // believe each other's tokens from their first heartbeats on, and go on with the older key.
 func TestMembersAgreeOnAKey(t *testing.T) {
 	c := freshCluster(t, 2, func(cfg *deltamanager.Config) { cfg.Rand = rand.Reader })
-	first := func(r *token.Ring) token.AgreedKey { k, _ := r.Told(c.now); return k }
+	first := func(r *token.Ring) token.AgreedKey { k, _ := r.Announced(c.now); return k }
 	key := first(c.cores[0].Keys())
 	believes := func(i, by int) bool {
 		token := mint(c, by, deltamanager.CookieHash{1}, deltamanager.Stamp{Clock: 1, Incarnation: 1})[0]
@@ -414,7 +414,7 @@ func TestMembersAgreeOnAKey(t *testing.T) {
 			t.Fatal("two clusters have one key though they never met")
 		}
 	}
-	k, former := a.cores[0].Keys().Told(c.now)
+	k, former := a.cores[0].Keys().Announced(c.now)
 	c.cores[0].Keys().Learn(c.now, k, former)
 	if got := first(c.cores[0].Keys()); got != key && got != k || !believes(0, 1) {
 		t.Error("a cluster that meets another one does not believe itself any more")

@@ -15,7 +15,7 @@ import (
 const rounds = 200
 
 // round is one race: a user whose session is on every node, and which of the
-// nodes he uses.
+// nodes they use.
 type round struct {
 	c    cluster
 	u    *user
@@ -41,7 +41,7 @@ func TestRaces(t *testing.T) {
 }
 
 // In async mode the answer is out before others have the write. A user who then
-// is on another node sees it all the same: his read-your-writes cookie tells.
+// is on another node sees it all the same: their read-your-writes cookie tells.
 func TestReadYourWrites(t *testing.T) {
 	race(t, started(t), func(r round) error {
 		if _, err := r.do(r.u, r.a, "put?k=x&v=mine"); err != nil {
@@ -184,7 +184,7 @@ func logout(r round) error {
 		r.late.Add(1) // it began after the logout, with a new session, or ended before
 		return err
 	}
-	// The user may have logged in again meanwhile: the slow answer must not touch his cookie.
+	// The user may have logged in again meanwhile: the slow answer must not touch their cookie.
 	for _, line := range slow.header["Set-Cookie"] {
 		if strings.HasPrefix(line, "NSESSIONID=") {
 			return fmt.Errorf("the slow request's answer touches the session's cookie: %q", line)

@@ -88,8 +88,8 @@ func (s *stranger) lie(t *testing.T, victim string, stop <-chan struct{}) {
 }
 
 // A stranger two hops away, who can send UDP and nothing else, tells nodes and balancer
-// that he is a member. Nobody believes him, with a secret and without: no connection goes to
-// him, and no request of a user.
+// that it is a member. No node believes it, with a secret and without: no connection goes to
+// it, and no request of a user.
 func TestStrangerBeyondARouter(t *testing.T) {
 	t.Parallel()
 	for what, file := range map[string]string{"with a secret": secret(t), "without a secret": ""} {

@@ -90,9 +90,9 @@ func (u *user) ok(t testing.TB, n *node, path string) answer {
 	return a
 }
 
-// stranger is the same user as somebody who took his session's cookie sees him:
+// stranger is the same user as somebody who took their session's cookie sees them:
 // without what tells a node that others know more, so that it shows what it has
-// itself. What he is told goes into no jar but his own.
+// itself. What they are answered goes into no jar but their own.
 func (u *user) stranger() *user {
 	u.mu.Lock()
 	defer u.mu.Unlock()

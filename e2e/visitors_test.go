@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// visitor is a user who counts along with his session. One goroutine owns him.
+// visitor is a user who counts along with their session. One goroutine owns a visitor.
 type visitor struct {
 	user
 	home  *node

@@ -193,7 +193,7 @@ func (b *bubble) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // At three distances, with a node that comes and goes: all that is written is
-// everywhere when the network is whole again, and nobody serves before he has all.
+// everywhere when the network is whole again, and no node serves before it has all.
 func TestBubbleNodeComesAndGoes(t *testing.T) {
 	inBubble(t, func(_ *testing.T, b *bubble) {
 		b.net.Delay("n1", "n2", 5*time.Millisecond)

@@ -223,7 +223,7 @@ func TestHijackRefused(t *testing.T) {
 	}
 }
 
-// A user who is gone, or a balancer that gave up, ends what waits for him;
+// A user who is gone, or a balancer that gave up, ends what waits for them;
 // what was written is kept.
 func TestUserWhoIsGone(t *testing.T) {
 	t.Parallel()

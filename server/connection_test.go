@@ -243,7 +243,7 @@ func TestSessionOfARequestMadeOfAnother(t *testing.T) {
 
 // Readers and writers that race with the end of their handler, on one
 // connection, request after request: the race detector watches, and every user has
-// his own body and session.
+// their own body and session.
 func TestRequestsThatEndWhileTheyAreUsed(t *testing.T) {
 	t.Parallel()
 	n := steps{"go": func(w http.ResponseWriter, r *http.Request) {

@@ -7,7 +7,7 @@
 // # Start and stop
 //
 // Run binds the three addresses first, so that a taken port ends the start
-// before anything is told to others; then admin, channel, discovery and delta
+// before anything is announced to others; then admin, channel, discovery and delta
 // managers run, and the HTTP listener answers 503 until the node is ready: until
 // it has repaired with every member it can reach, or discovery has found no member.
 // To stop, it turns not ready and draining, lets requests end within the grace, waits

@@ -8,7 +8,7 @@ import (
 var errStopping = errors.New("the node is about to stop: that can't be taken back")
 
 // setDraining has the node's users go to other nodes, or lets them come back: /readyz answers
-// 503 meanwhile, balancers and members are told, and the node stays a member that answers
+// 503 meanwhile, balancers and members hear of it, and the node stays a member that answers
 // what reaches it. Members compare themselves with it at once, so that they have all of it.
 func (s *Server) setDraining(on bool) error {
 	s.announcing.Lock()
@@ -24,7 +24,7 @@ func (s *Server) setDraining(on bool) error {
 	}
 	s.drained.CompareAndSwap(0, time.Now().UnixNano())
 	s.apps.HandOver()
-	s.log.Info("draining: users go to other nodes until the node stops, or is told otherwise")
+	s.log.Info("draining: users go to other nodes until the node stops, or an operator undrains it")
 	return nil
 }
 

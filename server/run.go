@@ -31,7 +31,7 @@ import (
 // Run opens the node's addresses, joins the cluster and serves until ctx ends; then it leaves in
 // order: it says so for http.drain_notice, no new requests, those in flight within the grace,
 // changes to the other members, good-bye, and only then the rest. It returns after everything it
-// started has returned: nil if it was told to stop, else what went wrong. To be called once.
+// started has returned: nil if it was asked to stop, else what went wrong. To be called once.
 func (s *Server) Run(ctx context.Context) error {
 	defer s.apps.Stop()
 	if err := s.listen(ctx); err != nil {
@@ -90,7 +90,7 @@ func (s *Server) operators() (*operators.Guard, error) {
 	return admin.Handler(c, view{s}, s.apps, s.farm, s.log.With("part", "admin"))
 }
 
-var errStop = errors.New("told to stop")
+var errStop = errors.New("asked to stop")
 
 func served(err error) error {
 	if errors.Is(err, http.ErrServerClosed) {
@@ -175,7 +175,7 @@ func (s *Server) here() (deploy.Peer, error) {
 	return s.farm.Here(), nil
 }
 
-// followCatalog hosts what the cluster does, until the node is told to stop or a part fails.
+// followCatalog hosts what the cluster does, until the node is asked to stop or a part fails.
 func (s *Server) followCatalog(ctx, life context.Context) {
 	if s.farm == nil {
 		return
@@ -201,7 +201,7 @@ func (s *Server) security() (grpctransport.Security, error) {
 	return security, err
 }
 
-// self is how this node is told to others: at what addresses they reach it.
+// self is how this node is announced to others: at what addresses they reach it.
 func (s *Server) self() (membership.Member, error) {
 	m := membership.Member{ID: s.id, Domain: s.cfg.Cluster.Domain, Version: s.version, ChannelAddress: s.cfg.Channel.Advertise}
 	if m.ChannelAddress == "" {

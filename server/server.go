@@ -27,7 +27,7 @@ import (
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
-// Config is everything a node is told.
+// Config is the configuration of a node.
 type Config = config.Config
 
 // Server is one node. New wires its parts, Run opens, serves and closes them.
@@ -64,7 +64,7 @@ type Server struct {
 // draining says whether the node gives its users away.
 type draining struct {
 	drain      drain.Drain  // of the listener for users
-	announcing sync.Mutex   // held while members are told of a change of that
+	announcing sync.Mutex   // held while a change of that is announced
 	drained    atomic.Int64 // when an operator asked for it, in ns since 1970; 0: not
 }
 
@@ -189,7 +189,7 @@ func (s *Server) settings(name string) config.App {
 	return c
 }
 
-// managerConfig is what an app's delta manager is told.
+// managerConfig is the configuration of an app's delta manager.
 func (s *Server) managerConfig(a config.App) deltamanager.Config {
 	acks, _ := deltamanager.ParseAcks(string(a.Acks)) // checked by package conf
 	r, n := s.cfg.Replication, s.cfg.Sessions

@@ -252,7 +252,7 @@ func TestSessionOutlivesItsNode(t *testing.T) {
 }
 
 // TestUserSeesHisOwnWrites moves a user to another node with each request, with
-// no time for replication: in async mode, only what his cookies say makes the
+// no time for replication: in async mode, only what the user's cookies say makes the
 // next node wait for what the last one wrote.
 func TestUserSeesHisOwnWrites(t *testing.T) {
 	fresh := func(name string, static ...string) *node {

@@ -358,7 +358,7 @@ func (g gates) slow(w http.ResponseWriter, r *http.Request) {
 
 // UX 5: a slower request brings nothing back that a faster one has ended, and
 // its answer does not take away what the user got meanwhile: not the cookie of
-// a new session, nor that of his login.
+// a new session, nor that of the login.
 func TestUX05SlowerRequestUndoesNothing(t *testing.T) {
 	t.Parallel()
 	g := gates{make(chan bool), make(chan bool)}

@@ -1,7 +1,7 @@
 package webapps
 
 // Events is what a node's Context offers besides Context, to apps that want to
-// be told what happens to their sessions:
+// hear what happens to their sessions:
 //
 //	if e, ok := c.(webapps.Events); ok {
 //		e.Listen(webapps.Listener{Destroyed: func(e webapps.Event, why webapps.Reason) { … }})
@@ -16,7 +16,7 @@ type Events interface {
 // session of the app; nil ones are left out. They are called after the fact, at
 // the node where it was decided, from whichever goroutine decided it, so they
 // must be quick; with Everywhere also at every other node, when it learns of it.
-// A change that comes with a repair instead of on its own may be told late,
+// A change that comes with a repair instead of on its own may be reported late,
 // and of several changes only the last.
 type Listener struct {
 	Everywhere bool

@@ -18,7 +18,7 @@ func newBalanceCommand(e env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "balance --conf FILE [--set KEY=VALUE]...",
 		Short: "Run the balancer: one address for users, each kept on one node",
-		Long: `Run the balancer. Each user is kept on the node that serves his session; when
+		Long: `Run the balancer. Each user is kept on the node that serves their session; when
 it dies, the request that finds out goes to another node. Which nodes there are
 it learns from the cluster, found as nodes find each other ([cluster],
 [channel] tls_*, [membership]); [balance] says where it listens. Where the conf

@@ -11,7 +11,7 @@
 //
 // # Exit codes
 //
-//	0  done; for run: told to stop, and left in order
+//	0  done; for run: asked to stop, and left in order
 //	1  not done: what went wrong stands on standard error
 //	2  the command line itself is wrong
 //	3  not everything could be done: what is left stands on standard error
@@ -25,6 +25,6 @@
 //
 // SIGTERM or SIGINT ends the context of the command: run leaves the cluster in
 // order (no new requests, those in flight end, what is not yet replicated is,
-// the other members are told). A second one ends the process at once, with
+// the other members hear of it). A second one ends the process at once, with
 // exit code 1.
 package main

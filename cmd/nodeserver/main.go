@@ -89,7 +89,7 @@ func report(c *cobra.Command, err error, stderr io.Writer) int {
 	return exitNot
 }
 
-// put writes where a failure has nobody left to be told to.
+// put writes where nobody is left to hear of a failure.
 func put(w io.Writer, format string, args ...any) {
 	_, _ = fmt.Fprintf(w, format, args...)
 }

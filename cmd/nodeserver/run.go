@@ -19,7 +19,7 @@ func newRunCommand(e env) *cobra.Command {
 	var sets []string
 	c := &cobra.Command{
 		Use:   "run --conf FILE [--set KEY=VALUE]...",
-		Short: "Run a node until it is told to stop",
+		Short: "Run a node until it is asked to stop",
 		Long: `Run a node until SIGTERM or SIGINT, which lets it leave the cluster in order. A
 second signal ends it at once, but for a SIGTERM within a second of the first.
 SIGHUP and SIGUSR1 change nothing.
@@ -46,7 +46,7 @@ else from the file, else it is the default.`,
 			})
 			switch {
 			case c.Context().Err() != nil:
-				log.Info("told to stop before the webapps had started")
+				log.Info("asked to stop before the webapps had started")
 				return nil
 			case err != nil:
 				return err

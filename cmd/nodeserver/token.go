@@ -26,7 +26,7 @@ func newTokenNewCommand(e env) *cobra.Command {
 with --token-file or as Authorization: Bearer. The name says in the audit log who
 that is. The role viewer may look, operator may change things, too. The line for the
 tokens file ([admin] tokens_file), which holds the token's SHA-256 only, is added to
---file, or told on standard error.`,
+--file, or printed on standard error.`,
 		Example: "  nodeserver token new anna --role operator --file conf/tokens -o anna.token",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {

@@ -13,7 +13,7 @@ import (
 func (w users) openCaughtUp(v *visit, cookie deltamanager.CookieHash, do func()) {
 	open := func() {
 		if v.c.op != v.op {
-			return // he has given up
+			return // they have given up
 		}
 		v.ref, v.info, v.found = v.l.core.Open(v.l.now(), cookie)
 		do()

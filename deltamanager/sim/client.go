@@ -12,13 +12,13 @@ import (
 	"github.com/nodeserver/nodeserver/deltamanager"
 )
 
-// client is a user with a browser: one session at a time, cookies, and what he
-// remembers of the answers he got.
+// client is a user with a browser: one session at a time, cookies, and what they
+// remember of the answers they got.
 type client struct {
 	id         int
-	op         uint64 // of the request he waits for; older answers are ignored
+	op         uint64 // of the request they wait for; older answers are ignored
 	at         int    // node that answered last, -1: none
-	has        bool   // he has a session cookie
+	has        bool   // they have a session cookie
 	unreturned bool   // and has not come back with it
 	key        deltamanager.Key
 	cookie     deltamanager.CookieHash
@@ -26,12 +26,12 @@ type client struct {
 	logins     int
 	used       time.Duration // when the latest request was answered that found the session
 	doubt      bool          // a request that may have ended or renamed the session was not answered
-	counter    string        // the attribute he counts in; another one when its value is in doubt
-	count      int64         // the value he was answered last
+	counter    string        // the attribute they count in; another one when its value is in doubt
+	count      int64         // the value in the last answer
 	counted    time.Duration // and when
 	epoch      int
 	jar        map[string]cookie
-	seen       []cookie     // tokens he was given since he was last warned
+	seen       []cookie     // tokens given since the last warning
 	dead       []deadCookie // of sessions they logged out of, or before a login
 }
 
@@ -60,11 +60,11 @@ type visit struct {
 	found  bool
 	moves  bool // its node has given the session another id
 	attack bool // by somebody else, with an id that the client has given up
-	stale  bool // the node said that what it shows may be older than what he has seen
+	stale  bool // the node said that what it shows may be older than what they have seen
 	tries  int
 	pauses int64                // of l when it began
 	tokens []deltamanager.Token // that came with the request
-	seen   []cookie             // by its user when he made it
+	seen   []cookie             // by its user when they made it
 	used   time.Duration        // when its user had last used the session before
 }
 
@@ -132,7 +132,7 @@ func (w users) next(c *client, d time.Duration) {
 	w.after(d, func() { w.act(c) })
 }
 
-// giveUp is what a client does who got no answer: what he asked for may or may
+// giveUp is what a client does after no answer: what they asked for may or may
 // not have happened.
 func (w users) giveUp(c *client) {
 	w.obs.count(Unanswered)
@@ -140,14 +140,14 @@ func (w users) giveUp(c *client) {
 	w.next(c, w.between(0, 100*time.Millisecond))
 }
 
-// otherCounter makes the client count in another attribute: the order of his
+// otherCounter makes the client count in another attribute: the order of their
 // latest writes is not certain any more.
 func (w users) otherCounter(c *client) {
 	c.epoch++
 	c.counter, c.count = "c"+strconv.Itoa(c.epoch), 0
 }
 
-// door is the balancer: it keeps the client where he was, more or less.
+// door is the balancer: it keeps the client where they were, more or less.
 func (w users) door(last int) *node {
 	if last >= 0 && w.nodes[last].serves() && w.chance(w.mix.Sticky) {
 		return w.nodes[last]
@@ -178,7 +178,7 @@ func (w users) request(c *client, last int, cookie deltamanager.CookieHash, do f
 func (w users) deliver(v *visit, last int, do func()) {
 	n := w.door(last)
 	if n == nil || v.tries > 5 {
-		return // he gives up in time
+		return // they give up in time
 	}
 	w.deliverTo(v, n, do)
 }
@@ -194,7 +194,7 @@ func (w users) deliverTo(v *visit, n *node, do func()) {
 		}
 		enter := func() {
 			if v.c.op != v.op {
-				return // he has given up
+				return // they have given up
 			}
 			if !l.core.Enter(l.now()) {
 				again()
@@ -392,7 +392,7 @@ func (w users) lostSession(v *visit) {
 	w.answered(v)
 }
 
-// increment counts: what he reads must not be less than what he was told.
+// increment counts: what a client reads must not be less than what the last answer said.
 func (w users) increment(c *client) {
 	w.request(c, c.at, c.cookie, func(v *visit) {
 		if !v.found {
@@ -501,7 +501,7 @@ func (w users) rename(c *client) {
 				c.dead = append(c.dead, old)
 				c.cookie, c.key, c.user, c.used, c.doubt = to.CookieHash, to.Key, to.Principal, w.now, doubt
 				if v.stale {
-					w.otherCounter(c) // he has been told, once
+					w.otherCounter(c) // an answer has said so, once
 				}
 				w.answered(v)
 			})
@@ -541,7 +541,7 @@ func (w users) parallel(c *client) {
 				w.commit(v, deltamanager.Tx{Writes: []deltamanager.Write{{Name: name, Value: value}}}, func() {
 					c.used = w.now
 					if v.stale {
-						w.otherCounter(c) // he has been told, once
+						w.otherCounter(c) // an answer has said so, once
 					}
 					if left--; left == 0 {
 						w.answered(v)

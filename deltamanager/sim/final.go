@@ -21,7 +21,7 @@ func (w judge) settle() {
 	for {
 		w.runTo(w.now + 250*time.Millisecond)
 		if w.converged() && w.connected() {
-			w.runTo(w.now + 3*time.Second) // uses are told again, and what was lost is sent again
+			w.runTo(w.now + 3*time.Second) // uses are announced again, and what was lost is sent again
 			return
 		}
 		if w.now > limit {
@@ -317,7 +317,7 @@ func (w judge) checkIncarnation(l *incarnation) {
 
 // overstay is by how much a session may seem younger than it is: how long a
 // message took is only known beside that of the fastest so far, so it is what the
-// slowest first one took, for each time that it was told on: from a node to its
+// slowest first one took, for each time that it was passed on: from a node to its
 // neighbour, from that to the node after its restart, and once more.
 func (w *world) overstay() time.Duration { return time.Second + 3*w.obs.unsure }
 

@@ -21,7 +21,7 @@ type Mix struct {
 	Faults
 }
 
-// Settings are what the nodes are told.
+// Settings are the configuration of the nodes.
 type Settings struct {
 	Queue         int
 	MaxInactive   time.Duration
@@ -66,7 +66,7 @@ type Faults struct {
 }
 
 // drawNewcomers draws what becomes of users who have not come back yet, from a source
-// of its own: in seven of ten histories they are told from others.
+// of its own: in seven of ten histories they are recognized among others.
 func (m *Mix) drawNewcomers(r *rand.Rand) {
 	if r.Float64() < 0.3 {
 		return

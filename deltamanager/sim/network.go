@@ -20,7 +20,7 @@ type network struct {
 type conn struct {
 	from, to *incarnation
 	up       bool
-	known    bool // the member is told to the core: Connected, and not Gone since
+	known    bool // the core knows the member: Connected, and not Gone since
 	upAt     time.Duration
 	gen      int // counts breaks; what was sent before is lost
 	lanes    [2]lane
@@ -107,7 +107,7 @@ func (n *network) gone(w *world, c *conn) {
 	}
 }
 
-// lose breaks a connection: what was on its way is lost, its sender is told
+// lose breaks a connection: what was on its way is lost, its sender notices
 // now, and dials again.
 func (n *network) lose(w *world, c *conn) {
 	if !c.up {

@@ -87,7 +87,7 @@ func (o *observer) named(cookie deltamanager.CookieHash, key deltamanager.Key, u
 	o.names[cookie] = login{key, user}
 }
 
-// touched notes that a node has seen a session used, and whether it has told
+// touched notes that a node has seen a session used, and whether it has announced
 // the client so: if not, it may forget it.
 func (o *observer) touched(v *visit, told bool) {
 	if o.uses == nil {
@@ -312,10 +312,10 @@ func (o *observer) served(l *incarnation) {
 // joined checks a node that serves for the first time, and was connected to a
 // donor before it may have taken itself for alone, and ever since: it has what the
 // donor had when it was born, but for sessions that were about to expire for
-// somebody then: those may have been taken over from him, or not, and used again.
+// somebody then: those may have been taken over from there, or not, and used again.
 func (o *observer) joined(l, donor *incarnation) {
 	had := l.offered[donor]
-	aging := func(k deltamanager.Key) bool { // for one of those who may have told of it
+	aging := func(k deltamanager.Key) bool { // for one of those that may have announced it
 		for d, had := range l.offered {
 			if last, ok := had[k]; ok && d.now()-last > o.w.mix.MaxInactive-expiryDoubt {
 				return true
@@ -418,7 +418,7 @@ func (o *observer) gone(v *visit) {
 		return l == v.l || o.goodFor(v.l, l, 2*time.Second) && o.w.now-since > o.heardIn()
 	})
 	if limit == 0 {
-		return // it may have been evicted before its user came back, or while that was told
+		return // it may have been evicted before its user came back, or while that was announced
 	}
 	idle := o.w.now-o.knownUse(v) >= limit-2*time.Second
 	if !o.w.mix.Hostile && len(v.tokens) > 0 && !o.old(k) && !idle {
@@ -464,7 +464,7 @@ func (o *observer) gone(v *visit) {
 	}
 }
 
-// heardIn is in what time what one node tells reaches another one: what is lost is told
+// heardIn is in what time what one node tells reaches another one: what is lost is announced
 // again after two seconds, and may be lost again.
 func (o *observer) heardIn() time.Duration {
 	if o.w.mix.Hostile {

@@ -35,7 +35,7 @@ const quietTime = time.Second
 // need one to a node, and some are left for operators and members.
 const descriptorsEach = 3
 
-// Config is what a Balancer is told.
+// Config is the configuration of a Balancer.
 type Config struct {
 	CookieName     string        // of session cookies; default NSESSIONID
 	HealthInterval time.Duration // between probes of nodes that are down; default 250 ms
@@ -197,7 +197,7 @@ func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 	b.drain.Quiet(users, quietTime)
 	b.shutdown(srv)
 	over()
-	_ = errors.Join(ops.Close(), plain.Close()) // nobody is to be told any more
+	_ = errors.Join(ops.Close(), plain.Close()) // nobody reads of it any more
 	parts.Wait()
 	b.pool.update(nil)
 	if told.Err() != nil {

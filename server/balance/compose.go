@@ -43,8 +43,8 @@ func FromConfig(cfg config.Config, log *slog.Logger) (*Balancer, error) {
 		return nil, err
 	}
 	transport := grpctransport.New(sec, nil, nil)
-	watch := func(ctx context.Context, addr string, told func([]membership.Status)) error {
-		return transport.Watch(ctx, addr, cfg.Cluster.Name, told)
+	watch := func(ctx context.Context, addr string, update func([]membership.Status)) error {
+		return transport.Watch(ctx, addr, cfg.Cluster.Name, update)
 	}
 	if !sec.TLS() {
 		log.Warn("nodes don't prove who they are: no cluster.secret_file", "other_machines", sec.Proven())

@@ -1,5 +1,5 @@
 // Package balance is nodeserver's own balancer: an HTTP reverse proxy that
-// keeps a user on the node that serves his session and moves him when that node
+// keeps a user on the node that serves their session and moves them when that node
 // dies, without losing the request that found out.
 //
 // It is not a general proxy: no caching, no rewriting, one
@@ -29,7 +29,7 @@
 // draws at first and in all after Config.SlowStart.
 //
 // A node that drains serves on: for a moment (http.drain_notice) if it is about to stop, until it
-// is told otherwise if an operator drains it. The balancer then ends
+// hears otherwise if an operator drains it. The balancer then ends
 // its idle connections to it: if the node ended them, a request could be on its way.
 //
 // A node is in doubt from the moment when it ends a connection, be it an idle one.

@@ -14,8 +14,8 @@ import (
 )
 
 // WatchFunc asks the member at a channel address for its member list, and hands
-// each version of it to told, until ctx ends or the connection breaks.
-type WatchFunc func(ctx context.Context, addr string, told func([]membership.Status)) error
+// each version of it to update, until ctx ends or the connection breaks.
+type WatchFunc func(ctx context.Context, addr string, update func([]membership.Status)) error
 
 // Bounds of Members.
 const (
@@ -181,7 +181,7 @@ func (m *Members) keepWatching(ctx, own context.Context, w *watched) {
 			patience.Stop()
 			wait, faults = firstRetry, 0
 			m.answered(w)
-			m.told(ctx, r, list)
+			m.received(ctx, r, list)
 		})
 		patience.Stop()
 		again()
@@ -254,8 +254,8 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// told takes a member's list over.
-func (m *Members) told(ctx context.Context, r *report, list []membership.Status) {
+// received takes a member's list over.
+func (m *Members) received(ctx context.Context, r *report, list []membership.Status) {
 	m.mu.Lock()
 	r.note(time.Now(), list)
 	m.live = slices.DeleteFunc(m.live, func(o *report) bool { return o.addr == r.addr })

@@ -58,7 +58,7 @@ type pool struct {
 	most  int // requests in flight at a node; 0: no limit
 	queue []*waiter
 
-	broke     func(*node) // told when a node ends a connection
+	broke     func(*node) // called when a node ends a connection
 	dialer    *net.Dialer
 	secure    *tls.Config   // of connections to nodes that have it
 	domain    string        // whose nodes are preferred

@@ -48,7 +48,7 @@ var errDoubt = errors.New("its connections broke off, and nobody knows yet wheth
 // errNext stands for an answer that no app gave: another node may be asked.
 var errNext = errors.New("it is not ready")
 
-// errBody says that the user has not sent the body that he announced.
+// errBody says that the user has not sent the body that they announced.
 var errBody = errors.New("read the request's body")
 
 // errNobody says that there was no node left to try.
@@ -380,7 +380,7 @@ type keptBody struct {
 }
 
 // keepBody waits for all of a small body, unless the user first wants to hear
-// that he may send it.
+// that they may send it.
 func keepBody(r *http.Request) (*keptBody, error) {
 	switch {
 	case r.Body == nil || r.Body == http.NoBody:

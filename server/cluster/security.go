@@ -42,7 +42,7 @@ func Security(c config.Config, name string) (grpctransport.Security, error) {
 }
 
 // clusterSecret reads the cluster's secret; nil: there is none. It refuses a secret that is used
-// for two things: a person that is told it for one of them could do the other.
+// for two things: a person that gets it for one of them could do the other.
 func clusterSecret(c config.Config) (*keys.Secret, error) {
 	if c.Cluster.SecretFile == "" || c.Channel.TLSCA != "" && c.Admin.TokenFile == "" {
 		return nil, nil //nolint:nilnil // no secret is no error

@@ -1,10 +1,10 @@
-// Package config is everything that a node and a balancer are told, as plain values. Package
+// Package config is the configuration of a node and of a balancer, as plain values. Package
 // conf reads them from a file; each part of the node is given its own.
 package config
 
 import "time"
 
-// Config is everything a node is told, as package conf reads it from a file:
+// Config is the configuration of a node, as package conf reads it from a file:
 // field tags are the keys of DESIGN's public contract. Durations and sizes are
 // already parsed, relative paths already resolved; every default is already in.
 type Config struct {
@@ -56,7 +56,7 @@ type HTTP struct {
 	Cookie Cookie `conf:"cookie"`
 }
 
-// Cookie says what browsers are told of session cookies, and of those that belong to them.
+// Cookie is the attributes of session cookies in browsers, and of those that belong to them.
 type Cookie struct {
 	SameSite SameSite      `conf:"same_site"`
 	Domain   string        `conf:"domain"`  // empty: the host that gave the cookie

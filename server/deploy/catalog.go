@@ -61,8 +61,8 @@ type catalog struct {
 
 // listener is what is known of one member's copy.
 type listener struct {
-	due   bool // it is to be told
-	heard bool // it has told its own
+	due   bool // it is to be announced
+	heard bool // it has announced its own
 }
 
 func openCatalog(file, self string, log *slog.Logger) (*catalog, error) {
@@ -180,7 +180,7 @@ func (c *catalog) merge(list []Entry, from membership.ID) error {
 	return c.put(list, from)
 }
 
-// caughtUp tells whether all members that are linked have told their catalogs.
+// caughtUp tells whether all members that are linked have announced their catalogs.
 func (c *catalog) caughtUp() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -207,7 +207,7 @@ func (c *catalog) Connected(m membership.Member) {
 	c.members[m.ID] = &listener{due: true}
 }
 
-// Disconnected forgets the member until it is back: it will be told all then.
+// Disconnected forgets the member until it is back: the whole catalog is announced to it then.
 func (c *catalog) Disconnected(id membership.ID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
-// What users are told: nothing of this node's files, and nothing an author wrote.
+// What users read: nothing of this node's files, and nothing an author wrote.
 const (
 	notLoaded  = "it could not be loaded"
 	notStarted = "it could not be started"

@@ -95,7 +95,7 @@ func (f *Farm) Join(ch *channel.Channel) {
 	f.catalog.join(ch)
 }
 
-// Ready tells whether the node hosts what the cluster does, as far as it was told when it started.
+// Ready tells whether the node hosts what the cluster does, as far as it heard when it started.
 func (f *Farm) Ready() bool { return f.caught.Load() }
 
 // Run follows the catalog until ctx ends.

@@ -19,7 +19,7 @@ import (
 type Request struct {
 	Operator        string
 	SkipUnreachable bool // members that can't be reached get the build when they are back
-	// Step is told how far it is: node is empty, or the member that something was done at. From any
+	// Step is called with how far it is: node is empty, or the member that something was done at. From any
 	// goroutine.
 	Step func(node, text string)
 }

@@ -137,7 +137,7 @@ func validID(s string) bool {
 	return true
 }
 
-// Client is the user's address, of a request that Apply has seen, where a proxy has told it.
+// Client is the user's address, of a request that Apply has seen, where a proxy has said it.
 func Client(h http.Header) (a netip.Addr, ok bool) {
 	if list := h[forwardedFor]; len(list) == 1 {
 		a, err := netip.ParseAddr(list[0])
@@ -147,7 +147,7 @@ func Client(h http.Header) (a netip.Addr, ok bool) {
 }
 
 // Secure tells whether the user's connection was secure, of a request that Apply has seen, where
-// a proxy has told that.
+// a proxy has said that.
 func Secure(h http.Header) (secure, ok bool) {
 	list := h[forwardedProto]
 	return len(list) == 1 && list[0] == "https", len(list) == 1
@@ -170,7 +170,7 @@ func (t Trust) believe(r *http.Request, from netip.Addr) bool {
 	for _, step := range slices.Backward(steps) {
 		a, ok := address(step.addr)
 		if !ok {
-			if step.addr == "" { // an address is not told, the rest may be
+			if step.addr == "" { // an address is not said, the rest may be
 				last = merge(step, last)
 			}
 			break

@@ -182,7 +182,7 @@ func (g *Guard) refresh() {
 	g.log.Info("tokens read anew", "file", file, "tokens", len(tokens))
 }
 
-// oneUseEach refuses the cluster's secret as a token: whoever is told it for one could do
+// oneUseEach refuses the cluster's secret as a token: a person that gets it for one could do
 // the other.
 func oneUseEach(tokens map[hash]Actor, secretFile string) error {
 	if secretFile == "" {

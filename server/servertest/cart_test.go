@@ -55,7 +55,7 @@ func TestEachStepOnAnotherNode(t *testing.T) {
 	wantAll(t, u, "1 6.50 ann")
 	wantAll(t, before, "0 0.00 -")
 	post(t, u.At(2), "/add", "sku", "cup")
-	other := u.Copy() // another browser, say, to which the user has moved his cookies
+	other := u.Copy() // another browser, say, to which the user has moved their cookies
 	post(t, other.At(2), "/logout", "", "")
 	if other.Cookie() != "" {
 		t.Error("the cookie outlives the logout")

@@ -24,7 +24,7 @@ type Visitor struct {
 }
 
 // Visitor returns a new user. His first request goes to node 0 or, if that is
-// dead, to the next one that lives; the others to the node in his cookie, while
+// dead, to the next one that lives; the others to the node in their cookie, while
 // that lives.
 func (c *Cluster) Visitor() *Visitor {
 	jar, _ := cookiejar.New(nil) // fails for bad options only

@@ -13,7 +13,7 @@ import (
 	"github.com/nodeserver/nodeserver/webapps"
 )
 
-// Config is what the pipeline of an app's requests is told.
+// Config is the configuration of the pipeline of an app's requests.
 type Config struct {
 	App           string // its name
 	Path          string // where it is, with a slash at its end
@@ -57,7 +57,7 @@ type App struct {
 	responses responses
 	bodies    bodies
 	listeners atomic.Pointer[Listeners] // those that hear of the sessions
-	observing sync.Mutex                // held while the manager is told whether there are any
+	observing sync.Mutex                // held while the manager learns whether there are any
 	newRate   *newRate                  // nil: no limit
 
 	counters

@@ -69,7 +69,7 @@ func (a *App) Serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
 func (a *App) within(path string) string { return path[min(len(a.path)-1, len(path)):] }
 
 // admits tells whether the request's body is as short as it must be, as far as
-// that can be known; where it can't, whoever reads the body is told.
+// that can be known; where it can't, the reader of the body gets an error.
 func (a *App) admits(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case r.ContentLength > a.maxBody:
@@ -205,11 +205,11 @@ type visit struct {
 	mu      sync.Mutex
 	looked  bool
 	route   string               // of the cookie that belongs to a session
-	tokens  []deltamanager.Token // of the user: what he has seen
+	tokens  []deltamanager.Token // of the user: what they have seen
 	current *session             // nil: none, or invalidated by this request
 	all     []*session           // several if the request has ended some
 	none    error                // why no session could be made
-	failed  bool                 // a commit wrote nothing, and the user is told so
+	failed  bool                 // a commit wrote nothing, and the answer says so
 	over    bool                 // the handler has returned
 	shared  bool                 // there are other requests on its connection; set before the handler runs
 
@@ -357,7 +357,7 @@ func (v *visit) commit(h http.Header) error {
 	}
 	v.settleCookie(h)
 	if v.none != nil {
-		return v.none // the user is told, whatever the handler makes of it
+		return v.none // the answer says so, whatever the handler makes of it
 	}
 	if s := v.current; s != nil && v.app.freshness && !s.gone {
 		v.setTokens(h, s.view.Tokens())

@@ -19,7 +19,7 @@ const holdBytes = 64 << 10
 
 // response holds status and body until the session is committed: the cookie
 // must be settled before the first byte, and in modes that wait for acks the
-// user shall be told the truth.
+// user shall read the truth.
 //
 // It passes on all that net/http's writer can do: Flush, Hijack, ReadFrom, and by
 // Unwrap whatever http.ResponseController asks for. Each belongs to one request and is
@@ -121,7 +121,7 @@ func (w *response) length() int {
 	return len(w.held.bytes)
 }
 
-// commit settles session and cookie, once. An error has been told the user.
+// commit settles session and cookie, once. The answer has said an error to the user.
 func (w *response) commit() error {
 	if w.committed {
 		return nil
@@ -150,12 +150,12 @@ func (w *response) release() {
 		w.under.WriteHeader(w.status)
 	}
 	if w.length() > 0 {
-		_, _ = w.under.Write(w.held.bytes) // the handler has been told that it was written
+		_, _ = w.under.Write(w.held.bytes) // the handler believes that it was written
 	}
 }
 
 // finish ends the response after the handler has returned. All of a held body
-// is known, so its length is told; net/http does that for short ones only.
+// is known, so the answer has its length; net/http does that for short ones only.
 func (w *response) finish() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"github.com/nodeserver/nodeserver/webapps/webappstest"
 )
 
-// The smallest test of an app: a user, what he does, what he sees.
+// The smallest test of an app: a user, what they do, what they see.
 func TestAdd(t *testing.T) {
 	u := webappstest.New(t, cart.Webapp())
 	u.PostForm("/add", url.Values{"sku": {"tea"}})

@@ -1,6 +1,6 @@
 // Package cart is a small shop: a page to put things into a cart, to take them
 // out, to log in and out. The cart is in the user's session, so the node that
-// serves him may be killed at any time, and the next one goes on.
+// serves them may be killed at any time, and the next one goes on.
 //
 // It is the sample to copy from when an app has forms and users; webapps/counter
 // is the smaller one. No money and no password is asked for: any name logs in.

@@ -140,8 +140,8 @@ func (c *Client) Session() *webapps.Session {
 	return nil
 }
 
-// Expire ends the user's session as if he had not used it for too long. It
-// reports whether he had one.
+// Expire ends the user's session as if they had not used it for too long. It
+// reports whether they had one.
 func (c *Client) Expire() bool {
 	st := c.node.find(c.Cookie())
 	return st != nil && c.node.end(st, webapps.Expired)

@@ -4,13 +4,13 @@
 //	u.Get("/")
 //	fmt.Println(u.Get("/?format=text").Body) // 2 test
 //
-// A Client is one user with one browser: his first request has no cookie, those
-// after it have what the app's session gave him. Another is another user, Copy
+// A Client is one user with one browser: their first request has no cookie, those
+// after it have what the app's session gave them. Another is another user, Copy
 // somebody who stole the cookie. The session is a real one in what an app can
 // see of it: values are copied in and out, sizes and names are checked, writes
 // are visible to the request at once and to others when the handler returns, a
 // panic discards them and answers 500, a new id at login kills the old cookie,
-// and listeners are told. Client.Session looks into it, Expire lets it end.
+// and listeners are called. Client.Session looks into it, Expire lets it end.
 //
 // For the same app on real nodes, of which some are killed, see package
 // server/servertest; its visitors take the same requests and give the same

@@ -26,7 +26,7 @@ type visit struct {
 	private bool         // so it was before the head went out
 	over    bool         // the handler has returned
 	head    bool         // the answer's head has gone out, and with it the cookie
-	cookie  *http.Cookie // for the user; nil: his own is right
+	cookie  *http.Cookie // for the user; nil: their own is right
 }
 
 func newVisit(n *node, r *http.Request) *visit {
@@ -77,7 +77,7 @@ func (v *visit) all() []*session {
 }
 
 // commit commits what was written, and settles the cookie. The error says that nothing was
-// written, and that the user is to be told so.
+// written, and that the answer is to say so.
 func (v *visit) commit() error {
 	for _, s := range v.all() {
 		switch err := s.Commit(v.ctx); {

@@ -40,7 +40,7 @@ const (
 	GhostLink
 	TokenByAge
 	ExpireTombstone
-	ReturnUntold
+	ReturnUnannounced
 	ReturnOverruled
 	ForgedToken
 	count
@@ -85,8 +85,8 @@ var names = [count]string{
 	TornAuth:          "auth: a new id comes with the old user",
 	MoveKeepsOld:      "auth: the old id stays valid after a login",
 	ParentLives:       "auth: who hears of a login does not end what was before it",
-	NoTouch:           "expiry: reads are not told to others",
-	NoRetouch:         "expiry: uses that a member missed are not told again",
+	NoTouch:           "expiry: reads are not announced",
+	NoRetouch:         "expiry: uses that a member missed are not announced again",
 	NoWant:            "repair: a session in part is not asked for",
 	FlushedTooEarly:   "drain: flushed although changes were left out",
 	NoHandOver:        "drain: what came from other nodes is not handed over",
@@ -94,7 +94,7 @@ var names = [count]string{
 	GhostLink:         "membership: a late frame brings back the link to a dead member",
 	TokenByAge:        "catch-up: the age of a write is judged by the hybrid clock",
 	ExpireTombstone:   "expiry: a session that expires leaves a tombstone",
-	ReturnUntold:      "expiry: others are not told that a cookie came back",
+	ReturnUnannounced: "expiry: that a cookie came back is not announced",
 	ReturnOverruled:   "expiry: a session ends although its cookie came back elsewhere",
 	ForgedToken:       "catch-up: the MACs of tokens are not checked",
 }

@@ -25,7 +25,7 @@ func NewIn() In { return In{ahead: map[uint64]uint64{}} }
 type Arrival struct {
 	NewEpoch bool // the member has left changes out, or its first frame came
 	Fresh    bool // its deltas are to be applied
-	Again    bool // its sender must be told that it has been applied, or can't be yet
+	Again    bool // it must be acknowledged, or its sender must hear that it can't be yet
 }
 
 // Arrive takes note of a frame's header, before its deltas are applied. Frames of a

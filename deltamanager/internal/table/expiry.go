@@ -64,7 +64,7 @@ func (l *Limits) tooOld(d *Delta) bool {
 
 // Expired tells whether the session is over for this node: at its inactive
 // time where it was used last, one granule later elsewhere, since reads are
-// told twice a granule only.
+// announced twice a granule only.
 func (b Bucket) Expired(s *Session, now time.Duration) bool {
 	if lifetime := b.t.limits.Lifetime; lifetime > 0 && now-s.Created >= lifetime {
 		return true

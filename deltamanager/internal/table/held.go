@@ -13,7 +13,7 @@ const (
 	MaxHeld   = 100
 )
 
-// HeldBy lists what is here of a session; empty if that is too much to be told.
+// HeldBy lists what is here of a session; empty if that is too much to be sent.
 func (t *Table) HeldBy(k Key) string {
 	b := t.Lock(k)
 	defer b.Unlock()

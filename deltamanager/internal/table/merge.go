@@ -59,15 +59,15 @@ func (t *Table) Apply(now time.Duration, d *Delta, from Source, names []string) 
 			return v, nil
 		}
 		s = &Session{
-			Key:      d.Key,
-			Created:  now - d.Age,
-			Last:     now - d.Idle,
-			served:   never,
-			told:     never,
-			heard:    never,
-			partial:  !d.Full,
-			limit:    limitOf(t.limits.MaxInactive),
-			Returned: d.Returned,
+			Key:       d.Key,
+			Created:   now - d.Age,
+			Last:      now - d.Idle,
+			served:    never,
+			announced: never,
+			heard:     never,
+			partial:   !d.Full,
+			limit:     limitOf(t.limits.MaxInactive),
+			Returned:  d.Returned,
 		}
 		b.add(s)
 		v.Newcomer = !s.Returned
@@ -95,7 +95,7 @@ func (t *Table) Apply(now time.Duration, d *Delta, from Source, names []string) 
 type Verdict struct {
 	Changed bool // it had news
 	Missing bool // the session is not whole here: it must be fetched
-	Dead    bool // the session is over: the sender must be told
+	Dead    bool // the session is over: the sender must hear of it
 
 	Merged *Session // it is here now
 	Fresh  bool     // and was not before

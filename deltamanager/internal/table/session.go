@@ -69,13 +69,13 @@ type Session struct {
 	Regs []Register
 
 	// Instants on this node's monotonic clock; those of sessions that came from
-	// elsewhere are this node's now minus the age that was told, so no two
+	// elsewhere are this node's now minus the age that was announced, so no two
 	// machines' clocks are ever compared.
-	Created time.Duration
-	Last    time.Duration // newest use that is known
-	served  time.Duration // newest use at this node
-	told    time.Duration // newest use that the others were told by this node
-	heard   time.Duration // newest use that others have told
+	Created   time.Duration
+	Last      time.Duration // newest use that is known
+	served    time.Duration // newest use at this node
+	announced time.Duration // newest use that this node has announced
+	heard     time.Duration // newest use that others have announced
 
 	limit   uint32 // of its inactive time, in limitUnits; 0: none
 	partial bool   // registers are known to be missing: not to be served
@@ -195,7 +195,7 @@ const DeadHash = 0xdeadf00ddeadf00d
 func deadDigest(k Key, seed uint64) uint64 { return Mix(k.Hash(seed) ^ DeadHash) }
 
 // Firsthand is the newest use that this node may tell of: its own. Told on and
-// on, what others have told would grow younger by the time it is on its way.
+// on, what others have announced would grow younger by the time it is on its way.
 func (s *Session) Firsthand() time.Duration {
 	if s.served == never {
 		return s.Last
@@ -211,7 +211,7 @@ func (s *Session) Info(a Auth) Info {
 // Full is everything of the session. The delta is to be
 // encoded before its bucket is unlocked.
 func (s *Session) Full(now time.Duration) Delta {
-	return Delta{Key: s.Key, Regs: s.Regs, Idle: now - s.Last, Age: now - s.Created, Full: !s.partial, Returned: s.TellsReturn()}
+	return Delta{Key: s.Key, Regs: s.Regs, Idle: now - s.Last, Age: now - s.Created, Full: !s.partial, Returned: s.AnnouncesReturn()}
 }
 
 // Touch notes that the session is used here now.
@@ -287,21 +287,21 @@ func (s *Session) News(now time.Duration, state, since uint64, list string, self
 // Mine tells whether this node used the session last, as far as it knows.
 func (s *Session) Mine() bool { return s.served >= s.Last }
 
-// TellsReturn is whether members are told that a session's cookie came back.
-func (s *Session) TellsReturn() bool { return s.Returned }
+// AnnouncesReturn is whether this node announces that a session's cookie came back.
+func (s *Session) AnnouncesReturn() bool { return s.Returned }
 
 // Create puts a new session into the bucket; returned says that it need not wait for
 // its cookie to come back.
 func (b Bucket) Create(now time.Duration, k Key, returned bool) *Session {
 	s := &Session{
-		Key:      k,
-		Created:  now,
-		Last:     now,
-		served:   now,
-		told:     now,
-		heard:    never,
-		limit:    limitOf(b.t.limits.MaxInactive),
-		Returned: returned,
+		Key:       k,
+		Created:   now,
+		Last:      now,
+		served:    now,
+		announced: now,
+		heard:     never,
+		limit:     limitOf(b.t.limits.MaxInactive),
+		Returned:  returned,
 	}
 	b.add(s)
 	return s
@@ -311,7 +311,7 @@ func (b Bucket) Create(now time.Duration, k Key, returned bool) *Session {
 // limit go on.
 func (b Bucket) CreateAfter(now time.Duration, k Key, old *Session, returned bool) *Session {
 	s := &Session{
-		Key: k, Created: old.Created, Last: now, served: now, told: now, heard: never,
+		Key: k, Created: old.Created, Last: now, served: now, announced: now, heard: never,
 		limit: old.limit, Returned: old.Returned || returned,
 	}
 	b.add(s)
@@ -339,13 +339,13 @@ func (b Bucket) Overwrite(s *Session, writes []Register) (changed []string) {
 	return changed
 }
 
-// Tell notes that the others are told of the session's use now.
-func (s *Session) Tell(now time.Duration) { s.told = now }
+// Announce notes that this node announces the session's use now.
+func (s *Session) Announce(now time.Duration) { s.announced = now }
 
-// TellDue tells whether the others are to be told that the session is used, although
+// AnnounceDue tells whether this node is to announce that the session is used, although
 // nothing is written.
-func (s *Session) TellDue(now time.Duration) bool {
-	return now-s.told >= Granule(s.maxInactive())/2 && s.limit > 0
+func (s *Session) AnnounceDue(now time.Duration) bool {
+	return now-s.announced >= Granule(s.maxInactive())/2 && s.limit > 0
 }
 
 // Names lists the attributes that have a value.

@@ -26,7 +26,7 @@ const BriefLife = 2 * time.Minute
 const lived = 1 << 63
 
 // rankOf is the rank of an invalidation at that clock: sessions that lived briefly before
-// all others, then by when they ended. It is drawn once, where the session ends, and told
+// all others, then by when they ended. It is drawn once, where the session ends, and sent
 // to the others: all members that have room for n tombstones keep the n highest of what
 // any of them has, so what one has forgotten doesn't go to and fro between them.
 func rankOf(clock uint64, age time.Duration) uint64 {

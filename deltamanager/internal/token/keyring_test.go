@@ -11,7 +11,7 @@ import (
 // Two that meet take the older key and believe the other one for a while, and nobody
 // can push out the first one.
 func TestKeyringsAgree(t *testing.T) {
-	first := func(r *Ring) AgreedKey { k, _ := r.Told(0); return k }
+	first := func(r *Ring) AgreedKey { k, _ := r.Announced(0); return k }
 	// Both at once: each hears of the other's key at the same moment.
 	x, y, z := AgreedKey{1, Key{1}}, AgreedKey{1, Key{2}}, AgreedKey{1, Key{3}}
 	var left, right, third Ring
@@ -24,12 +24,12 @@ func TestKeyringsAgree(t *testing.T) {
 	if first(&left) != x || first(&right) != x || len(right.set.Load().keys) != 2 {
 		t.Error("two nodes that begin at once do not agree")
 	}
-	k, former := right.Told(time.Second)
+	k, former := right.Announced(time.Second)
 	third.Learn(time.Second, k, former)
 	if keys := third.set.Load().keys; keys[0] != x || len(keys) != 3 {
 		t.Error("a third node does not learn the key that the second one has given up a second ago")
 	}
-	if _, former = right.Told(time.Minute); former != (Key{}) {
+	if _, former = right.Announced(time.Minute); former != (Key{}) {
 		t.Error("a key is told for ever")
 	}
 	for n := range 100 {

@@ -99,8 +99,8 @@ func (r *Ring) Init(keys []Key, rand io.Reader, drawn uint64) {
 	r.set.Store(set)
 }
 
-// Told is the key to tell others, and the former one; zero: none.
-func (r *Ring) Told(now time.Duration) (first AgreedKey, former Key) {
+// Announced is the key that heartbeats carry, and the former one; zero: none.
+func (r *Ring) Announced(now time.Duration) (first AgreedKey, former Key) {
 	s := r.set.Load()
 	if !r.agree || len(s.keys) == 0 {
 		return first, former

@@ -96,7 +96,7 @@ func (n *Line) End() {
 	}
 	n.log.mu.Lock()
 	defer n.log.mu.Unlock()
-	_, _ = n.log.to.Write(text) // nobody is left to be told
+	_, _ = n.log.to.Write(text) // nobody is left to hear of it
 }
 
 func or(s string) string {

@@ -81,14 +81,14 @@ func (l *Listener) run() {
 // ask reads what the proxy says of the client.
 func (l *Listener) ask(c net.Conn) {
 	defer l.asking.Add(-1)
-	told, err := l.read(c)
+	proxied, err := l.read(c)
 	if err != nil {
 		l.faults.Warn(l.log, "a connection of a trusted proxy has no PROXY protocol that can be read, and is closed",
 			"addr", c.RemoteAddr().String(), "err", err)
 		_ = c.Close() // nothing is owed to it
 		return
 	}
-	l.hand(accepted{conn: told})
+	l.hand(accepted{conn: proxied})
 }
 
 func (l *Listener) read(c net.Conn) (net.Conn, error) {
@@ -99,18 +99,18 @@ func (l *Listener) read(c net.Conn) (net.Conn, error) {
 	if err := c.SetReadDeadline(time.Now().Add(l.patience)); err != nil {
 		return nil, err
 	}
-	told := &conn{Conn: under, in: bufio.NewReaderSize(c, bufferSize), remote: c.RemoteAddr()}
-	h, err := proxyproto.Read(told.in)
+	of := &conn{Conn: under, in: bufio.NewReaderSize(c, bufferSize), remote: c.RemoteAddr()}
+	h, err := proxyproto.Read(of.in)
 	switch {
 	case errors.Is(err, proxyproto.ErrNoProxyProtocol) && !l.required:
 	case err != nil:
 		return nil, err
 	case !h.Command.IsLocal(): // else the proxy itself asks
 		if source, _, ok := h.TCPAddrs(); ok {
-			told.remote = source
+			of.remote = source
 		}
 	}
-	return told, c.SetReadDeadline(time.Time{})
+	return of, c.SetReadDeadline(time.Time{})
 }
 
 // bufferSize is more than any head of the protocol without extensions; those are read piece by

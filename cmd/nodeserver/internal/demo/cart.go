@@ -12,7 +12,7 @@ import (
 // a stranger to the app: it knows what its users do.
 var prices = map[string]int{"tea": 650, "cup": 1400, "book": 980, "pen": 2400, "lamp": 4850, "bag": 1950}
 
-// cart is what a visitor expects to find: how many of each, and who he is.
+// cart is what a visitor expects to find: how many of each, and who they are.
 type cart struct {
 	items map[string]int
 	user  string // "": not logged in
@@ -47,7 +47,7 @@ type action struct {
 }
 
 // careless tells that a balancer doesn't do it twice: if the node dies
-// meanwhile, the visitor is told so, and has to look.
+// meanwhile, the page says so, and the visitor has to look.
 func (a action) careless() bool { return a.method == http.MethodPost }
 
 var look = action{"look", http.MethodGet, "", func(c cart) cart { return c }}
@@ -84,8 +84,8 @@ func (c cart) with(sku string, n int) cart {
 
 const mostOfOne = 9
 
-// choose is what a visitor with this cart does next: he fills it, looks, takes
-// something out, logs in; then he logs out, now and then, and begins anew.
+// choose is what a visitor with this cart does next: they fill it, look, take
+// something out, log in; then they log out, now and then, and begin anew.
 func (c cart) choose(number int, r *rand.Rand) action {
 	skus := slices.Sorted(maps.Keys(prices))
 	sku := skus[r.IntN(len(skus))]

@@ -192,7 +192,7 @@ func (s *show) kill(ctx context.Context) (*member, error) {
 	s.line.inOrder(event(at, victim.name, "SIGKILL (home of %d visitors)", s.facts.home))
 
 	others := s.cluster.others(victim)
-	err := s.cluster.await(ctx, goneLimit, "told that "+victim.name+" is gone", others, func(n *member) bool {
+	err := s.cluster.await(ctx, goneLimit, "aware that "+victim.name+" is gone", others, func(n *member) bool {
 		known := s.cluster.count(n, func(admin.MemberRow) bool { return true }) > 0
 		return known && s.cluster.count(n, func(r admin.MemberRow) bool { return r.Name == victim.name && r.State != "gone" }) == 0
 	})

@@ -9,25 +9,25 @@
 //
 // # What is checked
 //
-// Each visitor knows what must be in his cart and who he is, and each answer
-// tells the number of items, their price, and his name:
+// Each visitor knows what must be in their cart and who they are, and each answer
+// tells the number of items, their price, and their name:
 //
-//	as he expects          good
-//	as before his change   a lost write; so is any with fewer items
+//	as expected            good
+//	as before the change   a lost write; so is any with fewer items
 //	an empty cart          a lost session
 //	anything else          an error
-//	at the end             each visitor finds his cart on every node, asked
+//	at the end             each visitor finds their cart on every node, asked
 //	                       without the balancer
 //
 // PUT and GET that are under way when the node is killed are repeated by the balancer
 // at another node, and nobody notices. A POST must not be: the balancer answers 502,
-// and the visitor looks at his cart, as its text says. His change may be there or not; either is
+// and the visitor looks at their cart, as its text says. Their change may be there or not; either is
 // right, and is counted as cut off, unless anything else is missing. A login
-// that was cut off may have killed his old cookie without telling the new one: then he
-// begins anew. The same answer without a kill is an error.
+// that was cut off may have killed their old cookie without telling the new one: then they
+// begin anew. The same answer without a kill is an error.
 //
-// Nodes run with replication acks = "one": a visitor has his answer when another
-// node has applied his write. With "async" a write answered less than about 2 ms
+// Nodes run with replication acks = "one": a visitor has an answer when another
+// node has applied their write. With "async" a write answered less than about 2 ms
 // before the SIGKILL may be lost by design, and the demo would tell so.
 //
 // # Processes

@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// visitor is one user with a browser: he shops, thinks, shops on.
+// visitor is one user with a browser: they shop, think, shop on.
 type visitor struct {
 	number int
 	client *http.Client
 	ledger *ledger
 	think  time.Duration
 	chance *rand.Rand
-	cart   cart // as he expects it
+	cart   cart // as they expect it
 
 	mu     sync.Mutex
 	home   string // node of the last answer
@@ -109,7 +109,7 @@ func (v *visitor) visit(addr string, a action) {
 // leave lets the visitor come back as another.
 func (v *visitor) leave() { v.cart, v.client.Jar = cart{}, newJar() }
 
-// answered notes who serves the visitor, and when he has had to move.
+// answered notes who serves the visitor, and when they have had to move.
 func (v *visitor) answered(w wait) {
 	v.mu.Lock()
 	moved := v.moving != "" && w.node != v.moving
