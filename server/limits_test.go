@@ -250,7 +250,8 @@ func rapidReset(t *testing.T, addr, path string, streams int) {
 // Requests that are reset with the packet that brings them make next to no session, though their
 // handler needs a few microseconds only. Some are committed before the reset is read: a few in a
 // thousand on a machine of its own, a tenth and more where others take the processor away in
-// between. (Without a look at the reset it is each of them.)
+// between. (Without a look at the reset it is each of them.) A busy server ends the connection after
+// some hundreds.
 func TestRapidResetMakesNoSessions(t *testing.T) {
 	n := startNode(t, testConf("n1"), testApp())
 	n.waitReady()
@@ -260,7 +261,7 @@ func TestRapidResetMakesNoSessions(t *testing.T) {
 	h2.StartTLS()
 	rapidReset(t, h2.Listener.Addr().String(), "/test/inc", 20_000)
 	h2.Close() // waits for the handlers
-	if made, asked := n.server.manager().Stats().Created, n.server.requests.Load(); asked < 1000 || made > asked/2 {
+	if made, asked := n.server.manager().Stats().Created, n.server.requests.Load(); asked < 100 || made > asked/2 {
 		t.Errorf("%d requests that were reset made %d sessions", asked, made)
 	}
 }
