@@ -25,16 +25,16 @@
 //
 // Topics come and go while the channel runs. A topic is there between two nodes while both have it:
 // the start of a stream names those that its sender has, and heartbeats name them again when they
-// have changed, so no link breaks for it. Each time that a node adds a topic it is another life, with
-// a number of its own. A node that hears of a life tells its handler (Connected) and then answers
+// have changed, so no link breaks for it. Each time that a node adds a topic it is another incarnation, with
+// a number of its own. A node that hears of an incarnation tells its handler (Connected) and then answers
 // with a number; the other marks its payloads with that, and sends none before. So a handler never
-// gets a payload of a life that has ended, whichever stream it was on, and never one that was sent
+// gets a payload of an incarnation that has ended, whichever stream it was on, and never one that was sent
 // before it knew the sender. Of topics that both had when the link began the number is 0.
 //
 //	a has topic t                       b adds topic t
-//	                <- t: life 7          Connected(a) at b: it knew of a's life 3
-//	  t: life 3, takes 7 as number 1 ->   Connected(b) at a; b may send now
-//	                <- t: life 7, takes 3 as number 1     a may send now
+//	                <- t: incarnation 7          Connected(a) at b: it knew of a's incarnation 3
+//	  t: incarnation 3, takes 7 as number 1 ->   Connected(b) at a; b may send now
+//	                <- t: incarnation 7, takes 3 as number 1     a may send now
 //
 // # Guarantees
 //

@@ -30,17 +30,18 @@ type link struct {
 	sent []Offer // this node's topics when the link began
 	got  []Offer // the peer's
 
-	pairs     sync.RWMutex     // guards what follows, and peer.pairs; held to read while a handler is called
-	matching  bool             // the link is up
-	offered   map[string]Offer // the peer's topics, as announced last
-	openPairs []*pair          // those to pull from, by topic
-	numbers   uint32           // the last number given
+	pairing pairing
 
 	// Guarded by Channel.mu.
 	err    error  // why the link broke
 	number uint64 // the peer's, from its Start; 0: none yet
 	in     [2]bool
-	taken  bool // a dialer is opening the streams out
+	own    dialled
+}
+
+// dialled is the connection that this node has made for a link, and the two streams out on it.
+type dialled struct {
+	taken  bool // a dialer is opening the streams
 	conn   Conn
 	out    [2]Outgoing
 	hangUp func()
@@ -114,7 +115,7 @@ func (k *link) takeIn(s *Start) error {
 	}
 	k.number, k.in[s.Class] = s.Link, true
 	if s.Class == Live {
-		k.got, k.offered = s.Topics, byTopic(s.Topics)
+		k.got, k.pairing.offered = s.Topics, byTopic(s.Topics)
 	}
 	k.wg.Add(1)
 	k.check()
@@ -123,10 +124,10 @@ func (k *link) takeIn(s *Start) error {
 
 // takeOut reserves the streams out for the caller, which must then call setOut or abort.
 func (k *link) takeOut() error {
-	if k.taken {
+	if k.own.taken {
 		return errAlias
 	}
-	k.taken = true
+	k.own.taken = true
 	return nil
 }
 
@@ -136,7 +137,7 @@ func (k *link) setOut(conn Conn, out [2]Outgoing, hangUp func()) error {
 	if k.err != nil {
 		return k.err
 	}
-	k.conn, k.out, k.hangUp = conn, out, hangUp
+	k.own.conn, k.own.out, k.own.hangUp = conn, out, hangUp
 	for class := range out {
 		k.wg.Go(func() { k.await(Class(class)) })
 	}
@@ -146,14 +147,14 @@ func (k *link) setOut(conn Conn, out [2]Outgoing, hangUp func()) error {
 
 // check sees whether the link is complete.
 func (k *link) check() {
-	if k.err == nil && k.in[Live] && k.in[Bulk] && k.out[Live] != nil {
+	if k.err == nil && k.in[Live] && k.in[Bulk] && k.own.out[Live] != nil {
 		close(k.complete)
 	}
 }
 
 // await breaks the link when the peer ends one of the streams out.
 func (k *link) await(class Class) {
-	err := k.out[class].Wait()
+	err := k.own.out[class].Wait()
 	if err == nil && class == Bulk && closed(k.leave) {
 		close(k.bulkEnd)
 		return
@@ -181,7 +182,7 @@ func (k *link) run() {
 		k.goDown()
 	}
 	k.ch.mu.Lock()
-	hangUp := k.hangUp
+	hangUp := k.own.hangUp
 	k.ch.mu.Unlock()
 	if hangUp != nil {
 		hangUp()
@@ -223,12 +224,12 @@ func (k *link) bringUp() bool {
 	if !k.goUp() {
 		return false
 	}
-	k.pairs.Lock()
-	k.matching = true
-	k.pairs.Unlock()
+	k.pairing.mu.Lock()
+	k.pairing.on = true
+	k.pairing.mu.Unlock()
 	k.match()
 	close(k.up)
-	for class := range k.out {
+	for class := range k.own.out {
 		k.wg.Go(func() { k.send(Class(class)) })
 	}
 	return true

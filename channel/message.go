@@ -29,10 +29,10 @@ type Start struct {
 
 // Offer says that the sender has a topic.
 type Offer struct {
-	Topic  string
-	Life   uint64 // of the sender's topic, never 0
-	Peer   uint64 // of the receiver's, as the sender knows it; 0: it does not
-	Number uint32 // of payloads between the two, as the sender takes them
+	Topic       string
+	Incarnation uint64 // of the sender's topic, never 0
+	Peer        uint64 // of the receiver's, as the sender knows it; 0: it does not
+	Number      uint32 // of payloads between the two, as the sender takes them
 }
 
 // Payload is opaque bytes on a topic.

@@ -3,6 +3,7 @@ package channel
 import (
 	"cmp"
 	"slices"
+	"sync"
 
 	"github.com/nodeserver/nodeserver/membership"
 )
@@ -13,38 +14,47 @@ const maxTopics = 4096
 // pair joins this node's topic to a member's topic of the same name. It lasts as long as both are
 // there, over several links. Each side marks its payloads with the number that the other has given
 // for the pair, so that a payload which is on its way when a topic is closed or added never comes to
-// another one. Guarded by the link's pairs.
+// another one. Guarded by the link's pairing.
 type pair struct {
 	topic  *Topic
-	peer   membership.ID // the member's name, and the life of its topic
+	peer   membership.ID // the member's name, and the incarnation of its topic
 	up     bool          // Connected was called
 	open   bool          // the member takes payloads
 	number uint32        // of payloads that come
 	out    uint32        // of payloads that go
 }
 
+// pairing is what a link knows of pairs; mu guards it, and peer.pairs, too.
+type pairing struct {
+	mu      sync.RWMutex     // held to read while a handler is called
+	on      bool             // the link is up
+	offered map[string]Offer // the peer's topics, as announced last
+	open    []*pair          // those to pull from, by topic
+	numbers uint32           // the last number given
+}
+
 // match brings the pairs in line with the topics that there are here and, as it announced, at the
 // member, and calls the handlers of what has changed. Before the link is up it does nothing.
 func (k *link) match() {
-	k.pairs.Lock()
-	defer k.pairs.Unlock()
-	if !k.matching {
+	k.pairing.mu.Lock()
+	defer k.pairing.mu.Unlock()
+	if !k.pairing.on {
 		return
 	}
 	here := k.topicsHere()
 	for name, p := range k.peer.pairs {
-		if here[name] != p.topic || k.offered[name].Life != p.peer.Incarnation {
+		if here[name] != p.topic || k.pairing.offered[name].Incarnation != p.peer.Incarnation {
 			p.end()
 			delete(k.peer.pairs, name)
 		}
 	}
-	k.openPairs = k.openPairs[:0]
+	k.pairing.open = k.pairing.open[:0]
 	for name, t := range here {
-		if o := k.offered[name]; o.Life != 0 {
+		if o := k.pairing.offered[name]; o.Incarnation != 0 {
 			k.connect(t, o)
 		}
 	}
-	slices.SortFunc(k.openPairs, func(a, b *pair) int { return cmp.Compare(a.topic.name, b.topic.name) })
+	slices.SortFunc(k.pairing.open, func(a, b *pair) int { return cmp.Compare(a.topic.name, b.topic.name) })
 }
 
 func (k *link) topicsHere() map[string]*Topic {
@@ -61,29 +71,29 @@ func (k *link) topicsHere() map[string]*Topic {
 func (k *link) connect(t *Topic, o Offer) {
 	p := k.peer.pairs[t.name]
 	if p == nil {
-		p = &pair{topic: t, peer: membership.ID{Name: k.peer.id.Name, Incarnation: o.Life}}
+		p = &pair{topic: t, peer: membership.ID{Name: k.peer.id.Name, Incarnation: o.Incarnation}}
 		k.peer.pairs[t.name] = p
 	}
 	if !p.up {
 		p.up = true
-		p.number, p.out, p.open = 0, 0, named(k.sent, t.name, t.life) && named(k.got, t.name, o.Life)
+		p.number, p.out, p.open = 0, 0, named(k.sent, t.name, t.incarnation) && named(k.got, t.name, o.Incarnation)
 		if !p.open {
-			k.numbers++
-			p.number = k.numbers
+			k.pairing.numbers++
+			p.number = k.pairing.numbers
 		}
 		m := k.info
 		m.ID = p.peer
 		t.h.Connected(m)
 		k.peer.announce.ring()
 	}
-	if !p.open && o.Peer == t.life {
+	if !p.open && o.Peer == t.incarnation {
 		p.open, p.out = true, o.Number
 		for _, b := range k.peer.wakes {
 			b.ring(true)
 		}
 	}
 	if p.open {
-		k.openPairs = append(k.openPairs, p)
+		k.pairing.open = append(k.pairing.open, p)
 	}
 }
 
@@ -100,9 +110,9 @@ func (p *pair) end() {
 
 // unmatch says that the link is down.
 func (k *link) unmatch() {
-	k.pairs.Lock()
-	defer k.pairs.Unlock()
-	k.matching, k.openPairs = false, nil
+	k.pairing.mu.Lock()
+	defer k.pairing.mu.Unlock()
+	k.pairing.on, k.pairing.open = false, nil
 	for _, p := range k.peer.pairs {
 		if p.up && !p.topic.closed.Load() {
 			p.topic.h.Disconnected(p.peer)
@@ -113,14 +123,14 @@ func (k *link) unmatch() {
 
 // offers are the topics of this node as the member is to know them.
 func (k *link) offers() []Offer {
-	k.pairs.RLock()
-	defer k.pairs.RUnlock()
+	k.pairing.mu.RLock()
+	defer k.pairing.mu.RUnlock()
 	k.ch.mu.Lock()
 	defer k.ch.mu.Unlock()
 	list := offers(k.ch.st.topicsFor(k.info))
 	for i := range list {
 		o := &list[i]
-		if p := k.peer.pairs[o.Topic]; p != nil && p.number != 0 && p.topic.life == o.Life {
+		if p := k.peer.pairs[o.Topic]; p != nil && p.number != 0 && p.topic.incarnation == o.Incarnation {
 			o.Peer, o.Number = p.peer.Incarnation, p.number
 		}
 	}
@@ -130,16 +140,16 @@ func (k *link) offers() []Offer {
 func offers(topics []*Topic) []Offer {
 	var list []Offer
 	for _, t := range topics {
-		list = append(list, Offer{Topic: t.name, Life: t.life})
+		list = append(list, Offer{Topic: t.name, Incarnation: t.incarnation})
 	}
 	return list
 }
 
 // take notes what the member has announced of its topics.
 func (k *link) take(list []Offer) {
-	k.pairs.Lock()
-	k.offered = byTopic(list)
-	k.pairs.Unlock()
+	k.pairing.mu.Lock()
+	k.pairing.offered = byTopic(list)
+	k.pairing.mu.Unlock()
 	k.match()
 }
 
@@ -151,15 +161,15 @@ func byTopic(list []Offer) map[string]Offer {
 	return m
 }
 
-// named tells whether the list has this life of the topic.
-func named(list []Offer, topic string, life uint64) bool {
-	return slices.ContainsFunc(list, func(o Offer) bool { return o.Topic == topic && o.Life == life })
+// named tells whether the list has this incarnation of the topic.
+func named(list []Offer, topic string, incarnation uint64) bool {
+	return slices.ContainsFunc(list, func(o Offer) bool { return o.Topic == topic && o.Incarnation == incarnation })
 }
 
 // receive hands a payload to the handler for which it was sent, if that is still there.
 func (k *link) receive(class Class, p Payload) {
-	k.pairs.RLock()
-	defer k.pairs.RUnlock()
+	k.pairing.mu.RLock()
+	defer k.pairing.mu.RUnlock()
 	if t := k.peer.pairs[p.Topic]; t != nil && t.up && t.number == p.Number {
 		t.topic.h.Receive(t.peer, class, p.Data)
 	}

@@ -18,7 +18,7 @@ type peer struct {
 	draining  bool
 
 	received atomic.Int64     // unix ns of the latest message
-	pairs    map[string]*pair // by topic; belongs to the link's pairs lock, or to whoever has the turn
+	pairs    map[string]*pair // by topic; belongs to the lock of the link's pairing, or to whoever has the turn
 	wakes    [2]bell2         // by Class
 	announce bell             // a heartbeat is wanted at once
 }

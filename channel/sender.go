@@ -31,7 +31,7 @@ type sender struct {
 
 func (k *link) send(class Class) {
 	s := &sender{
-		ch: k.ch, k: k, class: class, out: k.out[class], offers: k.sent,
+		ch: k.ch, k: k, class: class, out: k.own.out[class], offers: k.sent,
 		timer: time.NewTimer(k.ch.cfg.Heartbeat), wait: time.NewTimer(0),
 	}
 	defer s.timer.Stop()
@@ -89,9 +89,9 @@ func (s *sender) fill() (more bool) {
 			return true
 		}
 	}
-	s.k.pairs.RLock()
-	defer s.k.pairs.RUnlock()
-	pairs := s.k.openPairs
+	s.k.pairing.mu.RLock()
+	defer s.k.pairing.mu.RUnlock()
+	pairs := s.k.pairing.open
 	for i := range pairs {
 		at := (s.first + i) % len(pairs)
 		t := pairs[at]

@@ -79,7 +79,7 @@ func TestListenerThatCloses(t *testing.T) {
 
 // The machine of a node died without a word, and the node starts again elsewhere: the name looks
 // taken for a moment, but the start must succeed.
-func TestFormerLifeStillLooksAlive(t *testing.T) {
+func TestFormerIncarnationStillLooksAlive(t *testing.T) {
 	inBubble(t, func(t *testing.T, cl *cluster) {
 		a, b, c := cl.three()
 		pass(time.Second)

@@ -150,9 +150,9 @@ func (s *state) bury(id membership.ID) {
 func (s *state) helpers(but membership.ID) []Conn {
 	var list []Conn
 	for id, p := range s.peers {
-		linked := p.link != nil && p.link.conn != nil
+		linked := p.link != nil && p.link.own.conn != nil
 		if id != but && linked && s.view.State(id) == membership.Alive && len(list) < indirect {
-			list = append(list, p.link.conn)
+			list = append(list, p.link.own.conn)
 		}
 	}
 	return list

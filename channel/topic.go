@@ -19,7 +19,7 @@ const (
 )
 
 // Handler is the owner of a topic. The members that it hears of are those that have the topic, too,
-// and as an incarnation it gets the life of the member's topic: a member that closes the topic is
+// and as an incarnation it gets that of the member's topic: a member that closes the topic is
 // Gone for the handler, and if it adds the topic again, that is another incarnation. Calls for one
 // member and class never overlap; calls for different members do. Handlers must not block for long:
 // a blocked Receive holds back that member's stream, by design.
@@ -46,20 +46,20 @@ type Handler interface {
 // Topic wakes the senders to members that have a handler of the same topic. It is safe for
 // concurrent use.
 type Topic struct {
-	name   string
-	life   uint64
-	ch     *Channel
-	h      Handler
-	serves func(membership.Member) bool
-	closed atomic.Bool
+	name        string
+	incarnation uint64
+	ch          *Channel
+	h           Handler
+	serves      func(membership.Member) bool
+	closed      atomic.Bool
 }
 
 // Topic adds a topic with its handler, for the members of which serves is true; a nil serves stands
-// for all. The life is a number that was drawn for this topic and is never used again, as the
+// for all. The incarnation is a number that was drawn for this topic and is never used again, as the
 // incarnation of a node. Topics may be added and closed at any time. When Topic returns, the handler
 // has heard of every member that is linked and is known to have the topic.
-func (c *Channel) Topic(name string, life uint64, h Handler, serves func(membership.Member) bool) *Topic {
-	t := &Topic{name: name, life: life, ch: c, h: h, serves: serves}
+func (c *Channel) Topic(name string, incarnation uint64, h Handler, serves func(membership.Member) bool) *Topic {
+	t := &Topic{name: name, incarnation: incarnation, ch: c, h: h, serves: serves}
 	c.matchAll(c.add(t))
 	return t
 }

@@ -12,30 +12,30 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// life is one life of a topic at a node, and its handler.
-type life struct {
+// incarnation is one incarnation of a topic at a node, and its handler.
+type incarnation struct {
 	*box
-	id    membership.ID // the node's name, and the life
+	id    membership.ID // the node's name, and the incarnation
 	topic *channel.Topic
 }
 
 // open adds the topic u.
-func (cl *cluster) open(n *node) *life {
+func (cl *cluster) open(n *node) *incarnation {
 	cl.incarnation++
-	l := &life{box: newBox(), id: membership.ID{Name: n.id.Name, Incarnation: cl.incarnation}}
+	l := &incarnation{box: newBox(), id: membership.ID{Name: n.id.Name, Incarnation: cl.incarnation}}
 	l.topic = n.Topic("u", l.id.Incarnation, l.box, nil)
 	return l
 }
 
-// say sends a payload that names its sender's life and its receiver's.
-func (l *life) say(to membership.ID, class channel.Class, i int) {
+// say sends a payload that names its sender's incarnation and its receiver's.
+func (l *incarnation) say(to membership.ID, class channel.Class, i int) {
 	l.put(to, class, fmt.Sprintf("%s>%s %d", l.id, to, i))
 	l.topic.Wake(to, class, i%2 == 0)
 }
 
-// sound fails the test if a rule of Handler was broken, or a payload came to another life than it
+// sound fails the test if a rule of Handler was broken, or a payload came to another incarnation than it
 // was sent to, or from another.
-func (l *life) sound(t *testing.T) {
+func (l *incarnation) sound(t *testing.T) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -81,7 +81,7 @@ func TestTopicComesAndGoes(t *testing.T) {
 		}
 		theirs.topic.Close()
 		again := cl.open(b)
-		cl.within(10*time.Millisecond, "the next life", func() bool { return ours.linked(again.id) })
+		cl.within(10*time.Millisecond, "the next incarnation", func() bool { return ours.linked(again.id) })
 		want := fmt.Sprint([]string{
 			"up " + theirs.id.String(), "down " + theirs.id.String(), "gone " + theirs.id.String(), "up " + again.id.String(),
 		})
@@ -97,7 +97,7 @@ func TestTopicComesAndGoes(t *testing.T) {
 			}
 			return false
 		})
-		for _, l := range []*life{ours, theirs, again} {
+		for _, l := range []*incarnation{ours, theirs, again} {
 			l.sound(t)
 		}
 		if a.links(b) != 1 {
@@ -123,8 +123,8 @@ func topicsUnderFaults(t *testing.T, cl *cluster, rnd *rand.Rand) {
 	for i, n := range nodes {
 		cl.net.Delay(n.host, nodes[(i+1)%3].host, time.Duration(rnd.IntN(20))*time.Millisecond)
 	}
-	now := map[*node]*life{}
-	var all []*life
+	now := map[*node]*incarnation{}
+	var all []*incarnation
 	toggle := func(n *node) {
 		if l := now[n]; l != nil {
 			l.topic.Close()
@@ -148,7 +148,7 @@ func topicsUnderFaults(t *testing.T, cl *cluster, rnd *rand.Rand) {
 		switch x := rnd.IntN(20); {
 		case x < 3:
 			toggle(n)
-		case x < 6: // what is on its way must not come to the next life
+		case x < 6: // what is on its way must not come to the next incarnation
 			talk(i)
 			pass(time.Duration(rnd.IntN(10)) * time.Millisecond)
 			toggle(n)
@@ -205,7 +205,7 @@ func topicsUnderFaults(t *testing.T, cl *cluster, rnd *rand.Rand) {
 		}
 	}
 	if len(all) < 40 || came < 200 {
-		t.Errorf("%d lives of topics, %d payloads: too few to mean anything", len(all), came)
+		t.Errorf("%d incarnations of topics, %d payloads: too few to mean anything", len(all), came)
 	}
 	for _, n := range nodes {
 		n.sound(t)

@@ -130,11 +130,11 @@ func fromMessage(r *channelv1.ExchangeRequest) channel.Message {
 }
 
 func toTopic(o channel.Offer) *channelv1.Topic {
-	return &channelv1.Topic{Name: o.Topic, Life: o.Life, Peer: o.Peer, Number: o.Number}
+	return &channelv1.Topic{Name: o.Topic, Incarnation: o.Incarnation, Peer: o.Peer, Number: o.Number}
 }
 
 func fromTopic(t *channelv1.Topic) channel.Offer {
-	return channel.Offer{Topic: t.GetName(), Life: t.GetLife(), Peer: t.GetPeer(), Number: t.GetNumber()}
+	return channel.Offer{Topic: t.GetName(), Incarnation: t.GetIncarnation(), Peer: t.GetPeer(), Number: t.GetNumber()}
 }
 
 // Lists that may be absent have messages of their own: absent is something else than empty.

@@ -659,7 +659,7 @@ type Topic struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Drawn by the sender each time that it adds the topic, never 0.
-	Life uint64 `protobuf:"fixed64,2,opt,name=life,proto3" json:"life,omitempty"`
+	Incarnation uint64 `protobuf:"fixed64,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// The receiver's topic from which the sender takes payloads; 0: it has not heard of one.
 	Peer uint64 `protobuf:"fixed64,3,opt,name=peer,proto3" json:"peer,omitempty"`
 	// What these payloads are marked with. Topics that both have named when the link began use 0.
@@ -705,9 +705,9 @@ func (x *Topic) GetName() string {
 	return ""
 }
 
-func (x *Topic) GetLife() uint64 {
+func (x *Topic) GetIncarnation() uint64 {
 	if x != nil {
-		return x.Life
+		return x.Incarnation
 	}
 	return 0
 }
@@ -1360,10 +1360,10 @@ const file_channel_v1_channel_proto_rawDesc = "" +
 	"\x05Start\x12'\n" +
 	"\x05class\x18\x01 \x01(\x0e2\x11.channel.v1.ClassR\x05class\x12\x12\n" +
 	"\x04link\x18\x02 \x01(\x06R\x04link\x12)\n" +
-	"\x06topics\x18\x03 \x03(\v2\x11.channel.v1.TopicR\x06topics\"[\n" +
+	"\x06topics\x18\x03 \x03(\v2\x11.channel.v1.TopicR\x06topics\"i\n" +
 	"\x05Topic\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04life\x18\x02 \x01(\x06R\x04life\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\x06R\vincarnation\x12\x12\n" +
 	"\x04peer\x18\x03 \x01(\x06R\x04peer\x12\x16\n" +
 	"\x06number\x18\x04 \x01(\rR\x06number\"8\n" +
 	"\x05Frame\x12/\n" +
