@@ -166,7 +166,7 @@ func (m *metrics) collectApp(
 	}
 	seen := map[string]bool{}
 	for _, l := range s.Links {
-		if !seen[l.ID.Name] { // two lives of one name may be known for a moment
+		if !seen[l.ID.Name] { // two incarnations of one name may be known for a moment
 			seen[l.ID.Name] = true
 			gauge(m.queue, float64(l.Queue), app, l.ID.Name)
 			gauge(m.memberReady, number(l.Repaired), app, l.ID.Name)

@@ -23,12 +23,12 @@ import (
 
 // backend is a node that can be killed and revived on its port.
 type backend struct {
-	name, addr string
-	boot       uint64 // its life, if it tells that
-	handler    http.Handler
-	srv        *http.Server
-	hits       atomic.Int64
-	posts      atomic.Int64
+	name, addr  string
+	incarnation uint64 // its incarnation, if it tells that
+	handler     http.Handler
+	srv         *http.Server
+	hits        atomic.Int64
+	posts       atomic.Int64
 }
 
 func newBackend(t *testing.T, name string) *backend {
@@ -64,8 +64,8 @@ func (b *backend) start(t *testing.T) {
 
 func (b *backend) serve(w http.ResponseWriter, r *http.Request) {
 	if r.RequestURI == "*" {
-		if b.boot != 0 {
-			w.Header().Set(headers.Incarnation, headers.IncarnationToken(membership.ID{Name: b.name, Incarnation: b.boot}))
+		if b.incarnation != 0 {
+			w.Header().Set(headers.Incarnation, headers.IncarnationToken(membership.ID{Name: b.name, Incarnation: b.incarnation}))
 		}
 		return
 	}
@@ -457,7 +457,7 @@ func (s told) Run(ctx context.Context, update func([]balance.Node)) error {
 
 func TestUses(t *testing.T) {
 	a, b := newBackend(t, "a"), newBackend(t, "b")
-	a.boot, b.boot = 1, 2
+	a.incarnation, b.incarnation = 1, 2
 	list := func(ua, ub balance.Use) (l []balance.Node) {
 		if ua != 0 {
 			l = append(l, balance.Node{Name: "a", Incarnation: 1, Address: a.addr, Use: ua})

@@ -40,11 +40,11 @@
 //
 // A node is marked down when it refuses connections or breaks off that question, or when a
 // connection is not made in time and the question, asked then, fails likewise; and up again when it answers the same question, asked each
-// Config.HealthInterval, or when the Source lists a new life of it. No other error
+// Config.HealthInterval, or when the Source lists a new incarnation of it. No other error
 // marks a node: a slow node is not a dead one.
 //
 // Each new connection to a node begins with that question, and the answer names
-// the node's life (headers.Incarnation). So whatever address a member announces, no
+// the node's incarnation (headers.Incarnation). So whatever address a member announces, no
 // request goes to something that is not that member's HTTP listener. Without a
 // cluster secret, only loopback addresses are dialled (Config.Dialer).
 //

@@ -17,7 +17,7 @@ import (
 // Idle connections to a node that drains are ended by the balancer, before the
 // node ends them and takes a request along.
 func TestIdleConnectionsToADrainingNodeEnd(t *testing.T) {
-	b := &backend{name: "a", boot: 1}
+	b := &backend{name: "a", incarnation: 1}
 	var idle, closed atomic.Int64
 	ln, err := balance.Listen(t.Context(), "test", "127.0.0.1:0")
 	if err != nil {

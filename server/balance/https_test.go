@@ -168,7 +168,7 @@ func TestTLSToNodes(t *testing.T) {
 		"not by itself": {&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}, http.StatusServiceUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := &backend{name: "a", boot: 7}
+			b := &backend{name: "a", incarnation: 7}
 			b.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.TLS != nil, " ", r.ContentLength) })
 			ln, err := balance.Listen(t.Context(), "test", "127.0.0.1:0")
 			if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 )
 
-// row is what one member says of one life, and since when it says so.
+// row is what one member says of one incarnation, and since when it says so.
 type row struct {
 	membership.Status
 	since time.Time
@@ -74,7 +74,7 @@ func merged(reports []*report, name string) Node {
 	return nodeOf(last, useOfOther(last))
 }
 
-// readyToAny tells whether somebody calls this life ready. One who hears of that late
+// readyToAny tells whether somebody calls this incarnation ready. A member that hears of that late
 // must not take the node, and the requests in flight there, away again; a node that
 // is ready no longer says so to each request.
 func readyToAny(said []row, id membership.ID) bool {
@@ -93,7 +93,7 @@ func nodeOf(r row, u Use) Node {
 	}
 }
 
-// latest is the latest word on a member, where the end of one life says
+// latest is the latest word on a member, where the end of one incarnation says
 // nothing of another.
 func latest(said []row) (last row) {
 	for _, o := range said {
@@ -109,7 +109,7 @@ func latest(said []row) (last row) {
 	return last
 }
 
-// opinions are what each report says of the name's present life, the member's
+// opinions are what each report says of the name's present incarnation, the member's
 // own word apart.
 func opinions(reports []*report, name string) (others []row, self row, own bool) {
 	for _, r := range reports {
@@ -125,7 +125,7 @@ func opinions(reports []*report, name string) (others []row, self row, own bool)
 	return others, self, own
 }
 
-// present is the name's row: of several lives the one that isn't gone, and the
+// present is the name's row: of several incarnations the one that isn't gone, and the
 // latest of those.
 func (r *report) present(name string) (best row, ok bool) {
 	for _, w := range r.rows {
@@ -152,7 +152,7 @@ func useOfSelf(self row, others []row) Use {
 	use := Full
 	for _, o := range others {
 		switch {
-		case o.ID != self.ID: // they don't know this life yet, or an older one
+		case o.ID != self.ID: // they don't know this incarnation yet, or an older one
 		case o.State == membership.Gone || o.Draining:
 			use = min(use, Spare)
 		case o.State == membership.Suspect:
@@ -192,7 +192,7 @@ func doubtful(reports []*report) (list []*report) {
 	return list
 }
 
-// says tells whether this life is in the list.
+// says tells whether this incarnation is in the list.
 func (r *report) says(id membership.ID) bool {
 	return slices.ContainsFunc(r.rows, func(w row) bool { return w.ID == id })
 }

@@ -10,14 +10,14 @@ import (
 )
 
 // says builds a report from "name:state" rows; states are ready, joining,
-// draining, suspect and gone, with "#n" for another life.
+// draining, suspect and gone, with "#n" for another incarnation.
 func says(who string, heard int, rows ...string) *report {
 	r := &report{addr: who + ":4001", heard: second(heard)}
 	for _, spec := range rows {
 		name, state, _ := strings.Cut(spec, ":")
-		state, boot, _ := strings.Cut(state, "#")
+		state, incarnation, _ := strings.Cut(state, "#")
 		s := membership.Status{State: membership.Alive}
-		s.Name, s.Incarnation = name, uint64(1+len(boot))
+		s.Name, s.Incarnation = name, uint64(1+len(incarnation))
 		s.ChannelAddress, s.HTTPAddress = name+":4001", name+":8081"
 		switch state {
 		case "ready":
@@ -40,7 +40,7 @@ func TestMerge(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		reports []*report
-		want    string // name:use[#boot]
+		want    string // name:use[#incarnation]
 	}{
 		{"nobody says anything", nil, ""},
 		{"all well", []*report{says("a", 1, "a:ready", "b:ready"), says("b", 1, "a:ready", "b:ready")}, "a:3 b:3"},
@@ -62,13 +62,13 @@ func TestMerge(t *testing.T) {
 			"a:3 b:2",
 		},
 		{"cut in two: each gives the other up", []*report{says("a", 9, "a:ready", "b:gone"), says("b", 9, "a:gone", "b:ready")}, "a:1 b:1"},
-		{"a new life beside the old", []*report{says("a", 2, "a:ready", "b:gone", "b:ready#x")}, "a:3 b:3#2"},
+		{"a new incarnation beside the old", []*report{says("a", 2, "a:ready", "b:gone", "b:ready#x")}, "a:3 b:3#2"},
 		{
-			"another still tells of the old life's end",
+			"another still tells of the old incarnation's end",
 			[]*report{says("a", 1, "a:ready", "b:ready#x"), says("c", 2, "b:gone", "c:ready")},
 			"a:3 b:3#2 c:3",
 		},
-		{"its own word on a life others don't know", []*report{says("a", 2, "a:ready", "b:gone"), says("b", 1, "b:ready#x")}, "a:3 b:3#2"},
+		{"its own word on an incarnation others don't know", []*report{says("a", 2, "a:ready", "b:gone"), says("b", 1, "b:ready#x")}, "a:3 b:3#2"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var got []string
@@ -106,7 +106,7 @@ func TestDoubtful(t *testing.T) {
 			"b",
 		},
 		{"it has spoken since", []*report{says("a", 2, "a:ready", "b:gone"), says("b", 3, "a:gone", "b:ready")}, "a"},
-		{"its former life is gone", []*report{says("a", 2, "a:ready", "b:gone"), says("b", 1, "b:ready#x")}, ""},
+		{"its former incarnation is gone", []*report{says("a", 2, "a:ready", "b:gone"), says("b", 1, "b:ready#x")}, ""},
 	} {
 		var got []string
 		for _, r := range doubtful(tc.reports) {

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// node is one life of a node, as the pool keeps it.
+// node is one incarnation of a node, as the pool keeps it.
 type node struct {
 	Node
 	far       bool // of another domain: it has none of the sessions of this one
@@ -133,7 +133,7 @@ func (p *pool) replace(list []Node, news *[]change) (out, spare []*node) {
 	return out, spare
 }
 
-// keep returns what is known of this life of the node, up to date. The list is
+// keep returns what is known of this incarnation of the node, up to date. The list is
 // believed when it says that a node has become fit for everything again.
 func (p *pool) keep(n Node) *node {
 	for _, old := range p.nodes {

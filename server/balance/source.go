@@ -32,7 +32,7 @@ func (u Use) String() string {
 // Node is where requests can go. A value; the zero value is nobody.
 type Node struct {
 	Name        string // also the route in session cookies
-	Incarnation uint64 // which life of the name; 0 where that isn't known
+	Incarnation uint64 // which incarnation of the name; 0 where that isn't known
 	Address     string // host:port of its HTTP listener
 	Use         Use
 	Domain      string // part of the cluster within which sessions are shared

@@ -16,11 +16,11 @@ import (
 func TestAForgedAddressGetsNoRequest(t *testing.T) {
 	admin := newBackend(t, "admin")
 	n1 := newBackend(t, "n1")
-	n1.boot = 1
+	n1.incarnation = 1
 	for name, forged := range map[string]balance.Node{
-		"an admin address":        {Name: "n9", Incarnation: 9, Address: admin.addr},
-		"another member":          {Name: "n9", Incarnation: 9, Address: n1.addr},
-		"a former life of itself": {Name: "n1", Incarnation: 2, Address: n1.addr},
+		"an admin address":               {Name: "n9", Incarnation: 9, Address: admin.addr},
+		"another member":                 {Name: "n9", Incarnation: 9, Address: n1.addr},
+		"a former incarnation of itself": {Name: "n1", Incarnation: 2, Address: n1.addr},
 	} {
 		d := open(t, balance.Fixed{forged})
 		until(t, "the list", func() bool { return d.log.count("node added") == 1 })

@@ -195,7 +195,7 @@ func variesByCookie(vary []string) bool {
 // session; whoever steals one can do nothing with it.
 const tokenPrefix = "NSV-"
 
-// tokenText is the length of a token's value: clock, boot and MAC in base64url.
+// tokenText is the length of a token's value: clock, incarnation and MAC in base64url.
 const tokenText = tokenBytes * 8 / 6
 
 const tokenBytes = 8 + 8 + len(deltamanager.MAC{})
