@@ -90,7 +90,7 @@ func (t *Table) candidates(compiled []webapps.App) ([]*candidate, error) {
 			return nil, err
 		}
 		for _, o := range opened {
-			t.files[o.File.Path] = &file{info: o.File.Info, settled: true}
+			t.plugins.files[o.File.Path] = &file{info: o.File.Info, settled: true}
 			c := add(o.Plugin.App, o.File.Path)
 			c.source = o.Plugin.Revision
 			if o.Err != nil {

@@ -46,9 +46,9 @@ type Table struct {
 	now  atomic.Pointer[state]
 
 	loader   *plugins.Loader
-	files    map[string]*file // of plugins, by path; Deploy's, and then watch's
-	retiring sync.WaitGroup   // revisions that were replaced, and apps that are undeployed
-	managers sync.WaitGroup   // what the apps' sessions do on their own
+	plugins  folder
+	retiring sync.WaitGroup // revisions that were replaced, and apps that are undeployed
+	managers sync.WaitGroup // what the apps' sessions do on their own
 
 	changing sync.Mutex // held while the list of apps changes; guards what follows
 	resident map[string]map[string]bool
@@ -77,7 +77,8 @@ type Down struct {
 
 // New makes an empty table. It is to be stopped, so that the apps hear of it.
 func New(c Config, log *slog.Logger) *Table {
-	t := &Table{cfg: c, log: log, loader: plugins.NewLoader(), files: map[string]*file{}, resident: map[string]map[string]bool{}}
+	t := &Table{cfg: c, log: log, loader: plugins.NewLoader(), resident: map[string]map[string]bool{}}
+	t.plugins = folder{table: t, dir: c.Dir, files: map[string]*file{}}
 	t.life, t.stop = context.WithCancel(context.Background())
 	t.store(nil, nil)
 	return t
@@ -176,7 +177,7 @@ func (t *Table) Run(ctx context.Context) {
 		watching, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(t.life, cancel)() //nolint:contextcheck // the apps' life ends first
-		t.watch(watching)
+		t.plugins.watch(watching)
 	}
 	<-ctx.Done()
 	t.managers.Wait()

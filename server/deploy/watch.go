@@ -42,19 +42,27 @@ func same(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
+// folder is the folder of plugins. It belongs to Deploy, and then to watch.
+type folder struct {
+	table *Table
+	dir   string
+	files map[string]*file // by path
+}
+
 // watch looks at the folder of plugins until ctx ends, deploys the apps whose files are new,
 // redeploys those whose files have changed, and undeploys those whose files are gone. To be called once, after Deploy.
-func (t *Table) watch(ctx context.Context) {
+func (d *folder) watch(ctx context.Context) {
 	var events chan fsnotify.Event
+	var faults chan error
 	w, err := fsnotify.NewWatcher()
 	if err == nil {
 		defer func() { _ = w.Close() }() // nothing is lost
-		if err = w.Add(t.cfg.Dir); err == nil {
-			events = w.Events
+		if err = w.Add(d.dir); err == nil {
+			events, faults = w.Events, w.Errors
 		}
 	}
 	if err != nil {
-		t.log.Warn("the folder of plugins is looked at from time to time only", "dir", t.cfg.Dir, "err", err, "dur", lookAgain)
+		d.table.log.Warn("the folder of plugins is looked at from time to time only", "dir", d.dir, "err", err, "dur", lookAgain)
 	}
 	look := time.NewTimer(0)
 	defer look.Stop()
@@ -64,9 +72,12 @@ func (t *Table) watch(ctx context.Context) {
 			return
 		case <-events: // whatever it is: a name alone doesn't tell what its link leads to
 			look.Reset(settleTime)
+		case err := <-faults: // more events than there was room for: what they told is looked up
+			d.table.log.Debug("events of the folder of plugins are missing", "dir", d.dir, "err", err)
+			look.Reset(settleTime)
 		case <-look.C:
 			next := lookAgain
-			if t.look() {
+			if d.look() {
 				next = settleTime
 			}
 			look.Reset(next)
@@ -75,21 +86,21 @@ func (t *Table) watch(ctx context.Context) {
 }
 
 // look deploys what has changed, and tells whether a file is still changing.
-func (t *Table) look() (again bool) {
-	there, _ := plugins.Scan(t.cfg.Dir) // a folder that is gone has none
-	for name, f := range t.files {
+func (d *folder) look() (again bool) {
+	there, _ := plugins.Scan(d.dir) // a folder that is gone has none
+	for name, f := range d.files {
 		if !slices.ContainsFunc(there, func(n plugins.File) bool { return n.Path == name }) {
-			t.missing(name, f)
+			d.missing(name, f)
 		}
 	}
 	for _, now := range there {
 		if strings.HasPrefix(filepath.Base(now.Path), ".") {
 			continue // on its way to its own name
 		}
-		f := t.files[now.Path]
+		f := d.files[now.Path]
 		if f == nil {
 			f = &file{}
-			t.files[now.Path] = f
+			d.files[now.Path] = f
 		}
 		if !same(now.Info, f.info) {
 			f.info, f.since, f.settled = now.Info, time.Now(), false
@@ -101,37 +112,37 @@ func (t *Table) look() (again bool) {
 			again = true
 			continue
 		}
-		f.settled = t.reload(now.Path)
+		f.settled = d.reload(now.Path)
 	}
 	return again
 }
 
 // missing undeploys the app of a file that is gone, once it has been so for webapps.drain: a file
 // may be removed and copied anew. What stood in its way may be deployed then.
-func (t *Table) missing(name string, f *file) {
-	p := t.placeOf(name)
+func (d *folder) missing(name string, f *file) {
+	p := d.placeOf(name)
 	if f.info != nil {
 		f.info, f.since = nil, time.Now()
 		if p != nil {
-			p.log.Warn("the plugin's file is gone; the app will be undeployed unless the file comes back", "file", name, "dur", t.cfg.Drain)
+			p.log.Warn("the plugin's file is gone; the app will be undeployed unless the file comes back", "file", name, "dur", d.table.cfg.Drain)
 		}
 	}
 	switch {
 	case p == nil:
-		t.setDown(name, Down{})
-	case time.Since(f.since) < t.cfg.Drain:
+		d.table.setDown(name, Down{})
+	case time.Since(f.since) < d.table.cfg.Drain:
 		return
 	default:
-		t.Undeploy(p, "its file is gone: "+name)
+		d.table.Undeploy(p, "its file is gone: "+name)
 	}
-	delete(t.files, name)
-	t.retry()
+	delete(d.files, name)
+	d.retry()
 }
 
 // retry has the files looked at again from which nothing is served.
-func (t *Table) retry() {
-	for name, f := range t.files {
-		f.settled = f.settled && t.placeOf(name) != nil
+func (d *folder) retry() {
+	for name, f := range d.files {
+		f.settled = f.settled && d.placeOf(name) != nil
 	}
 }
 
@@ -144,12 +155,13 @@ func written(name string, since time.Time) bool {
 }
 
 // reload deploys or redeploys the app of a plugin's file. False: it is to be tried again.
-func (t *Table) reload(name string) bool {
+func (d *folder) reload(name string) bool {
+	t := d.table
 	begun := time.Now()
 	o, err := t.loader.Open(name)
-	before := t.placeOf(name)
+	before := d.placeOf(name)
 	if err != nil {
-		t.refused(before, name, strings.TrimSuffix(filepath.Base(name), ".so"), err)
+		d.refused(before, name, strings.TrimSuffix(filepath.Base(name), ".so"), err)
 		return true
 	}
 	p, did := t.Find(o.App.Name), "app redeployed"
@@ -158,7 +170,7 @@ func (t *Table) reload(name string) bool {
 		did, err = "app deployed", t.Add(o)
 	case p.State() == Leaving:
 		return false
-	case p.Origin() != name && t.exists(p.Origin()):
+	case p.Origin() != name && d.exists(p.Origin()):
 		err = errors.New("app " + p.name + " is served from " + p.Origin() + ": remove one")
 	case p.Origin() == name && p.current.Load().Source == o.Revision:
 		p.failure.Store(nil)
@@ -167,7 +179,7 @@ func (t *Table) reload(name string) bool {
 		err = t.Redeploy(p, o)
 	}
 	if err != nil {
-		t.refused(p, name, o.App.Name, err)
+		d.refused(p, name, o.App.Name, err)
 		return true
 	}
 	t.setDown(name, Down{})
@@ -180,13 +192,13 @@ func (t *Table) reload(name string) bool {
 }
 
 // exists tells whether an app's origin is still there.
-func (t *Table) exists(origin string) bool {
-	f := t.files[origin]
+func (d *folder) exists(origin string) bool {
+	f := d.files[origin]
 	return f == nil || f.info != nil // what is compiled in is no file
 }
 
-func (t *Table) placeOf(file string) *Place {
-	for p := range t.Each() {
+func (d *folder) placeOf(file string) *Place {
+	for p := range d.table.Each() {
 		if p.Origin() == file {
 			return p
 		}
@@ -196,7 +208,8 @@ func (t *Table) placeOf(file string) *Place {
 
 // refused notes why a plugin was not taken over: at the app that it would have served, if there
 // is one.
-func (t *Table) refused(p *Place, name, app string, err error) {
+func (d *folder) refused(p *Place, name, app string, err error) {
+	t := d.table
 	if p == nil {
 		d := Down{Name: strings.ToValidUTF8(app, "?"), Origin: name, Err: err, public: notStarted}
 		if config.AppName(d.Name) {
