@@ -205,12 +205,12 @@ import (
 
 	"github.com/nodeserver/nodeserver/webapps"
 )
-
+` + source + `
 var (
 	_ = os.Exit
 	_ context.Context
 )
-` + source + `
+
 func main() {}
 `,
 	} {
