@@ -21,7 +21,6 @@ import (
 	"github.com/nodeserver/nodeserver/server/cluster"
 	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/control"
-	"github.com/nodeserver/nodeserver/server/deploy"
 	"github.com/nodeserver/nodeserver/server/forward"
 	"github.com/nodeserver/nodeserver/server/internal/lively"
 	"github.com/nodeserver/nodeserver/server/operators"
@@ -86,8 +85,14 @@ func (s *Server) Run(ctx context.Context) error {
 
 // operators is what answers operators.
 func (s *Server) operators() (*operators.Guard, error) {
-	c := admin.Config{Admin: s.cfg.Admin, SecretFile: s.cfg.Cluster.SecretFile, ID: s.id, Domain: s.cfg.Cluster.Domain}
-	return admin.Handler(c, view{s}, s.apps, s.farm, s.log.With("part", "admin"))
+	return admin.Handler(s.adminConfig(), view{s}, s.apps, s.farm, s.log.With("part", "admin"))
+}
+
+func (s *Server) adminConfig() admin.Config {
+	return admin.Config{
+		Admin: s.cfg.Admin, SecretFile: s.cfg.Cluster.SecretFile, ID: s.id, Domain: s.cfg.Cluster.Domain,
+		Version: s.version, Since: s.since,
+	}
 }
 
 var errStop = errors.New("asked to stop")
@@ -159,20 +164,12 @@ func (s *Server) makeChannel() error {
 	s.providers = providers
 	transport := grpctransport.New(security, s.bounds["channel"], s.dial)
 	s.channel = channel.New(cfg, transport, providers, s.log.With("part", "channel"))
-	s.control = control.New(transport, s.cfg.Cluster.Name, s.id, s.channel.Members, s.here)
+	s.control = control.New(transport, s.cfg.Cluster.Name, s.id, s.channel.Members, view{s})
 	s.apps.Join(s.channel, self.Domain)
 	if s.farm != nil {
 		s.farm.Join(s.channel)
 	}
 	return nil
-}
-
-// here is this node for deployments that other members lead.
-func (s *Server) here() (deploy.Peer, error) {
-	if s.farm == nil {
-		return nil, deploy.ErrNoStore
-	}
-	return s.farm.Here(), nil
 }
 
 // followCatalog hosts what the cluster does, until the node is asked to stop or a part fails.

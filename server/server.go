@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nodeserver/nodeserver/channel"
 	"github.com/nodeserver/nodeserver/deltamanager"
@@ -35,6 +36,7 @@ type Server struct {
 	cfg     Config
 	log     *slog.Logger
 	version string
+	since   time.Time // when New was called
 
 	id membership.ID
 
@@ -106,6 +108,7 @@ func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*
 		cfg:     cfg,
 		log:     log.With("node", cfg.Node.Name),
 		version: "(devel)",
+		since:   time.Now(),
 		id:      membership.ID{Name: cfg.Node.Name, Incarnation: membership.NewIncarnation()},
 	}
 	s.wasReady, s.accessTo = make(chan struct{}), os.Stdout

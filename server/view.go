@@ -1,11 +1,15 @@
 package server
 
 import (
+	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/admin"
+	"github.com/nodeserver/nodeserver/server/control"
+	"github.com/nodeserver/nodeserver/server/deploy"
 	"github.com/nodeserver/nodeserver/server/session"
 )
 
@@ -15,6 +19,7 @@ type view struct{ server *Server }
 var (
 	_ session.Members = view{}
 	_ admin.Node      = view{}
+	_ control.Node    = view{}
 )
 
 // Serves implements session.Members: the node with this route serves this node's users of the app.
@@ -32,3 +37,22 @@ func (v view) Requests() int64                        { return v.server.requests
 func (v view) Members() []membership.Status           { return v.server.status() }
 func (v view) Providers() []membership.Provider       { return v.server.providers }
 func (v view) Listeners() map[string]*listen.Listener { return v.server.bounds }
+func (v view) ConfDigest() string                     { return v.server.confDigest() }
+
+// ReportOf implements admin.Node.
+func (v view) ReportOf(ctx context.Context, m membership.Member) ([]byte, error) {
+	return v.server.control.Report(ctx, m)
+}
+
+// Here implements control.Node.
+func (v view) Here() (deploy.Peer, error) {
+	if v.server.farm == nil {
+		return nil, deploy.ErrNoStore
+	}
+	return v.server.farm.Here(), nil
+}
+
+// Report implements control.Node.
+func (v view) Report() ([]byte, error) {
+	return json.Marshal(admin.Report(v.server.adminConfig(), v, v.server.apps))
+}

@@ -3,6 +3,7 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -22,6 +23,8 @@ type Config struct {
 	SecretFile string        // the cluster's secret, which must be no token; empty: none
 	ID         membership.ID // the node's
 	Domain     string        // the node's
+	Version    string        // the node's
+	Since      time.Time     // when the node started
 }
 
 // Node is what operators want to know of the node. Safe for concurrent use.
@@ -44,6 +47,10 @@ type Node interface {
 	// Members are those that the node knows, itself included.
 	Members() []membership.Status
 	Providers() []membership.Provider
+	// ConfDigest is equal where nodes were told the same, but for their names and addresses.
+	ConfDigest() string
+	// ReportOf asks another member for its NodeReport, as JSON.
+	ReportOf(ctx context.Context, m membership.Member) ([]byte, error)
 	// Listeners are the node's, by what they are for.
 	Listeners() map[string]*listen.Listener
 }
@@ -70,6 +77,7 @@ func (a *admin) routes() []operators.Route {
 		{Method: "GET", Path: "/readyz", Role: operators.Anyone, Handler: a.readyz},
 		{Method: "GET", Path: "/metrics", Role: operators.Viewer, Handler: newMetrics(a).handler().ServeHTTP},
 		{Method: "GET", Path: "/api/v1/members", Role: operators.Viewer, Handler: a.serveMembers},
+		{Method: "GET", Path: "/api/v1/cluster", Role: operators.Viewer, Handler: a.serveCluster},
 		{Method: "GET", Path: "/api/v1/apps", Role: operators.Viewer, Handler: a.serveApps},
 		{Method: "POST", Path: "/api/v1/apps", Role: operators.Operator, Action: "deploy", Handler: a.changes(a.deployApp)},
 		{

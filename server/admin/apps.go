@@ -20,9 +20,11 @@ type AppRow struct {
 	Version  string    `json:"version"`
 	Revision string    `json:"revision"` // hash of the plugin's sources; empty: compiled in
 	Origin   string    `json:"origin"`   // file of the plugin, or "compiled in"
+	Hash     string    `json:"hash"`     // SHA-256 of the file, hex, if the catalog has it
 	Since    time.Time `json:"since"`    // when this revision began to serve
 	Sessions int64     `json:"sessions"` // on this node
 	InFlight int64     `json:"in_flight"`
+	Oldest   float64   `json:"oldest_seconds"`    // for how long the oldest request in flight has been served
 	Problem  *Problem  `json:"problem,omitempty"` // why it is down, or why the latest redeployment was not done
 }
 
@@ -33,23 +35,28 @@ type Problem struct {
 }
 
 func (a *admin) serveApps(w http.ResponseWriter, _ *http.Request) {
-	reply := AppsReply{Schema: "nodeserver.apps/1", Node: a.cfg.ID.Name, Apps: []AppRow{}}
+	answer(w, AppsReply{Schema: "nodeserver.apps/1", Node: a.cfg.ID.Name, Apps: a.appRows()})
+}
+
+func (a *admin) appRows() []AppRow {
+	rows := []AppRow{}
 	for p := range a.apps.Each() {
 		v := p.Current()
 		row := AppRow{
 			Name: p.Name(), Path: p.Path(), State: p.State().String(), Version: v.Version, Revision: v.Source, Origin: v.Origin,
 			Since: v.Since, Sessions: p.Manager().Stats().Sessions, InFlight: v.InFlight(),
+			Hash: p.Hash(), Oldest: p.Oldest().Seconds(),
 		}
 		if f := p.Failed(); f != nil {
 			row.Problem = &Problem{&f.At, f.Reason}
 		}
-		reply.Apps = append(reply.Apps, row)
+		rows = append(rows, row)
 	}
 	for _, d := range a.apps.Down() {
-		reply.Apps = append(
-			reply.Apps,
+		rows = append(
+			rows,
 			AppRow{Name: d.Name, Path: d.Path, State: "down", Origin: d.Origin, Problem: &Problem{Reason: d.Err.Error()}},
 		)
 	}
-	answer(w, reply)
+	return rows
 }

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"fmt"
 	"net/http"
 	"sort"
 )
@@ -126,7 +125,7 @@ func (a *admin) memberRows() []MemberRow {
 			}
 		}
 		rows = append(rows, MemberRow{
-			Name: m.Name, Incarnation: fmt.Sprintf("%016x", m.Incarnation), State: m.State.String(), Ready: m.Ready, Draining: m.Draining,
+			Name: m.Name, Incarnation: incarnation(m.ID), State: m.State.String(), Ready: m.Ready, Draining: m.Draining,
 			ChannelAddress: m.ChannelAddress, HTTPAddress: m.HTTPAddress, Apps: m.Apps, Domain: m.Domain, Version: m.Version, Self: self,
 			Sessions: x.sessions, Queue: x.queue, InSync: !x.behind,
 		})

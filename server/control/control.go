@@ -1,6 +1,6 @@
-// Package control carries the steps of a deployment between members: the ControlService of
-// proto/control/v1, on the channel's own port and by its proof of identity. It decides nothing;
-// package deploy does.
+// Package control carries questions and orders between members: how a member is, and the steps of
+// a deployment. It is the ControlService of proto/control/v1, on the channel's own port and by its
+// proof of identity. It decides nothing: packages admin and deploy do.
 package control
 
 import (
@@ -33,15 +33,20 @@ type Control struct {
 	cluster   string
 	self      membership.ID
 	members   func() []membership.Status
-	here      func() (deploy.Peer, error)
+	node      Node
 }
 
-// New makes this node's end; here is the node itself, or why it takes no deployments. To be called
-// before the transport serves.
-func New(t *grpctransport.Transport, cluster string, self membership.ID, members func() []membership.Status,
-	here func() (deploy.Peer, error),
-) *Control {
-	c := &Control{transport: t, cluster: cluster, self: self, members: members, here: here}
+// Node is this node as other members ask it. Safe for concurrent use.
+type Node interface {
+	// Here is the node for deployments, or why it takes none.
+	Here() (deploy.Peer, error)
+	// Report says what the node is, holds, hosts and lacks, as JSON.
+	Report() ([]byte, error)
+}
+
+// New makes this node's end. To be called before the transport serves.
+func New(t *grpctransport.Transport, cluster string, self membership.ID, members func() []membership.Status, node Node) *Control {
+	c := &Control{transport: t, cluster: cluster, self: self, members: members, node: node}
 	t.Register(func(r grpc.ServiceRegistrar) { controlv1.RegisterControlServiceServer(r, server{c: c}) })
 	return c
 }
@@ -55,22 +60,32 @@ type server struct {
 	c *Control
 }
 
-// admit checks that a member asks, and returns what it asks for and this node.
-func (s server) admit(ctx context.Context, w *controlv1.Caller) (deploy.Deployment, deploy.Peer, error) {
-	d := deploy.Deployment{
-		ID: w.GetDeployment(), Operator: w.GetOperator(),
-		By: membership.ID{Name: w.GetNode(), Incarnation: w.GetIncarnation()},
-	}
-	_, known := membership.Present(s.c.members(), d.By)
+// admit checks that a member asks.
+func (s server) admit(ctx context.Context, w *controlv1.Caller) error {
+	by := caller(w)
+	_, known := membership.Present(s.c.members(), by)
 	switch {
 	case w.GetCluster() != s.c.cluster:
-		return d, nil, status.Errorf(codes.PermissionDenied, "this is a node of the cluster %q, not of %q", s.c.cluster, w.GetCluster())
-	case !s.c.transport.Proves(ctx, d.By.Name):
-		return d, nil, status.Errorf(codes.PermissionDenied, "the certificate is not of %q", d.By.Name)
+		return status.Errorf(codes.PermissionDenied, "this is a node of the cluster %q, not of %q", s.c.cluster, w.GetCluster())
+	case !s.c.transport.Proves(ctx, by.Name):
+		return status.Errorf(codes.PermissionDenied, "the certificate is not of %q", by.Name)
 	case !known:
-		return d, nil, status.Errorf(codes.PermissionDenied, "%s is no member here", d.By)
+		return status.Errorf(codes.PermissionDenied, "%s is no member here", by)
 	}
-	h, err := s.c.here()
+	return nil
+}
+
+func caller(w *controlv1.Caller) membership.ID {
+	return membership.ID{Name: w.GetNode(), Incarnation: w.GetIncarnation()}
+}
+
+// deployment admits a step of a deployment, and returns which it is of, and this node.
+func (s server) deployment(ctx context.Context, w *controlv1.Caller) (deploy.Deployment, deploy.Peer, error) {
+	d := deploy.Deployment{ID: w.GetDeployment(), Operator: w.GetOperator(), By: caller(w)}
+	if err := s.admit(ctx, w); err != nil {
+		return d, nil, err
+	}
+	h, err := s.c.node.Here()
 	return d, h, failed(err)
 }
 
@@ -82,9 +97,17 @@ func failed(err error) error {
 	return status.Error(codes.FailedPrecondition, err.Error())
 }
 
-// Begin implements the service, as do the methods below.
+// Report implements the service, as do the methods below.
+func (s server) Report(ctx context.Context, r *controlv1.ReportRequest) (*controlv1.ReportResponse, error) {
+	if err := s.admit(ctx, r.GetCaller()); err != nil {
+		return nil, err
+	}
+	report, err := s.c.node.Report()
+	return &controlv1.ReportResponse{Report: report}, failed(err)
+}
+
 func (s server) Begin(ctx context.Context, r *controlv1.BeginRequest) (*controlv1.BeginResponse, error) {
-	d, h, err := s.admit(ctx, r.GetCaller())
+	d, h, err := s.deployment(ctx, r.GetCaller())
 	if err == nil {
 		err = failed(h.Begin(ctx, d, r.GetApp()))
 	}
@@ -92,7 +115,7 @@ func (s server) Begin(ctx context.Context, r *controlv1.BeginRequest) (*controlv
 }
 
 func (s server) Prepare(ctx context.Context, r *controlv1.PrepareRequest) (*controlv1.PrepareResponse, error) {
-	d, h, err := s.admit(ctx, r.GetCaller())
+	d, h, err := s.deployment(ctx, r.GetCaller())
 	if err == nil {
 		err = failed(h.Prepare(ctx, d, r.GetApp(), r.GetHash()))
 	}
@@ -100,7 +123,7 @@ func (s server) Prepare(ctx context.Context, r *controlv1.PrepareRequest) (*cont
 }
 
 func (s server) Switch(ctx context.Context, r *controlv1.SwitchRequest) (*controlv1.SwitchResponse, error) {
-	d, h, err := s.admit(ctx, r.GetCaller())
+	d, h, err := s.deployment(ctx, r.GetCaller())
 	var e deploy.Entry
 	if err == nil {
 		err = failed(json.Unmarshal(r.GetEntry(), &e))
@@ -112,7 +135,7 @@ func (s server) Switch(ctx context.Context, r *controlv1.SwitchRequest) (*contro
 }
 
 func (s server) End(ctx context.Context, r *controlv1.EndRequest) (*controlv1.EndResponse, error) {
-	d, h, err := s.admit(ctx, r.GetCaller())
+	d, h, err := s.deployment(ctx, r.GetCaller())
 	if err == nil {
 		err = failed(h.End(ctx, d, r.GetApp()))
 	}
@@ -120,7 +143,7 @@ func (s server) End(ctx context.Context, r *controlv1.EndRequest) (*controlv1.En
 }
 
 func (s server) Blob(r *controlv1.BlobRequest, stream grpc.ServerStreamingServer[controlv1.BlobResponse]) error {
-	_, h, err := s.admit(stream.Context(), r.GetCaller())
+	_, h, err := s.deployment(stream.Context(), r.GetCaller())
 	if err == nil {
 		err = failed(h.Blob(stream.Context(), r.GetHash(), sender{stream}))
 	}
@@ -141,6 +164,17 @@ func (s sender) Write(b []byte) (n int, err error) {
 		n += len(piece)
 	}
 	return n, nil
+}
+
+// Report is what the member says of itself, as JSON.
+func (c *Control) Report(ctx context.Context, m membership.Member) (report []byte, err error) {
+	p := peer{c, m}
+	err = p.call(ctx, func(ctx context.Context, client controlv1.ControlServiceClient) error {
+		r, err := client.Report(ctx, &controlv1.ReportRequest{Caller: p.caller(deploy.Deployment{})})
+		report = r.GetReport()
+		return err
+	})
+	return report, err
 }
 
 // peer is another member.
@@ -172,6 +206,9 @@ func (p peer) call(ctx context.Context, do func(context.Context, controlv1.Contr
 		return cause
 	}
 	if s, ok := status.FromError(err); ok && err != nil {
+		if s.Code() == codes.Unimplemented {
+			return fmt.Errorf("%s runs a version that does not know this question", p.m.Name)
+		}
 		return fmt.Errorf("%s", s.Message())
 	}
 	return err

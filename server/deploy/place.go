@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"runtime/pprof"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +35,7 @@ type Place struct {
 	group    *group
 	current  atomic.Pointer[Revision] // nil until the first one has started
 	failure  atomic.Pointer[Failure]  // of the latest redeployment; nil: none failed since one succeeded
+	serving  requests
 
 	mu       sync.Mutex      // one redeployment at a time
 	resident map[string]bool // hashes of the revisions that are in the process, for good
@@ -89,6 +92,15 @@ func (p *Place) Path() string { return p.path }
 // Origin is where the app's code comes from: the plugin's file, or "compiled in".
 func (p *Place) Origin() string { return p.current.Load().Origin }
 
+// Hash is the SHA-256 of the plugin's file, in hex, if it comes from the catalog; else empty.
+func (p *Place) Hash() string {
+	hash, plugin := strings.CutSuffix(filepath.Base(p.Origin()), ".so")
+	if !plugin || !aHash.MatchString(hash) {
+		return ""
+	}
+	return hash
+}
+
 // Current is the revision that serves now.
 func (p *Place) Current() *Revision { return p.current.Load() }
 
@@ -101,11 +113,15 @@ func (p *Place) Manager() *deltamanager.Manager { return p.sessions.Manager() }
 // Counts are of the app's requests since the node's start, whichever revision served them.
 func (p *Place) Counts() session.Counts { return p.sessions.Counts() }
 
+// Oldest is for how long the oldest request of those in flight has been served; 0: there is none.
+func (p *Place) Oldest() time.Duration { return p.serving.oldest() }
+
 // ServeHTTP leads the request through the session pipeline to the handler of the current
 // revision, which serves it to its end.
 func (p *Place) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v := p.take()
 	defer v.give()
+	defer p.serving.end(p.serving.begin())
 	pprof.SetGoroutineLabels(v.labels)         //nolint:contextcheck // labels of the goroutine, not of the request
 	defer pprof.SetGoroutineLabels(unlabelled) //nolint:contextcheck // same
 	p.sessions.Serve(v.handler, w, r)
