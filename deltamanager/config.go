@@ -21,9 +21,10 @@ type Config struct {
 
 	FreshnessWait time.Duration // how long a request waits for what its user has seen and this node has not; 0: not at all
 
-	// TokenKeys are secrets of the cluster for the MACs of tokens: the first makes them,
-	// tokens by any are believed. None: the members agree on one that one of them draws from Rand.
-	TokenKeys []TokenKey
+	// TokenKeys are secrets of the cluster for the MACs of tokens: the first makes them, tokens by
+	// any are believed. With two, a token has a MAC by each, so that members that know one of them
+	// believe it. nil: the members agree on a key that one of them draws from Rand.
+	TokenKeys *TokenKeys
 
 	Heartbeat      time.Duration
 	RepairInterval time.Duration // between two looks whether a member's sessions differ

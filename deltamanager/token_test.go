@@ -189,13 +189,18 @@ func TestLoginGivesTokensAnew(t *testing.T) {
 // A key from the cluster's secret is told to nobody, and no other is learnt.
 func TestKeysFromASecret(t *testing.T) {
 	old, fresh := deltamanager.TokenKey{1}, deltamanager.TokenKey{2}
+	var held []*deltamanager.TokenKeys
 	with := func(keys ...deltamanager.TokenKey) *deltamanager.Core {
 		cfg := testConfig(newCluster(t, 1).ids[0])
-		cfg.TokenKeys = keys
+		secrets := token.NewSecrets(keys...)
+		cfg.TokenKeys = secrets
+		held = append(held, secrets)
 		return deltamanager.NewCore(cfg, new(wakings))
 	}
-	a, b, both := with(old), with(fresh), with(fresh, old)
-	for _, c := range []*deltamanager.Core{a, b, both} {
+	a, b, both, changed := with(old), with(fresh), with(fresh, old), with(old)
+	held[3].Change(fresh, old)
+	held[3].Change(fresh)
+	for _, c := range []*deltamanager.Core{a, b, both, changed} {
 		c.Keys().Learn(0, token.AgreedKey{Drawn: 1, Key: deltamanager.TokenKey{7}}, deltamanager.TokenKey{8})
 		if k, former := c.Keys().Announced(0); k != (token.AgreedKey{}) || former != (deltamanager.TokenKey{}) {
 			t.Error("a key from a secret is told")
@@ -214,7 +219,11 @@ func TestKeysFromASecret(t *testing.T) {
 		{"another secret", a, b, false},
 		{"the new one, by a node that has both", both, b, true},
 		{"the old one, by a node that has both", both, a, true},
-		{"a node that has both makes new ones", b, both, true},
+		{"a node that has both makes them for those that have the new one", b, both, true},
+		{"and for those that have the old one", a, both, true},
+		{"after the change, the new one", changed, b, true},
+		{"after the change, one of a node that has both", changed, both, true},
+		{"after the change, the old one", changed, a, false},
 	} {
 		if x.reader.Keys().Proves(deltamanager.CookieHash{1}, by(x.maker)) != x.believes {
 			t.Errorf("%s: believed: %v", x.what, !x.believes)

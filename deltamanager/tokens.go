@@ -2,7 +2,12 @@ package deltamanager
 
 import (
 	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager/internal/token"
 )
+
+// NewTokenKeys are these keys, the newest first. Their Change replaces them while managers run.
+func NewTokenKeys(keys ...TokenKey) *TokenKeys { return token.NewSecrets(keys...) }
 
 // Tokens are what the response to a request must carry, as cookies of these
 // names: for each origin of a write that is in the session and is younger than

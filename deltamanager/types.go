@@ -32,6 +32,8 @@ type (
 	MAC = token.MAC
 	// TokenKey is what MACs are made with: a secret of all members.
 	TokenKey = token.Key
+	// TokenKeys are those that the cluster's secret gives.
+	TokenKeys = token.Secrets
 )
 
 const (

@@ -63,6 +63,7 @@ func (s *Server) Run(ctx context.Context) error {
 	parts.Go(func() error { return s.channel.Run(life) })
 	parts.Go(func() error { s.channel.Watch(life, s.membersChanged); return nil })
 	parts.Go(func() error { s.apps.Run(life); return nil })
+	parts.Go(func() error { s.proof.Follow(life); return nil })
 	parts.Go(func() error { return s.watchReadiness(life) })
 	parts.Go(func() error { s.followCatalog(ctx, life); return nil })
 	s.banner()
@@ -144,8 +145,7 @@ func (s *Server) closeListeners() {
 
 // makeChannel wires security, transport, discovery and topics.
 func (s *Server) makeChannel() error {
-	security, err := s.security()
-	if err != nil {
+	if err := s.prove(); err != nil {
 		return err
 	}
 	self, err := s.self()
@@ -162,7 +162,7 @@ func (s *Server) makeChannel() error {
 		Expect: s.cfg.Membership.Expect, Patience: s.cfg.Replication.JoinTimeout, Insist: s.cfg.Replication.JoinPolicy == config.JoinWait,
 	}
 	s.providers = providers
-	transport := grpctransport.New(security, s.bounds["channel"], s.dial)
+	transport := grpctransport.New(s.proof.Security, s.bounds["channel"], s.dial)
 	s.channel = channel.New(cfg, transport, providers, s.log.With("part", "channel"))
 	s.control = control.New(transport, s.cfg.Cluster.Name, s.id, s.channel.Members, view{s})
 	s.apps.Join(s.channel, self.Domain)
@@ -183,19 +183,19 @@ func (s *Server) followCatalog(ctx, life context.Context) {
 	s.farm.Run(following)
 }
 
-// security is how members prove their identity. A channel that others can reach
+// prove settles how members prove their identity. A channel that others can reach
 // must have it so.
-func (s *Server) security() (grpctransport.Security, error) {
+func (s *Server) prove() (err error) {
 	c := s.cfg
 	c.Channel.Address = s.channelL.Addr().String() // as it is bound, whatever the conf says
-	security, err := cluster.Security(c, c.Node.Name)
-	if err == nil && !security.TLS() {
+	s.proof, err = cluster.NewProof(c, c.Node.Name, s.log.With("part", "channel"), s.secretsChanged)
+	if err == nil && !s.proof.Security.TLS() {
 		s.log.Warn(
 			"members don't prove who they are: no cluster.secret_file", "addr", c.Channel.Address,
-			"other_machines", security.Proven(),
+			"other_machines", s.proof.Security.Proven(),
 		)
 	}
-	return security, err
+	return err
 }
 
 // self is how this node is announced to others: at what addresses they reach it.

@@ -17,6 +17,7 @@ import (
 	"github.com/nodeserver/nodeserver/channel"
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/cluster"
 	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/control"
 	"github.com/nodeserver/nodeserver/server/deploy"
@@ -46,7 +47,8 @@ type Server struct {
 	channel   *channel.Channel
 	providers []membership.Provider // of the channel
 	members   atomic.Pointer[[]membership.Status]
-	tokenKeys []deltamanager.TokenKey // none: the delta managers agree on some
+	tokenKeys *deltamanager.TokenKeys // nil: the delta managers agree on some
+	proof     *cluster.Proof
 
 	listeners
 	readiness
@@ -121,7 +123,7 @@ func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*
 	if s.trust, err = forward.Parse(cfg.HTTP.TrustedProxies); err != nil {
 		return nil, fmt.Errorf("http.trusted_proxies: %w", err)
 	}
-	if s.tokenKeys, err = tokenKeys(cfg); err != nil {
+	if s.tokenKeys, err = newTokenKeys(cfg); err != nil {
 		return nil, err
 	}
 	s.apps = deploy.New(s.deployConfig(), s.log)
@@ -246,16 +248,30 @@ func (s *Server) status() []membership.Status {
 	return nil
 }
 
-// tokenKeys are the keys of users' tokens that the cluster's secret gives. Where members prove
+// newTokenKeys are the keys of users' tokens that the cluster's secrets give. Where members prove
 // themselves otherwise there are none, and the delta managers agree on some.
-func tokenKeys(c Config) ([]deltamanager.TokenKey, error) {
+func newTokenKeys(c Config) (*deltamanager.TokenKeys, error) {
 	if c.Cluster.SecretFile == "" || c.Channel.TLSCA != "" {
 		return nil, nil
 	}
-	secret, err := keys.ReadSecret(c.Cluster.SecretFile)
+	secrets, err := keys.ReadSecrets(c.Cluster.SecretFile)
 	if err != nil {
 		return nil, fmt.Errorf("cluster.secret_file: %w", err)
 	}
-	key := secret.Derive("nodeserver tokens v1")
-	return []deltamanager.TokenKey{deltamanager.TokenKey(key[:])}, nil
+	return deltamanager.NewTokenKeys(keysOf(secrets)...), nil
+}
+
+func keysOf(secrets []keys.Secret) (list []deltamanager.TokenKey) {
+	for _, secret := range secrets {
+		key := secret.Derive("nodeserver tokens v1")
+		list = append(list, deltamanager.TokenKey(key[:]))
+	}
+	return list
+}
+
+// secretsChanged has users' tokens made with the secrets that are in force now.
+func (s *Server) secretsChanged(secrets []keys.Secret) {
+	if s.tokenKeys != nil {
+		s.tokenKeys.Change(keysOf(secrets)...)
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/server/keys"
 	"github.com/nodeserver/nodeserver/webapps"
 )
@@ -204,20 +205,22 @@ func TestTokenKeysFromTheSecret(t *testing.T) {
 		cfg.Cluster.SecretFile = file
 		return cfg
 	}
-	n1, n2, other := unstarted(
-		t,
-		conf("n1", file),
-		testApp(),
-	), unstarted(t, conf("n2", file), testApp()), unstarted(t, conf("n3", secretFile(t)), testApp())
-	if len(n1.tokenKeys) != 1 || n1.tokenKeys[0] != n2.tokenKeys[0] {
-		t.Error("one secret gives two keys")
+	keyOf := func(file string) deltamanager.TokenKey {
+		list, err := keys.ReadSecrets(file)
+		if err != nil || len(list) != 1 {
+			t.Fatal(len(list), err)
+		}
+		return keysOf(list)[0]
 	}
-	if n1.tokenKeys[0] == other.tokenKeys[0] {
+	if keyOf(file) == keyOf(secretFile(t)) {
 		t.Error("two secrets give one key")
+	}
+	if unstarted(t, conf("n1", file), testApp()).tokenKeys == nil {
+		t.Error("a secret gives no key")
 	}
 	pki := conf("n1", file)
 	pki.Channel.TLSCA = "ca.pem"
-	if k, err := tokenKeys(pki); k != nil || err != nil {
+	if k, err := newTokenKeys(pki); k != nil || err != nil {
 		t.Errorf("with a PKI: %v, %v", k, err)
 	}
 	if _, err := New(conf("n1", file+"x"), nil, discard()); err == nil || !strings.Contains(err.Error(), "cluster.secret_file") {

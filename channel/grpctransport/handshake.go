@@ -19,20 +19,22 @@ import (
 // server are the credentials for serving. failed is called for handshakes that fail because the two
 // sides' security differs.
 func (s Security) server(failed func(addr string, err error)) credentials.TransportCredentials {
-	h := &handshaker{failed: failed, plain: !s.TLS(), stranger: s.stranger}
-	h.TransportCredentials = insecure.NewCredentials()
-	if s.TLS() {
-		h.TransportCredentials = credentials.NewTLS(s.serve)
-	}
+	h := s.handshaker(func(t *terms) *tls.Config { return t.serve })
+	h.failed = failed
 	return h
 }
 
 // client are the credentials for dialling. note receives the reason why a connection fails.
 func (s Security) client(note func(error)) credentials.TransportCredentials {
-	h := &handshaker{note: note, plain: !s.TLS(), stranger: s.stranger}
-	h.TransportCredentials = insecure.NewCredentials()
+	h := s.handshaker(func(t *terms) *tls.Config { return t.dial })
+	h.note = note
+	return h
+}
+
+func (s Security) handshaker(side func(*terms) *tls.Config) *handshaker {
+	h := &handshaker{sec: s, side: side, plain: !s.TLS(), TransportCredentials: insecure.NewCredentials()}
 	if s.TLS() {
-		h.TransportCredentials = credentials.NewTLS(s.dial)
+		h.TransportCredentials = credentials.NewTLS(side(s.now())) // for what it says of itself
 	}
 	return h
 }
@@ -41,16 +43,33 @@ func (s Security) client(note func(error)) credentials.TransportCredentials {
 // (client), or drops them (server).
 type handshaker struct {
 	credentials.TransportCredentials
+	sec    Security
+	side   func(*terms) *tls.Config     // the one that this is
 	plain  bool                         // no TLS on this side
 	failed func(addr string, err error) // of a server
 	note   func(error)                  // of a client
+}
 
-	stranger error // see Security
+// now is what does a handshake: TLS under the terms that are in force now.
+func (h *handshaker) now() credentials.TransportCredentials {
+	if h.plain {
+		return h.TransportCredentials
+	}
+	return credentials.NewTLS(h.side(h.sec.now()))
+}
+
+// kept notes a connection that TLS has proved.
+func (h *handshaker) kept(c, raw net.Conn, info credentials.AuthInfo, err error) net.Conn {
+	if h.plain || err != nil {
+		return c
+	}
+	return h.sec.proof.keep(c, raw, info)
 }
 
 // ServerHandshake proves the two sides to each other.
 func (h *handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	c, info, err := h.TransportCredentials.ServerHandshake(raw)
+	c, info, err := h.now().ServerHandshake(raw)
+	c = h.kept(c, raw, info, err)
 	addr := raw.RemoteAddr().String()
 	proven := func() {}
 	if b, ok := raw.(interface{ Proven() }); ok { // of a listener that bounds strangers
@@ -79,7 +98,8 @@ func (h *handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthIn
 // ClientHandshake proves the two sides to each other. In TLS 1.3 the server's verdict on our
 // certificate comes only when we read.
 func (h *handshaker) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	c, info, err := h.TransportCredentials.ClientHandshake(ctx, authority, raw)
+	c, info, err := h.now().ClientHandshake(ctx, authority, raw)
+	c = h.kept(c, raw, info, err)
 	if err != nil {
 		if why := h.differs(err); why != nil {
 			err = why
@@ -147,7 +167,7 @@ func (h *handshaker) differs(err error) error {
 	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
 	remote, ok := errors.AsType[*net.OpError](err)
 	if unknown || ok && remote.Op == "remote error" {
-		return fmt.Errorf("%w (%w)", h.stranger, err)
+		return fmt.Errorf("%w (%w)", h.sec.now().stranger, err)
 	}
 	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
 	_, host := errors.AsType[x509.HostnameError](err)

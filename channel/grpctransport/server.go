@@ -94,12 +94,13 @@ func (i *incoming) Peer() channel.Peer { return i.peer }
 // certNames are the members' names that the other side's certificate proves; nil without TLS, which
 // proves none.
 func (s Security) certNames(p *peer.Peer) []string {
-	if s.names == nil {
+	names := s.now().names
+	if names == nil {
 		return nil
 	}
 	if p != nil {
 		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok && len(info.State.PeerCertificates) > 0 {
-			return s.names(info.State.PeerCertificates[0])
+			return names(info.State.PeerCertificates[0])
 		}
 	}
 	return []string{}

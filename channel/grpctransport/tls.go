@@ -37,12 +37,8 @@ const (
 // Security says how members prove their identity to each other. The zero value has no proof: it is
 // for members on this machine, and dials loopback addresses only.
 type Security struct {
-	serve    *tls.Config
-	dial     *tls.Config
-	trusting bool // nothing is proven, and all addresses are dialled
-
-	names    func(*x509.Certificate) []string // names of members that a certificate proves
-	stranger error                            // the error where one side refuses the other's certificate
+	proof    *proof // shared by all copies; nil: there is none
+	trusting bool   // nothing is proven, and all addresses are dialled
 }
 
 // Insecure is for networks where the operator trusts all machines: members prove nothing, and any
@@ -50,34 +46,37 @@ type Security struct {
 func Insecure() Security { return Security{trusting: true} }
 
 // TLS tells whether connections are encrypted and both sides prove their identity.
-func (s Security) TLS() bool { return s.serve != nil }
+func (s Security) TLS() bool { return s.proof != nil }
 
 // SecretCredentials makes mutual TLS from cluster secrets: the seed of each gives a CA, the same on
 // every node that knows it. The node issues itself certificates by the first, and renews them;
-// certificates by any are accepted. So a secret is changed without a stop: add the new one behind
-// on all nodes, then put it first on all, then take the old one away. name is the member's, which
+// certificates by any are accepted. The CAs of the others certify that of the first, so that a
+// member which knows only one of them accepts this node, too (cross-certificates, as in RFC 4210,
+// section 4.4). So a secret is changed without a stop: put the new one before the old one on all
+// nodes, in any order and at any time, then take the old one away. name is the member's, which
 // certificates prove.
 func SecretCredentials(seeds []Seed, name string) (Security, error) {
 	if len(seeds) == 0 {
 		return Security{}, errors.New("channel credentials: no cluster secret")
 	}
 	pool := x509.NewCertPool()
-	var first *authority
+	own := &issuer{name: name}
 	for i, seed := range seeds {
 		a, err := makeCA(seed)
 		if err != nil {
 			return Security{}, fmt.Errorf("channel credentials: cluster secret %d of %d: %w", i+1, len(seeds), err)
 		}
 		pool.AddCert(a.cert)
-		if first == nil {
-			first = a
+		if own.ca == nil {
+			own.ca = a
+		} else if err := own.crossed(a); err != nil {
+			return Security{}, err
 		}
 	}
-	own := &issuer{ca: first, name: name}
 	if _, err := own.current(time.Now()); err != nil {
 		return Security{}, fmt.Errorf("channel credentials: %w", err)
 	}
-	return Security{
+	return Security{proof: newProof(&terms{
 		names:    func(c *x509.Certificate) []string { return []string{c.Subject.CommonName} },
 		stranger: channel.ErrSecret,
 		serve: &tls.Config{
@@ -89,7 +88,7 @@ func SecretCredentials(seeds []Seed, name string) (Security, error) {
 			MinVersion: tls.VersionTLS13, RootCAs: pool, ServerName: channelName,
 			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own.current(time.Now()) },
 		},
-	}, nil
+	})}, nil
 }
 
 // PKI describes the operator's own certificates: paths of PEM files, and the names in them that
@@ -119,7 +118,7 @@ func PKICredentials(p PKI) (Security, error) {
 	if _, err := p.load(); err != nil {
 		return Security{}, err
 	}
-	return Security{
+	return Security{proof: newProof(&terms{
 		names:    p.Allowed.Names,
 		stranger: channel.ErrCertificate,
 		serve: &tls.Config{
@@ -131,7 +130,7 @@ func PKICredentials(p PKI) (Security, error) {
 			MinVersion: tls.VersionTLS13, RootCAs: pool, VerifyConnection: p.verify,
 			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return p.load() },
 		},
-	}, nil
+	})}, nil
 }
 
 // load reads this side's certificate. A certificate that other nodes would refuse is an error.
@@ -194,7 +193,7 @@ func makeCA(seed Seed) (*authority, error) {
 	t := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: caName},
 		NotBefore: time.Unix(0, 0), NotAfter: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC),
-		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
+		IsCA: true, BasicConstraintsValid: true, MaxPathLen: 1, // below it may be the CA of another secret
 		KeyUsage: x509.KeyUsageCertSign, SubjectKeyId: id[:20],
 	}
 	der, err := x509.CreateCertificate(rand.Reader, t, t, public, key)
@@ -211,10 +210,23 @@ func makeCA(seed Seed) (*authority, error) {
 // issuer keeps a certificate of this node that is valid now.
 type issuer struct {
 	ca   *authority
+	by   [][]byte // certificates of this CA by those of other secrets
 	name string
 
 	mu   sync.Mutex
 	cert *tls.Certificate
+}
+
+// crossed has the CA of another secret certify this one.
+func (i *issuer) crossed(by *authority) error {
+	t := *i.ca.cert
+	t.MaxPathLen, t.MaxPathLenZero, t.AuthorityKeyId = 0, true, by.cert.SubjectKeyId
+	der, err := x509.CreateCertificate(rand.Reader, &t, by.cert, i.ca.key.Public(), by.key)
+	if err != nil {
+		return fmt.Errorf("channel credentials: certify the CA of the new secret by that of the old one: %w", err)
+	}
+	i.by = append(i.by, der)
+	return nil
 }
 
 func (i *issuer) current(now time.Time) (*tls.Certificate, error) {
@@ -252,5 +264,5 @@ func (i *issuer) issue(now time.Time) (*tls.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("issue a certificate: %w", err)
 	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
+	return &tls.Certificate{Certificate: append([][]byte{der}, i.by...), PrivateKey: key, Leaf: leaf}, nil
 }

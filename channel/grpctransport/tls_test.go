@@ -80,14 +80,62 @@ func TestSecretsThatDiffer(t *testing.T) {
 }
 
 // A secret is changed while the cluster runs: at each step neighbours that have made it and those
-// that have not link to each other.
+// that have not link to each other, whichever of the two dials.
 func TestSecretRotation(t *testing.T) {
 	t.Parallel()
-	steps := [][]grpctransport.Seed{{oldSecret}, {oldSecret, newSecret}, {newSecret, oldSecret}, {newSecret}}
+	steps := [][]grpctransport.Seed{{oldSecret}, {newSecret, oldSecret}, {newSecret}}
 	for i := range steps[1:] {
-		a := start(t, "a", secrets(t, "a", steps[i]...))
-		b := start(t, "b", secrets(t, "b", steps[i+1]...), a.addr)
-		waitFor(t, "linked", linked(a, b))
+		for _, pair := range [][2]int{{i, i + 1}, {i + 1, i}} {
+			a := start(t, "a", secrets(t, "a", steps[pair[0]]...))
+			b := start(t, "b", secrets(t, "b", steps[pair[1]]...), a.addr)
+			waitFor(t, "linked", linked(a, b))
+		}
+	}
+}
+
+// Nodes that are linked change their secret while they run: links stay while both secrets are in
+// force, links that were made with the old one are made anew when it goes, and a node that has only
+// that one is refused, and told why.
+func TestSecretRotationOfLinkedNodes(t *testing.T) {
+	t.Parallel()
+	renew := func(name string, sec grpctransport.Security, list ...grpctransport.Seed) int {
+		t.Helper()
+		closed, err := sec.Renew(secrets(t, name, list...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return closed
+	}
+	secA, secB, secC := secrets(t, "a", oldSecret), secrets(t, "b", oldSecret), secrets(t, "c", oldSecret)
+	a := start(t, "a", secA)
+	b := start(t, "b", secB, a.addr)
+	c := start(t, "c", secC, a.addr, b.addr)
+	all := func(want int, list ...*node) func() bool {
+		return func() bool {
+			for _, n := range list {
+				if len(n.box.links()) != want {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	waitFor(t, "linked", all(2, a, b, c))
+	if n := renew("a", secA, newSecret, oldSecret) + renew("b", secB, newSecret, oldSecret); n > 0 {
+		t.Errorf("%d connections closed while both secrets are in force", n)
+	}
+	if n := renew("a", secA, newSecret); n == 0 {
+		t.Error("no connection closed when the old secret goes")
+	}
+	renew("b", secB, newSecret)
+	waitFor(t, "linked by the new secret, without the one that has the old one", func() bool {
+		return all(1, a, b)() && all(0, c)() && a.box.links()[0].Name == "b" && b.box.links()[0].Name == "a"
+	})
+	waitFor(t, "the one with the old secret says why", says(c, "the cluster secrets differ"))
+	renew("c", secC, newSecret)
+	waitFor(t, "linked again", all(2, a, b, c))
+	if _, err := secA.Renew(grpctransport.Insecure()); err == nil {
+		t.Error("a node that proved its identity stops to do so")
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -36,6 +37,42 @@ func TestSecretNew(t *testing.T) {
 	}
 	if again, err := os.ReadFile(name); err != nil || string(again) != string(text) {
 		t.Errorf("second time: the file was changed (%v)", err)
+	}
+}
+
+func TestSecretRotate(t *testing.T) {
+	dir := t.TempDir()
+	file, link := filepath.Join(dir, "secret"), filepath.Join(dir, "link")
+	old := keys.New()
+	if err := errors.Join(os.WriteFile(file, []byte(old+"\n"), 0o400), os.Symlink(file, link)); err != nil {
+		t.Fatal(err)
+	}
+	run := func(want int, says string, args ...string) {
+		t.Helper()
+		code, stdout, stderr := nodeserver(t, nil, append([]string{"secret"}, args...)...)
+		if code != want || !strings.Contains(stdout+stderr, says) || strings.Contains(stdout+stderr, old) {
+			t.Fatalf("exit code %d, %q, %q", code, stdout, stderr)
+		}
+		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o400 {
+			t.Errorf("mode %v, %v, want 0400 as before", info.Mode(), err)
+		}
+		if list, err := os.ReadDir(dir); err != nil || len(list) != 2 {
+			t.Errorf("left over: %v, %v", list, err)
+		}
+	}
+	run(exitNot, "has one secret", "retire", file)
+	run(exitGood, "still good", "rotate", link)
+	two, err := keys.ReadSecrets(file)
+	if err != nil || len(two) != 2 || two[0].Text() == old || two[1].Text() != old {
+		t.Fatalf("after rotate: %d secrets, %v", len(two), err)
+	}
+	run(exitNot, "has two secrets already", "rotate", file)
+	run(exitGood, "only the secret "+two[0].ID(), "retire", link)
+	if one, err := keys.ReadSecrets(file); err != nil || len(one) != 1 || !one[0].Equal(two[0]) {
+		t.Errorf("after retire: %d secrets, %v", len(one), err)
+	}
+	if target, err := os.Readlink(link); err != nil || target != file {
+		t.Errorf("the link leads to %s, %v", target, err)
 	}
 }
 

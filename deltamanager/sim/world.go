@@ -175,11 +175,11 @@ func (w *world) start(n *node) {
 // members agree on a key for tokens.
 func (w *world) secret() bool { return w.seed%2 == 0 }
 
-func (w *world) tokenKeys() []deltamanager.TokenKey {
+func (w *world) tokenKeys() *deltamanager.TokenKeys {
 	if !w.secret() {
 		return nil
 	}
-	return []deltamanager.TokenKey{{1, 2, 3}}
+	return deltamanager.NewTokenKeys(deltamanager.TokenKey{1, 2, 3})
 }
 
 // tick is how often cores are ticked.

@@ -104,7 +104,8 @@ type Balancer struct {
 	ask    chan *node // in doubt
 	access *accesslog.Log
 
-	redirect net.Listener // of users who are sent to HTTPS; nil: none
+	follow   func(context.Context) // keeps what proves membership up to date; nil: nothing does
+	redirect net.Listener          // of users who are sent to HTTPS; nil: none
 
 	suspects suspects
 	lacks    cluster.Seldom
@@ -178,6 +179,9 @@ func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 	parts.Go(func() { end(b.source.Run(requests, b.update)) })
 	parts.Go(func() { b.watchOver(requests) })
 	parts.Go(func() { b.settleDoubts(requests) })
+	if b.follow != nil {
+		parts.Go(func() { b.follow(requests) })
+	}
 	users := proxied.New(bounds["http"], b.cfg.HTTP, b.cfg.Trust, b.log)
 	parts.Go(func() { end(lively.Serve(srv, users)) })
 	ops := &http.Server{Handler: b.admin, ReadHeaderTimeout: 5 * time.Second, ErrorLog: srv.ErrorLog}

@@ -21,10 +21,12 @@ import (
 // the cluster, as for a node; [sessions] the cookie. It opens nothing, but
 // multicast is tried for a moment.
 func FromConfig(cfg config.Config, log *slog.Logger) (*Balancer, error) {
-	sec, err := cluster.Security(cfg, "") // it only asks, so any name that its certificate has will do
+	// It only asks, so any name that its certificate has will do.
+	proof, err := cluster.NewProof(cfg, "", log, func([]keys.Secret) {})
 	if err != nil {
 		return nil, err
 	}
+	sec := proof.Security
 	// A member without a name only asks. Its address leads to the interface.
 	providers, err := cluster.Providers(cfg, membership.Member{ChannelAddress: cfg.Channel.Address}, log)
 	if err != nil {
@@ -66,6 +68,7 @@ func FromConfig(cfg config.Config, log *slog.Logger) (*Balancer, error) {
 		QueueTime:      cfg.Balance.QueueTime,
 	}
 	b := New(c, NewMembers(providers, watch, log), log)
+	b.follow = proof.Follow
 	b.admin, err = operators.New(operators.Config{Admin: cfg.Admin, SecretFile: cfg.Cluster.SecretFile}, log, b.routes())
 	return b, err
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/nodeserver/nodeserver/channel/grpctransport"
 	"github.com/nodeserver/nodeserver/server/config"
@@ -19,7 +20,7 @@ func Security(c config.Config, name string) (grpctransport.Security, error) {
 	if problems := Unproven(c); len(problems) > 0 {
 		return grpctransport.Security{}, errors.New(problems[0].Key + ": " + problems[0].Text)
 	}
-	secret, err := clusterSecret(c)
+	secrets, err := clusterSecrets(c)
 	if err != nil {
 		return grpctransport.Security{}, err
 	}
@@ -34,36 +35,40 @@ func Security(c config.Config, name string) (grpctransport.Security, error) {
 			Allowed: allowed, Name: name, Read: keys.Read, ReadPrivate: keys.ReadPrivate,
 		})
 	case c.Cluster.SecretFile != "":
-		return grpctransport.SecretCredentials([]grpctransport.Seed{secret.Derive(grpctransport.Purpose)}, name)
+		var seeds []grpctransport.Seed
+		for _, s := range secrets {
+			seeds = append(seeds, s.Derive(grpctransport.Purpose))
+		}
+		return grpctransport.SecretCredentials(seeds, name)
 	case c.Channel.Insecure:
 		return grpctransport.Insecure(), nil
 	}
 	return grpctransport.Security{}, nil
 }
 
-// clusterSecret reads the cluster's secret; nil: there is none. It refuses a secret that is used
-// for two things: a person that gets it for one of them could do the other.
-func clusterSecret(c config.Config) (*keys.Secret, error) {
+// clusterSecrets reads the cluster's secrets, the newest first; nil: there is none. It refuses a
+// secret that is used for two things: a person that gets it for one of them could do the other.
+func clusterSecrets(c config.Config) ([]keys.Secret, error) {
 	if c.Cluster.SecretFile == "" || c.Channel.TLSCA != "" && c.Admin.TokenFile == "" {
-		return nil, nil //nolint:nilnil // no secret is no error
+		return nil, nil
 	}
-	secret, err := keys.ReadSecret(c.Cluster.SecretFile)
+	secrets, err := keys.ReadSecrets(c.Cluster.SecretFile)
 	if err != nil {
 		return nil, fmt.Errorf("cluster.secret_file: %w", err)
 	}
 	if c.Admin.TokenFile == "" {
-		return &secret, nil
+		return secrets, nil
 	}
 	token, err := keys.ReadSecret(c.Admin.TokenFile)
 	if err != nil {
 		return nil, fmt.Errorf("admin.token_file: %w", err)
 	}
-	if token.Equal(secret) {
+	if slices.ContainsFunc(secrets, token.Equal) {
 		return nil, fmt.Errorf(
 			"admin.token_file: %s holds the same secret as cluster.secret_file, so that an operator's token would "+
 				"make a member: make another with `nodeserver secret new FILE`",
 			c.Admin.TokenFile,
 		)
 	}
-	return &secret, nil
+	return secrets, nil
 }

@@ -62,19 +62,68 @@ func ReadSecret(path string) (Secret, error) {
 		if s, err = Parse(string(text)); err == nil {
 			return s, nil
 		}
+	}
+	return Secret{}, explain(path, err)
+}
+
+// ReadSecrets reads a private file of one secret or, while it is changed, two, one a line: the new
+// one and then the one of before. Empty lines and those that begin with # don't count.
+func ReadSecrets(path string) ([]Secret, error) {
+	text, err := ReadPrivate(path)
+	if err == nil {
+		var list []Secret
+		if list, err = parseAll(string(text)); err == nil {
+			return list, nil
+		}
+	}
+	return nil, explain(path, err)
+}
+
+// explain names the file and the cure.
+func explain(path string, err error) error {
+	if _, slip := errors.AsType[*textError](err); slip {
 		err = fmt.Errorf("%s: %w", path, err)
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return Secret{}, fmt.Errorf(
+		return fmt.Errorf(
 			"%s does not exist: make it with `nodeserver secret new %s`, and copy it to each node that is to share it",
 			path,
 			path,
 		)
 	case errors.Is(err, ErrMade):
-		return Secret{}, fmt.Errorf("%w; move it away, and make another with `nodeserver secret new %s`", err, path)
+		return fmt.Errorf("%w; move it away, and make another with `nodeserver secret new %s`", err, path)
 	}
-	return Secret{}, err
+	return err
+}
+
+// Replace writes a private file anew, whole or not at all: who reads it meanwhile gets one content
+// or the other. Its owner and mode stay; of a symbolic link, the file it leads to is replaced.
+func Replace(path string, content []byte) (err error) {
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, sameOwner(f, info), f.Chmod(info.Mode().Perm()), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
 }
 
 func read(path string, private bool) ([]byte, error) {

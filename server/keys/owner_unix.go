@@ -16,3 +16,12 @@ func ownerOf(info fs.FileInfo) (owner, me int, known bool) {
 	}
 	return int(stat.Uid), os.Geteuid(), true
 }
+
+// sameOwner gives the file the owner and group of another.
+func sameOwner(f *os.File, as fs.FileInfo) error {
+	stat, ok := as.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	return f.Chown(int(stat.Uid), int(stat.Gid))
+}

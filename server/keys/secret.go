@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base32"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,10 @@ var (
 	ErrMade = errors.New(`it was not made by "nodeserver secret new", and what people invent can be guessed`)
 	// ErrSum says that the text was made by New, but a part of it was changed or lost since.
 	ErrSum = errors.New("its checksum is wrong: it was mistyped or cut off; copy the file again")
+	// ErrMany says that a file has more than two secrets.
+	ErrMany = errors.New("more than two secrets: there are the new one and, until `nodeserver secret retire`, the one of before")
+	// ErrSame says that a file has one secret twice.
+	ErrSame = errors.New("one secret twice: the second is the one of before, until `nodeserver secret retire`")
 )
 
 var notation = base32.StdEncoding.WithPadding(base32.NoPadding)
@@ -53,17 +58,46 @@ func (s Secret) Text() string {
 func Parse(text string) (Secret, error) {
 	body, ok := strings.CutPrefix(strings.TrimSpace(text), prefix)
 	if !ok {
-		return Secret{}, ErrMade
+		return Secret{}, &textError{ErrMade}
 	}
 	raw, err := notation.DecodeString(strings.ToUpper(body))
 	if err != nil || len(raw) != keySize+sumSize {
-		return Secret{}, ErrSum
+		return Secret{}, &textError{ErrSum}
 	}
 	s := Secret{key: [keySize]byte(raw)}
 	if sum := checksum(s.key); [sumSize]byte(raw[keySize:]) != sum {
-		return Secret{}, ErrSum
+		return Secret{}, &textError{ErrSum}
 	}
 	return s, nil
+}
+
+// textError is an error of Parse or parseAll, not of the system.
+type textError struct{ error }
+
+func (e *textError) Unwrap() error { return e.error }
+
+// parseAll reads the text of one secret or two, one a line.
+func parseAll(text string) ([]Secret, error) {
+	var list []Secret
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		s, err := Parse(line)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, s)
+	}
+	switch {
+	case len(list) == 0:
+		return nil, &textError{ErrMade}
+	case len(list) > 2:
+		return nil, &textError{ErrMany}
+	case len(list) == 2 && list[0].Equal(list[1]):
+		return nil, &textError{ErrSame}
+	}
+	return list, nil
 }
 
 // checksum tells slips from secrets. It needs the secret, so it tells nothing to
@@ -82,6 +116,13 @@ func (s Secret) Derive(purpose string) [32]byte {
 		panic(fmt.Sprintf("derive a key: %v", err)) // only for lengths beyond HKDF's reach
 	}
 	return [32]byte(key)
+}
+
+// ID is a short name of the secret, for people who compare files and logs: eight digits of a hash
+// that gives nothing away.
+func (s Secret) ID() string {
+	id := s.Derive("nodeserver secret id v1")
+	return hex.EncodeToString(id[:4])
 }
 
 // Equal tells whether two secrets are the same.

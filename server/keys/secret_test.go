@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -94,6 +96,35 @@ func TestSecretIsNeverShown(t *testing.T) {
 	for _, part := range []string{text[6:], text[6:20], raw} {
 		if strings.Contains(out.String(), part) {
 			t.Errorf("it is shown: %s", out.String())
+		}
+	}
+}
+
+func TestReadSecrets(t *testing.T) {
+	t.Parallel()
+	a, b := keys.New(), keys.New()
+	for _, c := range []struct {
+		name, text string
+		n          int
+		want       error
+	}{
+		{"one", a + "\n", 1, nil},
+		{"two", a + "\n\n# of before\n" + b, 2, nil},
+		{"none", "# nothing\n", 0, keys.ErrMade},
+		{"three", a + "\n" + b + "\n" + keys.New(), 0, keys.ErrMany},
+		{"one twice", a + "\n" + a + "\n", 0, keys.ErrSame},
+		{"one and a slip", a + "\n" + b[:20] + "\n", 0, keys.ErrSum},
+	} {
+		file := filepath.Join(t.TempDir(), "secret")
+		if err := os.WriteFile(file, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		list, err := keys.ReadSecrets(file)
+		if len(list) != c.n || !errors.Is(err, c.want) || err != nil && !strings.HasPrefix(err.Error(), file+": ") {
+			t.Errorf("%s: %d secrets, %v", c.name, len(list), err)
+		}
+		if c.n > 0 && (list[0].Text() != a || len(list[0].ID()) != 8) {
+			t.Errorf("%s: the first is another one", c.name)
 		}
 	}
 }

@@ -188,11 +188,15 @@ func oneUseEach(tokens map[hash]Actor, secretFile string) error {
 	if secretFile == "" {
 		return nil
 	}
-	secret, err := keys.ReadSecret(secretFile)
+	secrets, err := keys.ReadSecrets(secretFile)
 	if err != nil {
 		return fmt.Errorf("cluster.secret_file: %w", err)
 	}
-	if a, ok := tokens[hashOf(secret.Text())]; ok {
+	for _, secret := range secrets {
+		a, ok := tokens[hashOf(secret.Text())]
+		if !ok {
+			continue
+		}
 		return fmt.Errorf(
 			"the token of %s is the secret in cluster.secret_file, so that an operator's token would make a member: make another "+
 				"with `nodeserver token new %s --role %s`",

@@ -195,10 +195,15 @@ func variesByCookie(vary []string) bool {
 // session; whoever steals one can do nothing with it.
 const tokenPrefix = "NSV-"
 
-// tokenText is the length of a token's value: clock, incarnation and MAC in base64url.
-const tokenText = tokenBytes * 8 / 6
+// tokenText is the length of a token's value: clock, incarnation and MAC in base64url. While two secrets
+// are in force there are two MACs.
+const (
+	tokenText = tokenBytes * 8 / 6
+	twoText   = (twoBytes*8 + 5) / 6
 
-const tokenBytes = 8 + 8 + len(deltamanager.MAC{})
+	tokenBytes = 8 + 8 + len(deltamanager.MAC{})
+	twoBytes   = tokenBytes + len(deltamanager.MAC{})
+)
 
 // maxTokens is how many read-your-writes cookies of one request are looked at.
 const maxTokens = 64
@@ -207,18 +212,20 @@ const maxTokens = 64
 // session's cookie hash, and is only asked if the token says something.
 func parseToken(name, value string) (t deltamanager.Token, ok bool) {
 	node, ok := strings.CutPrefix(name, tokenPrefix)
-	if !ok || len(value) != tokenText {
+	if !ok || len(value) != tokenText && len(value) != twoText {
 		return t, false
 	}
-	var text [tokenText]byte
-	var b [tokenBytes]byte
+	var text [twoText]byte
+	var b [twoBytes]byte
 	copy(text[:], value)
-	if n, err := base64.RawURLEncoding.Decode(b[:], text[:]); err != nil || n != len(b) {
+	n, err := base64.RawURLEncoding.Strict().Decode(b[:], text[:len(value)])
+	if err != nil || n != tokenBytes && n != twoBytes {
 		return t, false
 	}
 	t.Name = node
 	t.Stamp = deltamanager.Stamp{Clock: binary.BigEndian.Uint64(b[:]), Incarnation: binary.BigEndian.Uint64(b[8:])}
 	copy(t.MAC[:], b[16:])
+	copy(t.Other[:], b[tokenBytes:])
 	return t, true
 }
 
@@ -226,13 +233,19 @@ func parseToken(name, value string) (t deltamanager.Token, ok bool) {
 func (v *visit) setTokens(h http.Header, tokens []deltamanager.Token) {
 	tail := v.cookies().token
 	for _, t := range tokens {
-		var b [tokenBytes]byte
+		var b [twoBytes]byte
 		binary.BigEndian.PutUint64(b[:], t.Stamp.Clock)
 		binary.BigEndian.PutUint64(b[8:], t.Stamp.Incarnation)
 		copy(b[16:], t.MAC[:])
-		var text [tokenText]byte
-		base64.RawURLEncoding.Encode(text[:], b[:])
-		v.app.addCookie(h, tokenPrefix+t.Name+"="+string(text[:])+tail)
+		copy(b[tokenBytes:], t.Other[:])
+		var text [twoText]byte
+		size := tokenBytes
+		if t.Other != (deltamanager.MAC{}) {
+			size = twoBytes
+		}
+		n := base64.RawURLEncoding.EncodedLen(size)
+		base64.RawURLEncoding.Encode(text[:n], b[:size])
+		v.app.addCookie(h, tokenPrefix+t.Name+"="+string(text[:n])+tail)
 	}
 }
 

@@ -154,14 +154,18 @@ func TestTokensComeBack(t *testing.T) {
 		Stamp: deltamanager.Stamp{Clock: 1<<63 + 5, Incarnation: 1<<64 - 1},
 		MAC:   deltamanager.MAC{1, 2, 3, 4, 5, 6, 7, 255},
 	}
-	h := http.Header{}
-	a.setTokens(h, []deltamanager.Token{want})
-	c := (&http.Response{Header: h}).Cookies()
-	if len(c) != 1 {
-		t.Fatal(h)
-	}
-	if got, ok := parseToken(c[0].Name, c[0].Value); !ok || got != want {
-		t.Errorf("%v %+v, want %+v", ok, got, want)
+	two := want
+	two.Other = deltamanager.MAC{8, 7, 6, 5, 4, 3, 2, 255}
+	var c []*http.Cookie
+	for _, want := range []deltamanager.Token{two, want} {
+		h := http.Header{}
+		a.setTokens(h, []deltamanager.Token{want})
+		if c = (&http.Response{Header: h}).Cookies(); len(c) != 1 {
+			t.Fatal(h)
+		}
+		if got, ok := parseToken(c[0].Name, c[0].Value); !ok || got != want {
+			t.Errorf("%v %+v, want %+v", ok, got, want)
+		}
 	}
 	value := c[0].Value
 	for _, bad := range [][2]string{

@@ -2,6 +2,7 @@ package token
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,7 +17,7 @@ func TestKeyringsAgree(t *testing.T) {
 	x, y, z := AgreedKey{1, Key{1}}, AgreedKey{1, Key{2}}, AgreedKey{1, Key{3}}
 	var left, right, third Ring
 	for r, k := range map[*Ring]AgreedKey{&left: x, &right: y, &third: z} {
-		r.agree = true
+		r.agree, r.set = true, new(atomic.Pointer[keySet])
 		r.set.Store(&keySet{keys: []AgreedKey{k}})
 	}
 	left.Learn(0, y, Key{})

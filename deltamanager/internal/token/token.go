@@ -23,6 +23,9 @@ type Token struct {
 	Name  string // of the cookie: the node that wrote, or that with the node that showed it
 	Stamp table.Stamp
 	MAC   MAC
+	// Other is a MAC by the other key where two secrets are in force: members that know one of the
+	// two only believe the token. Zero: there is none.
+	Other MAC
 }
 
 // MAC authenticates a token: the first 64 bits of SHA-256 over the key, the session's
@@ -71,7 +74,27 @@ func (k AgreedKey) before(o AgreedKey) bool {
 // concurrent use.
 type Ring struct {
 	agree bool
-	set   atomic.Pointer[keySet]
+	set   *atomic.Pointer[keySet]
+}
+
+// Secrets are keys that the cluster's secret gives, the newest first; they can be changed while
+// rings use them. Safe for concurrent use.
+type Secrets struct{ set atomic.Pointer[keySet] }
+
+// NewSecrets returns these keys.
+func NewSecrets(keys ...Key) *Secrets {
+	s := new(Secrets)
+	s.Change(keys...)
+	return s
+}
+
+// Change replaces the keys.
+func (s *Secrets) Change(keys ...Key) {
+	set := new(keySet)
+	for _, k := range keys {
+		set.keys = append(set.keys, AgreedKey{Key: k})
+	}
+	s.set.Store(set)
 }
 
 // keySet is not changed any more.
@@ -84,18 +107,17 @@ type keySet struct {
 // maxAgreed bounds the keys that are believed. Tokens live for seconds only.
 const maxAgreed = 4
 
-// Init sets the keys that the cluster's secret gives, or else draws one at that clock.
-func (r *Ring) Init(keys []Key, rand io.Reader, drawn uint64) {
-	set := new(keySet)
-	for _, k := range keys {
-		set.keys = append(set.keys, AgreedKey{Key: k})
+// Init takes the keys that the cluster's secret gives, or else, with nil, draws one at that clock.
+func (r *Ring) Init(keys *Secrets, rand io.Reader, drawn uint64) {
+	if r.agree = keys == nil; !r.agree {
+		r.set = &keys.set
+		return
 	}
-	if r.agree = len(set.keys) == 0; r.agree {
-		k := AgreedKey{Drawn: drawn}
-		if _, err := rand.Read(k.Key[:]); err == nil { // else no token is made or believed
-			set.keys = append(set.keys, k)
-		}
+	set, k := new(keySet), AgreedKey{Drawn: drawn}
+	if _, err := rand.Read(k.Key[:]); err == nil { // else no token is made or believed
+		set.keys = append(set.keys, k)
 	}
+	r.set = new(atomic.Pointer[keySet])
 	r.set.Store(set)
 }
 
@@ -150,7 +172,11 @@ func (r *Ring) Sign(cookie table.CookieHash, s table.Stamp, name string) (Token,
 	if len(keys) == 0 {
 		return Token{}, false
 	}
-	return Token{name, s, keys[0].Key.mac(cookie, s, name)}, true
+	t := Token{Name: name, Stamp: s, MAC: keys[0].Key.mac(cookie, s, name)}
+	if !r.agree && len(keys) > 1 {
+		t.Other = keys[1].Key.mac(cookie, s, name)
+	}
+	return t, true
 }
 
 // Proves tells whether a member made the token, for the session with the cookie hash.
@@ -162,6 +188,9 @@ func (r *Ring) Proves(cookie table.CookieHash, t *Token) bool {
 	for i := range keys {
 		m := keys[i].Key.mac(cookie, t.Stamp, t.Name)
 		if subtle.ConstantTimeCompare(m[:], t.MAC[:]) == 1 {
+			return true
+		}
+		if t.Other != (MAC{}) && subtle.ConstantTimeCompare(m[:], t.Other[:]) == 1 {
 			return true
 		}
 	}
