@@ -74,7 +74,7 @@ func (c *Channel) receiveHello(h *Hello, p Peer) (Welcome, *Refusal) {
 	w := Welcome{Self: st.self, Known: st.known()}
 	if r := st.judge(h, p); r != nil {
 		if r.Reason != RefusedSelf && r.Reason != RefusedLeaving {
-			st.say(warn("node refused", "member", h.Self.Name, "addr", p.Address, "err", r.Text).once(subject, r.Text))
+			st.say(warn("node refused", "event", "refused", "member", h.Self.Name, "addr", p.Address, "err", r.Text).once(subject, r.Text))
 		}
 		return w, r
 	}
@@ -121,7 +121,8 @@ func (s service) Failed(addr string, err error) {
 			break
 		}
 	}
-	s.ch.mu.say(warn("no connection, the security of the two nodes differs", "addr", addr, "err", err).seldom("failed/" + kind))
+	s.ch.mu.say(warn("no connection, the security of the two nodes differs", "event", "refused", "addr", addr, "err", err).
+		seldom("failed/" + kind))
 }
 
 // Probe answers for this node, or asks the node at target. Only members are asked, so that nobody

@@ -260,9 +260,10 @@ func (t *dialing) explain(s *dialStep, d *candidate, now time.Time, r *Refusal, 
 		}
 	case d.plain && !before: // the node there may be about to stop
 	case errors.Is(err, ErrSecret), d.plain:
-		say(warn("no connection, the security of the two nodes differs", "addr", d.addr, "err", err).once(outSubject(d.addr), err.Error()))
+		say(warn("no connection, the security of the two nodes differs", "event", "refused", "addr", d.addr, "err", err).
+			once(outSubject(d.addr), err.Error()))
 	case r.Reason != 0:
-		say(warn("node refused by a member", "addr", d.addr, "err", r.Text).once(outSubject(d.addr), r.Text))
+		say(warn("node refused by a member", "event", "turnedaway", "addr", d.addr, "err", r.Text).once(outSubject(d.addr), r.Text))
 	case !d.gaveUp && now.Sub(d.since) > silent && now.Sub(d.good) > silent:
 		d.gaveUp = true
 		say(warn("the address does not answer, the node keeps dialling it", "addr", d.addr, "err", err))

@@ -127,13 +127,13 @@ func changed(ch membership.Change) line {
 	case ch.State == ch.Was:
 		return debug("member announced", "member", ch.ID, "ready", ch.Ready, "draining", ch.Draining, "apps", strings.Join(ch.Apps, " "))
 	case ch.State == membership.Alive && ch.Was == membership.Suspect:
-		return info("member alive again", "member", ch.ID)
+		return info("member alive again", "event", "alive", "member", ch.ID)
 	case ch.State == membership.Alive:
-		return info("member joined", "member", ch.ID, "addr", ch.ChannelAddress, "http", ch.HTTPAddress)
+		return info("member joined", "event", "joined", "member", ch.ID, "addr", ch.ChannelAddress, "http", ch.HTTPAddress)
 	case ch.State == membership.Suspect:
-		return warn("member suspect", "member", ch.ID, "why", ch.Why)
+		return warn("member suspect", "event", "suspect", "member", ch.ID, "why", ch.Why)
 	case strings.HasPrefix(ch.Why, "left"):
-		return info("member left", "member", ch.ID, "why", ch.Why)
+		return info("member left", "event", "left", "member", ch.ID, "why", ch.Why)
 	}
-	return warn("member gone", "member", ch.ID, "why", ch.Why)
+	return warn("member gone", "event", "gone", "member", ch.ID, "why", ch.Why)
 }

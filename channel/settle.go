@@ -29,7 +29,7 @@ func (t *dialing) settle(now time.Time, members []membership.Status, finders []f
 	case why == "":
 	case took < t.cfg.Patience || firm && t.cfg.Insist:
 		if took > unprovenTime {
-			s.lines = append(s.lines, warn("not ready yet", "why", why).seldom("settle"))
+			s.lines = append(s.lines, warn("not ready yet", "event", "waiting", "why", why).seldom("settle"))
 		}
 		return s
 	case t.cfg.Patience > 0:

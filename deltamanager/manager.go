@@ -61,6 +61,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	t := time.NewTimer(tickEvery - sinceFull(time.Now(), tickEvery))
 	defer t.Stop()
 	ready, pauses := false, int64(0)
+	var repaired repairs
 	for {
 		select {
 		case <-ctx.Done():
@@ -71,13 +72,35 @@ func (m *Manager) Run(ctx context.Context) error {
 		m.Core.Tick(m.now())
 		if p := int64(m.Core.fence.pauses.Load()); p != pauses {
 			pauses = p
-			m.log.Warn("this process had not run for over 2 s; repairing before serving")
+			m.log.Warn("this process had not run for over 2 s; repairing before serving", "event", "paused")
+		}
+		if n := repaired.ended(m.Core.stats.repair.repaired.Load(), m.now()); n > 0 {
+			m.log.Info("repair has changed sessions here", "event", "repaired", "sessions", n)
 		}
 		if r := m.Ready(); r != ready {
 			ready = r
 			m.log.Debug("readiness changed", "ready", r, "sessions", m.Core.table.Sessions())
 		}
 	}
+}
+
+// repairs tells when repair has changed sessions and changes no more.
+type repairs struct {
+	total, told int64
+	at          time.Duration // when total was reached
+}
+
+// ended is how many sessions were changed since it was last told, once a second has passed
+// without a further one.
+func (r *repairs) ended(total int64, now time.Duration) (n int64) {
+	if total != r.total {
+		r.total, r.at = total, now
+	}
+	if r.total == r.told || now-r.at < time.Second {
+		return 0
+	}
+	n, r.told = r.total-r.told, r.total
+	return n
 }
 
 // Connected is Core's, now, as are Disconnected, Gone, Pull and Receive.

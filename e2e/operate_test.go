@@ -66,3 +66,60 @@ func TestStatusBesideAFrozenNode(t *testing.T) {
 		return nil
 	})
 }
+
+// A failover can be read from the time line of all nodes, and nothing in it, or in any log, is a
+// session's id.
+func TestEventsTellOfAFailover(t *testing.T) {
+	t.Parallel()
+	c := started(t)
+	u := new(user)
+	u.ok(t, c[2], "inc")
+	id, _, _ := strings.Cut(u.id(), ".")
+	following := exec.CommandContext(t.Context(), bin, "events", "--all", "--follow", "--admin", c[0].admin)
+	said := new(logBuffer)
+	following.Stdout, following.Stderr = said, said
+	if err := following.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = following.Process.Kill() // it goes on until it is ended
+		_ = following.Wait()
+	}()
+	c[2].kill()
+	u.ok(t, c[1], "inc")
+	within(t, 20*time.Second, "both others tell of the end", func() error {
+		for _, n := range c[:2] {
+			if text := said.String(); !hasLine(text, n.name, "n3#", "is gone") {
+				return fmt.Errorf("%s says nothing of it:\n%s", n.name, text)
+			}
+		}
+		return nil
+	})
+	c[2].start()
+	within(t, startLimit, "n3 back", func() error {
+		if text := said.String(); !hasLine(text, "n1", "n3#", "has joined") || !hasLine(text, "n3", "n3 serves users") {
+			return fmt.Errorf("not told:\n%s", text)
+		}
+		return nil
+	})
+	t.Logf("the time line:\n%s", said)
+	for what, text := range map[string]string{"events": said.String(), "n1's log": c[0].log.String(), "n3's log": c[2].log.String()} {
+		if id == "" || strings.Contains(text, id) {
+			t.Errorf("%s: the session's id %q is in it", what, id)
+		}
+	}
+}
+
+// hasLine tells whether a line has all these words.
+func hasLine(text string, words ...string) bool {
+	for line := range strings.Lines(text) {
+		all := true
+		for _, w := range words {
+			all = all && strings.Contains(line, w)
+		}
+		if all {
+			return true
+		}
+	}
+	return false
+}

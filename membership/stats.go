@@ -55,8 +55,8 @@ func (c *counters) report(err error, log *slog.Logger, provider string) {
 	switch {
 	case was == nil && err == nil, was != nil && *was == now:
 	case err != nil:
-		log.Warn("the provider can't find members", "provider", provider, "err", err)
+		log.Warn("the provider can't find members", "event", "finding", "provider", provider, "err", err)
 	default:
-		log.Info("the provider can find members again", "provider", provider)
+		log.Info("the provider can find members again", "event", "found", "provider", provider)
 	}
 }

@@ -39,11 +39,13 @@ var arrows = []arrow{
 	{
 		from: "server/admin",
 		imports: []string{
-			"server/cluster", "server/config", "server/deploy", "server/operators", "deltamanager", "channel/listen", "membership",
+			"server/cluster", "server/config", "server/deploy", "server/events", "server/operators",
+			"deltamanager", "channel/listen", "membership",
 		},
 		far: []string{viper},
 	},
 	{from: "server/config", stdOnly: true},
+	{from: "server/events", stdOnly: true},
 	{
 		from:    "server/cluster",
 		imports: []string{"server/config", "server/keys", "channel/grpctransport", "channel/listen", "membership"},
@@ -75,7 +77,7 @@ var arrows = []arrow{
 		far:     []string{viper, grpc},
 	},
 	{
-		from: "server/control", imports: []string{"server/deploy", "channel/grpctransport", "membership", "proto/control"},
+		from: "server/control", imports: []string{"server/deploy", "server/events", "channel/grpctransport", "membership", "proto/control"},
 		far: []string{viper},
 	},
 	{from: "webapps", stdOnly: true},

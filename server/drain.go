@@ -19,12 +19,12 @@ func (s *Server) setDraining(on bool) error {
 	s.channel.SetDraining(on)
 	if !on {
 		s.drained.Store(0)
-		s.log.Info("no longer draining: users may come")
+		s.log.Info("no longer draining: users may come", "event", "undrain")
 		return nil
 	}
 	s.drained.CompareAndSwap(0, time.Now().UnixNano())
 	s.apps.HandOver()
-	s.log.Info("draining: users go to other nodes until the node stops, or an operator undrains it")
+	s.log.Info("draining: users go to other nodes until the node stops, or an operator undrains it", "event", "draining")
 	return nil
 }
 

@@ -70,7 +70,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 	select {
 	case <-ctx.Done():
-		s.log.Info("stopping", "grace", s.cfg.HTTP.ShutdownGrace)
+		s.log.Info("stopping", "event", "stopping", "grace", s.cfg.HTTP.ShutdownGrace)
 		s.leave(life, httpServer)
 	case <-life.Done():
 		_ = httpServer.Close() // a part has failed: its error is what Run returns
@@ -80,7 +80,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := parts.Wait(); err != nil && !errors.Is(err, errStop) {
 		return err
 	}
-	s.log.Info("stopped")
+	s.log.Info("stopped", "event", "stopped")
 	return nil
 }
 
@@ -265,11 +265,12 @@ func (s *Server) setReady(problem error) {
 	s.channel.SetReady(ready)
 	switch {
 	case ready:
-		s.log.Info("ready", "members", s.names())
+		s.log.Info("ready", "event", "ready", "members", s.names())
 	case problem != nil:
-		s.log.Error("no longer ready", "err", problem)
+		s.log.Error("no longer ready", "event", "notready", "err", problem)
 	case !s.drain.Stopping():
-		s.log.Warn("no longer ready: getting the sessions from the others")
+		s.log.Warn("no longer ready: getting the sessions from the others", "event", "notready",
+			"why", "it gets the sessions from the others")
 	}
 }
 
@@ -290,7 +291,7 @@ func (s *Server) banner() {
 		apps = append(apps, p.Name()+" "+p.Path())
 	}
 	s.log.Info(
-		"node started", "version", s.version, "cluster", s.cfg.Cluster.Name, "http",
+		"node started", "event", "started", "version", s.version, "cluster", s.cfg.Cluster.Name, "http",
 		s.httpL.Addr().String(), "channel", s.channelL.Addr().String(), "admin",
 		s.adminL.Addr().String(), "apps", strings.Join(apps, ", "), "max_sessions", s.maxSessions,
 		"max_sessions_from", s.maxSessionsFrom, "tls",

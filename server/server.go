@@ -21,6 +21,7 @@ import (
 	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/control"
 	"github.com/nodeserver/nodeserver/server/deploy"
+	"github.com/nodeserver/nodeserver/server/events"
 	"github.com/nodeserver/nodeserver/server/forward"
 	"github.com/nodeserver/nodeserver/server/internal/accesslog"
 	"github.com/nodeserver/nodeserver/server/internal/drain"
@@ -36,6 +37,7 @@ type Config = config.Config
 type Server struct {
 	cfg     Config
 	log     *slog.Logger
+	events  *events.Ring // fed by log
 	version string
 	since   time.Time // when New was called
 
@@ -108,11 +110,12 @@ func WithAccessLog(to io.Writer) Option { return func(s *Server) { s.accessTo = 
 func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*Server, error) {
 	s := &Server{
 		cfg:     cfg,
-		log:     log.With("node", cfg.Node.Name),
 		version: "(devel)",
 		since:   time.Now(),
 		id:      membership.ID{Name: cfg.Node.Name, Incarnation: membership.NewIncarnation()},
 	}
+	s.events = events.NewRing(s.id.Name, fmt.Sprintf("%016x", s.id.Incarnation))
+	s.log = slog.New(events.Handler(s.events, log.Handler())).With("node", s.id.Name)
 	s.wasReady, s.accessTo = make(chan struct{}), os.Stdout
 	for _, o := range options {
 		o(s)

@@ -10,6 +10,7 @@ import (
 	"github.com/nodeserver/nodeserver/server/admin"
 	"github.com/nodeserver/nodeserver/server/control"
 	"github.com/nodeserver/nodeserver/server/deploy"
+	"github.com/nodeserver/nodeserver/server/events"
 	"github.com/nodeserver/nodeserver/server/session"
 )
 
@@ -38,6 +39,16 @@ func (v view) Members() []membership.Status           { return v.server.status()
 func (v view) Providers() []membership.Provider       { return v.server.providers }
 func (v view) Listeners() map[string]*listen.Listener { return v.server.bounds }
 func (v view) ConfDigest() string                     { return v.server.confDigest() }
+
+// Events implements admin.Node and control.Node.
+func (v view) Events() *events.Ring { return v.server.events }
+
+// EventsOf implements admin.Node.
+func (v view) EventsOf(
+	ctx context.Context, m membership.Member, after events.Position, follow bool, to func(events.Event) error,
+) error {
+	return v.server.control.Events(ctx, m, after, follow, to)
+}
 
 // ReportOf implements admin.Node.
 func (v view) ReportOf(ctx context.Context, m membership.Member) ([]byte, error) {

@@ -11,6 +11,7 @@ func commands(e env) []*cobra.Command {
 		newLBConfigCommand(e),
 		newAppsCommand(e),
 		newStatusCommand(e),
+		newEventsCommand(e),
 		newDrainCommand(e),
 		newUndrainCommand(e),
 		newRollingRestartCommand(e),

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/nodeserver/nodeserver/channel/listen"
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/deploy"
+	"github.com/nodeserver/nodeserver/server/events"
 	"github.com/nodeserver/nodeserver/server/operators"
 )
 
@@ -51,6 +53,10 @@ type Node interface {
 	ConfDigest() string
 	// ReportOf asks another member for its NodeReport, as JSON.
 	ReportOf(ctx context.Context, m membership.Member) ([]byte, error)
+	// Events are what happened at the node; EventsOf hands over those of another member after the
+	// position, and with follow those to come, until ctx ends, the member is gone, or to fails.
+	Events() *events.Ring
+	EventsOf(ctx context.Context, m membership.Member, after events.Position, follow bool, to func(events.Event) error) error
 	// Listeners are the node's, by what they are for.
 	Listeners() map[string]*listen.Listener
 }
@@ -60,6 +66,8 @@ type admin struct {
 	node Node
 	apps *deploy.Table
 	farm *deploy.Farm // nil: node.data_dir is not set
+
+	followers atomic.Int64 // of events
 }
 
 // Handler answers operators, as its routes say. It reads the tokens that the conf names now.
@@ -78,6 +86,7 @@ func (a *admin) routes() []operators.Route {
 		{Method: "GET", Path: "/metrics", Role: operators.Viewer, Handler: newMetrics(a).handler().ServeHTTP},
 		{Method: "GET", Path: "/api/v1/members", Role: operators.Viewer, Handler: a.serveMembers},
 		{Method: "GET", Path: "/api/v1/cluster", Role: operators.Viewer, Handler: a.serveCluster},
+		{Method: "GET", Path: "/api/v1/events", Role: operators.Viewer, Handler: a.serveEvents},
 		{Method: "GET", Path: "/api/v1/apps", Role: operators.Viewer, Handler: a.serveApps},
 		{Method: "POST", Path: "/api/v1/apps", Role: operators.Operator, Action: "deploy", Handler: a.changes(a.deployApp)},
 		{

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -117,13 +116,10 @@ func (a *admin) reportOf(ctx context.Context, m membership.Status) (report *Node
 	if err == nil {
 		err = json.Unmarshal(body, &report)
 	}
-	switch {
-	case err == nil:
-		return report, ""
-	case errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil:
-		return nil, fmt.Sprintf("no answer within %v", answerTime)
+	if err != nil {
+		return nil, noAnswer(ctx, err)
 	}
-	return nil, "no answer: " + err.Error()
+	return report, ""
 }
 
 // strangers are members that nodes see, and the node that was asked does not.

@@ -51,7 +51,7 @@ func (c *certificate) current(now time.Time) *tls.Certificate {
 	if err := c.read(); err != nil {
 		c.log.Warn("the changed certificate can't be used, the one before stays", "err", err)
 	} else {
-		c.log.Info("certificate changed", "file", c.conf.TLSCert, "until", c.pair.Leaf.NotAfter)
+		c.log.Info("certificate changed", "event", "conf", "what", "the certificate", "file", c.conf.TLSCert, "until", c.pair.Leaf.NotAfter)
 	}
 	return c.pair
 }

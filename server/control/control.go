@@ -19,6 +19,7 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 	controlv1 "github.com/nodeserver/nodeserver/proto/control/v1"
 	"github.com/nodeserver/nodeserver/server/deploy"
+	"github.com/nodeserver/nodeserver/server/events"
 )
 
 // lookTime is how often it is looked whether the member of a call is still there.
@@ -42,6 +43,8 @@ type Node interface {
 	Here() (deploy.Peer, error)
 	// Report says what the node is, holds, hosts and lacks, as JSON.
 	Report() ([]byte, error)
+	// Events are what happened at the node.
+	Events() *events.Ring
 }
 
 // New makes this node's end. To be called before the transport serves.
@@ -104,6 +107,20 @@ func (s server) Report(ctx context.Context, r *controlv1.ReportRequest) (*contro
 	}
 	report, err := s.c.node.Report()
 	return &controlv1.ReportResponse{Report: report}, failed(err)
+}
+
+func (s server) Events(r *controlv1.EventsRequest, stream grpc.ServerStreamingServer[controlv1.EventsResponse]) error {
+	if err := s.admit(stream.Context(), r.GetCaller()); err != nil {
+		return err
+	}
+	after := events.Position{Incarnation: r.GetIncarnation(), Seq: r.GetSeq()}
+	return s.c.node.Events().Follow(stream.Context(), after, r.GetFollow(), func(e events.Event) error {
+		event, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		return stream.Send(&controlv1.EventsResponse{Event: event})
+	})
 }
 
 func (s server) Begin(ctx context.Context, r *controlv1.BeginRequest) (*controlv1.BeginResponse, error) {
@@ -175,6 +192,34 @@ func (c *Control) Report(ctx context.Context, m membership.Member) (report []byt
 		return err
 	})
 	return report, err
+}
+
+// Events hands over the member's events after the position, and with follow those to come, until ctx
+// ends, the member is gone, or to returns an error.
+func (c *Control) Events(
+	ctx context.Context, m membership.Member, after events.Position, follow bool, to func(events.Event) error,
+) error {
+	p := peer{c, m}
+	err := p.call(ctx, func(ctx context.Context, client controlv1.ControlServiceClient) error {
+		stream, err := client.Events(ctx, &controlv1.EventsRequest{
+			Caller: p.caller(deploy.Deployment{}), Incarnation: after.Incarnation, Seq: after.Seq, Follow: follow,
+		})
+		for err == nil {
+			var r *controlv1.EventsResponse
+			if r, err = stream.Recv(); err != nil {
+				break
+			}
+			var e events.Event
+			if err = json.Unmarshal(r.GetEvent(), &e); err == nil {
+				err = to(e)
+			}
+		}
+		if err == io.EOF { //nolint:errorlint // as it is, by grpc's contract
+			return nil
+		}
+		return err
+	})
+	return err
 }
 
 // peer is another member.

@@ -140,7 +140,7 @@ func (t *Table) arrive(ctx context.Context, p *Place, patience time.Duration) {
 		return
 	}
 	t.announce()
-	p.log.Info("app serves", "sessions", p.Manager().Stats().Sessions, "dur", time.Since(begun).Round(time.Millisecond))
+	p.log.Info("app serves", "event", "serves", "sessions", p.Manager().Stats().Sessions, "dur", time.Since(begun).Round(time.Millisecond))
 }
 
 // await looks again and again until is says so. False: ctx has ended before.
@@ -233,7 +233,7 @@ func (t *Table) Undeploy(p *Place, why string) {
 	if State(p.state.Swap(int32(Leaving))) == Leaving {
 		return
 	}
-	p.log.Info("app is being undeployed", "why", why)
+	p.log.Info("app is being undeployed", "event", "undeploying", "why", why)
 	t.announce()
 	t.retiring.Go(func() {
 		t.pause(noticeTime)
@@ -295,9 +295,9 @@ func (t *Table) forget(p *Place) {
 		stopped()
 	}
 	if alone && sessions > 0 {
-		p.log.Warn("no other member hosts the app: its sessions have ended", "sessions", sessions)
+		p.log.Warn("no other member hosts the app: its sessions have ended", "event", "ended", "sessions", sessions)
 	}
-	p.log.Info("app undeployed", "sessions", sessions)
+	p.log.Info("app undeployed", "event", "undeployed", "sessions", sessions)
 }
 
 // setDown notes why nothing is served from an origin; a nil error: nothing comes from there.

@@ -156,7 +156,7 @@ func (t *Table) startAll(all []*candidate) {
 // tellDown logs which apps are not served, and settings that nobody uses.
 func (t *Table) tellDown() {
 	for _, d := range t.Down() {
-		t.log.Error("app is not served", withStack(d.Err, "app", d.Name, "path", d.Path, "origin", d.Origin)...)
+		t.log.Error("app is not served", withStack(d.Err, "event", "notdeployed", "app", d.Name, "path", d.Path, "origin", d.Origin)...)
 	}
 	states := t.States()
 	for _, name := range t.cfg.Named {

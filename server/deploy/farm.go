@@ -158,7 +158,7 @@ func (f *Farm) refuse(e Entry, err error) {
 	if p := f.table.Find(e.App); p != nil {
 		if was := p.Failed(); was == nil || was.Reason != err.Error() {
 			p.failure.Store(&Failure{At: time.Now(), Reason: err.Error()})
-			p.log.Error("app not redeployed; the revision before goes on serving", withStack(err)...)
+			p.log.Error("app not redeployed; the revision before goes on serving", withStack(err, "event", "notreplaced")...)
 		}
 		return
 	}
@@ -169,7 +169,7 @@ func (f *Farm) refuse(e Entry, err error) {
 		}
 	}
 	f.table.setDown(origin, Down{Name: e.App, Path: f.table.cfg.Settings(e.App).Session.Path, Origin: origin, Err: err, public: notStarted})
-	f.log.Error("app is not served", withStack(err, "app", e.App)...)
+	f.log.Error("app is not served", withStack(err, "event", "notdeployed", "app", e.App)...)
 }
 
 var errLeaving = errors.New("the app is still being undeployed")
@@ -202,7 +202,7 @@ func (f *Farm) apply(ctx context.Context, e Entry) error {
 	}
 	f.store.prune(f.catalog.list())
 	f.log.Info(
-		"app deployed from the catalog", "app", e.App, "version", e.Build.Version, "revision",
+		"app deployed from the catalog", "event", "deployed", "app", e.App, "version", e.Build.Version, "revision",
 		short(e.Build.Revision), "hash", short(e.Build.Hash), "by", e.By,
 	)
 	return nil

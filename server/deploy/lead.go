@@ -113,7 +113,7 @@ func (f *Farm) lead(ctx context.Context, app string, b Build, q Request) (Entry,
 		return Entry{}, err
 	}
 	f.log.Info(
-		"an operator changes what the cluster hosts", "app", app, "version", b.Version, "revision",
+		"an operator changes what the cluster hosts", "event", "catalog", "app", app, "version", b.Version, "revision",
 		short(b.Revision), "hash", short(b.Hash), "operator", q.Operator, "deployment", d.ID,
 	)
 	late := each(peers, func(p Peer) error {

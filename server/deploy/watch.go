@@ -183,7 +183,7 @@ func (d *folder) reload(name string) bool {
 		return true
 	}
 	t.setDown(name, Down{})
-	args := []any{"app", o.App.Name, "version", o.App.Version, "revision", short(o.Revision), "file", name}
+	args := []any{"event", "deployed", "app", o.App.Name, "version", o.App.Version, "revision", short(o.Revision), "file", name}
 	t.log.Info(did, append(args, "dur", time.Since(begun).Round(time.Millisecond))...) //nolint:sloglint // both are constants
 	if before != nil && before.name != o.App.Name {
 		t.Undeploy(before, "its file holds another app: "+name)
@@ -216,13 +216,13 @@ func (d *folder) refused(p *Place, name, app string, err error) {
 			d.Path = t.cfg.Settings(d.Name).Session.Path
 		}
 		t.setDown(name, d)
-		t.log.Error("app is not served", withStack(err, "app", d.Name, "file", name)...)
+		t.log.Error("app is not served", withStack(err, "event", "notdeployed", "app", d.Name, "file", name)...)
 		return
 	}
 	p.failure.Store(&Failure{At: time.Now(), Reason: err.Error()})
 	t.log.Error(
 		"app not redeployed; the revision before goes on serving",
-		withStack(err, "app", p.name, "file", name, "serves", short(p.current.Load().Source))...)
+		withStack(err, "event", "notreplaced", "app", p.name, "file", name, "serves", short(p.current.Load().Source))...)
 }
 
 func short(hash string) string { return hash[:min(12, len(hash))] }

@@ -235,7 +235,7 @@ func (no *refusal) answer(w http.ResponseWriter) {
 
 // change carries a change out, or refuses it, and writes down which.
 func (g *Guard) change(route Route, actor Actor, no *refusal, w http.ResponseWriter, r *http.Request) {
-	args := []any{"actor", actor.String(), "action", route.Action, "path", r.URL.Path, "from", r.RemoteAddr}
+	args := []any{"event", "change", "actor", actor.String(), "action", route.Action, "path", r.URL.Path, "from", r.RemoteAddr}
 	if no != nil {
 		g.refusals.Warn(g.log, "audit", append(args, "result", "refused", "status", no.status)...)
 		no.answer(w)

@@ -179,7 +179,7 @@ func (g *Guard) refresh() {
 	g.mu.Lock()
 	g.tokens = tokens
 	g.mu.Unlock()
-	g.log.Info("tokens read anew", "file", file, "tokens", len(tokens))
+	g.log.Info("tokens read anew", "event", "conf", "what", "the operators' tokens", "file", file, "tokens", len(tokens))
 }
 
 // oneUseEach refuses the cluster's secret as a token: a person that gets it for one could do

@@ -195,6 +195,120 @@ func (x *ReportResponse) GetReport() []byte {
 	return nil
 }
 
+type EventsRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Caller *Caller                `protobuf:"bytes,1,opt,name=caller,proto3" json:"caller,omitempty"`
+	// Hex; of another life of the member: all of its events.
+	Incarnation   string `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Seq           uint64 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	Follow        bool   `protobuf:"varint,4,opt,name=follow,proto3" json:"follow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventsRequest) Reset() {
+	*x = EventsRequest{}
+	mi := &file_control_v1_control_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventsRequest) ProtoMessage() {}
+
+func (x *EventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_control_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
+func (*EventsRequest) Descriptor() ([]byte, []int) {
+	return file_control_v1_control_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *EventsRequest) GetCaller() *Caller {
+	if x != nil {
+		return x.Caller
+	}
+	return nil
+}
+
+func (x *EventsRequest) GetIncarnation() string {
+	if x != nil {
+		return x.Incarnation
+	}
+	return ""
+}
+
+func (x *EventsRequest) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *EventsRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+type EventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As JSON: what operators get at /api/v1/events.
+	Event         []byte `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventsResponse) Reset() {
+	*x = EventsResponse{}
+	mi := &file_control_v1_control_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventsResponse) ProtoMessage() {}
+
+func (x *EventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_control_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
+func (*EventsResponse) Descriptor() ([]byte, []int) {
+	return file_control_v1_control_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *EventsResponse) GetEvent() []byte {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
 type BeginRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Caller        *Caller                `protobuf:"bytes,1,opt,name=caller,proto3" json:"caller,omitempty"`
@@ -205,7 +319,7 @@ type BeginRequest struct {
 
 func (x *BeginRequest) Reset() {
 	*x = BeginRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[3]
+	mi := &file_control_v1_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -217,7 +331,7 @@ func (x *BeginRequest) String() string {
 func (*BeginRequest) ProtoMessage() {}
 
 func (x *BeginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[3]
+	mi := &file_control_v1_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -230,7 +344,7 @@ func (x *BeginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginRequest.ProtoReflect.Descriptor instead.
 func (*BeginRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{3}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *BeginRequest) GetCaller() *Caller {
@@ -255,7 +369,7 @@ type BeginResponse struct {
 
 func (x *BeginResponse) Reset() {
 	*x = BeginResponse{}
-	mi := &file_control_v1_control_proto_msgTypes[4]
+	mi := &file_control_v1_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -267,7 +381,7 @@ func (x *BeginResponse) String() string {
 func (*BeginResponse) ProtoMessage() {}
 
 func (x *BeginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[4]
+	mi := &file_control_v1_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -280,7 +394,7 @@ func (x *BeginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginResponse.ProtoReflect.Descriptor instead.
 func (*BeginResponse) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{4}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{6}
 }
 
 type PrepareRequest struct {
@@ -295,7 +409,7 @@ type PrepareRequest struct {
 
 func (x *PrepareRequest) Reset() {
 	*x = PrepareRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[5]
+	mi := &file_control_v1_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -307,7 +421,7 @@ func (x *PrepareRequest) String() string {
 func (*PrepareRequest) ProtoMessage() {}
 
 func (x *PrepareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[5]
+	mi := &file_control_v1_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -320,7 +434,7 @@ func (x *PrepareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareRequest.ProtoReflect.Descriptor instead.
 func (*PrepareRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{5}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PrepareRequest) GetCaller() *Caller {
@@ -352,7 +466,7 @@ type PrepareResponse struct {
 
 func (x *PrepareResponse) Reset() {
 	*x = PrepareResponse{}
-	mi := &file_control_v1_control_proto_msgTypes[6]
+	mi := &file_control_v1_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -364,7 +478,7 @@ func (x *PrepareResponse) String() string {
 func (*PrepareResponse) ProtoMessage() {}
 
 func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[6]
+	mi := &file_control_v1_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -377,7 +491,7 @@ func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareResponse.ProtoReflect.Descriptor instead.
 func (*PrepareResponse) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{6}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{8}
 }
 
 type SwitchRequest struct {
@@ -391,7 +505,7 @@ type SwitchRequest struct {
 
 func (x *SwitchRequest) Reset() {
 	*x = SwitchRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[7]
+	mi := &file_control_v1_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -403,7 +517,7 @@ func (x *SwitchRequest) String() string {
 func (*SwitchRequest) ProtoMessage() {}
 
 func (x *SwitchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[7]
+	mi := &file_control_v1_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -416,7 +530,7 @@ func (x *SwitchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchRequest.ProtoReflect.Descriptor instead.
 func (*SwitchRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{7}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SwitchRequest) GetCaller() *Caller {
@@ -441,7 +555,7 @@ type SwitchResponse struct {
 
 func (x *SwitchResponse) Reset() {
 	*x = SwitchResponse{}
-	mi := &file_control_v1_control_proto_msgTypes[8]
+	mi := &file_control_v1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -453,7 +567,7 @@ func (x *SwitchResponse) String() string {
 func (*SwitchResponse) ProtoMessage() {}
 
 func (x *SwitchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[8]
+	mi := &file_control_v1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -466,7 +580,7 @@ func (x *SwitchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchResponse.ProtoReflect.Descriptor instead.
 func (*SwitchResponse) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{10}
 }
 
 type EndRequest struct {
@@ -479,7 +593,7 @@ type EndRequest struct {
 
 func (x *EndRequest) Reset() {
 	*x = EndRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[9]
+	mi := &file_control_v1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -491,7 +605,7 @@ func (x *EndRequest) String() string {
 func (*EndRequest) ProtoMessage() {}
 
 func (x *EndRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[9]
+	mi := &file_control_v1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -504,7 +618,7 @@ func (x *EndRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndRequest.ProtoReflect.Descriptor instead.
 func (*EndRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *EndRequest) GetCaller() *Caller {
@@ -529,7 +643,7 @@ type EndResponse struct {
 
 func (x *EndResponse) Reset() {
 	*x = EndResponse{}
-	mi := &file_control_v1_control_proto_msgTypes[10]
+	mi := &file_control_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -541,7 +655,7 @@ func (x *EndResponse) String() string {
 func (*EndResponse) ProtoMessage() {}
 
 func (x *EndResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[10]
+	mi := &file_control_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -554,7 +668,7 @@ func (x *EndResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndResponse.ProtoReflect.Descriptor instead.
 func (*EndResponse) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 type BlobRequest struct {
@@ -567,7 +681,7 @@ type BlobRequest struct {
 
 func (x *BlobRequest) Reset() {
 	*x = BlobRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[11]
+	mi := &file_control_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -579,7 +693,7 @@ func (x *BlobRequest) String() string {
 func (*BlobRequest) ProtoMessage() {}
 
 func (x *BlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[11]
+	mi := &file_control_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -592,7 +706,7 @@ func (x *BlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlobRequest.ProtoReflect.Descriptor instead.
 func (*BlobRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *BlobRequest) GetCaller() *Caller {
@@ -618,7 +732,7 @@ type BlobResponse struct {
 
 func (x *BlobResponse) Reset() {
 	*x = BlobResponse{}
-	mi := &file_control_v1_control_proto_msgTypes[12]
+	mi := &file_control_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -630,7 +744,7 @@ func (x *BlobResponse) String() string {
 func (*BlobResponse) ProtoMessage() {}
 
 func (x *BlobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[12]
+	mi := &file_control_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -643,7 +757,7 @@ func (x *BlobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlobResponse.ProtoReflect.Descriptor instead.
 func (*BlobResponse) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *BlobResponse) GetData() []byte {
@@ -670,7 +784,14 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\rReportRequest\x12*\n" +
 	"\x06caller\x18\x01 \x01(\v2\x12.control.v1.CallerR\x06caller\"(\n" +
 	"\x0eReportResponse\x12\x16\n" +
-	"\x06report\x18\x01 \x01(\fR\x06report\"L\n" +
+	"\x06report\x18\x01 \x01(\fR\x06report\"\x87\x01\n" +
+	"\rEventsRequest\x12*\n" +
+	"\x06caller\x18\x01 \x01(\v2\x12.control.v1.CallerR\x06caller\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x16\n" +
+	"\x06follow\x18\x04 \x01(\bR\x06follow\"&\n" +
+	"\x0eEventsResponse\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\fR\x05event\"L\n" +
 	"\fBeginRequest\x12*\n" +
 	"\x06caller\x18\x01 \x01(\v2\x12.control.v1.CallerR\x06caller\x12\x10\n" +
 	"\x03app\x18\x02 \x01(\tR\x03app\"\x0f\n" +
@@ -693,9 +814,10 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\x06caller\x18\x01 \x01(\v2\x12.control.v1.CallerR\x06caller\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\tR\x04hash\"\"\n" +
 	"\fBlobResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data2\x89\x03\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data2\xcc\x03\n" +
 	"\x0eControlService\x12?\n" +
-	"\x06Report\x12\x19.control.v1.ReportRequest\x1a\x1a.control.v1.ReportResponse\x12<\n" +
+	"\x06Report\x12\x19.control.v1.ReportRequest\x1a\x1a.control.v1.ReportResponse\x12A\n" +
+	"\x06Events\x12\x19.control.v1.EventsRequest\x1a\x1a.control.v1.EventsResponse0\x01\x12<\n" +
 	"\x05Begin\x12\x18.control.v1.BeginRequest\x1a\x19.control.v1.BeginResponse\x12B\n" +
 	"\aPrepare\x12\x1a.control.v1.PrepareRequest\x1a\x1b.control.v1.PrepareResponse\x12?\n" +
 	"\x06Switch\x12\x19.control.v1.SwitchRequest\x1a\x1a.control.v1.SwitchResponse\x126\n" +
@@ -714,46 +836,51 @@ func file_control_v1_control_proto_rawDescGZIP() []byte {
 	return file_control_v1_control_proto_rawDescData
 }
 
-var file_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_control_v1_control_proto_goTypes = []any{
 	(*Caller)(nil),          // 0: control.v1.Caller
 	(*ReportRequest)(nil),   // 1: control.v1.ReportRequest
 	(*ReportResponse)(nil),  // 2: control.v1.ReportResponse
-	(*BeginRequest)(nil),    // 3: control.v1.BeginRequest
-	(*BeginResponse)(nil),   // 4: control.v1.BeginResponse
-	(*PrepareRequest)(nil),  // 5: control.v1.PrepareRequest
-	(*PrepareResponse)(nil), // 6: control.v1.PrepareResponse
-	(*SwitchRequest)(nil),   // 7: control.v1.SwitchRequest
-	(*SwitchResponse)(nil),  // 8: control.v1.SwitchResponse
-	(*EndRequest)(nil),      // 9: control.v1.EndRequest
-	(*EndResponse)(nil),     // 10: control.v1.EndResponse
-	(*BlobRequest)(nil),     // 11: control.v1.BlobRequest
-	(*BlobResponse)(nil),    // 12: control.v1.BlobResponse
+	(*EventsRequest)(nil),   // 3: control.v1.EventsRequest
+	(*EventsResponse)(nil),  // 4: control.v1.EventsResponse
+	(*BeginRequest)(nil),    // 5: control.v1.BeginRequest
+	(*BeginResponse)(nil),   // 6: control.v1.BeginResponse
+	(*PrepareRequest)(nil),  // 7: control.v1.PrepareRequest
+	(*PrepareResponse)(nil), // 8: control.v1.PrepareResponse
+	(*SwitchRequest)(nil),   // 9: control.v1.SwitchRequest
+	(*SwitchResponse)(nil),  // 10: control.v1.SwitchResponse
+	(*EndRequest)(nil),      // 11: control.v1.EndRequest
+	(*EndResponse)(nil),     // 12: control.v1.EndResponse
+	(*BlobRequest)(nil),     // 13: control.v1.BlobRequest
+	(*BlobResponse)(nil),    // 14: control.v1.BlobResponse
 }
 var file_control_v1_control_proto_depIdxs = []int32{
 	0,  // 0: control.v1.ReportRequest.caller:type_name -> control.v1.Caller
-	0,  // 1: control.v1.BeginRequest.caller:type_name -> control.v1.Caller
-	0,  // 2: control.v1.PrepareRequest.caller:type_name -> control.v1.Caller
-	0,  // 3: control.v1.SwitchRequest.caller:type_name -> control.v1.Caller
-	0,  // 4: control.v1.EndRequest.caller:type_name -> control.v1.Caller
-	0,  // 5: control.v1.BlobRequest.caller:type_name -> control.v1.Caller
-	1,  // 6: control.v1.ControlService.Report:input_type -> control.v1.ReportRequest
-	3,  // 7: control.v1.ControlService.Begin:input_type -> control.v1.BeginRequest
-	5,  // 8: control.v1.ControlService.Prepare:input_type -> control.v1.PrepareRequest
-	7,  // 9: control.v1.ControlService.Switch:input_type -> control.v1.SwitchRequest
-	9,  // 10: control.v1.ControlService.End:input_type -> control.v1.EndRequest
-	11, // 11: control.v1.ControlService.Blob:input_type -> control.v1.BlobRequest
-	2,  // 12: control.v1.ControlService.Report:output_type -> control.v1.ReportResponse
-	4,  // 13: control.v1.ControlService.Begin:output_type -> control.v1.BeginResponse
-	6,  // 14: control.v1.ControlService.Prepare:output_type -> control.v1.PrepareResponse
-	8,  // 15: control.v1.ControlService.Switch:output_type -> control.v1.SwitchResponse
-	10, // 16: control.v1.ControlService.End:output_type -> control.v1.EndResponse
-	12, // 17: control.v1.ControlService.Blob:output_type -> control.v1.BlobResponse
-	12, // [12:18] is the sub-list for method output_type
-	6,  // [6:12] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	0,  // 1: control.v1.EventsRequest.caller:type_name -> control.v1.Caller
+	0,  // 2: control.v1.BeginRequest.caller:type_name -> control.v1.Caller
+	0,  // 3: control.v1.PrepareRequest.caller:type_name -> control.v1.Caller
+	0,  // 4: control.v1.SwitchRequest.caller:type_name -> control.v1.Caller
+	0,  // 5: control.v1.EndRequest.caller:type_name -> control.v1.Caller
+	0,  // 6: control.v1.BlobRequest.caller:type_name -> control.v1.Caller
+	1,  // 7: control.v1.ControlService.Report:input_type -> control.v1.ReportRequest
+	3,  // 8: control.v1.ControlService.Events:input_type -> control.v1.EventsRequest
+	5,  // 9: control.v1.ControlService.Begin:input_type -> control.v1.BeginRequest
+	7,  // 10: control.v1.ControlService.Prepare:input_type -> control.v1.PrepareRequest
+	9,  // 11: control.v1.ControlService.Switch:input_type -> control.v1.SwitchRequest
+	11, // 12: control.v1.ControlService.End:input_type -> control.v1.EndRequest
+	13, // 13: control.v1.ControlService.Blob:input_type -> control.v1.BlobRequest
+	2,  // 14: control.v1.ControlService.Report:output_type -> control.v1.ReportResponse
+	4,  // 15: control.v1.ControlService.Events:output_type -> control.v1.EventsResponse
+	6,  // 16: control.v1.ControlService.Begin:output_type -> control.v1.BeginResponse
+	8,  // 17: control.v1.ControlService.Prepare:output_type -> control.v1.PrepareResponse
+	10, // 18: control.v1.ControlService.Switch:output_type -> control.v1.SwitchResponse
+	12, // 19: control.v1.ControlService.End:output_type -> control.v1.EndResponse
+	14, // 20: control.v1.ControlService.Blob:output_type -> control.v1.BlobResponse
+	14, // [14:21] is the sub-list for method output_type
+	7,  // [7:14] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_control_proto_init() }
@@ -767,7 +894,7 @@ func file_control_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_control_proto_rawDesc), len(file_control_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,6 +24,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	ControlService_Report_FullMethodName  = "/control.v1.ControlService/Report"
+	ControlService_Events_FullMethodName  = "/control.v1.ControlService/Events"
 	ControlService_Begin_FullMethodName   = "/control.v1.ControlService/Begin"
 	ControlService_Prepare_FullMethodName = "/control.v1.ControlService/Prepare"
 	ControlService_Switch_FullMethodName  = "/control.v1.ControlService/Switch"
@@ -40,6 +41,8 @@ const (
 type ControlServiceClient interface {
 	// Report says what the member is, holds, hosts and lacks.
 	Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (*ReportResponse, error)
+	// Events sends the member's events after a position, and with follow those to come.
+	Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[EventsResponse], error)
 	// Begin takes the app for a deployment: there is one at a time on each member.
 	Begin(ctx context.Context, in *BeginRequest, opts ...grpc.CallOption) (*BeginResponse, error)
 	// Prepare fetches the build from the caller, loads and starts it. It does not serve yet.
@@ -69,6 +72,25 @@ func (c *controlServiceClient) Report(ctx context.Context, in *ReportRequest, op
 	}
 	return out, nil
 }
+
+func (c *controlServiceClient) Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[EventsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ControlService_ServiceDesc.Streams[0], ControlService_Events_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[EventsRequest, EventsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ControlService_EventsClient = grpc.ServerStreamingClient[EventsResponse]
 
 func (c *controlServiceClient) Begin(ctx context.Context, in *BeginRequest, opts ...grpc.CallOption) (*BeginResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -112,7 +134,7 @@ func (c *controlServiceClient) End(ctx context.Context, in *EndRequest, opts ...
 
 func (c *controlServiceClient) Blob(ctx context.Context, in *BlobRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BlobResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &ControlService_ServiceDesc.Streams[0], ControlService_Blob_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &ControlService_ServiceDesc.Streams[1], ControlService_Blob_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -138,6 +160,8 @@ type ControlService_BlobClient = grpc.ServerStreamingClient[BlobResponse]
 type ControlServiceServer interface {
 	// Report says what the member is, holds, hosts and lacks.
 	Report(context.Context, *ReportRequest) (*ReportResponse, error)
+	// Events sends the member's events after a position, and with follow those to come.
+	Events(*EventsRequest, grpc.ServerStreamingServer[EventsResponse]) error
 	// Begin takes the app for a deployment: there is one at a time on each member.
 	Begin(context.Context, *BeginRequest) (*BeginResponse, error)
 	// Prepare fetches the build from the caller, loads and starts it. It does not serve yet.
@@ -160,6 +184,9 @@ type UnimplementedControlServiceServer struct{}
 
 func (UnimplementedControlServiceServer) Report(context.Context, *ReportRequest) (*ReportResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Report not implemented")
+}
+func (UnimplementedControlServiceServer) Events(*EventsRequest, grpc.ServerStreamingServer[EventsResponse]) error {
+	return status.Error(codes.Unimplemented, "method Events not implemented")
 }
 func (UnimplementedControlServiceServer) Begin(context.Context, *BeginRequest) (*BeginResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Begin not implemented")
@@ -214,6 +241,17 @@ func _ControlService_Report_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _ControlService_Events_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(EventsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ControlServiceServer).Events(m, &grpc.GenericServerStream[EventsRequest, EventsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ControlService_EventsServer = grpc.ServerStreamingServer[EventsResponse]
 
 func _ControlService_Begin_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(BeginRequest)
@@ -327,6 +365,11 @@ var ControlService_ServiceDesc = grpc.ServiceDesc{
 		},
 	},
 	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Events",
+			Handler:       _ControlService_Events_Handler,
+			ServerStreams: true,
+		},
 		{
 			StreamName:    "Blob",
 			Handler:       _ControlService_Blob_Handler,
