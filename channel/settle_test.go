@@ -54,7 +54,7 @@ func (n *node) settled() bool {
 	}
 }
 
-// Who can send UDP packets keeps nobody from starting: with members in a list, by mdns only, and
+// A stranger that can send UDP packets keeps no node from starting: with members in a list, by mdns only, and
 // alone.
 func TestAFloodOfMadeUpMembers(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -152,7 +152,7 @@ func (wrong) Run(ctx context.Context, _ func(membership.Candidate)) error {
 	return nil
 }
 
-// Who can't know that it is alone does not start alone: not before its patience is over, and longer
+// A node that can't know that it is alone does not start alone: not before its patience is over, and longer
 // if it insists on what may yet come.
 func TestAloneOrCutOff(t *testing.T) {
 	never := time.Hour

@@ -6,7 +6,7 @@ import (
 )
 
 // During a split a node may be the only one that has what a third has written. When
-// it leaves in good order, who stays has it, even if its writer dies.
+// it leaves in good order, the node that stays has it, even if its writer dies.
 func TestHandOverBringsWhatOthersWrote(t *testing.T) {
 	c := newCluster(t, 3)
 	c.run(time.Second)
@@ -34,7 +34,7 @@ func TestHandOverBringsWhatOthersWrote(t *testing.T) {
 	c.wantAt(2, cookieHash(2), "n", "2")
 }
 
-// Who has nothing to hand over waits until its members have said so, which they do at
+// A node that has nothing to hand over waits until its members have said so, which they do at
 // once, not with their next heartbeat.
 func TestHandOverOfNothingIsQuick(t *testing.T) {
 	c := newCluster(t, 3)

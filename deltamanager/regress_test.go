@@ -500,7 +500,7 @@ func TestUsesAreToldAgainAfterASecondSplit(t *testing.T) {
 	}
 }
 
-// Who is met for the first time and has sessions may have been out of reach for long: that
+// A member that is met for the first time and has sessions may have been out of reach for long: that
 // the sessions are the same says nothing of when they were used.
 func TestStrangerWithSessionsIsToldOfAllUses(t *testing.T) {
 	c := newCluster(t, 1)

@@ -393,7 +393,7 @@ func FuzzTokens(f *testing.F) {
 	})
 }
 
-// Members without a secret agree on a key: who joins takes the cluster's, two clusters that meet
+// Members without a secret agree on a key: a node that joins takes the cluster's, two clusters that meet
 // believe each other's tokens from their first heartbeats on, and go on with the older key.
 func TestMembersAgreeOnAKey(t *testing.T) {
 	c := freshCluster(t, 2, func(cfg *deltamanager.Config) { cfg.Rand = rand.Reader })

@@ -53,7 +53,7 @@ func certificate(t *testing.T) (file, keyFile string, pool *x509.CertPool) {
 }
 
 // With TLS from users to the balancer and from there to the nodes, users stay on their node,
-// their cookies are Secure, and the node's end moves them. Who comes by HTTP is sent to HTTPS.
+// their cookies are Secure, and the node's end moves them. A user who comes by HTTP is sent to HTTPS.
 func TestTLSAllTheWay(t *testing.T) {
 	t.Parallel()
 	file, key, pool := certificate(t)

@@ -87,7 +87,7 @@ func (s *stranger) lie(t *testing.T, victim string, stop <-chan struct{}) {
 	}
 }
 
-// A stranger two hops away, who can send UDP and nothing else, tells nodes and balancer
+// A stranger two hops away that can send UDP and nothing else, tells nodes and balancer
 // that it is a member. No node believes it, with a secret and without: no connection goes to
 // it, and no request of a user.
 func TestStrangerBeyondARouter(t *testing.T) {

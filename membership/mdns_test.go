@@ -125,7 +125,7 @@ func TestMulticastFindsMembersOnABridge(t *testing.T) {
 	}
 }
 
-// Who is no member, like a balancer, finds members and is not found.
+// A process that is no member, like a balancer, finds members and is not found.
 func TestMulticastWithoutANameOnlyAsks(t *testing.T) {
 	t.Parallel()
 	h := netns.New(t).Host("a")

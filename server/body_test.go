@@ -11,7 +11,7 @@ import (
 )
 
 // A body of known length that is too long is refused before the app hears of
-// it; of any other, who reads it is told where it gets too long.
+// it; of any other, its reader gets an error where it gets too long.
 func TestBodyLimit(t *testing.T) {
 	t.Parallel()
 	var called atomic.Int64

@@ -6,7 +6,7 @@ import (
 )
 
 // W10, during a split: the node that stops is the only one that has what another has
-// written, who dies right after. Who stays has all that was answered.
+// written, and that dies right after. The node that stays has all that was answered.
 func TestW10StopHandsOverWhatOthersWrote(t *testing.T) {
 	for _, d := range []time.Duration{500 * time.Millisecond, 10 * time.Second} {
 		t.Run(d.String(), func(t *testing.T) {

@@ -52,7 +52,7 @@ func TestMaxSessionsIsA503(t *testing.T) {
 	}
 }
 
-// At the limit, who comes is served in place of who never came back; users stay.
+// At the limit, a new user is served in place of one who never came back; users stay.
 func TestNewcomersAreServedAtTheLimit(t *testing.T) {
 	cfg := testConf("n1")
 	cfg.Sessions.MaxSessions = 2
@@ -330,7 +330,7 @@ func TestNewSessionsPerAddress(t *testing.T) {
 	}
 }
 
-// Three nodes, real streams: whoever comes back within first_inactive, to any node, has a session
+// Three nodes, real streams: a user who comes back within first_inactive, to any node, has a session
 // from then on, also where the node that saw it has died; whoever doesn't, has none.
 func TestFirstInactiveOnThreeNodes(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {

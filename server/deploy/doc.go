@@ -1,6 +1,6 @@
 // Package deploy holds the apps of a node: which there are, which are served, and by what.
 //
-// The Table is the only holder of the list of apps. Whoever wants something of all apps
+// The Table is the only holder of the list of apps. A caller that wants something of all apps
 // asks it: the mux of the listener for users, topics, readiness, metrics, the member list, the
 // stop. Nobody keeps the list, or a part of it.
 //

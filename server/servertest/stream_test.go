@@ -20,7 +20,7 @@ import (
 )
 
 // ticker streams numbers as server-sent events, and notes the last one in the
-// session: whoever comes back goes on from there.
+// session: a user who comes back goes on from there.
 func ticker() webapps.App {
 	return webapps.App{Name: "ticker", New: func(c webapps.Context) (http.Handler, error) {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -84,7 +84,7 @@ var names = [count]string{
 	OverflowUnsaid:    "link: changes are left out without saying so",
 	TornAuth:          "auth: a new id comes with the old user",
 	MoveKeepsOld:      "auth: the old id stays valid after a login",
-	ParentLives:       "auth: who hears of a login does not end what was before it",
+	ParentLives:       "auth: a member that hears of a login does not end what was before it",
 	NoTouch:           "expiry: reads are not announced",
 	NoRetouch:         "expiry: uses that a member missed are not announced again",
 	NoWant:            "repair: a session in part is not asked for",

@@ -1,5 +1,5 @@
 // Package drain lets an HTTP server give its users away, for a while or for good, without
-// losing requests of those who did not know. Whoever sends a request on a connection that the
+// losing requests of those who did not know. A client that sends a request on a connection that the
 // server closes at that moment gets no answer, and must not send it again unless it is idempotent (RFC 9110 section
 // 9.2.2). So a server that is to stop first says so, and closes nothing until that has
 // been heard: it answers its probes with 503, each answer of HTTP/1 ends its connection
@@ -53,7 +53,7 @@ func (d *Drain) Of(s *http.Server) {
 	next := s.Handler
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The answer to OPTIONS * may be the first on a connection that has been made
-		// for a request: who asks for a sign of life gets one.
+		// for a request: a peer that asks for a sign of life gets one.
 		if d.Begun() {
 			if c := r.Context().Value(lateKey{}); c != nil {
 				d.late.Delete(c)
@@ -145,7 +145,7 @@ func (d *Drain) Wait(ctx context.Context, limit time.Duration) {
 func (d *Drain) Quiet(l listen.Quieter, limit time.Duration) {
 	end := time.Now().Add(limit)
 	l.Quiet(limit)
-	_ = l.Close() // who comes now is refused, and goes elsewhere at once
+	_ = l.Close() // a client that comes now is refused, and goes elsewhere at once
 	t := time.NewTicker(time.Millisecond)
 	defer t.Stop()
 	for d.waiting() && time.Now().Before(end) {
