@@ -151,7 +151,8 @@ func TestTokensMoveNoClockFar(t *testing.T) {
 	}{{time.Hour, false}, {table.ClockSlack + time.Second, false}, {table.ClockSlack, true}} {
 		before := c.cores[1].Clock().Read()
 		s := deltamanager.Stamp{Clock: before + uint64(x.ahead/time.Millisecond)<<16, Incarnation: c.ids[0].Incarnation}
-		if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].CatchUp(c.now, cookieHash(1), mint(c, 0, cookieHash(1), s), nil)) }); n != 1 {
+		token := mint(c, 0, cookieHash(1), s)
+		if n := c.asks(1, func() { c.cores[1].Close(c.cores[1].CatchUp(c.now, cookieHash(1), token, nil)) }); n != 1 {
 			t.Errorf("%v ahead: %d questions", x.ahead, n)
 		}
 		if moved := c.cores[1].Clock().Read() != before; moved != x.moves {

@@ -80,6 +80,7 @@ var arrows = []arrow{
 		from: "server/control", imports: []string{"server/deploy", "server/events", "channel/grpctransport", "membership", "proto/control"},
 		far: []string{viper},
 	},
+	{from: "server/tracing", far: []string{viper}},
 	{from: "webapps", stdOnly: true},
 	{from: "webapps/codec", far: []string{viper, grpc, "net/http"}}, // not for webapps: for those that store values
 	{from: "webapps/webappstest", imports: []string{"webapps"}, far: []string{viper, grpc}},

@@ -77,7 +77,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	end(errStop)
 	_ = adminServer.Close() // no operator needs it any more
-	if err := parts.Wait(); err != nil && !errors.Is(err, errStop) {
+	err = parts.Wait()
+	s.stopTracing()
+	if err != nil && !errors.Is(err, errStop) {
 		return err
 	}
 	s.log.Info("stopped", "event", "stopped")
@@ -303,12 +305,28 @@ func (s *Server) banner() {
 }
 
 func (s *Server) httpServer() *http.Server {
-	h := lively.Server(s.cfg.HTTP, http.HandlerFunc(s.serve), s.httpLog())
+	h := lively.Server(s.cfg.HTTP, s.traced(http.HandlerFunc(s.serve)), s.httpLog())
 	h.Handler = answersForItself(s.id, s.probed, h.Handler)
 	h.DisableGeneralOptionsHandler = true // which would answer OPTIONS * in place of the node
 	h.ConnContext = session.ConnContext(s.log)
 	s.drain.Of(h)
 	return h
+}
+
+func (s *Server) traced(h http.Handler) http.Handler {
+	if s.tracer == nil {
+		return h
+	}
+	return s.tracer.Handler(h, s.trust.Of)
+}
+
+func (s *Server) stopTracing() {
+	if s.tracer == nil {
+		return
+	}
+	if err := s.tracer.Stop(); err != nil {
+		s.log.Warn("the last traces could not be sent", "err", err)
+	}
 }
 
 // serve leads a user's request to its app.

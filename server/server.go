@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -58,13 +59,19 @@ type Server struct {
 	dial            func(context.Context, string) (net.Conn, error) // to other members; nil: TCP
 	maxSessions     int                                             // of one app; 0: no limit
 	maxSessionsFrom string                                          // where that comes from
-	trust           forward.Trust                                   // in proxies in front
-	accessTo        io.Writer                                       // where access goes
-	access          *accesslog.Log
-	requests        atomic.Int64 // of users
-	answered        atomic.Int64 // of these
 
+	incoming
 	draining
+}
+
+// incoming is what the requests of users pass.
+type incoming struct {
+	trust    forward.Trust // in proxies in front
+	accessTo io.Writer     // where access goes
+	access   *accesslog.Log
+	tracer   Tracer       // nil: no traces
+	requests atomic.Int64 // of users
+	answered atomic.Int64 // of these
 }
 
 // draining says whether the node gives its users away.
@@ -101,6 +108,20 @@ func WithVersion(v string) Option { return func(s *Server) { s.version = v } }
 
 // WithAccessLog says where http.access_log writes; without it, that is stdout.
 func WithAccessLog(to io.Writer) Option { return func(s *Server) { s.accessTo = to } }
+
+// Tracer makes traces of what users ask for; package tracing has one. Safe for concurrent use.
+type Tracer interface {
+	// Handler makes a span of each request that h serves. Trusted says whether what the request's
+	// sender says of the trace is believed.
+	Handler(h http.Handler, trusted func(*http.Request) bool) http.Handler
+	// Commit begins the span of a session's commit and returns its end: see session.Trace.
+	Commit(ctx context.Context) (end func(applied, need int, err error))
+	// Stop sends what is left, and ends the tracer.
+	Stop() error
+}
+
+// WithTracer makes traces. Run stops the tracer.
+func WithTracer(t Tracer) Option { return func(s *Server) { s.tracer = t } }
 
 // New makes a node with these apps and the plugins that cfg names. It opens no
 // address and starts nothing but the apps. An app that can't be loaded or started,
@@ -158,6 +179,10 @@ func (s *Server) deployConfig() deploy.Config {
 // appSettings are what an app of this name is given.
 func (s *Server) appSettings(name string) deploy.Settings {
 	a := s.settings(name)
+	var commits session.Trace
+	if s.tracer != nil {
+		commits = s.tracer.Commit
+	}
 	return deploy.Settings{Config: a.Config, Session: session.Config{
 		App:           name,
 		Path:          a.Path,
@@ -171,6 +196,7 @@ func (s *Server) appSettings(name string) deploy.Settings {
 		MaxBody:       int64(s.cfg.HTTP.MaxBodyBytes),
 		NewPerAddress: s.cfg.Sessions.NewPerAddress,
 		Sessions:      s.managerConfig(a),
+		Trace:         commits,
 	}}
 }
 

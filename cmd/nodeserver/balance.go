@@ -10,6 +10,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/conf"
 	"github.com/nodeserver/nodeserver/server/balance"
+	"github.com/nodeserver/nodeserver/server/tracing"
 )
 
 func newBalanceCommand(e env) *cobra.Command {
@@ -41,6 +42,14 @@ node's, which may run beside it.`,
 			b, err := balance.FromConfig(cfg, log)
 			if err != nil {
 				return err
+			}
+			process := tracing.Process{Service: "nodeserver-balance", Version: readVersion().Version}
+			tracer, err := tracing.New(c.Context(), process, e.getenv)
+			if err != nil {
+				return err
+			}
+			if tracer != nil {
+				b.Trace(tracer)
 			}
 			if cfg.Balance.RedirectAddress != "" {
 				plain, err := balance.Listen(c.Context(), "balance.redirect_address", cfg.Balance.RedirectAddress)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,16 @@ const (
 type env struct {
 	stdout, stderr io.Writer
 	environ        []string // as os.Environ gives it
+}
+
+// getenv is os.Getenv of that.
+func (e env) getenv(key string) string {
+	for _, v := range slices.Backward(e.environ) {
+		if name, value, _ := strings.Cut(v, "="); name == key {
+			return value
+		}
+	}
+	return ""
 }
 
 func main() {

@@ -12,6 +12,7 @@ import (
 	"github.com/nodeserver/nodeserver/conf"
 	"github.com/nodeserver/nodeserver/server"
 	"github.com/nodeserver/nodeserver/server/config"
+	"github.com/nodeserver/nodeserver/server/tracing"
 )
 
 func newRunCommand(e env) *cobra.Command {
@@ -41,9 +42,16 @@ else from the file, else it is the default.`,
 			if !setsIn(origins, "node", "webapps", "channel") && setsIn(origins, "balance") {
 				log.Warn("this conf says nothing of a node, only of a balancer, which nodeserver balance runs", "file", file)
 			}
-			s, err := made(c.Context(), func() (*server.Server, error) {
-				return server.New(cfg, apps(), log, server.WithVersion(readVersion().Version))
-			})
+			version := readVersion().Version
+			options := []server.Option{server.WithVersion(version)}
+			tracer, err := tracing.New(c.Context(), tracing.Process{Service: "nodeserver", Version: version, Node: cfg.Node.Name}, e.getenv)
+			if err != nil {
+				return err
+			}
+			if tracer != nil {
+				options = append(options, server.WithTracer(tracer))
+			}
+			s, err := made(c.Context(), func() (*server.Server, error) { return server.New(cfg, apps(), log, options...) })
 			switch {
 			case c.Context().Err() != nil:
 				log.Info("asked to stop before the webapps had started")

@@ -106,6 +106,7 @@ type Balancer struct {
 
 	follow   func(context.Context) // keeps what proves membership up to date; nil: nothing does
 	redirect net.Listener          // of users who are sent to HTTPS; nil: none
+	tracer   Tracer                // nil: no traces
 
 	suspects suspects
 	lacks    cluster.Seldom
@@ -204,6 +205,11 @@ func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 	_ = errors.Join(ops.Close(), plain.Close()) // nobody reads of it any more
 	parts.Wait()
 	b.pool.update(nil)
+	if b.tracer != nil {
+		if err := b.tracer.Stop(); err != nil {
+			b.log.Warn("the last traces could not be sent", "err", err)
+		}
+	}
 	if told.Err() != nil {
 		return nil
 	}
@@ -252,6 +258,9 @@ func (b *Balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer func() { // also when the proxy panics because a response broke off
 		if v.node != nil {
+			if b.tracer != nil {
+				b.tracer.Sent(r, v.node.Name, v.retries)
+			}
 			v.release()
 			b.noteMove(v)
 		}

@@ -14,9 +14,27 @@ import (
 // before Run.
 func (b *Balancer) Redirect(ln net.Listener) { b.redirect = ln }
 
+// Tracer makes traces of what users ask for; package tracing has one. Safe for concurrent use.
+type Tracer interface {
+	// Handler makes a span of each request that h serves. Trusted says whether what the request's
+	// sender says of the trace is believed.
+	Handler(h http.Handler, trusted func(*http.Request) bool) http.Handler
+	// Sent notes which node has answered the request, and how often it was sent on.
+	Sent(r *http.Request, node string, retries int)
+	// Stop sends what is left, and ends the tracer.
+	Stop() error
+}
+
+// Trace makes Run make traces, and stop the tracer. To be called before Run.
+func (b *Balancer) Trace(t Tracer) { b.tracer = t }
+
 // usersServer is what serves users, with HTTP/2 where it speaks TLS.
 func (b *Balancer) usersServer() *http.Server {
-	srv := lively.Server(b.cfg.HTTP, b, slog.NewLogLogger(b.log.Handler(), slog.LevelDebug))
+	var h http.Handler = b
+	if b.tracer != nil {
+		h = b.tracer.Handler(h, b.cfg.Trust.Of)
+	}
+	srv := lively.Server(b.cfg.HTTP, h, slog.NewLogLogger(b.log.Handler(), slog.LevelDebug))
 	srv.TLSConfig = b.cfg.TLS
 	return srv
 }

@@ -68,7 +68,11 @@ func TestMerge(t *testing.T) {
 			[]*report{says("a", 1, "a:ready", "b:ready#x"), says("c", 2, "b:gone", "c:ready")},
 			"a:3 b:3#2 c:3",
 		},
-		{"its own word on an incarnation others don't know", []*report{says("a", 2, "a:ready", "b:gone"), says("b", 1, "b:ready#x")}, "a:3 b:3#2"},
+		{
+			"its own word on an incarnation others don't know",
+			[]*report{says("a", 2, "a:ready", "b:gone"), says("b", 1, "b:ready#x")},
+			"a:3 b:3#2",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var got []string

@@ -80,6 +80,12 @@ var all = []string{
 	"True-Client-Ip",
 }
 
+// Of tells whether the request comes from a trusted proxy, before Apply has seen it.
+func (t Trust) Of(r *http.Request) bool {
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && t.Has(at.Addr())
+}
+
 // Apply makes a request what its user sent: r.RemoteAddr is the user's
 // address (its port is 0 where a proxy tells it), r.Host the host that the user asked for, and
 // r.TLS is not nil if the user's connection was secure. Where a proxy was believed,

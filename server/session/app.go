@@ -28,7 +28,13 @@ type Config struct {
 	NewPerAddress int           // new sessions of one client address a minute; 0: no limit
 
 	Sessions deltamanager.Config // Observe is the App's own
+
+	Trace Trace // optional
 }
+
+// Trace notes that a commit for the request with the context begins, and returns what notes its end:
+// how many members have acknowledged it, of how many that were asked.
+type Trace func(ctx context.Context) (end func(applied, need int, err error))
 
 // Members is what requests want to know of the cluster. Safe for concurrent use.
 type Members interface {
@@ -47,7 +53,8 @@ type App struct {
 	members Members
 	log     *slog.Logger
 
-	freshness bool // users carry what they have seen from node to node
+	freshness bool  // users carry what they have seen from node to node
+	trace     Trace // nil: nobody wants to know
 	head
 
 	maxAge, lifetime time.Duration // of cookies, 0: until the browser ends; of sessions
@@ -81,7 +88,8 @@ type counters struct{ panics, lost, refused, hasty, stale atomic.Int64 }
 func New(c Config, members Members, group deltamanager.Group, log *slog.Logger) *App {
 	a := &App{
 		name: c.App, path: c.Path, node: c.Node, members: members, log: log,
-		freshness: c.Freshness, maxAge: c.Cookies.MaxAge, lifetime: c.Lifetime, maxBody: c.MaxBody, newRate: newNewRate(c.NewPerAddress),
+		freshness: c.Freshness, trace: c.Trace, maxAge: c.Cookies.MaxAge, lifetime: c.Lifetime,
+		maxBody: c.MaxBody, newRate: newNewRate(c.NewPerAddress),
 	}
 	a.head = head{
 		secure: c.Secure, expose: c.Expose, exposed: []string{c.Node},

@@ -109,7 +109,13 @@ func (s *session) commit(ctx context.Context) (deltamanager.Result, error) {
 	if s.visit.ctx.Err() != nil && s.view.Creates() {
 		return deltamanager.Result{}, errLeft
 	}
-	return s.view.Commit(ctx)
+	if s.visit.app.trace == nil || !s.view.Pending() {
+		return s.view.Commit(ctx)
+	}
+	end := s.visit.app.trace(ctx)
+	result, err := s.view.Commit(ctx)
+	end(result.Applied, result.Need, err)
+	return result, err
 }
 
 func (s *session) Acks(level webapps.Acks) { s.view.SetAcks(levels[level]) }

@@ -25,7 +25,8 @@ func TestAuthIsWhatTheSchemaSays(t *testing.T) {
 		if a.Parent != (Key{}) {
 			parent = a.Parent[:]
 		}
-		if !bytes.Equal(got.GetCookieHash(), a.CookieHash[:]) || got.GetPrincipal() != a.Principal || !bytes.Equal(got.GetParent(), parent) {
+		if !bytes.Equal(got.GetCookieHash(), a.CookieHash[:]) || got.GetPrincipal() != a.Principal ||
+			!bytes.Equal(got.GetParent(), parent) {
 			t.Errorf("the generated code reads %v from %+v", &got, a)
 		}
 		wire, err := proto.Marshal(&got)
