@@ -21,7 +21,7 @@ func asked(t *testing.T, s *Server, method, path string, into any) int {
 		t.Fatal(err)
 	}
 	for _, route := range guard.Routes() {
-		if route.Method == method && route.Path == path {
+		if only, _, _ := strings.Cut(path, "?"); route.Method == method && route.Path == only {
 			w := httptest.NewRecorder()
 			route.Handler(w, httptest.NewRequestWithContext(t.Context(), method, path, http.NoBody))
 			if err := json.Unmarshal(w.Body.Bytes(), into); w.Code == http.StatusOK && err != nil {
@@ -148,6 +148,37 @@ func TestDrainTellsWhatIsLeft(t *testing.T) {
 		n.server.beginToStop()
 		if status := asked(t, n.server, http.MethodDelete, "/api/v1/drain", &reply); status != http.StatusConflict {
 			t.Errorf("a node that stops is taken back: %d", status)
+		}
+	})
+}
+
+// An operator has a member drained through another one, which passes on what it says.
+func TestDrainOfAnotherMember(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		nodes := b.cluster(3, testApp(), nil)
+		asks := nodes[0].server
+		var reply admin.DrainReply
+		status := asked(t, asks, http.MethodPost, "/api/v1/drain?node=n2", &reply)
+		if status != http.StatusOK || reply.Node != "n2" || !reply.Draining || !nodes[1].server.drain.Begun() {
+			t.Fatalf("%d %+v", status, reply)
+		}
+		if asks.drain.Begun() || nodes[2].server.drain.Begun() {
+			t.Error("others drain, too")
+		}
+		b.within(5*time.Second, "n2 has handed over", func() bool {
+			asked(t, asks, http.MethodGet, "/api/v1/drain?node=n2", &reply)
+			return reply.Draining && reply.HandedOver
+		})
+		status = asked(t, asks, http.MethodDelete, "/api/v1/drain?node=n2", &reply)
+		if status != http.StatusOK || nodes[1].server.drain.Begun() {
+			t.Errorf("%d %+v", status, reply)
+		}
+		if status = asked(t, asks, http.MethodPost, "/api/v1/drain?node=n9", &reply); status != http.StatusNotFound {
+			t.Errorf("n9: %d", status)
+		}
+		nodes[1].server.beginToStop()
+		if status = asked(t, asks, http.MethodDelete, "/api/v1/drain?node=n2", &reply); status != http.StatusBadGateway {
+			t.Errorf("a node that stops: %d", status)
 		}
 	})
 }

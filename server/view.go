@@ -55,6 +55,11 @@ func (v view) ReportOf(ctx context.Context, m membership.Member) ([]byte, error)
 	return v.server.control.Report(ctx, m)
 }
 
+// DrainOf implements admin.Node.
+func (v view) DrainOf(ctx context.Context, m membership.Member, on *bool, operator string) ([]byte, error) {
+	return v.server.control.Drain(ctx, m, on, operator)
+}
+
 // Here implements control.Node.
 func (v view) Here() (deploy.Peer, error) {
 	if v.server.farm == nil {
@@ -66,4 +71,22 @@ func (v view) Here() (deploy.Peer, error) {
 // Report implements control.Node.
 func (v view) Report() ([]byte, error) {
 	return json.Marshal(admin.Report(v.server.adminConfig(), v, v.server.apps))
+}
+
+// Drain implements control.Node. A change is in the audit log, as it is at the node that passed it on.
+func (v view) Drain(on *bool, operator string, by membership.ID) ([]byte, error) {
+	reply, err := admin.Drain(v.server.adminConfig(), v, v.server.apps, on)
+	if on != nil {
+		args := []any{"actor", operator, "action", map[bool]string{true: "drain", false: "undrain"}[*on], "from", "member " + by.Name}
+		if err == nil {
+			args = append(args, "result", "done")
+		} else {
+			args = append(args, "result", "failed", "err", err)
+		}
+		v.server.log.With("part", "admin").Info("audit", args...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(reply)
 }

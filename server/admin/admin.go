@@ -57,6 +57,9 @@ type Node interface {
 	// position, and with follow those to come, until ctx ends, the member is gone, or to fails.
 	Events() *events.Ring
 	EventsOf(ctx context.Context, m membership.Member, after events.Position, follow bool, to func(events.Event) error) error
+	// DrainOf asks another member for its DrainReply, as JSON, and has it drain or not before, for the
+	// operator, unless on is nil.
+	DrainOf(ctx context.Context, m membership.Member, on *bool, operator string) ([]byte, error)
 	// Listeners are the node's, by what they are for.
 	Listeners() map[string]*listen.Listener
 }
@@ -103,9 +106,9 @@ func (a *admin) routes() []operators.Route {
 			Action:  "undeploy",
 			Handler: a.changes(a.undeployApp),
 		},
-		{Method: "GET", Path: "/api/v1/drain", Role: operators.Viewer, Handler: a.serveDrain},
-		{Method: "POST", Path: "/api/v1/drain", Role: operators.Operator, Action: "drain", Handler: a.setDraining(true)},
-		{Method: "DELETE", Path: "/api/v1/drain", Role: operators.Operator, Action: "undrain", Handler: a.setDraining(false)},
+		{Method: "GET", Path: "/api/v1/drain", Role: operators.Viewer, Handler: a.drain(nil)},
+		{Method: "POST", Path: "/api/v1/drain", Role: operators.Operator, Action: "drain", Handler: a.drain(new(true))},
+		{Method: "DELETE", Path: "/api/v1/drain", Role: operators.Operator, Action: "undrain", Handler: a.drain(new(false))},
 	}
 	return append(list, profiles(a.cfg.Admin.PProf)...)
 }

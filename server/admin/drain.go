@@ -1,10 +1,14 @@
 package admin
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
+	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/deploy"
 	"github.com/nodeserver/nodeserver/server/operators"
 )
 
@@ -24,38 +28,73 @@ type DrainReply struct {
 	Unshared int64 `json:"unshared"`
 }
 
-func (a *admin) serveDrain(w http.ResponseWriter, r *http.Request) {
-	if a.isHere(w, r) {
-		answer(w, a.drainReply())
-	}
-}
+// drainTime is how long another member may take to answer.
+const drainTime = 4 * time.Second
 
-func (a *admin) setDraining(on bool) http.HandlerFunc {
+// drain says how far a node is with giving its users away, and has it do so or not before, unless
+// on is nil. Without a name in the query that is this node, else any member.
+func (a *admin) drain(on *bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if !a.isHere(w, r) {
+		act := operators.ActOf(r.Context())
+		name := r.FormValue("node")
+		if name == "" || name == a.cfg.ID.Name {
+			reply, err := a.drainHere(on)
+			if err != nil {
+				act.Note("err", err)
+				http.Error(w, err.Error(), http.StatusConflict)
+				return
+			}
+			answer(w, reply)
 			return
 		}
-		if err := a.node.SetDraining(on); err != nil {
-			operators.ActOf(r.Context()).Note("err", err)
-			http.Error(w, err.Error(), http.StatusConflict)
-			return
+		act.Note("member", short(name))
+		status, err := a.drainThere(w, r, name, on, act)
+		if err != nil {
+			act.Note("err", err)
+			http.Error(w, err.Error(), status)
 		}
-		answer(w, a.drainReply())
 	}
 }
 
-// isHere tells whether the request is for this node, and answers it if not.
-func (a *admin) isHere(w http.ResponseWriter, r *http.Request) bool {
-	name := r.FormValue("node")
-	if name == "" || name == a.cfg.ID.Name {
-		return true
+// drainThere passes the request on to another member.
+func (a *admin) drainThere(w http.ResponseWriter, r *http.Request, name string, on *bool, act *operators.Act) (status int, err error) {
+	members := a.node.Members()
+	i := slices.IndexFunc(members, func(m membership.Status) bool { return m.Name == name && m.State != membership.Gone })
+	if i < 0 {
+		return http.StatusNotFound, fmt.Errorf("%s sees no member %q: `nodeserver members` lists them", a.cfg.ID.Name, short(name))
 	}
-	http.Error(
-		w,
-		fmt.Sprintf("this is %s, not %.64q: ask that node at its own admin address (--admin)", a.cfg.ID.Name, name),
-		http.StatusNotFound,
-	)
-	return false
+	operator := ""
+	if act != nil {
+		operator = act.Actor.Name
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), drainTime)
+	defer cancel()
+	reply, err := a.node.DrainOf(ctx, members[i].Member, on, operator)
+	if err != nil {
+		return http.StatusBadGateway, fmt.Errorf("%s: %w", name, err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(reply) // an operator who hung up needs no answer
+	return http.StatusOK, nil
+}
+
+// short is a text of a stranger for messages.
+func short(s string) string { return s[:min(len(s), 64)] }
+
+// Drain says how far a node is with giving its users away, and has it do so or not before, unless on
+// is nil. To be called once its channel is made.
+func Drain(c Config, node Node, apps *deploy.Table, on *bool) (DrainReply, error) {
+	a := &admin{cfg: c, node: node, apps: apps}
+	return a.drainHere(on)
+}
+
+func (a *admin) drainHere(on *bool) (DrainReply, error) {
+	if on != nil {
+		if err := a.node.SetDraining(*on); err != nil {
+			return DrainReply{}, err
+		}
+	}
+	return a.drainReply(), nil
 }
 
 func (a *admin) drainReply() DrainReply {

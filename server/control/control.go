@@ -45,6 +45,9 @@ type Node interface {
 	Report() ([]byte, error)
 	// Events are what happened at the node.
 	Events() *events.Ring
+	// Drain says how far the node is with giving its users away, as JSON. Before that it has the
+	// node do so or not, unless on is nil, for an operator of the member by.
+	Drain(on *bool, operator string, by membership.ID) ([]byte, error)
 }
 
 // New makes this node's end. To be called before the transport serves.
@@ -121,6 +124,14 @@ func (s server) Events(r *controlv1.EventsRequest, stream grpc.ServerStreamingSe
 		}
 		return stream.Send(&controlv1.EventsResponse{Event: event})
 	})
+}
+
+func (s server) Drain(ctx context.Context, r *controlv1.DrainRequest) (*controlv1.DrainResponse, error) {
+	if err := s.admit(ctx, r.GetCaller()); err != nil {
+		return nil, err
+	}
+	reply, err := s.c.node.Drain(r.Draining, r.GetCaller().GetOperator(), caller(r.GetCaller()))
+	return &controlv1.DrainResponse{Reply: reply}, failed(err)
 }
 
 func (s server) Begin(ctx context.Context, r *controlv1.BeginRequest) (*controlv1.BeginResponse, error) {
@@ -220,6 +231,18 @@ func (c *Control) Events(
 		return err
 	})
 	return err
+}
+
+// Drain has the member give its users away or not, for the operator, unless on is nil. It returns how
+// far the member is, as JSON.
+func (c *Control) Drain(ctx context.Context, m membership.Member, on *bool, operator string) (reply []byte, err error) {
+	p := peer{c, m}
+	err = p.call(ctx, func(ctx context.Context, client controlv1.ControlServiceClient) error {
+		r, err := client.Drain(ctx, &controlv1.DrainRequest{Caller: p.caller(deploy.Deployment{Operator: operator}), Draining: on})
+		reply = r.GetReply()
+		return err
+	})
+	return reply, err
 }
 
 // peer is another member.

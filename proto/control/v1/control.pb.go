@@ -309,6 +309,104 @@ func (x *EventsResponse) GetEvent() []byte {
 	return nil
 }
 
+type DrainRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Caller *Caller                `protobuf:"bytes,1,opt,name=caller,proto3" json:"caller,omitempty"`
+	// Whether it is to give its users away; absent: it is only asked.
+	Draining      *bool `protobuf:"varint,2,opt,name=draining,proto3,oneof" json:"draining,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainRequest) Reset() {
+	*x = DrainRequest{}
+	mi := &file_control_v1_control_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainRequest) ProtoMessage() {}
+
+func (x *DrainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_control_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
+func (*DrainRequest) Descriptor() ([]byte, []int) {
+	return file_control_v1_control_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *DrainRequest) GetCaller() *Caller {
+	if x != nil {
+		return x.Caller
+	}
+	return nil
+}
+
+func (x *DrainRequest) GetDraining() bool {
+	if x != nil && x.Draining != nil {
+		return *x.Draining
+	}
+	return false
+}
+
+type DrainResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As JSON, schema nodeserver.drain/1: what operators get at /api/v1/drain.
+	Reply         []byte `protobuf:"bytes,1,opt,name=reply,proto3" json:"reply,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainResponse) Reset() {
+	*x = DrainResponse{}
+	mi := &file_control_v1_control_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainResponse) ProtoMessage() {}
+
+func (x *DrainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_control_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
+func (*DrainResponse) Descriptor() ([]byte, []int) {
+	return file_control_v1_control_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *DrainResponse) GetReply() []byte {
+	if x != nil {
+		return x.Reply
+	}
+	return nil
+}
+
 type BeginRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Caller        *Caller                `protobuf:"bytes,1,opt,name=caller,proto3" json:"caller,omitempty"`
@@ -319,7 +417,7 @@ type BeginRequest struct {
 
 func (x *BeginRequest) Reset() {
 	*x = BeginRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[5]
+	mi := &file_control_v1_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -331,7 +429,7 @@ func (x *BeginRequest) String() string {
 func (*BeginRequest) ProtoMessage() {}
 
 func (x *BeginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[5]
+	mi := &file_control_v1_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -344,7 +442,7 @@ func (x *BeginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginRequest.ProtoReflect.Descriptor instead.
 func (*BeginRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{5}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *BeginRequest) GetCaller() *Caller {
@@ -369,7 +467,7 @@ type BeginResponse struct {
 
 func (x *BeginResponse) Reset() {
 	*x = BeginResponse{}
-	mi := &file_control_v1_control_proto_msgTypes[6]
+	mi := &file_control_v1_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -381,7 +479,7 @@ func (x *BeginResponse) String() string {
 func (*BeginResponse) ProtoMessage() {}
 
 func (x *BeginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[6]
+	mi := &file_control_v1_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -394,7 +492,7 @@ func (x *BeginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginResponse.ProtoReflect.Descriptor instead.
 func (*BeginResponse) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{6}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{8}
 }
 
 type PrepareRequest struct {
@@ -409,7 +507,7 @@ type PrepareRequest struct {
 
 func (x *PrepareRequest) Reset() {
 	*x = PrepareRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[7]
+	mi := &file_control_v1_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -421,7 +519,7 @@ func (x *PrepareRequest) String() string {
 func (*PrepareRequest) ProtoMessage() {}
 
 func (x *PrepareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[7]
+	mi := &file_control_v1_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -434,7 +532,7 @@ func (x *PrepareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareRequest.ProtoReflect.Descriptor instead.
 func (*PrepareRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{7}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PrepareRequest) GetCaller() *Caller {
@@ -466,7 +564,7 @@ type PrepareResponse struct {
 
 func (x *PrepareResponse) Reset() {
 	*x = PrepareResponse{}
-	mi := &file_control_v1_control_proto_msgTypes[8]
+	mi := &file_control_v1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -478,7 +576,7 @@ func (x *PrepareResponse) String() string {
 func (*PrepareResponse) ProtoMessage() {}
 
 func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[8]
+	mi := &file_control_v1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -491,7 +589,7 @@ func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareResponse.ProtoReflect.Descriptor instead.
 func (*PrepareResponse) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{10}
 }
 
 type SwitchRequest struct {
@@ -505,7 +603,7 @@ type SwitchRequest struct {
 
 func (x *SwitchRequest) Reset() {
 	*x = SwitchRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[9]
+	mi := &file_control_v1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -517,7 +615,7 @@ func (x *SwitchRequest) String() string {
 func (*SwitchRequest) ProtoMessage() {}
 
 func (x *SwitchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[9]
+	mi := &file_control_v1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -530,7 +628,7 @@ func (x *SwitchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchRequest.ProtoReflect.Descriptor instead.
 func (*SwitchRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SwitchRequest) GetCaller() *Caller {
@@ -555,7 +653,7 @@ type SwitchResponse struct {
 
 func (x *SwitchResponse) Reset() {
 	*x = SwitchResponse{}
-	mi := &file_control_v1_control_proto_msgTypes[10]
+	mi := &file_control_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -567,7 +665,7 @@ func (x *SwitchResponse) String() string {
 func (*SwitchResponse) ProtoMessage() {}
 
 func (x *SwitchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[10]
+	mi := &file_control_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -580,7 +678,7 @@ func (x *SwitchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchResponse.ProtoReflect.Descriptor instead.
 func (*SwitchResponse) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 type EndRequest struct {
@@ -593,7 +691,7 @@ type EndRequest struct {
 
 func (x *EndRequest) Reset() {
 	*x = EndRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[11]
+	mi := &file_control_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -605,7 +703,7 @@ func (x *EndRequest) String() string {
 func (*EndRequest) ProtoMessage() {}
 
 func (x *EndRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[11]
+	mi := &file_control_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -618,7 +716,7 @@ func (x *EndRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndRequest.ProtoReflect.Descriptor instead.
 func (*EndRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EndRequest) GetCaller() *Caller {
@@ -643,7 +741,7 @@ type EndResponse struct {
 
 func (x *EndResponse) Reset() {
 	*x = EndResponse{}
-	mi := &file_control_v1_control_proto_msgTypes[12]
+	mi := &file_control_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -655,7 +753,7 @@ func (x *EndResponse) String() string {
 func (*EndResponse) ProtoMessage() {}
 
 func (x *EndResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[12]
+	mi := &file_control_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -668,7 +766,7 @@ func (x *EndResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndResponse.ProtoReflect.Descriptor instead.
 func (*EndResponse) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{14}
 }
 
 type BlobRequest struct {
@@ -681,7 +779,7 @@ type BlobRequest struct {
 
 func (x *BlobRequest) Reset() {
 	*x = BlobRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[13]
+	mi := &file_control_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -693,7 +791,7 @@ func (x *BlobRequest) String() string {
 func (*BlobRequest) ProtoMessage() {}
 
 func (x *BlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[13]
+	mi := &file_control_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -706,7 +804,7 @@ func (x *BlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlobRequest.ProtoReflect.Descriptor instead.
 func (*BlobRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *BlobRequest) GetCaller() *Caller {
@@ -732,7 +830,7 @@ type BlobResponse struct {
 
 func (x *BlobResponse) Reset() {
 	*x = BlobResponse{}
-	mi := &file_control_v1_control_proto_msgTypes[14]
+	mi := &file_control_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -744,7 +842,7 @@ func (x *BlobResponse) String() string {
 func (*BlobResponse) ProtoMessage() {}
 
 func (x *BlobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[14]
+	mi := &file_control_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -757,7 +855,7 @@ func (x *BlobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlobResponse.ProtoReflect.Descriptor instead.
 func (*BlobResponse) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{14}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *BlobResponse) GetData() []byte {
@@ -791,7 +889,13 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\x03seq\x18\x03 \x01(\x04R\x03seq\x12\x16\n" +
 	"\x06follow\x18\x04 \x01(\bR\x06follow\"&\n" +
 	"\x0eEventsResponse\x12\x14\n" +
-	"\x05event\x18\x01 \x01(\fR\x05event\"L\n" +
+	"\x05event\x18\x01 \x01(\fR\x05event\"h\n" +
+	"\fDrainRequest\x12*\n" +
+	"\x06caller\x18\x01 \x01(\v2\x12.control.v1.CallerR\x06caller\x12\x1f\n" +
+	"\bdraining\x18\x02 \x01(\bH\x00R\bdraining\x88\x01\x01B\v\n" +
+	"\t_draining\"%\n" +
+	"\rDrainResponse\x12\x14\n" +
+	"\x05reply\x18\x01 \x01(\fR\x05reply\"L\n" +
 	"\fBeginRequest\x12*\n" +
 	"\x06caller\x18\x01 \x01(\v2\x12.control.v1.CallerR\x06caller\x12\x10\n" +
 	"\x03app\x18\x02 \x01(\tR\x03app\"\x0f\n" +
@@ -814,10 +918,11 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\x06caller\x18\x01 \x01(\v2\x12.control.v1.CallerR\x06caller\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\tR\x04hash\"\"\n" +
 	"\fBlobResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data2\xcc\x03\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data2\x8a\x04\n" +
 	"\x0eControlService\x12?\n" +
 	"\x06Report\x12\x19.control.v1.ReportRequest\x1a\x1a.control.v1.ReportResponse\x12A\n" +
 	"\x06Events\x12\x19.control.v1.EventsRequest\x1a\x1a.control.v1.EventsResponse0\x01\x12<\n" +
+	"\x05Drain\x12\x18.control.v1.DrainRequest\x1a\x19.control.v1.DrainResponse\x12<\n" +
 	"\x05Begin\x12\x18.control.v1.BeginRequest\x1a\x19.control.v1.BeginResponse\x12B\n" +
 	"\aPrepare\x12\x1a.control.v1.PrepareRequest\x1a\x1b.control.v1.PrepareResponse\x12?\n" +
 	"\x06Switch\x12\x19.control.v1.SwitchRequest\x1a\x1a.control.v1.SwitchResponse\x126\n" +
@@ -836,51 +941,56 @@ func file_control_v1_control_proto_rawDescGZIP() []byte {
 	return file_control_v1_control_proto_rawDescData
 }
 
-var file_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_control_v1_control_proto_goTypes = []any{
 	(*Caller)(nil),          // 0: control.v1.Caller
 	(*ReportRequest)(nil),   // 1: control.v1.ReportRequest
 	(*ReportResponse)(nil),  // 2: control.v1.ReportResponse
 	(*EventsRequest)(nil),   // 3: control.v1.EventsRequest
 	(*EventsResponse)(nil),  // 4: control.v1.EventsResponse
-	(*BeginRequest)(nil),    // 5: control.v1.BeginRequest
-	(*BeginResponse)(nil),   // 6: control.v1.BeginResponse
-	(*PrepareRequest)(nil),  // 7: control.v1.PrepareRequest
-	(*PrepareResponse)(nil), // 8: control.v1.PrepareResponse
-	(*SwitchRequest)(nil),   // 9: control.v1.SwitchRequest
-	(*SwitchResponse)(nil),  // 10: control.v1.SwitchResponse
-	(*EndRequest)(nil),      // 11: control.v1.EndRequest
-	(*EndResponse)(nil),     // 12: control.v1.EndResponse
-	(*BlobRequest)(nil),     // 13: control.v1.BlobRequest
-	(*BlobResponse)(nil),    // 14: control.v1.BlobResponse
+	(*DrainRequest)(nil),    // 5: control.v1.DrainRequest
+	(*DrainResponse)(nil),   // 6: control.v1.DrainResponse
+	(*BeginRequest)(nil),    // 7: control.v1.BeginRequest
+	(*BeginResponse)(nil),   // 8: control.v1.BeginResponse
+	(*PrepareRequest)(nil),  // 9: control.v1.PrepareRequest
+	(*PrepareResponse)(nil), // 10: control.v1.PrepareResponse
+	(*SwitchRequest)(nil),   // 11: control.v1.SwitchRequest
+	(*SwitchResponse)(nil),  // 12: control.v1.SwitchResponse
+	(*EndRequest)(nil),      // 13: control.v1.EndRequest
+	(*EndResponse)(nil),     // 14: control.v1.EndResponse
+	(*BlobRequest)(nil),     // 15: control.v1.BlobRequest
+	(*BlobResponse)(nil),    // 16: control.v1.BlobResponse
 }
 var file_control_v1_control_proto_depIdxs = []int32{
 	0,  // 0: control.v1.ReportRequest.caller:type_name -> control.v1.Caller
 	0,  // 1: control.v1.EventsRequest.caller:type_name -> control.v1.Caller
-	0,  // 2: control.v1.BeginRequest.caller:type_name -> control.v1.Caller
-	0,  // 3: control.v1.PrepareRequest.caller:type_name -> control.v1.Caller
-	0,  // 4: control.v1.SwitchRequest.caller:type_name -> control.v1.Caller
-	0,  // 5: control.v1.EndRequest.caller:type_name -> control.v1.Caller
-	0,  // 6: control.v1.BlobRequest.caller:type_name -> control.v1.Caller
-	1,  // 7: control.v1.ControlService.Report:input_type -> control.v1.ReportRequest
-	3,  // 8: control.v1.ControlService.Events:input_type -> control.v1.EventsRequest
-	5,  // 9: control.v1.ControlService.Begin:input_type -> control.v1.BeginRequest
-	7,  // 10: control.v1.ControlService.Prepare:input_type -> control.v1.PrepareRequest
-	9,  // 11: control.v1.ControlService.Switch:input_type -> control.v1.SwitchRequest
-	11, // 12: control.v1.ControlService.End:input_type -> control.v1.EndRequest
-	13, // 13: control.v1.ControlService.Blob:input_type -> control.v1.BlobRequest
-	2,  // 14: control.v1.ControlService.Report:output_type -> control.v1.ReportResponse
-	4,  // 15: control.v1.ControlService.Events:output_type -> control.v1.EventsResponse
-	6,  // 16: control.v1.ControlService.Begin:output_type -> control.v1.BeginResponse
-	8,  // 17: control.v1.ControlService.Prepare:output_type -> control.v1.PrepareResponse
-	10, // 18: control.v1.ControlService.Switch:output_type -> control.v1.SwitchResponse
-	12, // 19: control.v1.ControlService.End:output_type -> control.v1.EndResponse
-	14, // 20: control.v1.ControlService.Blob:output_type -> control.v1.BlobResponse
-	14, // [14:21] is the sub-list for method output_type
-	7,  // [7:14] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	0,  // 2: control.v1.DrainRequest.caller:type_name -> control.v1.Caller
+	0,  // 3: control.v1.BeginRequest.caller:type_name -> control.v1.Caller
+	0,  // 4: control.v1.PrepareRequest.caller:type_name -> control.v1.Caller
+	0,  // 5: control.v1.SwitchRequest.caller:type_name -> control.v1.Caller
+	0,  // 6: control.v1.EndRequest.caller:type_name -> control.v1.Caller
+	0,  // 7: control.v1.BlobRequest.caller:type_name -> control.v1.Caller
+	1,  // 8: control.v1.ControlService.Report:input_type -> control.v1.ReportRequest
+	3,  // 9: control.v1.ControlService.Events:input_type -> control.v1.EventsRequest
+	5,  // 10: control.v1.ControlService.Drain:input_type -> control.v1.DrainRequest
+	7,  // 11: control.v1.ControlService.Begin:input_type -> control.v1.BeginRequest
+	9,  // 12: control.v1.ControlService.Prepare:input_type -> control.v1.PrepareRequest
+	11, // 13: control.v1.ControlService.Switch:input_type -> control.v1.SwitchRequest
+	13, // 14: control.v1.ControlService.End:input_type -> control.v1.EndRequest
+	15, // 15: control.v1.ControlService.Blob:input_type -> control.v1.BlobRequest
+	2,  // 16: control.v1.ControlService.Report:output_type -> control.v1.ReportResponse
+	4,  // 17: control.v1.ControlService.Events:output_type -> control.v1.EventsResponse
+	6,  // 18: control.v1.ControlService.Drain:output_type -> control.v1.DrainResponse
+	8,  // 19: control.v1.ControlService.Begin:output_type -> control.v1.BeginResponse
+	10, // 20: control.v1.ControlService.Prepare:output_type -> control.v1.PrepareResponse
+	12, // 21: control.v1.ControlService.Switch:output_type -> control.v1.SwitchResponse
+	14, // 22: control.v1.ControlService.End:output_type -> control.v1.EndResponse
+	16, // 23: control.v1.ControlService.Blob:output_type -> control.v1.BlobResponse
+	16, // [16:24] is the sub-list for method output_type
+	8,  // [8:16] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_control_proto_init() }
@@ -888,13 +998,14 @@ func file_control_v1_control_proto_init() {
 	if File_control_v1_control_proto != nil {
 		return
 	}
+	file_control_v1_control_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_control_proto_rawDesc), len(file_control_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	ControlService_Report_FullMethodName  = "/control.v1.ControlService/Report"
 	ControlService_Events_FullMethodName  = "/control.v1.ControlService/Events"
+	ControlService_Drain_FullMethodName   = "/control.v1.ControlService/Drain"
 	ControlService_Begin_FullMethodName   = "/control.v1.ControlService/Begin"
 	ControlService_Prepare_FullMethodName = "/control.v1.ControlService/Prepare"
 	ControlService_Switch_FullMethodName  = "/control.v1.ControlService/Switch"
@@ -43,6 +44,8 @@ type ControlServiceClient interface {
 	Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (*ReportResponse, error)
 	// Events sends the member's events after a position, and with follow those to come.
 	Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[EventsResponse], error)
+	// Drain says how far the member is with giving its users away, and has it do so or not before.
+	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error)
 	// Begin takes the app for a deployment: there is one at a time on each member.
 	Begin(ctx context.Context, in *BeginRequest, opts ...grpc.CallOption) (*BeginResponse, error)
 	// Prepare fetches the build from the caller, loads and starts it. It does not serve yet.
@@ -91,6 +94,16 @@ func (c *controlServiceClient) Events(ctx context.Context, in *EventsRequest, op
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ControlService_EventsClient = grpc.ServerStreamingClient[EventsResponse]
+
+func (c *controlServiceClient) Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DrainResponse)
+	err := c.cc.Invoke(ctx, ControlService_Drain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
 
 func (c *controlServiceClient) Begin(ctx context.Context, in *BeginRequest, opts ...grpc.CallOption) (*BeginResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -162,6 +175,8 @@ type ControlServiceServer interface {
 	Report(context.Context, *ReportRequest) (*ReportResponse, error)
 	// Events sends the member's events after a position, and with follow those to come.
 	Events(*EventsRequest, grpc.ServerStreamingServer[EventsResponse]) error
+	// Drain says how far the member is with giving its users away, and has it do so or not before.
+	Drain(context.Context, *DrainRequest) (*DrainResponse, error)
 	// Begin takes the app for a deployment: there is one at a time on each member.
 	Begin(context.Context, *BeginRequest) (*BeginResponse, error)
 	// Prepare fetches the build from the caller, loads and starts it. It does not serve yet.
@@ -187,6 +202,9 @@ func (UnimplementedControlServiceServer) Report(context.Context, *ReportRequest)
 }
 func (UnimplementedControlServiceServer) Events(*EventsRequest, grpc.ServerStreamingServer[EventsResponse]) error {
 	return status.Error(codes.Unimplemented, "method Events not implemented")
+}
+func (UnimplementedControlServiceServer) Drain(context.Context, *DrainRequest) (*DrainResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Drain not implemented")
 }
 func (UnimplementedControlServiceServer) Begin(context.Context, *BeginRequest) (*BeginResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Begin not implemented")
@@ -252,6 +270,24 @@ func _ControlService_Events_Handler(srv interface{}, stream grpc.ServerStream) e
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ControlService_EventsServer = grpc.ServerStreamingServer[EventsResponse]
+
+func _ControlService_Drain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DrainRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServiceServer).Drain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ControlService_Drain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServiceServer).Drain(ctx, req.(*DrainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
 
 func _ControlService_Begin_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(BeginRequest)
@@ -346,6 +382,10 @@ var ControlService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Report",
 			Handler:    _ControlService_Report_Handler,
+		},
+		{
+			MethodName: "Drain",
+			Handler:    _ControlService_Drain_Handler,
 		},
 		{
 			MethodName: "Begin",
