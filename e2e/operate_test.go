@@ -123,3 +123,62 @@ func hasLine(text string, words ...string) bool {
 	}
 	return false
 }
+
+// The sessions' verbs on real nodes: list, show, where and expire, also beside a frozen node.
+func TestSessionsVerbs(t *testing.T) {
+	t.Parallel()
+	c := started(t)
+	u, other := new(user), new(user)
+	u.ok(t, c[0], "inc")
+	other.ok(t, c[1], "inc")
+	within(t, 5*time.Second, "both everywhere", func() error {
+		return all(c, func(n *node) error { return errors.Join(u.has(n, "n=1\n"), other.has(n, "n=1\n")) })
+	})
+	run := func(want int, args ...string) string {
+		t.Helper()
+		code, out, wrong := c[0].command(t, append([]string{"sessions"}, args...)...)
+		if code != want {
+			t.Errorf("sessions %v: exit code %d, want %d\n%s%s", args, code, want, out, wrong)
+		}
+		cookie, _, _ := strings.Cut(u.id(), ".")
+		if strings.Contains(out+wrong, cookie) {
+			t.Errorf("sessions %v prints the cookie", args)
+		}
+		return out
+	}
+	var list admin.SessionsReply
+	if err := json.Unmarshal([]byte(run(0, "list", "--json", "--app", "bench")), &list); err != nil || list.Total != 2 {
+		t.Fatalf("%v, %+v", err, list)
+	}
+	id := list.Sessions[1].ID // the older one
+	if out := run(0, "list"); !strings.Contains(out, id) || !strings.Contains(out, "2 of 2 at n1") {
+		t.Error(out)
+	}
+	if out := run(0, "show", id); !strings.Contains(out, "integer") {
+		t.Error(out)
+	}
+	if out := run(0, "show", id, "--values"); !hasLine(out, "integer", " 1") {
+		t.Error(out)
+	}
+	if out := run(0, "where", id); !strings.Contains(out, "the same at all nodes") || strings.Count(out, "bench") != 3 {
+		t.Error(out)
+	}
+	c[2].signal(syscall.SIGSTOP)
+	if out := run(3, "where", id); !strings.Contains(out, "no answer within 1s") {
+		t.Error(out)
+	}
+	c[2].signal(syscall.SIGCONT)
+	run(1, "show", strings.Repeat("0", 32))
+	run(1, "expire")
+	run(1, "expire", "--idle", "5s")
+	if out := run(0, "expire", id); out != "1 sessions have ended\n" {
+		t.Error(out)
+	}
+	within(t, 10*time.Second, "ended everywhere", func() error {
+		return all(c, func(n *node) error { return errors.Join(u.has(n, noSession), other.has(n, "n=1\n")) })
+	})
+	if log := c[0].log.String(); !hasLine(log, "msg=audit", `action="read values"`) ||
+		!hasLine(log, "msg=audit", "action=expire", "sid="+id) {
+		t.Errorf("not in the audit log:\n%s", log)
+	}
+}

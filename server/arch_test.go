@@ -40,7 +40,7 @@ var arrows = []arrow{
 		from: "server/admin",
 		imports: []string{
 			"server/cluster", "server/config", "server/deploy", "server/events", "server/operators",
-			"deltamanager", "channel/listen", "membership",
+			"deltamanager", "channel/listen", "membership", "webapps/codec",
 		},
 		far: []string{viper},
 	},

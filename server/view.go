@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/channel/listen"
+	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/admin"
 	"github.com/nodeserver/nodeserver/server/control"
@@ -39,6 +40,16 @@ func (v view) Members() []membership.Status           { return v.server.status()
 func (v view) Providers() []membership.Provider       { return v.server.providers }
 func (v view) Listeners() map[string]*listen.Listener { return v.server.bounds }
 func (v view) ConfDigest() string                     { return v.server.confDigest() }
+
+// SessionOf implements admin.Node.
+func (v view) SessionOf(ctx context.Context, m membership.Member, k deltamanager.Key) ([]byte, error) {
+	return v.server.control.Session(ctx, m, k)
+}
+
+// Session implements control.Node.
+func (v view) Session(key [16]byte) ([]byte, error) {
+	return json.Marshal(admin.SessionCopy(v.server.adminConfig(), v.server.apps, key))
+}
 
 // Events implements admin.Node and control.Node.
 func (v view) Events() *events.Ring { return v.server.events }

@@ -12,6 +12,7 @@ func commands(e env) []*cobra.Command {
 		newAppsCommand(e),
 		newStatusCommand(e),
 		newEventsCommand(e),
+		newSessionsCommand(e),
 		newDrainCommand(e),
 		newUndrainCommand(e),
 		newRollingRestartCommand(e),

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nodeserver/nodeserver/channel/listen"
+	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/deploy"
@@ -60,6 +62,8 @@ type Node interface {
 	// DrainOf asks another member for its DrainReply, as JSON, and has it drain or not before, for the
 	// operator, unless on is nil.
 	DrainOf(ctx context.Context, m membership.Member, on *bool, operator string) ([]byte, error)
+	// SessionOf asks another member what it has of a session: a CopyRow, as JSON.
+	SessionOf(ctx context.Context, m membership.Member, k deltamanager.Key) ([]byte, error)
 	// Listeners are the node's, by what they are for.
 	Listeners() map[string]*listen.Listener
 }
@@ -71,6 +75,7 @@ type admin struct {
 	farm *deploy.Farm // nil: node.data_dir is not set
 
 	followers atomic.Int64 // of events
+	scanning  sync.Mutex   // held while all sessions are looked at
 }
 
 // Handler answers operators, as its routes say. It reads the tokens that the conf names now.
@@ -90,6 +95,14 @@ func (a *admin) routes() []operators.Route {
 		{Method: "GET", Path: "/api/v1/members", Role: operators.Viewer, Handler: a.serveMembers},
 		{Method: "GET", Path: "/api/v1/cluster", Role: operators.Viewer, Handler: a.serveCluster},
 		{Method: "GET", Path: "/api/v1/events", Role: operators.Viewer, Handler: a.serveEvents},
+		{Method: "GET", Path: "/api/v1/sessions", Role: operators.Viewer, Handler: a.serveSessions},
+		{Method: "GET", Path: "/api/v1/sessions/{id}", Role: operators.Viewer, Handler: a.showSession(false)},
+		{Method: "GET", Path: "/api/v1/sessions/{id}/where", Role: operators.Viewer, Handler: a.serveWhere},
+		{
+			Method: "POST", Path: "/api/v1/sessions/{id}/values", Role: operators.Operator, Action: "read values",
+			Handler: a.showSession(true),
+		},
+		{Method: "POST", Path: "/api/v1/expire", Role: operators.Operator, Action: "expire", Handler: a.expireSessions},
 		{Method: "GET", Path: "/api/v1/apps", Role: operators.Viewer, Handler: a.serveApps},
 		{Method: "POST", Path: "/api/v1/apps", Role: operators.Operator, Action: "deploy", Handler: a.changes(a.deployApp)},
 		{

@@ -25,6 +25,9 @@ import (
 // lookTime is how often it is looked whether the member of a call is still there.
 const lookTime = 100 * time.Millisecond
 
+// keySize is the size of a session's key.
+const keySize = 16
+
 // chunk is how much of a file goes into one message.
 const chunk = 256 << 10
 
@@ -43,6 +46,8 @@ type Node interface {
 	Here() (deploy.Peer, error)
 	// Report says what the node is, holds, hosts and lacks, as JSON.
 	Report() ([]byte, error)
+	// Session is what the node has of the session with that key, as JSON.
+	Session(key [16]byte) ([]byte, error)
 	// Events are what happened at the node.
 	Events() *events.Ring
 	// Drain says how far the node is with giving its users away, as JSON. Before that it has the
@@ -110,6 +115,17 @@ func (s server) Report(ctx context.Context, r *controlv1.ReportRequest) (*contro
 	}
 	report, err := s.c.node.Report()
 	return &controlv1.ReportResponse{Report: report}, failed(err)
+}
+
+func (s server) Session(ctx context.Context, r *controlv1.SessionRequest) (*controlv1.SessionResponse, error) {
+	if err := s.admit(ctx, r.GetCaller()); err != nil {
+		return nil, err
+	}
+	if len(r.GetKey()) != keySize {
+		return nil, status.Errorf(codes.InvalidArgument, "a session's key has %d bytes, not %d", keySize, len(r.GetKey()))
+	}
+	c, err := s.c.node.Session([keySize]byte(r.GetKey()))
+	return &controlv1.SessionResponse{Copy: c}, failed(err)
 }
 
 func (s server) Events(r *controlv1.EventsRequest, stream grpc.ServerStreamingServer[controlv1.EventsResponse]) error {
@@ -203,6 +219,17 @@ func (c *Control) Report(ctx context.Context, m membership.Member) (report []byt
 		return err
 	})
 	return report, err
+}
+
+// Session is what the member has of a session, as JSON.
+func (c *Control) Session(ctx context.Context, m membership.Member, key [keySize]byte) (sessionCopy []byte, err error) {
+	p := peer{c, m}
+	err = p.call(ctx, func(ctx context.Context, client controlv1.ControlServiceClient) error {
+		r, err := client.Session(ctx, &controlv1.SessionRequest{Caller: p.caller(deploy.Deployment{}), Key: key[:]})
+		sessionCopy = r.GetCopy()
+		return err
+	})
+	return sessionCopy, err
 }
 
 // Events hands over the member's events after the position, and with follow those to come, until ctx

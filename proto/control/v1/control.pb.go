@@ -195,6 +195,104 @@ func (x *ReportResponse) GetReport() []byte {
 	return nil
 }
 
+type SessionRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Caller *Caller                `protobuf:"bytes,1,opt,name=caller,proto3" json:"caller,omitempty"`
+	// 16 bytes.
+	Key           []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionRequest) Reset() {
+	*x = SessionRequest{}
+	mi := &file_control_v1_control_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionRequest) ProtoMessage() {}
+
+func (x *SessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_control_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionRequest.ProtoReflect.Descriptor instead.
+func (*SessionRequest) Descriptor() ([]byte, []int) {
+	return file_control_v1_control_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SessionRequest) GetCaller() *Caller {
+	if x != nil {
+		return x.Caller
+	}
+	return nil
+}
+
+func (x *SessionRequest) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+type SessionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As JSON: what operators get of a copy at /api/v1/sessions/{id}/where.
+	Copy          []byte `protobuf:"bytes,1,opt,name=copy,proto3" json:"copy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionResponse) Reset() {
+	*x = SessionResponse{}
+	mi := &file_control_v1_control_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionResponse) ProtoMessage() {}
+
+func (x *SessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_v1_control_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionResponse.ProtoReflect.Descriptor instead.
+func (*SessionResponse) Descriptor() ([]byte, []int) {
+	return file_control_v1_control_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SessionResponse) GetCopy() []byte {
+	if x != nil {
+		return x.Copy
+	}
+	return nil
+}
+
 type EventsRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Caller *Caller                `protobuf:"bytes,1,opt,name=caller,proto3" json:"caller,omitempty"`
@@ -208,7 +306,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[3]
+	mi := &file_control_v1_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -220,7 +318,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[3]
+	mi := &file_control_v1_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -233,7 +331,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{3}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *EventsRequest) GetCaller() *Caller {
@@ -274,7 +372,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_control_v1_control_proto_msgTypes[4]
+	mi := &file_control_v1_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -286,7 +384,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[4]
+	mi := &file_control_v1_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -299,7 +397,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{4}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EventsResponse) GetEvent() []byte {
@@ -320,7 +418,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[5]
+	mi := &file_control_v1_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -332,7 +430,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[5]
+	mi := &file_control_v1_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -345,7 +443,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{5}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DrainRequest) GetCaller() *Caller {
@@ -372,7 +470,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_control_v1_control_proto_msgTypes[6]
+	mi := &file_control_v1_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -384,7 +482,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[6]
+	mi := &file_control_v1_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -397,7 +495,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{6}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DrainResponse) GetReply() []byte {
@@ -417,7 +515,7 @@ type BeginRequest struct {
 
 func (x *BeginRequest) Reset() {
 	*x = BeginRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[7]
+	mi := &file_control_v1_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -429,7 +527,7 @@ func (x *BeginRequest) String() string {
 func (*BeginRequest) ProtoMessage() {}
 
 func (x *BeginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[7]
+	mi := &file_control_v1_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -442,7 +540,7 @@ func (x *BeginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginRequest.ProtoReflect.Descriptor instead.
 func (*BeginRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{7}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *BeginRequest) GetCaller() *Caller {
@@ -467,7 +565,7 @@ type BeginResponse struct {
 
 func (x *BeginResponse) Reset() {
 	*x = BeginResponse{}
-	mi := &file_control_v1_control_proto_msgTypes[8]
+	mi := &file_control_v1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -479,7 +577,7 @@ func (x *BeginResponse) String() string {
 func (*BeginResponse) ProtoMessage() {}
 
 func (x *BeginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[8]
+	mi := &file_control_v1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -492,7 +590,7 @@ func (x *BeginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginResponse.ProtoReflect.Descriptor instead.
 func (*BeginResponse) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{10}
 }
 
 type PrepareRequest struct {
@@ -507,7 +605,7 @@ type PrepareRequest struct {
 
 func (x *PrepareRequest) Reset() {
 	*x = PrepareRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[9]
+	mi := &file_control_v1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -519,7 +617,7 @@ func (x *PrepareRequest) String() string {
 func (*PrepareRequest) ProtoMessage() {}
 
 func (x *PrepareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[9]
+	mi := &file_control_v1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -532,7 +630,7 @@ func (x *PrepareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareRequest.ProtoReflect.Descriptor instead.
 func (*PrepareRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PrepareRequest) GetCaller() *Caller {
@@ -564,7 +662,7 @@ type PrepareResponse struct {
 
 func (x *PrepareResponse) Reset() {
 	*x = PrepareResponse{}
-	mi := &file_control_v1_control_proto_msgTypes[10]
+	mi := &file_control_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -576,7 +674,7 @@ func (x *PrepareResponse) String() string {
 func (*PrepareResponse) ProtoMessage() {}
 
 func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[10]
+	mi := &file_control_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -589,7 +687,7 @@ func (x *PrepareResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareResponse.ProtoReflect.Descriptor instead.
 func (*PrepareResponse) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 type SwitchRequest struct {
@@ -603,7 +701,7 @@ type SwitchRequest struct {
 
 func (x *SwitchRequest) Reset() {
 	*x = SwitchRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[11]
+	mi := &file_control_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -615,7 +713,7 @@ func (x *SwitchRequest) String() string {
 func (*SwitchRequest) ProtoMessage() {}
 
 func (x *SwitchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[11]
+	mi := &file_control_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -628,7 +726,7 @@ func (x *SwitchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchRequest.ProtoReflect.Descriptor instead.
 func (*SwitchRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SwitchRequest) GetCaller() *Caller {
@@ -653,7 +751,7 @@ type SwitchResponse struct {
 
 func (x *SwitchResponse) Reset() {
 	*x = SwitchResponse{}
-	mi := &file_control_v1_control_proto_msgTypes[12]
+	mi := &file_control_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +763,7 @@ func (x *SwitchResponse) String() string {
 func (*SwitchResponse) ProtoMessage() {}
 
 func (x *SwitchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[12]
+	mi := &file_control_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +776,7 @@ func (x *SwitchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwitchResponse.ProtoReflect.Descriptor instead.
 func (*SwitchResponse) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{14}
 }
 
 type EndRequest struct {
@@ -691,7 +789,7 @@ type EndRequest struct {
 
 func (x *EndRequest) Reset() {
 	*x = EndRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[13]
+	mi := &file_control_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -703,7 +801,7 @@ func (x *EndRequest) String() string {
 func (*EndRequest) ProtoMessage() {}
 
 func (x *EndRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[13]
+	mi := &file_control_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -716,7 +814,7 @@ func (x *EndRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndRequest.ProtoReflect.Descriptor instead.
 func (*EndRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *EndRequest) GetCaller() *Caller {
@@ -741,7 +839,7 @@ type EndResponse struct {
 
 func (x *EndResponse) Reset() {
 	*x = EndResponse{}
-	mi := &file_control_v1_control_proto_msgTypes[14]
+	mi := &file_control_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -753,7 +851,7 @@ func (x *EndResponse) String() string {
 func (*EndResponse) ProtoMessage() {}
 
 func (x *EndResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[14]
+	mi := &file_control_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -766,7 +864,7 @@ func (x *EndResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndResponse.ProtoReflect.Descriptor instead.
 func (*EndResponse) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{14}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 type BlobRequest struct {
@@ -779,7 +877,7 @@ type BlobRequest struct {
 
 func (x *BlobRequest) Reset() {
 	*x = BlobRequest{}
-	mi := &file_control_v1_control_proto_msgTypes[15]
+	mi := &file_control_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -791,7 +889,7 @@ func (x *BlobRequest) String() string {
 func (*BlobRequest) ProtoMessage() {}
 
 func (x *BlobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[15]
+	mi := &file_control_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -804,7 +902,7 @@ func (x *BlobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlobRequest.ProtoReflect.Descriptor instead.
 func (*BlobRequest) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{15}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *BlobRequest) GetCaller() *Caller {
@@ -830,7 +928,7 @@ type BlobResponse struct {
 
 func (x *BlobResponse) Reset() {
 	*x = BlobResponse{}
-	mi := &file_control_v1_control_proto_msgTypes[16]
+	mi := &file_control_v1_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -842,7 +940,7 @@ func (x *BlobResponse) String() string {
 func (*BlobResponse) ProtoMessage() {}
 
 func (x *BlobResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_v1_control_proto_msgTypes[16]
+	mi := &file_control_v1_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -855,7 +953,7 @@ func (x *BlobResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlobResponse.ProtoReflect.Descriptor instead.
 func (*BlobResponse) Descriptor() ([]byte, []int) {
-	return file_control_v1_control_proto_rawDescGZIP(), []int{16}
+	return file_control_v1_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *BlobResponse) GetData() []byte {
@@ -882,7 +980,12 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\rReportRequest\x12*\n" +
 	"\x06caller\x18\x01 \x01(\v2\x12.control.v1.CallerR\x06caller\"(\n" +
 	"\x0eReportResponse\x12\x16\n" +
-	"\x06report\x18\x01 \x01(\fR\x06report\"\x87\x01\n" +
+	"\x06report\x18\x01 \x01(\fR\x06report\"N\n" +
+	"\x0eSessionRequest\x12*\n" +
+	"\x06caller\x18\x01 \x01(\v2\x12.control.v1.CallerR\x06caller\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\"%\n" +
+	"\x0fSessionResponse\x12\x12\n" +
+	"\x04copy\x18\x01 \x01(\fR\x04copy\"\x87\x01\n" +
 	"\rEventsRequest\x12*\n" +
 	"\x06caller\x18\x01 \x01(\v2\x12.control.v1.CallerR\x06caller\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x12\x10\n" +
@@ -918,9 +1021,10 @@ const file_control_v1_control_proto_rawDesc = "" +
 	"\x06caller\x18\x01 \x01(\v2\x12.control.v1.CallerR\x06caller\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\tR\x04hash\"\"\n" +
 	"\fBlobResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data2\x8a\x04\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data2\xce\x04\n" +
 	"\x0eControlService\x12?\n" +
-	"\x06Report\x12\x19.control.v1.ReportRequest\x1a\x1a.control.v1.ReportResponse\x12A\n" +
+	"\x06Report\x12\x19.control.v1.ReportRequest\x1a\x1a.control.v1.ReportResponse\x12B\n" +
+	"\aSession\x12\x1a.control.v1.SessionRequest\x1a\x1b.control.v1.SessionResponse\x12A\n" +
 	"\x06Events\x12\x19.control.v1.EventsRequest\x1a\x1a.control.v1.EventsResponse0\x01\x12<\n" +
 	"\x05Drain\x12\x18.control.v1.DrainRequest\x1a\x19.control.v1.DrainResponse\x12<\n" +
 	"\x05Begin\x12\x18.control.v1.BeginRequest\x1a\x19.control.v1.BeginResponse\x12B\n" +
@@ -941,56 +1045,61 @@ func file_control_v1_control_proto_rawDescGZIP() []byte {
 	return file_control_v1_control_proto_rawDescData
 }
 
-var file_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_control_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_control_v1_control_proto_goTypes = []any{
 	(*Caller)(nil),          // 0: control.v1.Caller
 	(*ReportRequest)(nil),   // 1: control.v1.ReportRequest
 	(*ReportResponse)(nil),  // 2: control.v1.ReportResponse
-	(*EventsRequest)(nil),   // 3: control.v1.EventsRequest
-	(*EventsResponse)(nil),  // 4: control.v1.EventsResponse
-	(*DrainRequest)(nil),    // 5: control.v1.DrainRequest
-	(*DrainResponse)(nil),   // 6: control.v1.DrainResponse
-	(*BeginRequest)(nil),    // 7: control.v1.BeginRequest
-	(*BeginResponse)(nil),   // 8: control.v1.BeginResponse
-	(*PrepareRequest)(nil),  // 9: control.v1.PrepareRequest
-	(*PrepareResponse)(nil), // 10: control.v1.PrepareResponse
-	(*SwitchRequest)(nil),   // 11: control.v1.SwitchRequest
-	(*SwitchResponse)(nil),  // 12: control.v1.SwitchResponse
-	(*EndRequest)(nil),      // 13: control.v1.EndRequest
-	(*EndResponse)(nil),     // 14: control.v1.EndResponse
-	(*BlobRequest)(nil),     // 15: control.v1.BlobRequest
-	(*BlobResponse)(nil),    // 16: control.v1.BlobResponse
+	(*SessionRequest)(nil),  // 3: control.v1.SessionRequest
+	(*SessionResponse)(nil), // 4: control.v1.SessionResponse
+	(*EventsRequest)(nil),   // 5: control.v1.EventsRequest
+	(*EventsResponse)(nil),  // 6: control.v1.EventsResponse
+	(*DrainRequest)(nil),    // 7: control.v1.DrainRequest
+	(*DrainResponse)(nil),   // 8: control.v1.DrainResponse
+	(*BeginRequest)(nil),    // 9: control.v1.BeginRequest
+	(*BeginResponse)(nil),   // 10: control.v1.BeginResponse
+	(*PrepareRequest)(nil),  // 11: control.v1.PrepareRequest
+	(*PrepareResponse)(nil), // 12: control.v1.PrepareResponse
+	(*SwitchRequest)(nil),   // 13: control.v1.SwitchRequest
+	(*SwitchResponse)(nil),  // 14: control.v1.SwitchResponse
+	(*EndRequest)(nil),      // 15: control.v1.EndRequest
+	(*EndResponse)(nil),     // 16: control.v1.EndResponse
+	(*BlobRequest)(nil),     // 17: control.v1.BlobRequest
+	(*BlobResponse)(nil),    // 18: control.v1.BlobResponse
 }
 var file_control_v1_control_proto_depIdxs = []int32{
 	0,  // 0: control.v1.ReportRequest.caller:type_name -> control.v1.Caller
-	0,  // 1: control.v1.EventsRequest.caller:type_name -> control.v1.Caller
-	0,  // 2: control.v1.DrainRequest.caller:type_name -> control.v1.Caller
-	0,  // 3: control.v1.BeginRequest.caller:type_name -> control.v1.Caller
-	0,  // 4: control.v1.PrepareRequest.caller:type_name -> control.v1.Caller
-	0,  // 5: control.v1.SwitchRequest.caller:type_name -> control.v1.Caller
-	0,  // 6: control.v1.EndRequest.caller:type_name -> control.v1.Caller
-	0,  // 7: control.v1.BlobRequest.caller:type_name -> control.v1.Caller
-	1,  // 8: control.v1.ControlService.Report:input_type -> control.v1.ReportRequest
-	3,  // 9: control.v1.ControlService.Events:input_type -> control.v1.EventsRequest
-	5,  // 10: control.v1.ControlService.Drain:input_type -> control.v1.DrainRequest
-	7,  // 11: control.v1.ControlService.Begin:input_type -> control.v1.BeginRequest
-	9,  // 12: control.v1.ControlService.Prepare:input_type -> control.v1.PrepareRequest
-	11, // 13: control.v1.ControlService.Switch:input_type -> control.v1.SwitchRequest
-	13, // 14: control.v1.ControlService.End:input_type -> control.v1.EndRequest
-	15, // 15: control.v1.ControlService.Blob:input_type -> control.v1.BlobRequest
-	2,  // 16: control.v1.ControlService.Report:output_type -> control.v1.ReportResponse
-	4,  // 17: control.v1.ControlService.Events:output_type -> control.v1.EventsResponse
-	6,  // 18: control.v1.ControlService.Drain:output_type -> control.v1.DrainResponse
-	8,  // 19: control.v1.ControlService.Begin:output_type -> control.v1.BeginResponse
-	10, // 20: control.v1.ControlService.Prepare:output_type -> control.v1.PrepareResponse
-	12, // 21: control.v1.ControlService.Switch:output_type -> control.v1.SwitchResponse
-	14, // 22: control.v1.ControlService.End:output_type -> control.v1.EndResponse
-	16, // 23: control.v1.ControlService.Blob:output_type -> control.v1.BlobResponse
-	16, // [16:24] is the sub-list for method output_type
-	8,  // [8:16] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	0,  // 1: control.v1.SessionRequest.caller:type_name -> control.v1.Caller
+	0,  // 2: control.v1.EventsRequest.caller:type_name -> control.v1.Caller
+	0,  // 3: control.v1.DrainRequest.caller:type_name -> control.v1.Caller
+	0,  // 4: control.v1.BeginRequest.caller:type_name -> control.v1.Caller
+	0,  // 5: control.v1.PrepareRequest.caller:type_name -> control.v1.Caller
+	0,  // 6: control.v1.SwitchRequest.caller:type_name -> control.v1.Caller
+	0,  // 7: control.v1.EndRequest.caller:type_name -> control.v1.Caller
+	0,  // 8: control.v1.BlobRequest.caller:type_name -> control.v1.Caller
+	1,  // 9: control.v1.ControlService.Report:input_type -> control.v1.ReportRequest
+	3,  // 10: control.v1.ControlService.Session:input_type -> control.v1.SessionRequest
+	5,  // 11: control.v1.ControlService.Events:input_type -> control.v1.EventsRequest
+	7,  // 12: control.v1.ControlService.Drain:input_type -> control.v1.DrainRequest
+	9,  // 13: control.v1.ControlService.Begin:input_type -> control.v1.BeginRequest
+	11, // 14: control.v1.ControlService.Prepare:input_type -> control.v1.PrepareRequest
+	13, // 15: control.v1.ControlService.Switch:input_type -> control.v1.SwitchRequest
+	15, // 16: control.v1.ControlService.End:input_type -> control.v1.EndRequest
+	17, // 17: control.v1.ControlService.Blob:input_type -> control.v1.BlobRequest
+	2,  // 18: control.v1.ControlService.Report:output_type -> control.v1.ReportResponse
+	4,  // 19: control.v1.ControlService.Session:output_type -> control.v1.SessionResponse
+	6,  // 20: control.v1.ControlService.Events:output_type -> control.v1.EventsResponse
+	8,  // 21: control.v1.ControlService.Drain:output_type -> control.v1.DrainResponse
+	10, // 22: control.v1.ControlService.Begin:output_type -> control.v1.BeginResponse
+	12, // 23: control.v1.ControlService.Prepare:output_type -> control.v1.PrepareResponse
+	14, // 24: control.v1.ControlService.Switch:output_type -> control.v1.SwitchResponse
+	16, // 25: control.v1.ControlService.End:output_type -> control.v1.EndResponse
+	18, // 26: control.v1.ControlService.Blob:output_type -> control.v1.BlobResponse
+	18, // [18:27] is the sub-list for method output_type
+	9,  // [9:18] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_control_v1_control_proto_init() }
@@ -998,14 +1107,14 @@ func file_control_v1_control_proto_init() {
 	if File_control_v1_control_proto != nil {
 		return
 	}
-	file_control_v1_control_proto_msgTypes[5].OneofWrappers = []any{}
+	file_control_v1_control_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_v1_control_proto_rawDesc), len(file_control_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,6 +24,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	ControlService_Report_FullMethodName  = "/control.v1.ControlService/Report"
+	ControlService_Session_FullMethodName = "/control.v1.ControlService/Session"
 	ControlService_Events_FullMethodName  = "/control.v1.ControlService/Events"
 	ControlService_Drain_FullMethodName   = "/control.v1.ControlService/Drain"
 	ControlService_Begin_FullMethodName   = "/control.v1.ControlService/Begin"
@@ -42,6 +43,8 @@ const (
 type ControlServiceClient interface {
 	// Report says what the member is, holds, hosts and lacks.
 	Report(ctx context.Context, in *ReportRequest, opts ...grpc.CallOption) (*ReportResponse, error)
+	// Session says what the member has of one session.
+	Session(ctx context.Context, in *SessionRequest, opts ...grpc.CallOption) (*SessionResponse, error)
 	// Events sends the member's events after a position, and with follow those to come.
 	Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[EventsResponse], error)
 	// Drain says how far the member is with giving its users away, and has it do so or not before.
@@ -70,6 +73,16 @@ func (c *controlServiceClient) Report(ctx context.Context, in *ReportRequest, op
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReportResponse)
 	err := c.cc.Invoke(ctx, ControlService_Report_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlServiceClient) Session(ctx context.Context, in *SessionRequest, opts ...grpc.CallOption) (*SessionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SessionResponse)
+	err := c.cc.Invoke(ctx, ControlService_Session_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -173,6 +186,8 @@ type ControlService_BlobClient = grpc.ServerStreamingClient[BlobResponse]
 type ControlServiceServer interface {
 	// Report says what the member is, holds, hosts and lacks.
 	Report(context.Context, *ReportRequest) (*ReportResponse, error)
+	// Session says what the member has of one session.
+	Session(context.Context, *SessionRequest) (*SessionResponse, error)
 	// Events sends the member's events after a position, and with follow those to come.
 	Events(*EventsRequest, grpc.ServerStreamingServer[EventsResponse]) error
 	// Drain says how far the member is with giving its users away, and has it do so or not before.
@@ -199,6 +214,9 @@ type UnimplementedControlServiceServer struct{}
 
 func (UnimplementedControlServiceServer) Report(context.Context, *ReportRequest) (*ReportResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Report not implemented")
+}
+func (UnimplementedControlServiceServer) Session(context.Context, *SessionRequest) (*SessionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Session not implemented")
 }
 func (UnimplementedControlServiceServer) Events(*EventsRequest, grpc.ServerStreamingServer[EventsResponse]) error {
 	return status.Error(codes.Unimplemented, "method Events not implemented")
@@ -256,6 +274,24 @@ func _ControlService_Report_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ControlServiceServer).Report(ctx, req.(*ReportRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ControlService_Session_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServiceServer).Session(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ControlService_Session_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServiceServer).Session(ctx, req.(*SessionRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -382,6 +418,10 @@ var ControlService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Report",
 			Handler:    _ControlService_Report_Handler,
+		},
+		{
+			MethodName: "Session",
+			Handler:    _ControlService_Session_Handler,
 		},
 		{
 			MethodName: "Drain",
