@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -181,7 +182,7 @@ func TestRedeploy(t *testing.T) {
 		return nil
 	})
 	said, err := exec.Command(n.exe, "apps", "list", "--admin", n.admin).Output()
-	if text := string(said); err != nil || !strings.Contains(text, "shop  /shop/  serving") ||
+	if text := string(said); err != nil || !regexp.MustCompile(`shop +n\d +/shop/ +serving`).MatchString(text) ||
 		!strings.Contains(text, "shop was not redeployed at ") || !strings.Contains(text, "start app shop: i/o timeout") {
 		t.Errorf("apps list: %v\n%s", err, said)
 	}

@@ -53,6 +53,9 @@ func newChangeCommand(e env, use, short string, ask func(arg string) (string, io
 			if skip {
 				path += "?skip_unreachable=true"
 			}
+			if !asJSON {
+				body = withProgress(body, e.stdout)
+			}
 			return to.change(c.Context(), e, path, body, asJSON)
 		},
 	}

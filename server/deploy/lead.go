@@ -95,9 +95,10 @@ func (f *Farm) lead(ctx context.Context, app string, b Build, q Request) (Entry,
 	}
 	if b.Hash != "" {
 		reasons := each(peers, func(p Peer) error {
+			q.Step(p.Name(), "gets the file, loads it and starts the app")
 			err := p.Prepare(ctx, d, app, b.Hash)
 			if err == nil {
-				q.Step(p.Name(), "prepared")
+				q.Step(p.Name(), "is able to serve it")
 			}
 			return err
 		})
@@ -116,10 +117,14 @@ func (f *Farm) lead(ctx context.Context, app string, b Build, q Request) (Entry,
 		"an operator changes what the cluster hosts", "event", "catalog", "app", app, "version", b.Version, "revision",
 		short(b.Revision), "hash", short(b.Hash), "operator", q.Operator, "deployment", d.ID,
 	)
+	did := "serves it"
+	if b.Hash == "" {
+		did = "serves it no more"
+	}
 	late := each(peers, func(p Peer) error {
 		err := p.Switch(context.WithoutCancel(ctx), d, e)
 		if err == nil {
-			q.Step(p.Name(), "switched")
+			q.Step(p.Name(), did)
 		}
 		return err
 	})

@@ -124,7 +124,10 @@ func (d *folder) missing(name string, f *file) {
 	if f.info != nil {
 		f.info, f.since = nil, time.Now()
 		if p != nil {
-			p.log.Warn("the plugin's file is gone; the app will be undeployed unless the file comes back", "file", name, "dur", d.table.cfg.Drain)
+			p.log.Warn(
+				"the plugin's file is gone; the app will be undeployed unless the file comes back",
+				"file", name, "dur", d.table.cfg.Drain,
+			)
 		}
 	}
 	switch {
