@@ -60,6 +60,15 @@ test: build webapps ## all tests, with the race detector; failures are printed l
 		grep -E '^(FAIL|panic:|WARNING: DATA RACE|#) ?|^ *--- FAIL' bin/test.log; exit 1; \
 	fi
 
+.PHONY: browser
+browser: build webapps bin/axe/node_modules/axe-core/axe.min.js ## the console in a browser: needs chromium and npm
+	@command -v chromium >/dev/null || { echo "chromium is missing: install it with: apt-get install chromium"; exit 1; }
+	$(GO) test -count=1 -timeout 5m -tags browser -run '^TestBrowser' ./e2e
+
+bin/axe/node_modules/axe-core/axe.min.js: e2e/axe/package.json e2e/axe/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing: install it with: apt-get install npm"; exit 1; }
+	@mkdir -p bin/axe && cp $^ bin/axe/ && npm ci --silent --no-audit --no-fund --prefix bin/axe && touch $@
+
 # docs/SECURITY.md names them; a test holds it to names that exist.
 HOSTILE = $(shell grep -oE '`Test[A-Z][A-Za-z0-9]*`' docs/SECURITY.md | tr -d '`' | sort -u | paste -sd'|')
 

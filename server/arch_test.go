@@ -44,6 +44,10 @@ var arrows = []arrow{
 		},
 		far: []string{viper},
 	},
+	{
+		from: "server/console", imports: []string{"server/admin", "server/deploy", "server/operators"},
+		far: []string{viper},
+	},
 	{from: "server/config", stdOnly: true},
 	{from: "server/events", stdOnly: true},
 	{

@@ -67,7 +67,7 @@ func (o operator) ask(method, path string, headers ...string) (int, string) {
 func TestEveryRouteIsGuarded(t *testing.T) {
 	tokens := map[operators.Role]string{operators.Viewer: keys.New(), operators.Operator: keys.New()}
 	cfg := testConf("n1")
-	cfg.Admin.PProf = true
+	cfg.Admin.PProf, cfg.Admin.Console = true, true
 	cfg.Admin.TokensFile = filepath.Join(t.TempDir(), "tokens")
 	var lines strings.Builder
 	for role, token := range tokens {
@@ -97,13 +97,22 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 		allowed[route.Path] = append(allowed[route.Path], route.Method)
 	}
 	for _, route := range guard.Routes() {
-		path := strings.NewReplacer("{id}", page[0].Key.String(), "{", "", "}", "").Replace(route.Path)
+		path := strings.NewReplacer("{$}", "", "{id}", page[0].Key.String(), "{", "", "}", "").Replace(route.Path)
 		want := func(o operator, method string, status int, headers ...string) {
 			t.Helper()
 			o.t, o.admin = t, n.admin
 			if got, body := o.ask(method, path, headers...); got != status {
 				t.Errorf("%s %s %v: %d %q, want %d", method, path, headers, got, body, status)
 			}
+		}
+		if route.Own { // what it does with a token and an Origin, package console tests
+			want(operator{}, route.Method, http.StatusMisdirectedRequest, "Host", "evil.example.com")
+			want(operator{}, route.Method, http.StatusForbidden, "Origin", "http://evil.example.com")
+			want(operator{}, route.Method, http.StatusForbidden, "Sec-Fetch-Site", "cross-site")
+			if route.Method != http.MethodGet {
+				want(operator{}, route.Method, http.StatusForbidden) // no Origin
+			}
+			continue
 		}
 		if route.Role == operators.Anyone {
 			want(operator{}, route.Method, http.StatusOK, "Host", "evil.example.com")
@@ -114,6 +123,7 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 		want(good, route.Method, http.StatusForbidden, "Origin", "http://evil.example.com")
 		want(good, route.Method, http.StatusForbidden, "Sec-Fetch-Site", "cross-site")
 		want(operator{}, route.Method, http.StatusUnauthorized)
+		want(operator{}, route.Method, http.StatusUnauthorized, "Cookie", "nodeserver-console-80=x")
 		want(operator{token: keys.New()}, route.Method, http.StatusUnauthorized)
 		want(good, http.MethodPatch, http.StatusMethodNotAllowed)
 		if len(allowed[route.Path]) == 1 && route.Method != http.MethodGet {

@@ -20,6 +20,7 @@ import (
 	"github.com/nodeserver/nodeserver/server/admin"
 	"github.com/nodeserver/nodeserver/server/cluster"
 	"github.com/nodeserver/nodeserver/server/config"
+	"github.com/nodeserver/nodeserver/server/console"
 	"github.com/nodeserver/nodeserver/server/control"
 	"github.com/nodeserver/nodeserver/server/forward"
 	"github.com/nodeserver/nodeserver/server/internal/lively"
@@ -50,6 +51,9 @@ func (s *Server) Run(ctx context.Context) error {
 			s.log.Warn("who reaches the admin address can look, but nobody can change anything there", "err", err)
 		}
 		defer untoken()
+		if code := operators.StartLink(); code != "" && s.onLink != nil {
+			s.onLink("http://" + a.String() + console.LinkPath(code))
+		}
 	}
 	s.membersChanged(s.channel.Members()) // itself, until the channel runs
 	adminServer := &http.Server{Handler: operators, ReadHeaderTimeout: 5 * time.Second, ErrorLog: s.httpLog()}
@@ -65,6 +69,9 @@ func (s *Server) Run(ctx context.Context) error {
 	parts.Go(func() error { s.apps.Run(life); return nil })
 	parts.Go(func() error { s.proof.Follow(life); return nil })
 	parts.Go(func() error { return s.watchReadiness(life) })
+	if pages := s.console; pages != nil {
+		parts.Go(func() error { pages.Run(life); return nil })
+	}
 	parts.Go(func() error { s.followCatalog(ctx, life); return nil })
 	s.banner()
 
@@ -88,7 +95,23 @@ func (s *Server) Run(ctx context.Context) error {
 
 // operators is what answers operators.
 func (s *Server) operators() (*operators.Guard, error) {
-	return admin.Handler(s.adminConfig(), view{s}, s.apps, s.farm, s.log.With("part", "admin"))
+	c := s.adminConfig()
+	if s.cfg.Admin.Console {
+		c.Browsers = operators.NewBrowsers()
+		c.Pages = func(v admin.View) []operators.Route {
+			s.console = s.newConsole(c.Browsers, v)
+			return s.console.Routes()
+		}
+	}
+	return admin.Handler(c, view{s}, s.apps, s.farm, s.log.With("part", "admin"))
+}
+
+func (s *Server) newConsole(browsers *operators.Browsers, v admin.View) *console.Console {
+	c := console.Config{Name: s.id.Name, Cluster: s.cfg.Cluster.Name, Version: s.version, Browsers: browsers}
+	if s.farm != nil {
+		c.Farm = s.farm
+	}
+	return console.New(c, v, s.log.With("part", "console"))
 }
 
 func (s *Server) adminConfig() admin.Config {

@@ -20,6 +20,7 @@ import (
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/cluster"
 	"github.com/nodeserver/nodeserver/server/config"
+	"github.com/nodeserver/nodeserver/server/console"
 	"github.com/nodeserver/nodeserver/server/control"
 	"github.com/nodeserver/nodeserver/server/deploy"
 	"github.com/nodeserver/nodeserver/server/events"
@@ -47,6 +48,7 @@ type Server struct {
 	apps      *deploy.Table
 	farm      *deploy.Farm     // nil: node.data_dir is not set
 	control   *control.Control // of the channel
+	console   *console.Console // nil: admin.console is off
 	channel   *channel.Channel
 	providers []membership.Provider // of the channel
 	members   atomic.Pointer[[]membership.Status]
@@ -59,6 +61,7 @@ type Server struct {
 	dial            func(context.Context, string) (net.Conn, error) // to other members; nil: TCP
 	maxSessions     int                                             // of one app; 0: no limit
 	maxSessionsFrom string                                          // where that comes from
+	onLink          func(link string)                               // gets a link by which a browser can log in; nil: nobody does
 
 	incoming
 	draining
@@ -122,6 +125,10 @@ type Tracer interface {
 
 // WithTracer makes traces. Run stops the tracer.
 func WithTracer(t Tracer) Option { return func(s *Server) { s.tracer = t } }
+
+// WithConsoleLink is called when the node starts and made a token for whoever started it: with
+// a link that logs a browser in to the console, once. It is a secret, no log should have it.
+func WithConsoleLink(f func(link string)) Option { return func(s *Server) { s.onLink = f } }
 
 // New makes a node with these apps and the plugins that cfg names. It opens no
 // address and starts nothing but the apps. An app that can't be loaded or started,

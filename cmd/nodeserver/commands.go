@@ -13,6 +13,7 @@ func commands(e env) []*cobra.Command {
 		newStatusCommand(e),
 		newEventsCommand(e),
 		newSessionsCommand(e),
+		newConsoleCommand(e),
 		newDrainCommand(e),
 		newUndrainCommand(e),
 		newRollingRestartCommand(e),

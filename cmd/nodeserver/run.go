@@ -43,7 +43,7 @@ else from the file, else it is the default.`,
 				log.Warn("this conf says nothing of a node, only of a balancer, which nodeserver balance runs", "file", file)
 			}
 			version := readVersion().Version
-			options := []server.Option{server.WithVersion(version)}
+			options := []server.Option{server.WithVersion(version), server.WithConsoleLink(e.showLink)}
 			tracer, err := tracing.New(c.Context(), tracing.Process{Service: "nodeserver", Version: version, Node: cfg.Node.Name}, e.getenv)
 			if err != nil {
 				return err

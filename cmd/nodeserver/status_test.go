@@ -98,7 +98,7 @@ func TestStatus(t *testing.T) {
 				}
 			}
 			code, stdout, _ = nodeserver(t, nil, append(args, "--json")...)
-			var v verdict
+			var v admin.Verdict
 			if err := json.Unmarshal([]byte(stdout), &v); err != nil || code != c.code ||
 				v.Code != c.code || v.Schema != "nodeserver.status/1" {
 				t.Errorf("--json: exit code %d, %v, %s", code, err, stdout)

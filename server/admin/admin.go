@@ -29,6 +29,10 @@ type Config struct {
 	Domain     string        // the node's
 	Version    string        // the node's
 	Since      time.Time     // when the node started
+
+	// Pages are further routes, for browsers, which show what the view has; nil: none.
+	Pages    func(View) []operators.Route
+	Browsers *operators.Browsers // that may log in; nil: none
 }
 
 // Node is what operators want to know of the node. Safe for concurrent use.
@@ -81,8 +85,12 @@ type admin struct {
 // Handler answers operators, as its routes say. It reads the tokens that the conf names now.
 func Handler(c Config, node Node, apps *deploy.Table, farm *deploy.Farm, log *slog.Logger) (*operators.Guard, error) {
 	a := &admin{cfg: c, node: node, apps: apps, farm: farm}
-	guard := operators.Config{Admin: c.Admin, SecretFile: c.SecretFile, Names: []string{c.ID.Name}}
-	return operators.New(guard, log, a.routes())
+	guard := operators.Config{Admin: c.Admin, SecretFile: c.SecretFile, Names: []string{c.ID.Name}, Browsers: c.Browsers}
+	routes := a.routes()
+	if c.Pages != nil {
+		routes = append(routes, c.Pages(View{a})...)
+	}
+	return operators.New(guard, log, routes)
 }
 
 // routes are all that there is at the address for operators: who may call it, and what

@@ -77,7 +77,11 @@ func (a *admin) report() NodeReport {
 func incarnation(id membership.ID) string { return fmt.Sprintf("%016x", id.Incarnation) }
 
 func (a *admin) serveCluster(w http.ResponseWriter, r *http.Request) {
-	answer(w, ClusterReply{Schema: "nodeserver.cluster/1", Node: a.cfg.ID.Name, Nodes: a.nodes(r.Context())})
+	answer(w, a.cluster(r.Context()))
+}
+
+func (a *admin) cluster(ctx context.Context) ClusterReply {
+	return ClusterReply{Schema: "nodeserver.cluster/1", Node: a.cfg.ID.Name, Nodes: a.nodes(ctx)}
 }
 
 // nodes asks all members at once, and adds those that only others see.

@@ -47,7 +47,7 @@ func (a *admin) changes(do change) http.HandlerFunc {
 		act.Note("app", e.App)
 		act.Note("hash", e.Build.Hash)
 		if err != nil {
-			act.Note("err", err)
+			act.Fail(err)
 			last.Error = err.Error()
 			if refused, ok := errors.AsType[*deploy.Refused](err); ok {
 				last.Reasons = refused.Reasons

@@ -71,6 +71,7 @@ type Admin struct {
 	TokenFile  string   `conf:"token_file"`  // one operator's bearer token; the same
 	Hosts      []string `conf:"hosts"`       // by which requests may come, besides addresses and the machine's names
 	PProf      bool     `conf:"pprof"`       // /debug/pprof/, for operators
+	Console    bool     `conf:"console"`     // pages for browsers at /
 }
 
 // Cluster says which cluster the node belongs to.

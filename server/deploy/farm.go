@@ -95,6 +95,9 @@ func (f *Farm) Join(ch *channel.Channel) {
 	f.catalog.join(ch)
 }
 
+// Catalog is what the cluster hosts, by app, as far as it is known here.
+func (f *Farm) Catalog() []Entry { return f.catalog.list() }
+
 // Ready tells whether the node hosts what the cluster does, as far as it heard when it started.
 func (f *Farm) Ready() bool { return f.caught.Load() }
 

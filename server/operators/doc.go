@@ -13,6 +13,9 @@
 // Routes for [Anyone] (health) are outside of all that. What is refused changes nothing; each
 // change that is carried out, and each that is refused, is a line of the log with msg=audit.
 //
+// A browser logs in once ([Browsers]), by a token or by a link that is good once. Its cookie then
+// stands for the token; a change wants an Origin and the token of its form, too.
+//
 // Tokens are 256 random bits (package keys). A tokens file holds their SHA-256 only. Where
 // the conf names no file, reads need no token, since the address is on loopback, and the
 // node makes a token for changes at each start, see [Guard.Start].

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"mime/multipart"
 	"net"
 	"net/http"
 	"net/netip"
@@ -26,13 +27,20 @@ type Route struct {
 	Role    Role   // who may call it
 	Action  string // of a change: its name in the audit log
 	Handler http.HandlerFunc
+
+	// Own: it concerns the sender's browser alone, like a log-in. No token is asked for; Host
+	// and Origin are.
+	Own bool
+	// Refused answers a request that may not go on, as a page; nil: as text.
+	Refused func(w http.ResponseWriter, r *http.Request, status int, reason string)
 }
 
 // Config says who may call, and by which names the address is known.
 type Config struct {
 	Admin      config.Admin
-	SecretFile string   // the cluster's secret, which must be no token; empty: none
-	Names      []string // hosts by which requests may come, besides Admin's
+	SecretFile string    // the cluster's secret, which must be no token; empty: none
+	Names      []string  // hosts by which requests may come, besides Admin's
+	Browsers   *Browsers // sessions of browsers; nil: there are none
 }
 
 // Guard is the way to the routes of an address for operators. Its methods are safe for
@@ -68,8 +76,11 @@ func New(c Config, log *slog.Logger, routes []Route) (*Guard, error) {
 		routes: http.NewServeMux(), paths: http.NewServeMux(), allow: map[string][]string{}, tokens: tokens, cfg: c,
 	}
 	g.file = seen
+	if c.Browsers != nil {
+		c.Browsers.known = g.known
+	}
 	for _, r := range routes {
-		if r.Method != http.MethodGet && (r.Role != Operator || r.Action == "") {
+		if r.Method != http.MethodGet && !r.Own && (r.Role != Operator || r.Action == "") {
 			return nil, fmt.Errorf("%s %s changes something: it needs the role operator, and an action for the audit log", r.Method, r.Path)
 		}
 		g.routes.HandleFunc(r.Method+" "+r.Path, func(w http.ResponseWriter, q *http.Request) { g.serve(r, w, q) })
@@ -116,30 +127,36 @@ type refusal struct {
 
 // serve lets the request through to the route, or not.
 func (g *Guard) serve(route Route, w http.ResponseWriter, r *http.Request) {
-	if route.Role == Anyone {
+	if route.Role == Anyone && !route.Own {
 		route.Handler(w, r)
 		return
 	}
-	no := g.elsewhere(r)
-	var actor Actor
-	if no == nil {
-		actor, no = g.actor(r, route.Role)
+	no, looks := g.elsewhere(r), route.Method == http.MethodGet
+	var caller Caller
+	switch {
+	case no != nil:
+	case !route.Own:
+		caller, no = g.caller(r, route.Role)
+	case !looks && r.Header.Get("Origin") == "":
+		no = &refusal{http.StatusForbidden, "a browser says from which page a form comes (Origin)", ""}
+	default:
+		caller, _ = g.caller(r, Anyone)
 	}
-	if route.Method == http.MethodGet {
-		if no != nil {
-			no.answer(w)
-			return
-		}
+	r = r.WithContext(context.WithValue(r.Context(), callerKey{}, caller))
+	switch {
+	case !looks && !route.Own:
+		g.change(route, caller, no, w, r)
+	case no != nil:
+		no.answer(route, w, r)
+	default:
 		route.Handler(w, r)
-		return
 	}
-	g.change(route, actor, no, w, r)
 }
 
 // other answers what no route is for.
 func (g *Guard) other(w http.ResponseWriter, r *http.Request) {
 	if no := g.elsewhere(r); no != nil {
-		no.answer(w)
+		no.answer(Route{}, w, r)
 		return
 	}
 	_, path := g.paths.Handler(r)
@@ -193,64 +210,86 @@ func (g *Guard) elsewhere(r *http.Request) *refusal {
 
 func short(header string) string { return fmt.Sprintf("%.100q", header) }
 
-// actor is who sends the request, if they may do what takes that role.
-func (g *Guard) actor(r *http.Request, need Role) (Actor, *refusal) {
-	header := r.Header.Get("Authorization")
-	scheme, token, _ := strings.Cut(header, " ")
+// known is who has a token.
+func (g *Guard) known(token hash) (Actor, bool) {
 	g.refresh()
 	g.mu.RLock()
-	actor, known := g.tokens[hashOf(strings.TrimSpace(token))]
-	g.mu.RUnlock()
-	switch known = known && strings.EqualFold(scheme, "Bearer"); {
-	case known && actor.Role >= need:
-		return actor, nil
-	case g.open && need <= Viewer:
-		return Actor{Role: Viewer}, nil
+	defer g.mu.RUnlock()
+	actor, ok := g.tokens[token]
+	return actor, ok
+}
+
+// caller is who sends the request, if they may do what takes that role.
+func (g *Guard) caller(r *http.Request, need Role) (Caller, *refusal) {
+	header := r.Header.Get("Authorization")
+	scheme, token, _ := strings.Cut(header, " ")
+	c := Caller{token: hashOf(strings.TrimSpace(token))}
+	actor, known := g.known(c.token)
+	known = known && strings.EqualFold(scheme, "Bearer")
+	switch c.Actor = actor; {
 	case known:
-		return actor, &refusal{
+	case header == "":
+		c, known = g.cfg.Browsers.caller(r)
+		actor = c.Actor
+	}
+	switch {
+	case known && actor.Role >= need:
+		return c, nil
+	case g.open && need <= Viewer:
+		return Caller{Actor: Actor{Role: Viewer}}, nil
+	case known:
+		return c, &refusal{
 			http.StatusForbidden,
 			fmt.Sprintf("this takes the role %s, the token of %s has the role %s", need, actor.Name, actor.Role),
 			`Bearer realm="nodeserver", error="insufficient_scope"`,
 		}
 	case header != "":
-		return actor, &refusal{
+		return Caller{}, &refusal{
 			http.StatusUnauthorized,
 			"this token is not known here: was it replaced, or is it another node's?",
 			`Bearer realm="nodeserver", error="invalid_token"`,
 		}
 	}
-	return actor, &refusal{
+	return Caller{}, &refusal{
 		http.StatusUnauthorized,
 		fmt.Sprintf("this takes a token with the role %s, as: Authorization: Bearer TOKEN", need),
 		`Bearer realm="nodeserver"`,
 	}
 }
 
-func (no *refusal) answer(w http.ResponseWriter) {
+func (no *refusal) answer(route Route, w http.ResponseWriter, r *http.Request) {
 	if no.how != "" {
 		w.Header().Set("WWW-Authenticate", no.how)
+	}
+	if route.Refused != nil {
+		route.Refused(w, r, no.status, no.text)
+		return
 	}
 	http.Error(w, no.text, no.status)
 }
 
 // change carries a change out, or refuses it, and writes down which.
-func (g *Guard) change(route Route, actor Actor, no *refusal, w http.ResponseWriter, r *http.Request) {
-	args := []any{"event", "change", "actor", actor.String(), "action", route.Action, "path", r.URL.Path, "from", r.RemoteAddr}
+func (g *Guard) change(route Route, caller Caller, no *refusal, w http.ResponseWriter, r *http.Request) {
+	args := []any{"event", "change", "actor", caller.Actor.String(), "action", route.Action, "path", r.URL.Path, "from", r.RemoteAddr}
+	act := &Act{Actor: caller.Actor}
+	if no == nil {
+		no = caller.forged(w, r, act)
+	}
 	if no != nil {
 		g.refusals.Warn(g.log, "audit", append(args, "result", "refused", "status", no.status)...)
-		no.answer(w)
+		no.answer(route, w, r)
 		return
 	}
 	began := time.Now()
-	act := &Act{Actor: actor}
 	answer := &answer{ResponseWriter: w}
 	result := "failed"
 	defer func() { // also when the handler panics
-		if result != "failed" && answer.status >= http.StatusBadRequest {
+		notes, failed := act.noted()
+		if failed || answer.status >= http.StatusBadRequest {
 			result = "failed"
 		}
 		args = append(args, "result", result, "status", answer.status, "dur", time.Since(began))
-		g.log.Info("audit", append(args, act.noted()...)...)
+		g.log.Info("audit", append(args, notes...)...)
 	}()
 	route.Handler(answer, r.WithContext(context.WithValue(r.Context(), actKey{}, act)))
 	result = "done"
@@ -259,9 +298,11 @@ func (g *Guard) change(route Route, actor Actor, no *refusal, w http.ResponseWri
 // Act is one change while it is carried out.
 type Act struct {
 	Actor Actor
+	Form  *multipart.Reader // what follows the field csrf in a form that may hold a file; nil: no such form
 
-	mu    sync.Mutex
-	notes []any
+	mu     sync.Mutex
+	notes  []any
+	failed bool
 }
 
 type actKey struct{}
@@ -283,10 +324,22 @@ func (a *Act) Note(key string, value any) {
 	a.notes = append(a.notes, key, value)
 }
 
-func (a *Act) noted() []any {
+// Fail writes down that the change was not made, also where the status of the answer was sent
+// before that was known.
+func (a *Act) Fail(err error) {
+	if a == nil {
+		return
+	}
+	a.Note("err", err)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.notes
+	a.failed = true
+}
+
+func (a *Act) noted() (notes []any, failed bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.notes, a.failed
 }
 
 // answer is a response that knows its status.

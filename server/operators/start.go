@@ -11,6 +11,22 @@ import (
 	"github.com/nodeserver/nodeserver/server/keys"
 )
 
+// StartLink makes a code with which a browser can log in once, within 10 minutes, as whoever
+// has started the node. Empty: there is no start token, or no browser can log in.
+func (g *Guard) StartLink() string {
+	if g.cfg.Browsers == nil {
+		return ""
+	}
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	for h, a := range g.tokens {
+		if a.Name == ofStart {
+			return g.cfg.Browsers.link(h)
+		}
+	}
+	return ""
+}
+
 // ofStart is who sends the token that the node made when it started.
 const ofStart = "start-token"
 
