@@ -80,6 +80,9 @@ func (l *loader) checkTLS(cfg config.Config) {
 	if cfg.Balance.RedirectAddress != "" && h.TLSCert == "" {
 		l.wrong("balance.redirect_address", "sends users to HTTPS, which needs http.tls_cert and http.tls_key")
 	}
+	if cfg.Balance.RedirectPort != 0 && cfg.Balance.RedirectAddress == "" {
+		l.wrong("balance.redirect_port", "is where balance.redirect_address sends users, which is not set")
+	}
 	own := c.TLSCA != "" && c.TLSCert != "" && c.TLSKey != ""
 	if !own {
 		for key, file := range map[string]string{"channel.tls_ca": c.TLSCA, "channel.tls_cert": c.TLSCert, "channel.tls_key": c.TLSKey} {

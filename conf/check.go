@@ -47,6 +47,7 @@ var numbers = map[string]between[int]{
 	"http.max_connections":             {0, 1 << 30},
 	"http.max_connections_per_address": {0, 1 << 30},
 	"balance.max_requests_per_node":    {0, 1 << 30},
+	"balance.redirect_port":            {0, 65535},
 	"channel.change_log_entries":       {16, 1 << 24},
 	"membership.expect":                {0, 64},
 	"sessions.max_sessions":            {-1, 1 << 30},

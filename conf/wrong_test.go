@@ -132,6 +132,9 @@ var wrong = []struct {
 		`FILE:4:11: channel.tls_key: tls_ca, tls_cert and tls_key belong together: set all three or none`,
 		`FILE:5:12: channel.insecure: true contradicts the secret or certificates that are set: remove one of them`,
 	}},
+	{"redirectport", []string{
+		`FILE:2:17: balance.redirect_port: is where balance.redirect_address sends users, which is not set`,
+	}},
 	{"redirect", []string{
 		`FILE:2:20: balance.redirect_address: sends users to HTTPS, which needs http.tls_cert and http.tls_key`,
 	}},

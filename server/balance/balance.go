@@ -62,6 +62,12 @@ type Config struct {
 
 	// Trust says which proxies in front of it are believed; default: none.
 	Trust forward.Trust
+
+	// Operators says who may look; default: all who reach the address for them.
+	Operators operators.Config
+
+	// RedirectPort is that of HTTPS, as users see it; default: that of the listener.
+	RedirectPort int
 }
 
 func (c Config) withDefaults() Config {
@@ -119,13 +125,17 @@ type Balancer struct {
 
 var _ http.Handler = (*Balancer)(nil)
 
-// New returns a balancer to the nodes of the source. It starts nothing.
-func New(cfg Config, source Source, log *slog.Logger) *Balancer {
+// New returns a balancer to the nodes of the source. It starts nothing. The error names what is wrong
+// with the tokens of operators.
+func New(cfg Config, source Source, log *slog.Logger) (*Balancer, error) {
 	b := &Balancer{cfg: cfg.withDefaults(), source: source, log: log, stats: newStats(), ask: make(chan *node, 64)}
 	b.pool = newPool(b.broke, b.cfg)
 	b.access = accesslog.New(b.cfg.HTTP.AccessLog, b.cfg.Access)
 	b.metrics = newMetrics(b)
-	b.admin, _ = operators.New(operators.Config{}, log, b.routes()) // fails only for what a conf names
+	var err error
+	if b.admin, err = operators.New(b.cfg.Operators, log, b.routes()); err != nil {
+		return nil, err
+	}
 	b.proxy = &httputil.ReverseProxy{
 		Rewrite:   rewrite,
 		Transport: chooser{b},
@@ -137,7 +147,7 @@ func New(cfg Config, source Source, log *slog.Logger) *Balancer {
 		ErrorLog:     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		BufferPool:   &buffers{},
 	}
-	return b
+	return b, nil
 }
 
 // Listen opens a listener of the balancer, for which the conf has the key. The

@@ -110,7 +110,10 @@ func openRedirecting(t *testing.T, cfg balance.Config, source balance.Source, fr
 	}
 	log := &lines{}
 	cfg.HealthInterval = 10 * time.Millisecond
-	b := balance.New(cfg, source, slog.New(slog.NewTextHandler(log, nil)))
+	b, err := balance.New(cfg, source, slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if from != nil {
 		b.Redirect(from)
 	}
@@ -530,7 +533,11 @@ func TestSourceThatFailsEndsRun(t *testing.T) {
 	}
 	source := make(told)
 	close(source)
-	err = balance.New(balance.Config{}, source, slog.New(slog.DiscardHandler)).Run(t.Context(), ln, nil)
+	b, err := balance.New(balance.Config{}, source, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = b.Run(t.Context(), ln, nil)
 	if err == nil || err.Error() != "no providers left" {
 		t.Errorf("%v", err)
 	}

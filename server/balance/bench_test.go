@@ -25,7 +25,10 @@ func BenchmarkRequest(b *testing.B) {
 		b.Fatal(err)
 	}
 	source := balance.Fixed{{Name: "a", Address: node.Listener.Addr().String()}}
-	door := balance.New(balance.Config{}, source, slog.New(slog.DiscardHandler))
+	door, err := balance.New(balance.Config{}, source, slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
 	go func() { _ = door.Run(b.Context(), ln, nil) }()
 	ask := func() int {
 		w := httptest.NewRecorder()

@@ -66,10 +66,13 @@ func FromConfig(cfg config.Config, log *slog.Logger) (*Balancer, error) {
 		SlowStart:      cfg.Balance.SlowStart,
 		NodeRequests:   cfg.Balance.NodeRequests,
 		QueueTime:      cfg.Balance.QueueTime,
+		RedirectPort:   cfg.Balance.RedirectPort,
+		Operators:      operators.Config{Admin: cfg.Admin, SecretFile: cfg.Cluster.SecretFile},
 	}
-	b := New(c, NewMembers(providers, watch, log), log)
-	b.follow = proof.Follow
-	b.admin, err = operators.New(operators.Config{Admin: cfg.Admin, SecretFile: cfg.Cluster.SecretFile}, log, b.routes())
+	b, err := New(c, NewMembers(providers, watch, log), log)
+	if err == nil {
+		b.follow = proof.Follow
+	}
 	return b, err
 }
 

@@ -70,7 +70,10 @@ func TestFrontDoorTellsThatItStops(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := balance.New(balance.Config{DrainNotice: 20 * time.Second}, fixed(a), slog.New(slog.DiscardHandler))
+	b, err := balance.New(balance.Config{DrainNotice: 20 * time.Second}, fixed(a), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	done := make(chan error, 1)

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/nodeserver/nodeserver/server/forward"
@@ -39,9 +40,12 @@ func (b *Balancer) usersServer() *http.Server {
 	return srv
 }
 
-// plainServer sends users who speak HTTP to the same host and path at the port of secure.
+// plainServer sends users who speak HTTP to the same host and path at the port of secure, or Config.RedirectPort.
 func (b *Balancer) plainServer(like *http.Server, secure net.Addr) *http.Server {
 	_, port, _ := net.SplitHostPort(secure.String()) // of a listener
+	if b.cfg.RedirectPort != 0 {
+		port = strconv.Itoa(b.cfg.RedirectPort)
+	}
 	send := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		to := *r.URL
 		to.Scheme, to.User = "https", nil

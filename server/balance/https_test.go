@@ -124,13 +124,37 @@ func TestRedirectToHTTPS(t *testing.T) {
 	}
 	d := openRedirecting(t, balance.Config{TLS: secure}, fixed(), plain)
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(d.url, "http://"))
+	redirects(t, plain.Addr().String(), ":"+port)
+}
+
+// Where users come by another port than the balancer's own, the conf names it; 443 needs no name.
+func TestRedirectToAnotherPort(t *testing.T) {
+	conf := files(t)
+	certificate(t, conf, 1)
+	secure, err := common.ForHTTPS(conf, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for port, want := range map[int]string{8443: ":8443", 443: ""} {
+		plain, err := balance.Listen(t.Context(), "balance.redirect_address", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		openRedirecting(t, balance.Config{TLS: secure, RedirectPort: port}, fixed(), plain)
+		redirects(t, plain.Addr().String(), want)
+	}
+}
+
+// redirects checks to which hosts and ports users are sent who come to the address by HTTP.
+func redirects(t *testing.T, at, port string) {
+	t.Helper()
 	for host, want := range map[string]string{
-		"shop.example":      "https://shop.example:" + port + "/a%20b?c=d",
-		"shop.example:8080": "https://shop.example:" + port + "/a%20b?c=d",
-		"[2001:db8::1]:80":  "https://[2001:db8::1]:" + port + "/a%20b?c=d",
+		"shop.example":      "https://shop.example" + port + "/a%20b?c=d",
+		"shop.example:8080": "https://shop.example" + port + "/a%20b?c=d",
+		"[2001:db8::1]:80":  "https://[2001:db8::1]" + port + "/a%20b?c=d",
 		"a@b":               "",
 	} {
-		r, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+plain.Addr().String()+"/a%20b?c=d", nil)
+		r, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+at+"/a%20b?c=d", nil)
 		r.Host = host
 		res, err := http.DefaultTransport.RoundTrip(r)
 		if err != nil {

@@ -157,6 +157,7 @@ type Balance struct {
 	Address         string        `conf:"address"`
 	HealthInterval  time.Duration `conf:"health_interval"`
 	RedirectAddress string        `conf:"redirect_address"`      // sends users to HTTPS; empty: nobody listens
+	RedirectPort    int           `conf:"redirect_port"`         // of HTTPS, as users see it; 0: that of Address
 	NodesCA         string        `conf:"nodes_ca"`              // PEM file, for nodes with TLS; empty: channel.tls_ca or the system's
 	NodesName       string        `conf:"nodes_name"`            // in their certificates; empty: the host of their address
 	ListApps        bool          `conf:"list_apps"`             // at "/", unless an app is served there
