@@ -25,8 +25,21 @@ var balancers = map[string]struct {
 }
 
 // balancer runs one of the balancers with the file that lb-config prints for the running
-// cluster.
-func balancer(t *testing.T, c cluster, name string) (address string) {
+// cluster, and waits until it serves.
+func balancer(t *testing.T, c cluster, name string, more ...string) (address string) {
+	t.Helper()
+	address = unchecked(t, c, name, more...)
+	within(t, startLimit, name+" ready", func() error {
+		if a, err := new(user).get(&node{http: address, client: c[0].client}, "inc"); err != nil || a.status != http.StatusOK {
+			return errEarly
+		}
+		return nil
+	})
+	return address
+}
+
+// unchecked is balancer, of one that may not serve yet.
+func unchecked(t *testing.T, c cluster, name string, more ...string) (address string) {
 	t.Helper()
 	b := balancers[name]
 	program, err := exec.LookPath(b.program)
@@ -35,7 +48,8 @@ func balancer(t *testing.T, c cluster, name string) (address string) {
 	}
 	address = freeAddress(t)
 	file := filepath.Join(t.TempDir(), name+".conf")
-	conf, err := exec.Command(bin, "lb-config", name, "--admin", c[0].admin, "--listen", address).Output()
+	args := append([]string{"lb-config", name, "--admin", c[0].admin, "--listen", address}, more...)
+	conf, err := exec.Command(bin, args...).Output()
 	if err != nil {
 		t.Fatalf("lb-config %s: %v", name, err)
 	}
@@ -56,12 +70,6 @@ func balancer(t *testing.T, c cluster, name string) (address string) {
 		if t.Failed() {
 			t.Logf("%s:\n%s", name, log.tail(20))
 		}
-	})
-	within(t, startLimit, name+" ready", func() error {
-		if a, err := new(user).get(&node{http: address, client: c[0].client}, "inc"); err != nil || a.status != http.StatusOK {
-			return errEarly
-		}
-		return nil
 	})
 	return address
 }

@@ -19,7 +19,10 @@ import (
 	"time"
 )
 
-// certificate makes one for 127.0.0.1, which is its own CA, and returns its file and that of its key.
+// nodesName is in the certificates of nodes.
+const nodesName = "nodes.example"
+
+// certificate makes one for 127.0.0.1 and nodesName, which is its own CA, and returns its file and that of its key.
 func certificate(t *testing.T) (file, keyFile string, pool *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -28,7 +31,7 @@ func certificate(t *testing.T) (file, keyFile string, pool *x509.CertPool) {
 	}
 	c := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{nodesName},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
 	if err != nil {
@@ -113,5 +116,41 @@ func TestTLSAllTheWay(t *testing.T) {
 	}
 	if r := inc("https://" + d.http); r.n != 8 || r.node == home {
 		t.Errorf("after the end of %s: %+v", home, r)
+	}
+}
+
+// Each of the other balancers sends requests by TLS to nodes that have it, and to none whose
+// certificate is of another CA.
+func TestBalancersBeforeNodesWithTLS(t *testing.T) {
+	file, key, pool := certificate(t)
+	other, _, _ := certificate(t)
+	c := started(t, "http.tls_cert="+file, "http.tls_key="+key)
+	direct := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
+	t.Cleanup(direct.CloseIdleConnections)
+	if res, err := direct.Get("https://" + c[0].http + "/bench/raw"); err != nil {
+		t.Fatal(err)
+	} else if err := res.Body.Close(); err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%s %v", res.Status, err)
+	}
+	for name := range balancers {
+		t.Run(name, func(t *testing.T) {
+			d := &node{t: t, name: name, http: balancer(t, c, name, "--nodes-ca", file, "--nodes-name", nodesName), client: c[0].client}
+			u := new(user)
+			home := u.ok(t, d, "inc?acks=all").reply(t)
+			for i := range 5 {
+				if r := u.ok(t, d, "inc?acks=all").reply(t); r.n != i+2 || r.node != home.node {
+					t.Errorf("request %d of a user of %s: %+v", i+2, home.node, r)
+				}
+			}
+			at := unchecked(t, c, name, "--nodes-ca", other, "--nodes-name", nodesName)
+			wrong := &node{t: t, name: name, http: at, client: c[0].client}
+			within(t, startLimit, "an answer with the wrong CA", func() error {
+				a, err := new(user).get(wrong, "inc")
+				if err == nil && a.status == http.StatusOK {
+					t.Fatal("nodes are believed by a certificate of another CA")
+				}
+				return err
+			})
+		})
 	}
 }

@@ -117,6 +117,7 @@ func (s *Server) newConsole(browsers *operators.Browsers, v admin.View) *console
 func (s *Server) adminConfig() admin.Config {
 	return admin.Config{
 		Admin: s.cfg.Admin, SecretFile: s.cfg.Cluster.SecretFile, ID: s.id, Domain: s.cfg.Cluster.Domain,
+		Cluster: s.cfg.Cluster.Name, Cookie: s.cfg.Sessions.CookieName,
 		Version: s.version, Since: s.since,
 	}
 }

@@ -3,15 +3,14 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/nodeserver/nodeserver/conf"
 	"github.com/nodeserver/nodeserver/server/balance/recipes"
 )
 
 func newLBConfigCommand(e env) *cobra.Command {
 	var to node
-	var listen, cert string
+	var cluster recipes.Cluster
 	c := &cobra.Command{
-		Use:   "lb-config haproxy|nginx|apache|caddy [--listen ADDR] [--cert FILE] [--conf FILE | --admin ADDR]",
+		Use:   "lb-config haproxy|nginx|apache|caddy [--listen ADDR] [--cert FILE] [--nodes-ca FILE] [--conf FILE | --admin ADDR]",
 		Short: "Print a balancer's configuration for the nodes of a running cluster",
 		Long: `Print a complete configuration file with which a balancer serves the
 running cluster: the nodes that a running node sees, sticky by the session cookie,
@@ -23,11 +22,7 @@ with probes and retries as they were measured (docs/LOAD-BALANCING.md).`,
 			if err != nil {
 				return err
 			}
-			cfg, _, err := conf.Load(to.file, nil, e.environ)
-			if err != nil {
-				return err
-			}
-			cluster := recipes.Cluster{Name: cfg.Cluster.Name, Cookie: cfg.Sessions.CookieName, Listen: listen, Cert: cert}
+			cluster.Name, cluster.Cookie = reply.Cluster, reply.Cookie
 			domain := ""
 			for _, m := range reply.Members {
 				if m.Self {
@@ -36,14 +31,16 @@ with probes and retries as they were measured (docs/LOAD-BALANCING.md).`,
 			}
 			for _, m := range reply.Members { // by name, as the node sorts them
 				if m.State != "gone" && m.Domain == domain && m.HTTPAddress != "" {
-					cluster.Nodes = append(cluster.Nodes, recipes.Node{Name: m.Name, Address: m.HTTPAddress})
+					cluster.Nodes = append(cluster.Nodes, recipes.Node{Name: m.Name, Address: m.HTTPAddress, TLS: m.HTTPS})
 				}
 			}
 			return recipes.Write(e.stdout, args[0], cluster)
 		},
 	}
 	to.flags(c)
-	c.Flags().StringVar(&listen, "listen", ":8080", "`ADDR`ess for users, host:port or :port")
-	c.Flags().StringVar(&cert, "cert", "", "PEM `FILE` with certificate and key, for TLS to users")
+	c.Flags().StringVar(&cluster.Listen, "listen", ":8080", "`ADDR`ess for users, host:port or :port")
+	c.Flags().StringVar(&cluster.Cert, "cert", "", "PEM `FILE` with certificate and key, for TLS to users")
+	c.Flags().StringVar(&cluster.NodesCA, "nodes-ca", "", "PEM `FILE` with the CA of the nodes' certificates, where nodes speak TLS")
+	c.Flags().StringVar(&cluster.NodesName, "nodes-name", "", "`NAME` in the nodes' certificates; nginx needs it, Apache checks none")
 	return c
 }

@@ -27,6 +27,8 @@ type Config struct {
 	SecretFile string        // the cluster's secret, which must be no token; empty: none
 	ID         membership.ID // the node's
 	Domain     string        // the node's
+	Cluster    string        // its name
+	Cookie     string        // name of session cookies
 	Version    string        // the node's
 	Since      time.Time     // when the node started
 

@@ -9,6 +9,8 @@ import (
 type MembersReply struct {
 	Schema  string      `json:"schema"` // nodeserver.members/1
 	Node    string      `json:"node"`   // who answers
+	Cluster string      `json:"cluster"`
+	Cookie  string      `json:"cookie_name"` // of sessions, as the node is configured
 	Members []MemberRow `json:"members"`
 	// Apps that the node was given and does not serve; it does not tell the others that it
 	// hosts them.
@@ -45,6 +47,7 @@ type MemberRow struct {
 	Draining       bool     `json:"draining"`
 	ChannelAddress string   `json:"channel_address"`
 	HTTPAddress    string   `json:"http_address"`
+	HTTPS          bool     `json:"https"` // it speaks TLS there
 	Apps           []string `json:"apps"`
 	Domain         string   `json:"domain"` // members of another than the node's have none of its sessions
 	Version        string   `json:"version"`
@@ -58,6 +61,8 @@ func (a *admin) serveMembers(w http.ResponseWriter, _ *http.Request) {
 	reply := MembersReply{
 		Schema:    "nodeserver.members/1",
 		Node:      a.cfg.ID.Name,
+		Cluster:   a.cfg.Cluster,
+		Cookie:    a.cfg.Cookie,
 		Members:   a.memberRows(),
 		Down:      a.downRows(),
 		Providers: a.providerRows(),
@@ -126,7 +131,8 @@ func (a *admin) memberRows() []MemberRow {
 		}
 		rows = append(rows, MemberRow{
 			Name: m.Name, Incarnation: incarnation(m.ID), State: m.State.String(), Ready: m.Ready, Draining: m.Draining,
-			ChannelAddress: m.ChannelAddress, HTTPAddress: m.HTTPAddress, Apps: m.Apps, Domain: m.Domain, Version: m.Version, Self: self,
+			ChannelAddress: m.ChannelAddress, HTTPAddress: m.HTTPAddress, HTTPS: m.HTTPS, Apps: m.Apps, Domain: m.Domain,
+			Version: m.Version, Self: self,
 			Sessions: x.sessions, Queue: x.queue, InSync: !x.behind,
 		})
 	}

@@ -45,6 +45,12 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+func speakTLS(c *recipes.Cluster) {
+	for i := range c.Nodes {
+		c.Nodes[i].TLS = true
+	}
+}
+
 func TestWrongClusters(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -57,6 +63,15 @@ func TestWrongClusters(t *testing.T) {
 		{
 			"nginx", func(c *recipes.Cluster) { c.Listen = "8080" },
 			`listen at "8080": write it as host:port or :port: address 8080: missing port in address`,
+		},
+		{
+			"haproxy", func(c *recipes.Cluster) { c.Nodes[1].TLS = true },
+			`of n1 and n2 only one speaks TLS ([http] tls_cert): have both do so, or none`,
+		},
+		{"caddy", speakTLS, `the nodes speak TLS: name the CA of their certificates (--nodes-ca)`},
+		{
+			"nginx", func(c *recipes.Cluster) { speakTLS(c); c.NodesCA = "ca.pem" },
+			`the nodes speak TLS, and nginx checks one name for all of them: name it (--nodes-name)`,
 		},
 	} {
 		k := cluster()
