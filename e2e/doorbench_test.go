@@ -16,7 +16,7 @@ import (
 )
 
 // cpu is the processor time that a process has used, its children's apart.
-func cpu(b *testing.B, pid int) time.Duration {
+func cpu(b testing.TB, pid int) time.Duration {
 	b.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
