@@ -102,6 +102,7 @@ func (a *admin) routes() []operators.Route {
 		{Method: "GET", Path: "/livez", Role: operators.Anyone, Handler: livez},
 		{Method: "GET", Path: "/readyz", Role: operators.Anyone, Handler: a.readyz},
 		{Method: "GET", Path: "/metrics", Role: operators.Viewer, Handler: newMetrics(a).handler().ServeHTTP},
+		{Method: "GET", Path: "/api/v1/openapi.json", Role: operators.Viewer, Handler: serveOpenAPI},
 		{Method: "GET", Path: "/api/v1/members", Role: operators.Viewer, Handler: a.serveMembers},
 		{Method: "GET", Path: "/api/v1/cluster", Role: operators.Viewer, Handler: a.serveCluster},
 		{Method: "GET", Path: "/api/v1/events", Role: operators.Viewer, Handler: a.serveEvents},
