@@ -17,6 +17,8 @@ type Manager struct {
 	start time.Time // about when it was made
 	log   *slog.Logger
 	locks locks
+
+	looking sync.Mutex // held while all sessions are looked at: it costs a core
 }
 
 // New makes a manager for one webapp. It starts nothing; Run lets its time pass.

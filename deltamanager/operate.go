@@ -88,8 +88,10 @@ func (h *ranked) Pop() any {
 }
 
 // Newest is a page of sessions, newest first, and how many are wanted at all. It looks at all
-// sessions, and keeps no more than the page.
+// sessions, some 100 ns each, and keeps no more than the page; one call after the other.
 func (m *Manager) Newest(q Query) (page []Brief, total int) {
+	m.looking.Lock()
+	defer m.looking.Unlock()
 	now := m.now()
 	from := q.Before.At.Sub(m.Core.cfg.Wall)
 	var h ranked

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -81,7 +80,6 @@ type admin struct {
 	farm *deploy.Farm // nil: node.data_dir is not set
 
 	followers atomic.Int64 // of events
-	scanning  sync.Mutex   // held while all sessions are looked at
 }
 
 // Handler answers operators, as its routes say. It reads the tokens that the conf names now.

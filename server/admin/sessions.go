@@ -94,8 +94,6 @@ func (a *admin) serveSessions(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	a.scanning.Lock() // it costs a core while it lasts
-	defer a.scanning.Unlock()
 	reply := SessionsReply{Schema: "nodeserver.sessions/1", Node: a.cfg.ID.Name, Sessions: []SessionRow{}}
 	var list []listed
 	for _, p := range apps {

@@ -204,6 +204,7 @@ var (
 	_ webapps.Context  = (*appContext)(nil)
 	_ webapps.Sessions = (*appContext)(nil)
 	_ webapps.Events   = (*appContext)(nil)
+	_ webapps.Users    = (*appContext)(nil)
 )
 
 func (c *appContext) Name() string          { return c.p.name }
@@ -215,6 +216,15 @@ func (c *appContext) SessionCount() int     { return int(c.p.Manager().Stats().S
 
 // NewSession implements webapps.Sessions.
 func (c *appContext) NewSession() (*webapps.Session, error) { return c.p.sessions.NewSession() }
+
+// SessionsOf implements webapps.Users, as does EndSession.
+func (c *appContext) SessionsOf(principal string) []webapps.UserSession {
+	return c.p.sessions.SessionsOf(principal)
+}
+
+func (c *appContext) EndSession(ctx context.Context, principal, id string) (bool, error) {
+	return c.p.sessions.EndSession(ctx, principal, id)
+}
 
 // Listen implements webapps.Events.
 func (c *appContext) Listen(l webapps.Listener) { c.v.listeners.Listen(l) }

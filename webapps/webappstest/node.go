@@ -32,6 +32,7 @@ var (
 	_ webapps.Context  = (*node)(nil)
 	_ webapps.Sessions = (*node)(nil)
 	_ webapps.Events   = (*node)(nil)
+	_ webapps.Users    = (*node)(nil)
 )
 
 func newNode(tb testing.TB, app webapps.App) *node {

@@ -241,3 +241,47 @@ func tools(h *host) {
 		h.t.Errorf("%d sessions at the end, were %d", n, before)
 	}
 }
+
+// ofUser has a user log in with two browsers, and end one of the two sessions from the other.
+func ofUser(h *host) {
+	here, there, other := h.newUser(), h.newUser(), h.newUser()
+	login := func(u *user, as, with string) (id string) {
+		u.with(func(s *webapps.Session) {
+			h.report(s.Set("v", with))
+			h.report(s.SetPrincipal(as))
+			id = s.ID()
+		})
+		return id
+	}
+	first, second, stranger := login(here, "eve", "laptop"), login(there, "eve", "phone"), login(other, "eva", "x")
+	list := h.users.SessionsOf("eve")
+	with := map[string]string{}
+	for _, s := range list {
+		var v string
+		found, err := s.Get("v", &v)
+		none, bad := s.Get("none", new(string))
+		if !found || err != nil || none || bad != nil || s.Created.IsZero() || s.LastAccess.Before(s.Created) {
+			h.t.Errorf("%+v: %v %v, %v %v", s, found, err, none, bad)
+		}
+		with[s.ID] = v
+	}
+	if len(list) != 2 || with[first] != "laptop" || with[second] != "phone" || len(h.users.SessionsOf("")) != 0 {
+		h.t.Errorf("sessions of eve: %v, want %s and %s", with, first, second)
+	}
+	end := func(principal, id string, want bool) {
+		h.t.Helper()
+		if ended, err := h.users.EndSession(context.Background(), principal, id); ended != want || err != nil {
+			h.t.Errorf("end %s of %q: %v %v, want %v", id, principal, ended, err, want)
+		}
+	}
+	for _, wrong := range [][2]string{
+		{"eve", stranger}, {"", first}, {"", ""}, {"eve", ""}, {"eve", "x"}, {"eve", first[:8]}, {"ev", first},
+	} {
+		end(wrong[0], wrong[1], false)
+	}
+	end("eve", second, true)
+	end("eve", second, false)
+	there.shows("v", "")
+	here.shows("v", "laptop")
+	other.shows("v", "x")
+}

@@ -71,12 +71,14 @@ var behaviours = []struct {
 	{"caches", caches},
 	{"listeners", listeners},
 	{"tools", tools},
+	{"users see and end their sessions", ofUser},
 }
 
 // host is the app that runs: what a request does is registered when it is sent.
 type host struct {
 	newUser func() *user
 	all     webapps.Sessions
+	users   webapps.Users
 
 	mu     sync.Mutex
 	t      *testing.T // of the behaviour that is being checked
@@ -94,13 +96,14 @@ func (h *host) begin(t *testing.T) {
 func (h *host) new(c webapps.Context) (http.Handler, error) {
 	sessions, counts := c.(webapps.Sessions)
 	events, tells := c.(webapps.Events)
-	if !counts || !tells {
-		return nil, fmt.Errorf("the context has Sessions: %v, Events: %v", counts, tells)
+	users, knows := c.(webapps.Users)
+	if !counts || !tells || !knows {
+		return nil, fmt.Errorf("the context has Sessions: %v, Events: %v, Users: %v", counts, tells, knows)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.all == nil { // of several nodes, the first
-		h.all = sessions
+		h.all, h.users = sessions, users
 		events.Listen(h.listener())
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
