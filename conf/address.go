@@ -67,16 +67,22 @@ func (l *loader) checkReach(cfg config.Config) {
 	}
 }
 
+// checkPair: a certificate needs its key.
+func (l *loader) checkPair(section, cert, key string) {
+	has, lacks := section+".tls_cert", section+".tls_key"
+	switch {
+	case cert != "" && key == "":
+		l.wrong(has, "needs "+lacks+" beside it")
+	case cert == "" && key != "":
+		l.wrong(lacks, "needs "+has+" beside it")
+	}
+}
+
 // checkTLS: a node that others can reach must prove its identity.
 func (l *loader) checkTLS(cfg config.Config) {
 	h, c := cfg.HTTP, cfg.Channel
-	if (h.TLSCert == "") != (h.TLSKey == "") {
-		has, lacks := "http.tls_cert", "http.tls_key"
-		if h.TLSCert == "" {
-			has, lacks = lacks, has
-		}
-		l.wrong(has, "needs "+lacks+" beside it")
-	}
+	l.checkPair("http", h.TLSCert, h.TLSKey)
+	l.checkPair("admin", cfg.Admin.TLSCert, cfg.Admin.TLSKey)
 	if cfg.Balance.RedirectAddress != "" && h.TLSCert == "" {
 		l.wrong("balance.redirect_address", "sends users to HTTPS, which needs http.tls_cert and http.tls_key")
 	}

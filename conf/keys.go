@@ -118,7 +118,8 @@ func (s schema) known(key string) bool {
 
 // files are the keys that name files and folders.
 var files = []string{
-	"node.data_dir", "http.tls_cert", "http.tls_key", "admin.tokens_file", "admin.token_file", "cluster.secret_file",
+	"node.data_dir", "http.tls_cert", "http.tls_key", "admin.tls_cert", "admin.tls_key",
+	"admin.tokens_file", "admin.token_file", "cluster.secret_file",
 	"balance.nodes_ca", "channel.tls_ca", "channel.tls_cert", "channel.tls_key", "membership.file", "webapps.dir",
 }
 

@@ -182,3 +182,45 @@ func TestSessionsVerbs(t *testing.T) {
 		t.Errorf("not in the audit log:\n%s", log)
 	}
 }
+
+// The admin address speaks HTTPS, and commands trust the certificate that the conf names, and no
+// other.
+func TestAdminTLS(t *testing.T) {
+	t.Parallel()
+	cert, key, _ := certificate(t)
+	other, _, _ := certificate(t)
+	c := loopback(t, "admin.tls_cert="+cert, "admin.tls_key="+key)
+	n := c[0]
+	n.start()
+	run := func(cert string, args ...string) (code int, out string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), bin, args...)
+		cmd.Env = append(environment(), "NODESERVER_ADMIN_ADDRESS="+n.admin,
+			"NODESERVER_ADMIN_TLS_CERT="+cert, "NODESERVER_ADMIN_TLS_KEY="+key)
+		text, err := cmd.CombinedOutput()
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+			return exit.ExitCode(), string(text)
+		}
+		return 0, string(text)
+	}
+	within(t, startLimit, "n1 answers by TLS", func() error {
+		if code, out := run(cert, "members"); code != 0 || !hasLine(out, "n1*", "alive") {
+			return fmt.Errorf("exit code %d: %s", code, out)
+		}
+		return nil
+	})
+	if code, out := run(cert, "drain"); code != 0 { // by the token that the node wrote when it started
+		t.Errorf("drain: exit code %d: %s", code, out)
+	}
+	if code, out := run(other, "members"); code != 1 || !strings.Contains(out, "the node has another certificate than admin.tls_cert") {
+		t.Errorf("another certificate: exit code %d: %s", code, out)
+	}
+	n.admin = "https://" + n.admin
+	if code, _, wrong := n.command(t, "members"); code != 1 || !strings.Contains(wrong, "certificate signed by unknown authority") {
+		t.Errorf("a certificate that the system does not trust: exit code %d: %s", code, wrong)
+	}
+	n.admin = n.admin[len("https://"):]
+	if _, body, err := n.ask("/livez"); err == nil && strings.Contains(string(body), "ok") {
+		t.Error("it answers without TLS")
+	}
+}

@@ -49,11 +49,13 @@ func BenchmarkSessionsList(b *testing.B) {
 			if err := errors.Join(err, json.Unmarshal(body, &reply)); err != nil {
 				b.Fatal(err)
 			}
-			b.Logf("%-24s %8v, %d of %d, %d bytes", strings.TrimPrefix(query, "?"), took.Round(time.Millisecond), len(reply.Sessions), reply.Total, len(body))
+			b.Logf("%-24s %8v, %d of %d, %d bytes", strings.TrimPrefix(query, "?"),
+				took.Round(time.Millisecond), len(reply.Sessions), reply.Total, len(body))
 			pages = append(pages, took)
 		}
 	})
-	b.Logf("users' requests beside it: p99 %v, slowest %v; before: p99 %v, slowest %v", at(busy, 99), at(busy, 100), at(quiet, 99), at(quiet, 100))
+	b.Logf("users' requests beside it: p99 %v, slowest %v; before: p99 %v, slowest %v",
+		at(busy, 99), at(busy, 100), at(quiet, 99), at(quiet, 100))
 	b.ReportMetric(float64(pages[0].Milliseconds()), "ms/first-page")
 	b.ReportMetric(float64(at(busy, 100).Microseconds())/1000, "ms/slowest-request")
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -37,7 +38,11 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.listen(ctx); err != nil {
 		return err
 	}
-	operators, err := s.operators()
+	guard, err := s.operators()
+	var adminTLS *tls.Config
+	if err == nil {
+		adminTLS, err = cluster.ForHTTPS("admin", s.cfg.Admin.TLSCert, s.cfg.Admin.TLSKey, s.log)
+	}
 	if err == nil {
 		err = s.makeChannel()
 	}
@@ -46,23 +51,26 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	if a, ok := s.adminL.Addr().(*net.TCPAddr); ok { // in tests there are other networks
-		untoken, err := operators.Start(a.String())
+		untoken, err := guard.Start(a.String())
 		if err != nil {
 			s.log.Warn("who reaches the admin address can look, but nobody can change anything there", "err", err)
 		}
 		defer untoken()
-		if code := operators.StartLink(); code != "" && s.onLink != nil {
-			s.onLink("http://" + a.String() + console.LinkPath(code))
+		if code := guard.StartLink(); code != "" && s.onLink != nil {
+			scheme := "http://"
+			if adminTLS != nil {
+				scheme = "https://"
+			}
+			s.onLink(scheme + a.String() + console.LinkPath(code))
 		}
 	}
 	s.membersChanged(s.channel.Members()) // itself, until the channel runs
-	adminServer := &http.Server{Handler: operators, ReadHeaderTimeout: 5 * time.Second, ErrorLog: s.httpLog()}
-	httpServer := s.httpServer()
+	adminServer, httpServer := operators.Server(guard, adminTLS, s.httpLog()), s.httpServer()
 	// life is of the parts that must outlive the orderly stop.
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
 	parts, life := errgroup.WithContext(life)
-	parts.Go(func() error { return served(adminServer.Serve(s.bounds["admin"])) })
+	parts.Go(func() error { return served(lively.Serve(adminServer, s.bounds["admin"])) })
 	parts.Go(func() error { return s.serveHTTP(life, httpServer) })
 	parts.Go(func() error { return s.channel.Run(life) })
 	parts.Go(func() error { s.channel.Watch(life, s.membersChanged); return nil })
@@ -387,7 +395,7 @@ func (s *Server) serveHTTP(life context.Context, h *http.Server) error {
 			return fmt.Errorf("http.address: %w", cluster.ListenError(s.httpL.Addr().String(), err))
 		}
 	}
-	secure, err := cluster.ForHTTPS(s.cfg.HTTP, s.log)
+	secure, err := cluster.ForHTTPS("http", s.cfg.HTTP.TLSCert, s.cfg.HTTP.TLSKey, s.log)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ minutes, as the sender of the token: whoever has started the node needs to name 
 			if err := json.Unmarshal(body, &reply); err != nil || reply.Schema != "nodeserver.console/1" {
 				return fmt.Errorf("what answers at %s is no nodeserver of this version: %.60q", to.admin, body)
 			}
-			link := "http://" + dialable(to.admin) + reply.Path
+			link := to.base + reply.Path
 			if open {
 				return openInBrowser(c, link)
 			}

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +28,9 @@ import (
 // node is the running node that a command asks.
 type node struct {
 	file, admin, token string
+
+	base   string // of its URLs, once it was asked
+	pinned []byte // the certificate that the node must have, DER; nil: one that the system trusts
 }
 
 const tokenFileUsage = "`FILE` with the token to send (default: admin.token_file, or what the node wrote when it started)"
@@ -32,7 +38,8 @@ const tokenFileUsage = "`FILE` with the token to send (default: admin.token_file
 // flags adds the flags that say which node.
 func (n *node) flags(c *cobra.Command) {
 	c.Flags().StringVarP(&n.file, "conf", "c", "", "configuration `FILE` of the node to ask")
-	c.Flags().StringVar(&n.admin, "admin", "", "admin `ADDR`ess of the node to ask (default: as configured, 127.0.0.1:9081)")
+	c.Flags().StringVar(&n.admin, "admin", "",
+		"admin `ADDR`ess of the node to ask, host:port or https://host:port (default: as configured, 127.0.0.1:9081)")
 	c.Flags().StringVar(&n.token, "token-file", "", tokenFileUsage)
 }
 
@@ -81,7 +88,37 @@ func (n *node) do(ctx context.Context, e env, method, path string) ([]byte, erro
 
 // client has no proxy: the token is for the node.
 func (n *node) client() *http.Client {
-	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	t := &http.Transport{DisableKeepAlives: true}
+	if n.pinned != nil {
+		t.TLSClientConfig = &tls.Config{
+			MinVersion:         tls.VersionTLS12,
+			InsecureSkipVerify: true, //nolint:gosec // VerifyConnection wants this very certificate
+			VerifyConnection:   n.isPinned,
+		}
+	}
+	return &http.Client{Transport: t}
+}
+
+var errOther = errors.New("the node has another certificate than admin.tls_cert: is it that node's file?")
+
+func (n *node) isPinned(c tls.ConnectionState) error {
+	if len(c.PeerCertificates) == 0 || !bytes.Equal(c.PeerCertificates[0].Raw, n.pinned) {
+		return errOther
+	}
+	return nil
+}
+
+// certificateIn is the first certificate of a PEM file.
+func certificateIn(file string) ([]byte, error) {
+	text, err := keys.Read(file)
+	if err != nil {
+		return nil, fmt.Errorf("admin.tls_cert: %w", err)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("admin.tls_cert: %s holds no certificate (PEM)", file)
+	}
+	return block.Bytes, nil
 }
 
 // request is one to the node, with its token.
@@ -93,7 +130,18 @@ func (n *node) request(ctx context.Context, e env, method, path string, body io.
 	if n.admin == "" {
 		n.admin = cfg.Admin.Address
 	}
-	request, err := http.NewRequestWithContext(ctx, method, "http://"+dialable(n.admin)+path, body)
+	scheme, address := "http", n.admin
+	if rest, ok := strings.CutPrefix(n.admin, "https://"); ok {
+		scheme, address = "https", rest
+	}
+	if cfg.Admin.TLSCert != "" && address == cfg.Admin.Address {
+		scheme = "https"
+		if n.pinned, err = certificateIn(cfg.Admin.TLSCert); err != nil {
+			return nil, err
+		}
+	}
+	n.base = scheme + "://" + dialable(address)
+	request, err := http.NewRequestWithContext(ctx, method, n.base+path, body)
 	if err != nil {
 		return nil, usagef("admin address %q is not host:port", n.admin)
 	}

@@ -118,9 +118,10 @@ type Balancer struct {
 	lacks    cluster.Seldom
 	drain    drain.Drain
 
-	metrics *metrics
-	admin   http.Handler
-	bounds  atomic.Pointer[map[string]*listen.Listener]
+	metrics  *metrics
+	admin    http.Handler
+	adminTLS *tls.Config // nil: HTTP
+	bounds   atomic.Pointer[map[string]*listen.Listener]
 }
 
 var _ http.Handler = (*Balancer)(nil)
@@ -195,9 +196,9 @@ func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 	}
 	users := proxied.New(bounds["http"], b.cfg.HTTP, b.cfg.Trust, b.log)
 	parts.Go(func() { end(lively.Serve(srv, users)) })
-	ops := &http.Server{Handler: b.admin, ReadHeaderTimeout: 5 * time.Second, ErrorLog: srv.ErrorLog}
+	ops := operators.Server(b.admin, b.adminTLS, srv.ErrorLog)
 	if admin != nil {
-		parts.Go(func() { end(ops.Serve(bounds["admin"])) })
+		parts.Go(func() { end(lively.Serve(ops, bounds["admin"])) })
 	}
 	plain := b.plainServer(srv, ln.Addr())
 	if b.redirect != nil {

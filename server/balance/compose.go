@@ -36,7 +36,11 @@ func FromConfig(cfg config.Config, log *slog.Logger) (*Balancer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("http.trusted_proxies: %w", err)
 	}
-	secure, err := cluster.ForHTTPS(cfg.HTTP, log)
+	secure, err := cluster.ForHTTPS("http", cfg.HTTP.TLSCert, cfg.HTTP.TLSKey, log)
+	if err != nil {
+		return nil, err
+	}
+	ops, err := cluster.ForHTTPS("admin", cfg.Admin.TLSCert, cfg.Admin.TLSKey, log)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +75,7 @@ func FromConfig(cfg config.Config, log *slog.Logger) (*Balancer, error) {
 	}
 	b, err := New(c, NewMembers(providers, watch, log), log)
 	if err == nil {
-		b.follow = proof.Follow
+		b.follow, b.adminTLS = proof.Follow, ops
 	}
 	return b, err
 }

@@ -73,7 +73,7 @@ func TestTLSToUsers(t *testing.T) {
 		_, _ = io.WriteString(w, r.Header.Get("X-Forwarded-Proto")+" "+r.Proto)
 	})
 	log := new(lines)
-	secure, err := common.ForHTTPS(conf, slog.New(slog.NewTextHandler(log, nil)))
+	secure, err := common.ForHTTPS("http", conf.TLSCert, conf.TLSKey, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestTLSToUsers(t *testing.T) {
 func TestRedirectToHTTPS(t *testing.T) {
 	conf := files(t)
 	certificate(t, conf, 1)
-	secure, err := common.ForHTTPS(conf, slog.New(slog.DiscardHandler))
+	secure, err := common.ForHTTPS("http", conf.TLSCert, conf.TLSKey, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestRedirectToHTTPS(t *testing.T) {
 func TestRedirectToAnotherPort(t *testing.T) {
 	conf := files(t)
 	certificate(t, conf, 1)
-	secure, err := common.ForHTTPS(conf, slog.New(slog.DiscardHandler))
+	secure, err := common.ForHTTPS("http", conf.TLSCert, conf.TLSKey, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestTLSToNodes(t *testing.T) {
 	conf := files(t)
 	pool := certificate(t, conf, 1)
 	other := certificate(t, files(t), 2)
-	secure, err := common.ForHTTPS(conf, slog.New(slog.DiscardHandler))
+	secure, err := common.ForHTTPS("http", conf.TLSCert, conf.TLSKey, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/nodeserver/nodeserver/server/config"
 )
 
 func TestKeyForHTTPSIsPrivate(t *testing.T) {
@@ -20,7 +18,7 @@ func TestKeyForHTTPSIsPrivate(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := "http.tls_key: " + key + " can be read by others (mode 0644): run `chmod 600 " + key + "`"
-	if _, err := ForHTTPS(config.HTTP{TLSCert: cert, TLSKey: key}, slog.New(slog.DiscardHandler)); err == nil || err.Error() != want {
+	if _, err := ForHTTPS("http", cert, key, slog.New(slog.DiscardHandler)); err == nil || err.Error() != want {
 		t.Errorf("%v\nwant %s", err, want)
 	}
 }

@@ -72,6 +72,8 @@ type Admin struct {
 	Hosts      []string `conf:"hosts"`       // by which requests may come, besides addresses and the machine's names
 	PProf      bool     `conf:"pprof"`       // /debug/pprof/, for operators
 	Console    bool     `conf:"console"`     // pages for browsers at /
+	TLSCert    string   `conf:"tls_cert"`    // PEM file; with TLSKey: HTTPS
+	TLSKey     string   `conf:"tls_key"`
 }
 
 // Cluster says which cluster the node belongs to.

@@ -2,7 +2,9 @@ package operators
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"log"
 	"log/slog"
 	"mime/multipart"
 	"net"
@@ -114,6 +116,17 @@ var _ http.Handler = (*Guard)(nil)
 
 // ServeHTTP implements http.Handler.
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.routes.ServeHTTP(w, r) }
+
+// Limits of connections that send nothing.
+const (
+	headTime = 5 * time.Second // for a request's head
+	idleTime = 2 * time.Minute // between requests
+)
+
+// Server serves operators; secure is nil for HTTP.
+func Server(h http.Handler, secure *tls.Config, errors *log.Logger) *http.Server {
+	return &http.Server{Handler: h, TLSConfig: secure, ReadHeaderTimeout: headTime, IdleTimeout: idleTime, ErrorLog: errors}
+}
 
 // Routes are those that the guard was made for. Not to be changed.
 func (g *Guard) Routes() []Route { return g.table }
