@@ -212,6 +212,19 @@ func TestFarm(t *testing.T) {
 	if err := c.serving("green"); err != nil {
 		t.Errorf("a node that joins: %v", err)
 	}
+	c[2].kill()
+	within(t, 10*time.Second, "deployed without n3, which was killed", func() error {
+		out, err := operate(c[0], "deploy", builds[0])
+		if err != nil {
+			return fmt.Errorf("%w %s", err, out)
+		}
+		return nil
+	})
+	c[2].start()
+	c.meet(t)
+	if err := c.serving("red"); err != nil {
+		t.Errorf("a node that was killed: %v", err)
+	}
 	for _, n := range c {
 		n.signal(syscall.SIGTERM)
 	}
@@ -222,7 +235,7 @@ func TestFarm(t *testing.T) {
 		n.start()
 	}
 	c.meet(t)
-	if err := c.serving("green"); err != nil {
+	if err := c.serving("red"); err != nil {
 		t.Errorf("all stopped and started: %v", err)
 	}
 	if out, err := operate(c[2], "undeploy", "shop"); err != nil {

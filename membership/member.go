@@ -102,6 +102,7 @@ type Status struct {
 	Ready    bool // serves requests: its first state transfer is done
 	Draining bool // about to leave: the balancer sends it no new sessions
 	Left     bool // gone in order: it has said so
+	Ended    bool // gone for certain: it left, nothing listens at its address, or another incarnation does
 }
 
 // Present finds the incarnation in a member list; false: it is not there, or gone.

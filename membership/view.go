@@ -146,7 +146,7 @@ func (v *View) Ended(now time.Time, id ID, why string) Step {
 	if r == nil {
 		return Step{}
 	}
-	return r.turn(now, Gone, why)
+	return r.end(now, why)
 }
 
 // Probed reports the outcome of a probe that a Step asked for.
@@ -171,9 +171,9 @@ func (v *View) Probed(now time.Time, id ID, o Outcome) Step {
 		}
 		return r.probe()
 	case Refused:
-		return r.turn(now, Gone, "nothing listens at its address")
+		return r.end(now, "nothing listens at its address")
 	case Replaced:
-		return r.turn(now, Gone, "another incarnation answers at its address")
+		return r.end(now, "another incarnation answers at its address")
 	}
 	return Step{}
 }
@@ -258,12 +258,20 @@ func (r *row) probe() Step {
 	return Step{Probe: []ID{r.ID}}
 }
 
+// end says that the incarnation is over for certain. One that is only silent may be at the other side
+// of a split.
+func (r *row) end(now time.Time, why string) Step {
+	r.Ended = true
+	return r.turn(now, Gone, why)
+}
+
 func (r *row) turn(now time.Time, to State, why string) Step {
 	if r.State == to {
 		return Step{}
 	}
 	was := r.State
 	r.State, r.since, r.failed, r.next = to, now, 0, time.Time{}
+	r.Ended = r.Ended && to == Gone
 	if to == Gone {
 		r.linked, r.Ready, r.Draining = false, false, false
 	}

@@ -202,6 +202,38 @@ func TestViewTold(t *testing.T) {
 	}
 }
 
+// A member that is gone for certain is told apart from one that is only silent, which may be at the
+// other side of a split; one that is back is neither.
+func TestViewTellsEndedFromSilent(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		end   func(s *script)
+		ended bool
+	}{
+		"left":     {func(s *script) { s.ended(b1) }, true},
+		"refused":  {func(s *script) { s.closed(b1); s.probed(b1, Refused) }, true},
+		"replaced": {func(s *script) { s.closed(b1); s.probed(b1, Replaced) }, true},
+		"silent":   {func(s *script) { s.to(4000) }, false},
+		"no answer": {func(s *script) {
+			s.closed(b1)
+			s.probed(b1, Failed)
+			s.to(1000)
+			s.probed(b1, Failed)
+		}, false},
+	} {
+		s := newScript()
+		s.connected(b1)
+		c.end(s)
+		if m := s.view.Members()[0]; m.State != Gone || m.Ended != c.ended {
+			t.Errorf("%s: %+v", name, m)
+		}
+		s.connected(b1)
+		if m := s.view.Members()[0]; m.State == Alive && m.Ended {
+			t.Errorf("%s, and back: %+v", name, m)
+		}
+	}
+}
+
 func TestViewListsTheGoneForAWhile(t *testing.T) {
 	t.Parallel()
 	s := newScript()

@@ -144,7 +144,7 @@ func (f *Farm) peers(q Request) ([]Peer, error) {
 			list = append(list, f.Here())
 		case m.State == membership.Alive:
 			list = append(list, f.reach(m.Member))
-		case m.Left:
+		case m.Ended: // it gets what the catalog says when it comes back
 		default:
 			away[m.Name] = "can't be reached (" + m.State.String() + "): wait for it, " +
 				"or deploy with --skip-unreachable, and it follows when it is back"
