@@ -225,6 +225,7 @@ func TestFarm(t *testing.T) {
 	if err := c.serving("red"); err != nil {
 		t.Errorf("a node that was killed: %v", err)
 	}
+	c.haltShop(t, operate, builds[0])
 	for _, n := range c {
 		n.signal(syscall.SIGTERM)
 	}
@@ -242,6 +243,55 @@ func TestFarm(t *testing.T) {
 		t.Errorf("undeploy: %v\n%s", err, out)
 	}
 	within(t, 10*time.Second, "nobody hosts it", func() error { return c.hosting("shop") })
+}
+
+// haltShop stops and starts the app, of which red serves: no node serves it meanwhile, also one that
+// has started again, and its sessions stay.
+func (c cluster) haltShop(t *testing.T, operate func(via *node, args ...string) (string, error), red string) {
+	t.Helper()
+	u := new(user)
+	if _, body, _, err := u.at(c[0], "/shop/"); err != nil || body != "red 001" {
+		t.Errorf("%q %v", body, err)
+	}
+	if out, err := operate(c[1], "stop", "shop"); err != nil || !strings.Contains(out, "shop is stopped on all nodes") {
+		t.Errorf("stop: %v\n%s", err, out)
+	}
+	stopped := func(nodes ...*node) {
+		t.Helper()
+		for _, n := range nodes {
+			status, body, h, err := new(user).at(n, "/shop/")
+			if err != nil || status != http.StatusServiceUnavailable || h.Get("Retry-After") == "" ||
+				!strings.Contains(body, "the app shop is stopped by an operator") {
+				t.Errorf("%s serves a stopped app: %d %q %v", n.name, status, body, err)
+			}
+		}
+	}
+	stopped(c...)
+	within(t, 10*time.Second, "nobody hosts it", func() error { return c.hosting("shop") })
+	c[2].signal(syscall.SIGTERM)
+	c[2].exit(20 * time.Second)
+	c[2].start()
+	c.meet(t)
+	stopped(c[2])
+	if out, err := operate(c[0], "deploy", red); err != nil || !strings.Contains(out, "shop is stopped on all nodes") {
+		t.Errorf("deploy while it is stopped: %v\n%s", err, out)
+	}
+	stopped(c...)
+	if out, err := operate(c[0], "list"); err != nil || strings.Count(out, " stopped ") != len(c) {
+		t.Errorf("list: %v\n%s", err, out)
+	}
+	if out, err := operate(c[2], "start", "shop"); err != nil || !strings.Contains(out, "shop serves on all nodes") {
+		t.Errorf("start: %v\n%s", err, out)
+	}
+	for i, want := range []string{"red 002", "red 003", "red 004"} {
+		if _, body, _, err := u.at(c[2-i], "/shop/"); err != nil || body != want {
+			t.Errorf("%s after the start: %q %v, want %s", c[2-i].name, body, err, want)
+		}
+	}
+	within(t, 10*time.Second, "all host it", func() error { return c.hosting("shop", c...) })
+	if out, err := operate(c[0], "stop", "ghost"); err == nil || !strings.Contains(out, `no node hosts an app "ghost"`) {
+		t.Errorf("stop of no app: %v\n%s", err, out)
+	}
 }
 
 // The node that leads a deployment, and another one, are killed at random instants of it: soon

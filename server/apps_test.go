@@ -132,7 +132,7 @@ func TestChangesNeedAToken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, path := range []string{"/api/v1/apps", "/api/v1/apps/test/rollback", "/api/v1/apps/test/undeploy"} {
+		for _, path := range []string{"/api/v1/apps", "/api/v1/apps/test/rollback", "/api/v1/apps/test/undeploy", "/api/v1/apps/test/stop", "/api/v1/apps/test/start"} {
 			r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1"+path, http.NoBody)
 			if c.bearer != "" {
 				r.Header.Set("Authorization", "Bearer "+c.bearer)

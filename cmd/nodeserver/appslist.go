@@ -16,7 +16,8 @@ import (
 
 func newAppsCommand(e env) *cobra.Command {
 	c := &cobra.Command{Use: "apps", Short: "Look at the webapps of a running node, and deploy them on all nodes"}
-	c.AddCommand(newAppsListCommand(e), newAppsDeployCommand(e), newAppsRollbackCommand(e), newAppsUndeployCommand(e))
+	c.AddCommand(newAppsListCommand(e), newAppsDeployCommand(e), newAppsRollbackCommand(e), newAppsUndeployCommand(e),
+		newAppsStopCommand(e), newAppsStartCommand(e))
 	return c
 }
 

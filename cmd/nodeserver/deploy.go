@@ -25,17 +25,27 @@ func newAppsDeployCommand(e env) *cobra.Command {
 }
 
 func newAppsRollbackCommand(e env) *cobra.Command {
-	return newChangeCommand(e, "rollback NAME", "Go back to the build before, on all nodes of the cluster",
-		func(arg string) (string, io.ReadCloser, error) {
-			return "/api/v1/apps/" + url.PathEscape(arg) + "/rollback", http.NoBody, nil
-		})
+	return newChangeCommand(e, "rollback NAME", "Go back to the build before, on all nodes of the cluster", ofApp("rollback"))
 }
 
 func newAppsUndeployCommand(e env) *cobra.Command {
-	return newChangeCommand(e, "undeploy NAME", "Take a webapp that was deployed on all nodes from all of them",
-		func(arg string) (string, io.ReadCloser, error) {
-			return "/api/v1/apps/" + url.PathEscape(arg) + "/undeploy", http.NoBody, nil
-		})
+	return newChangeCommand(e, "undeploy NAME", "Take a webapp that was deployed on all nodes from all of them", ofApp("undeploy"))
+}
+
+func newAppsStopCommand(e env) *cobra.Command {
+	return newChangeCommand(e, "stop NAME",
+		"Have all nodes answer 503 for a webapp until it is started; its sessions are kept", ofApp("stop"))
+}
+
+func newAppsStartCommand(e env) *cobra.Command {
+	return newChangeCommand(e, "start NAME", "Have all nodes serve a webapp that was stopped", ofApp("start"))
+}
+
+// ofApp asks for a change of the app that the argument names.
+func ofApp(what string) func(arg string) (string, io.ReadCloser, error) {
+	return func(arg string) (string, io.ReadCloser, error) {
+		return "/api/v1/apps/" + url.PathEscape(arg) + "/" + what, http.NoBody, nil
+	}
 }
 
 // newChangeCommand makes a command that asks a node for a change on all nodes.
@@ -56,7 +66,7 @@ func newChangeCommand(e env, use, short string, ask func(arg string) (string, io
 			if !asJSON {
 				body = withProgress(body, e.stdout)
 			}
-			return to.change(c.Context(), e, path, body, asJSON)
+			return to.change(c.Context(), e, path, body, outcomes[c.Name()], asJSON)
 		},
 	}
 	to.flags(c)
@@ -65,8 +75,11 @@ func newChangeCommand(e env, use, short string, ask func(arg string) (string, io
 	return c
 }
 
+// outcomes say what is so on all nodes after a command that brings no build.
+var outcomes = map[string]string{"undeploy": "is undeployed", "start": "serves"}
+
 // change posts a change, and prints what comes of it.
-func (n *node) change(ctx context.Context, e env, path string, body io.Reader, asJSON bool) error {
+func (n *node) change(ctx context.Context, e env, path string, body io.Reader, done string, asJSON bool) error {
 	request, err := n.request(ctx, e, http.MethodPost, path, body)
 	if err != nil {
 		return err
@@ -96,8 +109,11 @@ func (n *node) change(ctx context.Context, e env, path string, body io.Reader, a
 		case asJSON && !s.Done:
 		case asJSON:
 			return nil
-		case s.Done && s.Hash == "":
-			put(e.stdout, "%s is undeployed on all nodes\n", s.App)
+		case s.Done && s.Stopped:
+			put(e.stdout, "%s is stopped on all nodes, until `nodeserver apps start %s`\n", s.App, s.App)
+			return nil
+		case s.Done && done != "":
+			put(e.stdout, "%s %s on all nodes\n", s.App, done)
 			return nil
 		case s.Done:
 			put(e.stdout, "%s %s (%.12s) serves on all nodes\n", s.App, s.Version, s.Hash)

@@ -128,6 +128,14 @@ func (a *admin) routes() []operators.Route {
 			Action:  "undeploy",
 			Handler: a.changes(a.undeployApp),
 		},
+		{
+			Method: "POST", Path: "/api/v1/apps/{app}/stop", Role: operators.Operator, Action: "stop",
+			Handler: a.changes(a.stopApp),
+		},
+		{
+			Method: "POST", Path: "/api/v1/apps/{app}/start", Role: operators.Operator, Action: "start",
+			Handler: a.changes(a.startApp),
+		},
 		{Method: "GET", Path: "/api/v1/drain", Role: operators.Viewer, Handler: a.drain(nil)},
 		{Method: "POST", Path: "/api/v1/drain", Role: operators.Operator, Action: "drain", Handler: a.drain(new(true))},
 		{Method: "DELETE", Path: "/api/v1/drain", Role: operators.Operator, Action: "undrain", Handler: a.drain(new(false))},

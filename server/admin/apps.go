@@ -16,7 +16,7 @@ type AppsReply struct {
 type AppRow struct {
 	Name     string    `json:"name"`  // of the app or, where that is not known, of its file
 	Path     string    `json:"path"`  // empty: another app has it, or it is not known
-	State    string    `json:"state"` // serving, joining, leaving, down
+	State    string    `json:"state"` // serving, joining, leaving, stopped, down
 	Version  string    `json:"version"`
 	Revision string    `json:"revision"` // hash of the plugin's sources; empty: compiled in
 	Origin   string    `json:"origin"`   // file of the plugin, or "compiled in"

@@ -19,6 +19,7 @@ type DeployStep struct {
 	App     string            `json:"app,omitempty"`
 	Version string            `json:"version,omitempty"` // that all nodes serve now; empty: none
 	Hash    string            `json:"hash,omitempty"`
+	Stopped bool              `json:"stopped,omitempty"` // users are not served until the app is started
 	Error   string            `json:"error,omitempty"`
 	Reasons map[string]string `json:"reasons,omitempty"` // by node, if nothing was changed because of them
 }
@@ -43,7 +44,7 @@ func (a *admin) changes(do change) http.HandlerFunc {
 			Operator: act.Actor.Name, SkipUnreachable: r.URL.Query().Get("skip_unreachable") == "true",
 			Step: func(node, text string) { out.write(DeployStep{Node: node, Text: text}) },
 		})
-		last := DeployStep{Done: true, App: e.App, Version: e.Build.Version, Hash: e.Build.Hash}
+		last := DeployStep{Done: true, App: e.App, Version: e.Build.Version, Hash: e.Build.Hash, Stopped: e.Stopped}
 		act.Note("app", e.App)
 		act.Note("hash", e.Build.Hash)
 		if err != nil {
@@ -81,4 +82,12 @@ func (a *admin) rollbackApp(r *http.Request, q deploy.Request) (deploy.Entry, er
 
 func (a *admin) undeployApp(r *http.Request, q deploy.Request) (deploy.Entry, error) {
 	return a.farm.Undeploy(r.Context(), r.PathValue("app"), q)
+}
+
+func (a *admin) stopApp(r *http.Request, q deploy.Request) (deploy.Entry, error) {
+	return a.farm.Stop(r.Context(), r.PathValue("app"), q)
+}
+
+func (a *admin) startApp(r *http.Request, q deploy.Request) (deploy.Entry, error) {
+	return a.farm.Start(r.Context(), r.PathValue("app"), q)
 }

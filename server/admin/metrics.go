@@ -76,7 +76,7 @@ func newMetrics(a *admin) *metrics {
 			"provider", "kind",
 		),
 		providerUp: d("membership_provider_up", "1 when this way to find members works.", "provider"),
-		appUp:      d("app_up", "1 when the app is served, 0 when it could not be loaded or started.", "app"),
+		appUp:      d("app_up", "1 when the app is served, 0 when it could not be loaded or started, or was stopped.", "app"),
 		trouble:    d("replication_trouble_total", "What should not happen often.", "app", "kind"),
 	}
 	m.registry.MustRegister(

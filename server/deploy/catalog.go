@@ -24,10 +24,11 @@ import (
 // none. Of two entries the later one counts, as of a register of a session.
 type Entry struct {
 	App     string    `json:"app"`
-	Build   Build     `json:"build"` // none: the app was undeployed
-	By      string    `json:"by"`    // the operator, as far as it is known
-	At      time.Time `json:"at"`    // of the wall clock of the node that wrote it
-	Clock   uint64    `json:"clock"` // later than those of all entries that its writer knew
+	Build   Build     `json:"build"`             // none: the app was undeployed, or the catalog only stops it
+	Stopped bool      `json:"stopped,omitempty"` // users are not served, wherever the app comes from
+	By      string    `json:"by"`                // the operator, as far as it is known
+	At      time.Time `json:"at"`                // of the wall clock of the node that wrote it
+	Clock   uint64    `json:"clock"`             // later than those of all entries that its writer knew
 	Writer  string    `json:"writer"`
 	History []Build   `json:"history,omitempty"` // builds before, the latest first
 }
@@ -111,10 +112,10 @@ func (c *catalog) entry(app string) (Entry, bool) {
 
 // write makes an entry that is later than all that this node knows. After an error nothing was
 // written.
-func (c *catalog) write(app string, b Build, by string, keep int) (Entry, error) {
+func (c *catalog) write(app string, b Build, stopped bool, by string, keep int) (Entry, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := Entry{App: app, Build: b, By: by, At: time.Now(), Writer: c.self, Clock: uint64(time.Now().UnixMilli())}
+	e := Entry{App: app, Build: b, Stopped: stopped, By: by, At: time.Now(), Writer: c.self, Clock: uint64(time.Now().UnixMilli())}
 	for _, o := range c.entries {
 		e.Clock = max(e.Clock, o.Clock+1)
 	}

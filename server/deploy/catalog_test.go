@@ -48,7 +48,7 @@ func TestCatalogsConverge(t *testing.T) {
 				continue
 			}
 			last = i + 1
-			if _, err := a.write("shop", build(last), "ann", 3); err != nil {
+			if _, err := a.write("shop", build(last), false, "ann", 3); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -61,7 +61,7 @@ func TestCatalogsConverge(t *testing.T) {
 		for _, n := range nodes {
 			tell(nodes[2], n)
 		}
-		final, err := nodes[0].write("shop", build(99), "ann", 3)
+		final, err := nodes[0].write("shop", build(99), true, "ann", 3)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +70,7 @@ func TestCatalogsConverge(t *testing.T) {
 		for i, dir := range dirs {
 			nodes[i] = testCatalog(t, dir, nodes[i].self)
 			got, want := fmt.Sprint(nodes[i].list()), fmt.Sprint(nodes[0].list())
-			if e, _ := nodes[i].entry("shop"); e.Build != final.Build || got != want {
+			if e, _ := nodes[i].entry("shop"); e.Build != final.Build || !e.Stopped || got != want {
 				t.Fatalf("%s holds %s, n1 %s", nodes[i].self, got, want)
 			}
 			if e, _ := nodes[i].entry("shop"); last > 0 && (len(e.History) == 0 || len(e.History) > 2) {

@@ -226,6 +226,32 @@ func (t *Table) announce() {
 	}
 }
 
+// halt has the app, whether or not it is here, answer users no more, or again. Its sessions stay as
+// they are, and requests that run go on to their end.
+func (t *Table) halt(app string, on bool) {
+	t.changing.Lock()
+	was := t.stopped[app]
+	if on {
+		t.stopped[app] = true
+	} else {
+		delete(t.stopped, app)
+	}
+	p := t.Find(app)
+	if p != nil {
+		p.halted.Store(on)
+	}
+	t.changing.Unlock()
+	if p == nil || was == on {
+		return
+	}
+	t.announce()
+	if on {
+		p.log.Info("app stopped by an operator", "event", "halted", "sessions", p.Manager().Stats().Sessions)
+	} else {
+		p.log.Info("app started by an operator", "event", "resumed", "sessions", p.Manager().Stats().Sessions)
+	}
+}
+
 // Undeploy takes the app from this node: the others hear of it, requests in flight end, Done
 // closes, the app cleans up, the other members get what they lack of its sessions, and these end
 // here. It returns at once; until all that is done the app is Leaving.

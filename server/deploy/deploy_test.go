@@ -17,6 +17,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/plugins"
 	"github.com/nodeserver/nodeserver/server/session"
 	"github.com/nodeserver/nodeserver/webapps"
 )
@@ -99,6 +100,38 @@ func testTable(t *testing.T) {
 	if !strings.Contains(log.String(), "settings for an app that is not deployed\" app=ghost") ||
 		strings.Contains(log.String(), "deployed\" app=shop") {
 		t.Errorf("the log: %s", &log)
+	}
+}
+
+// An app that an operator has stopped is no app of this node to others, serves nobody, and is back
+// with its start. One that comes while it is stopped is stopped, too.
+func TestHalt(t *testing.T) { synctest.Test(t, testHalt) }
+
+func testHalt(t *testing.T) {
+	tab := table(t, io.Discard, says("shop", "the shop"), says("about", "about us"))
+	tab.halt("shop", true)
+	tab.halt("later", true)
+	if err := tab.Add(plugins.Plugin{File: "later.so", App: says("later", "")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, app := range []string{"shop", "later"} {
+		status, body := get(tab, "/"+app+"/")
+		if status != http.StatusServiceUnavailable || !strings.Contains(body, "stopped by an operator") {
+			t.Errorf("%s is stopped: %d %s", app, status, body)
+		}
+	}
+	if got := strings.Join(tab.Names(), " "); got != "about" || tab.Find("shop").State() != Stopped || !tab.Ready() {
+		t.Errorf("names %q, state %s, ready %v", got, tab.Find("shop").State(), tab.Ready())
+	}
+	tab.halt("shop", false)
+	status, body := get(tab, "/shop/")
+	if got := strings.Join(tab.Names(), " "); got != "about shop" || status != http.StatusOK || body != "the shop" {
+		t.Errorf("started: names %q, %d %s", got, status, body)
+	}
+	tab.Undeploy(tab.Find("about"), "test")
+	tab.halt("about", true)
+	if got := tab.Find("about").State(); got != Leaving {
+		t.Errorf("stopped while it leaves: %s", got)
 	}
 }
 

@@ -77,6 +77,9 @@ func NewFarm(t *Table, dir string, keep int, self string, reach func(membership.
 	if err != nil {
 		return nil, err
 	}
+	for _, e := range c.list() {
+		t.halt(e.App, e.Stopped)
+	}
 	return &Farm{
 		table:   t,
 		store:   s,
@@ -184,6 +187,7 @@ func (f *Farm) apply(ctx context.Context, e Entry) error {
 	if now, ok := f.catalog.entry(e.App); ok && now.later(e) {
 		e = now
 	}
+	f.table.halt(e.App, e.Stopped)
 	p, path := f.table.Find(e.App), f.store.path(e.Build.Hash)
 	switch {
 	case e.Build.Hash == "":

@@ -52,7 +52,8 @@ func (f *Farm) Deploy(ctx context.Context, r io.Reader, q Request) (Entry, error
 		f.store.drop(hash, f.catalog.list())
 		return Entry{}, &Refused{map[string]string{f.catalog.self: f.store.unnamed(err, hash)}}
 	}
-	return f.lead(ctx, o.App.Name, Build{Hash: hash, Version: o.App.Version, Revision: o.Revision}, q)
+	b := Build{Hash: hash, Version: o.App.Version, Revision: o.Revision}
+	return f.lead(ctx, change{app: o.App.Name, build: b, did: "has switched to it"}, q)
 }
 
 // Rollback makes all members serve the build before.
@@ -64,7 +65,7 @@ func (f *Farm) Rollback(ctx context.Context, app string, q Request) (Entry, erro
 	if err := f.obtain(ctx, e.History[0].Hash); err != nil {
 		return Entry{}, err
 	}
-	return f.lead(ctx, app, e.History[0], q)
+	return f.lead(ctx, change{app: app, build: e.History[0], did: "has switched to it"}, q)
 }
 
 // Undeploy takes the app from all members.
@@ -72,11 +73,55 @@ func (f *Farm) Undeploy(ctx context.Context, app string, q Request) (Entry, erro
 	if e, ok := f.catalog.entry(app); !ok || e.Build.Hash == "" {
 		return Entry{}, fmt.Errorf("the catalog has no app %q: what comes from a node's own folder goes with its file", app)
 	}
-	return f.lead(ctx, app, Build{}, q)
+	return f.lead(ctx, change{app: app, did: "serves it no more"}, q)
 }
 
-// lead takes the members through a deployment.
-func (f *Farm) lead(ctx context.Context, app string, b Build, q Request) (Entry, error) {
+// Stop has no member serve users of the app, wherever it comes from, until Start, also after restarts.
+// Its sessions stay.
+func (f *Farm) Stop(ctx context.Context, app string, q Request) (Entry, error) {
+	return f.halt(ctx, change{app: app, stop: new(true), did: "has stopped it"}, q)
+}
+
+// Start has all members serve users of the app again.
+func (f *Farm) Start(ctx context.Context, app string, q Request) (Entry, error) {
+	return f.halt(ctx, change{app: app, stop: new(false), did: "serves it"}, q)
+}
+
+func (f *Farm) halt(ctx context.Context, c change, q Request) (Entry, error) {
+	e, _ := f.catalog.entry(c.app)
+	if e.Build.Hash == "" && !e.Stopped && !f.known(c.app) {
+		return Entry{}, fmt.Errorf("no node hosts an app %q: see nodeserver apps list", c.app)
+	}
+	return f.lead(ctx, c, q)
+}
+
+// known tells whether a member hosts the app, this node among them.
+func (f *Farm) known(app string) bool {
+	return f.table.Find(app) != nil ||
+		slices.ContainsFunc(f.channel.Members(), func(m membership.Status) bool { return m.State != membership.Gone && m.Hosts(app) })
+}
+
+// change is what all members are to do with an app.
+type change struct {
+	app   string
+	build Build  // that they are to serve; none: they undeploy it
+	stop  *bool  // not nil: the build stays, and users are no more served, or again
+	did   string // what a member has done in the end
+}
+
+// write makes the change an entry of the catalog. An app that is stopped stays so with another build.
+func (f *Farm) write(c change, by string) (Entry, error) {
+	was, _ := f.catalog.entry(c.app)
+	stopped := was.Stopped && c.build.Hash != ""
+	if c.stop != nil {
+		c.build, stopped = was.Build, *c.stop
+	}
+	return f.catalog.write(c.app, c.build, stopped, by, f.keep)
+}
+
+// lead takes the members through a change.
+func (f *Farm) lead(ctx context.Context, c change, q Request) (Entry, error) {
+	app, b := c.app, c.build
 	d := Deployment{ID: rand.Text(), By: f.channel.Self(), Operator: q.Operator}
 	peers, err := f.peers(q)
 	if err != nil {
@@ -109,22 +154,18 @@ func (f *Farm) lead(ctx context.Context, app string, b Build, q Request) (Entry,
 	if err := ctx.Err(); err != nil {
 		return Entry{}, err
 	}
-	e, err := f.catalog.write(app, b, q.Operator, f.keep)
+	e, err := f.write(c, q.Operator)
 	if err != nil {
 		return Entry{}, err
 	}
 	f.log.Info(
-		"an operator changes what the cluster hosts", "event", "catalog", "app", app, "version", b.Version, "revision",
-		short(b.Revision), "hash", short(b.Hash), "operator", q.Operator, "deployment", d.ID,
+		"an operator changes what the cluster hosts", "event", "catalog", "app", app, "version", e.Build.Version, "revision",
+		short(e.Build.Revision), "hash", short(e.Build.Hash), "stopped", e.Stopped, "operator", q.Operator, "deployment", d.ID,
 	)
-	did := "serves it"
-	if b.Hash == "" {
-		did = "serves it no more"
-	}
 	late := each(peers, func(p Peer) error {
 		err := p.Switch(context.WithoutCancel(ctx), d, e)
 		if err == nil {
-			q.Step(p.Name(), did)
+			q.Step(p.Name(), c.did)
 		}
 		return err
 	})

@@ -41,7 +41,8 @@ type Place struct {
 	resident map[string]bool // hashes of the revisions that are in the process, for good
 
 	life    uint64       // of the app at this node, to the other members
-	state   atomic.Int32 // a State
+	state   atomic.Int32 // a State, never Stopped
+	halted  atomic.Bool  // by an operator, on all nodes
 	stopped func()       // ends what run began, and waits for it; nil before
 }
 
@@ -53,13 +54,20 @@ const (
 	Serving State = iota // users are served
 	Joining              // it was deployed while the node ran, and gets its sessions from the other members
 	Leaving              // it is being undeployed
+	Stopped              // an operator has stopped it on all nodes; its sessions are kept
 )
 
 // String is the state in lower case.
-func (s State) String() string { return [...]string{"serving", "joining", "leaving"}[s] }
+func (s State) String() string { return [...]string{"serving", "joining", "leaving", "stopped"}[s] }
 
 // State is how far the app is.
-func (p *Place) State() State { return State(p.state.Load()) }
+func (p *Place) State() State {
+	s := State(p.state.Load())
+	if s == Serving && p.halted.Load() {
+		return Stopped
+	}
+	return s
+}
 
 // join gives the app's sessions their topic on the channel.
 func (p *Place) join(ch *channel.Channel, domain string) {
@@ -119,6 +127,10 @@ func (p *Place) Oldest() time.Duration { return p.serving.oldest() }
 // ServeHTTP leads the request through the session pipeline to the handler of the current
 // revision, which serves it to its end.
 func (p *Place) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if p.halted.Load() {
+		session.Stopped(w, p.name)
+		return
+	}
 	v := p.take()
 	defer v.give()
 	defer p.serving.end(p.serving.begin())

@@ -52,6 +52,7 @@ type Table struct {
 
 	changing sync.Mutex // held while the list of apps changes; guards what follows
 	resident map[string]map[string]bool
+	stopped  map[string]bool  // apps that an operator has stopped, here or not
 	channel  *channel.Channel // nil before Join
 	domain   string
 	running  context.Context //nolint:containedctx // of Run; nil before
@@ -77,7 +78,7 @@ type Down struct {
 
 // New makes an empty table. It is to be stopped, so that the apps hear of it.
 func New(c Config, log *slog.Logger) *Table {
-	t := &Table{cfg: c, log: log, loader: plugins.NewLoader(), resident: map[string]map[string]bool{}}
+	t := &Table{cfg: c, log: log, loader: plugins.NewLoader(), resident: map[string]map[string]bool{}, stopped: map[string]bool{}}
 	t.plugins = folder{table: t, dir: c.Dir, files: map[string]*file{}}
 	t.life, t.stop = context.WithCancel(context.Background())
 	t.store(nil, nil)
@@ -95,6 +96,7 @@ func (t *Table) store(up []*Place, down []Down) {
 	taken := map[string]bool{}
 	for _, p := range s.up {
 		taken[p.path] = true
+		p.halted.Store(t.stopped[p.name])
 		s.mux.Handle(p.path, p)
 	}
 	for i := range s.down {
@@ -205,7 +207,10 @@ func (t *Table) Settle() {
 // Ready tells whether all apps that are served have their sessions. One that was deployed while
 // the node runs counts once it had them for the first time.
 func (t *Table) Ready() bool {
-	return t.all(func(p *Place) bool { return p.State() != Serving || p.Manager().Ready() })
+	return t.all(func(p *Place) bool {
+		s := p.State()
+		return s != Serving && s != Stopped || p.Manager().Ready()
+	})
 }
 
 // HandOver makes the other members the ones that expire this node's sessions.

@@ -33,6 +33,8 @@ var Kinds = map[Kind]string{
 	"notdeployed": "app {app} is not served by {node}: {err}",
 	"notreplaced": "app {app} was not redeployed on {node}, the revision before serves: {err}",
 	"serves":      "app {app} serves users on {node}, with {sessions} sessions",
+	"halted":      "app {app} is stopped on {node} by an operator, with {sessions} sessions",
+	"resumed":     "app {app} is started on {node} by an operator, with {sessions} sessions",
 	"undeploying": "app {app} is being undeployed from {node}: {why}",
 	"undeployed":  "app {app} was undeployed from {node}",
 	"ended":       "no other member hosts app {app}: its {sessions} sessions have ended",

@@ -175,6 +175,14 @@ func Decline(w http.ResponseWriter, text string) {
 	answer(w, text, http.StatusServiceUnavailable)
 }
 
+// Stopped answers 503 in the place of an app that an operator has stopped on all nodes.
+func Stopped(w http.ResponseWriter, app string) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Retry-After", "60")
+	http.Error(w, "the app "+app+" is stopped by an operator", http.StatusServiceUnavailable)
+}
+
 // answer takes the place of the app's answer, of which only headers that are
 // not about its body stay.
 func answer(w http.ResponseWriter, text string, status int) {
