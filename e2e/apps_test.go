@@ -67,7 +67,7 @@ func (c cluster) hosting(app string, hosts ...*node) error {
 			return fmt.Errorf("%s: %d %s %w", n.name, status, body, err)
 		}
 		row, err := n.app(app)
-		if err != nil || (row.State == "serving") != self || !self && row.State != "" && row.State != "stopped" {
+		if err != nil || (row.State == "serving") != self || (row.State == "") == self {
 			return fmt.Errorf("%s: the app is %q %w", n.name, row.State, err)
 		}
 		_, body, err := n.ask("/metrics")

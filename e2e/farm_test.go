@@ -8,12 +8,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/nodeserver/nodeserver/server/admin"
 )
 
 // farm is three nodes that keep files, and an operator's token for them.
@@ -267,7 +270,15 @@ func (c cluster) haltShop(t *testing.T, operate func(via *node, args ...string) 
 		}
 	}
 	stopped(c...)
-	within(t, 10*time.Second, "nobody hosts it", func() error { return c.hosting("shop") })
+	within(t, 10*time.Second, "no member says that it hosts it", func() error {
+		return all(c, func(n *node) error {
+			rows, err := n.members()
+			if slices.ContainsFunc(rows, func(r admin.MemberRow) bool { return slices.Contains(r.Apps, "shop") }) {
+				return errEarly
+			}
+			return err
+		})
+	})
 	c[2].signal(syscall.SIGTERM)
 	c[2].exit(20 * time.Second)
 	c[2].start()
