@@ -44,7 +44,7 @@ demo: build webapps ## see it: three nodes, visitors, a kill -9, and whether any
 .PHONY: run3
 run3: build webapps ## three nodes and the balancer on http://127.0.0.1:8080, until Ctrl-C
 	@set -m; pids=; \
-	for i in 1 2 3; do bin/nodeserver run --conf conf/node$$i.toml & pids="$$pids $$!"; done; \
+	for i in 1 2 3; do bin/nodeserver run --conf conf/node$$i.toml --demo bin/run3 & pids="$$pids $$!"; done; \
 	bin/nodeserver balance --conf conf/balance.toml & pids="$$pids $$!"; \
 	trap 'kill -TERM $$pids 2>/dev/null' INT TERM; \
 	echo "http://127.0.0.1:8080/cart/ and /counter/ (kill the node it names, reload; Ctrl-C ends all)"; \

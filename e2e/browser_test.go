@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,34 +53,32 @@ func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// is evaluates a condition.
-func (b *browser) is(condition string) bool {
+// evaluate returns what the page says, again where it was just replaced by another.
+func evaluate[T any](b *browser, expression string) (result T) {
 	b.t.Helper()
-	yes, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("Boolean("+condition+")"))
-	if err != nil {
-		b.t.Fatalf("%s: %v", condition, err)
-	}
-	return yes
+	within(b.t, time.Minute, expression, func() (err error) {
+		result, err = chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
+		return err
+	})
+	return result
 }
+
+// is evaluates a condition.
+func (b *browser) is(condition string) bool { b.t.Helper(); return evaluate[bool](b, "Boolean("+condition+")") }
 
 func (b *browser) text(selector string) string {
 	b.t.Helper()
-	text, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](fmt.Sprintf("document.querySelector(%q)?.textContent ?? ''", selector)))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return text
+	return evaluate[string](b, fmt.Sprintf("document.querySelector(%q)?.textContent ?? ''", selector))
 }
 
 // wait waits for a condition.
 func (b *browser) wait(what, condition string) {
 	b.t.Helper()
 	within(b.t, time.Minute, what, func() error {
-		yes, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("Boolean("+condition+")"))
-		if err == nil && !yes {
-			err = fmt.Errorf("the page says %.3000q", b.text("main"))
+		if !b.is(condition) {
+			return fmt.Errorf("the page says %.3000q", b.text("main"))
 		}
-		return err
+		return nil
 	})
 }
 
@@ -87,7 +86,13 @@ func (b *browser) size(width, height int64) { b.t.Helper(); b.do(chromedp.Emulat
 
 func (b *browser) open(path string) { b.t.Helper(); b.do(chromedp.Navigate(b.site + path)) }
 
-func (b *browser) press(key string) { b.t.Helper(); b.do(chromedp.KeyEvent(key)) }
+// press presses a key. That the page is gone before the key is up again is no fault: it was a link.
+func (b *browser) press(key string) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, chromedp.KeyEvent(key)); err != nil && !strings.Contains(err.Error(), "navigated or closed") {
+		b.t.Fatal(err)
+	}
+}
 
 // tabTo presses Tab until an element has the focus.
 func (b *browser) tabTo(id string) {
@@ -195,9 +200,9 @@ func (b *browser) logIn(n *node) {
 
 // An operator sees the cluster in a browser, without a mouse.
 func TestBrowser(t *testing.T) {
-	c := loopback(t)
+	c, demo := loopback(t), t.TempDir()
 	for _, n := range c {
-		n.args = append(n.args, "--set", "node.data_dir="+t.TempDir())
+		n.args = append(n.args, "--set", "node.data_dir="+t.TempDir(), "--demo", demo)
 		n.start()
 	}
 	c.await(t, startLimit)
@@ -218,7 +223,82 @@ func TestBrowser(t *testing.T) {
 	b.enter("theme-auto")
 	b.wait("light", "getComputedStyle(document.body).backgroundColor === 'rgb(246, 245, 241)'")
 
-	c[2].kill()
+	b.sessions(c)
+	b.webapps(shopBuilds(t, "", "red", "green"))
+	b.open("/node")
+	b.wait("the log", "document.getElementById('lines').textContent.includes('node started')")
+	b.everyLook("node")
+
+	b.open("/")
+	b.enter("kill-n3")
 	b.wait("the page tells by itself that a node is gone", "document.getElementById('verdict').textContent.includes('n3 is gone')")
 	b.everyLook("overview-gone")
+	b.open("/events")
+	b.wait("the time line", "document.getElementById('events').textContent.includes('is gone')")
+	b.everyLook("events")
+	b.tabTo("q")
+	b.do(chromedp.KeyEvent("suspect"))
+	b.press(kb.Enter)
+	b.wait("events are searched", "location.search.includes('suspect') && !document.getElementById('events').textContent.includes('has started')")
+	b.enter("logout")
+	b.wait("logged out", "location.pathname === '/login'")
+}
+
+// sessions looks for the sessions of a user, and ends one.
+func (b *browser) sessions(c cluster) {
+	b.t.Helper()
+	for i := range 60 {
+		name, n := fmt.Sprintf("guest%02d", i), c[i%3]
+		if i == 7 {
+			name = "anna"
+		}
+		answer, err := n.client.PostForm("http://"+n.http+"/cart/login", url.Values{"user": {name}})
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if err := answer.Body.Close(); err != nil || answer.StatusCode != http.StatusOK {
+			b.t.Fatal(answer.Status, err)
+		}
+	}
+	b.open("/sessions")
+	b.wait("sessions", "document.querySelectorAll('#rows input').length === 50")
+	b.everyLook("sessions")
+	b.enter("next")
+	b.wait("the next page", "document.getElementById('first') && document.querySelectorAll('#rows input').length >= 10")
+	b.tabTo("principal")
+	b.do(chromedp.KeyEvent("anna"))
+	b.press(kb.Enter)
+	b.wait("the user's session alone", "document.querySelectorAll('#rows input').length === 1")
+	id := evaluate[string](b, "document.querySelector('#rows input').value")
+	b.enter("show-" + id)
+	b.wait("it is the same at all nodes", "document.querySelectorAll('.mark.good').length === 3")
+	b.enter("values")
+	b.wait("values", "document.querySelector('td code')")
+	b.everyLook("session")
+	b.open("/sessions?principal=anna")
+	b.tabTo("choose-" + id)
+	b.press(" ")
+	b.enter("expire")
+	b.wait("ended", "document.querySelector('.notice')?.textContent.includes('have ended')")
+	b.open("/sessions?principal=anna")
+	b.wait("it is gone", "document.getElementById('rows').textContent.includes('No session')")
+}
+
+// webapps deploys two builds of an app by upload, and goes back to the first.
+func (b *browser) webapps(builds []string) {
+	b.t.Helper()
+	for _, file := range builds {
+		b.open("/webapps")
+		b.tabTo("plugin")
+		b.do(chromedp.SetUploadFiles("#plugin", []string{file}))
+		b.enter("deploy-button")
+		b.wait("deployed", "document.getElementById('outcome')?.textContent.includes('All nodes serve shop')")
+	}
+	b.shot("steps")
+	b.enter("back")
+	b.wait("webapps", "document.getElementById('rollback-shop')")
+	b.everyLook("webapps")
+	b.enter("rollback-shop")
+	b.wait("rolled back", "document.getElementById('outcome')?.textContent.includes('All nodes serve shop')")
+	b.accessible("the page of the steps")
 }

@@ -45,7 +45,7 @@ var arrows = []arrow{
 		far: []string{viper},
 	},
 	{
-		from: "server/console", imports: []string{"server/admin", "server/deploy", "server/operators"},
+		from: "server/console", imports: []string{"server/admin", "server/deploy", "server/events", "server/operators"},
 		far: []string{viper},
 	},
 	{from: "server/config", stdOnly: true},

@@ -56,12 +56,12 @@ func (s *Server) Run(ctx context.Context) error {
 			s.log.Warn("who reaches the admin address can look, but nobody can change anything there", "err", err)
 		}
 		defer untoken()
-		if code := guard.StartLink(); code != "" && s.onLink != nil {
+		if code := guard.StartLink(); code != "" && s.info.Link != nil {
 			scheme := "http://"
 			if adminTLS != nil {
 				scheme = "https://"
 			}
-			s.onLink(scheme + a.String() + console.LinkPath(code))
+			s.info.Link(scheme + a.String() + console.LinkPath(code))
 		}
 	}
 	s.membersChanged(s.channel.Members()) // itself, until the channel runs
@@ -115,7 +115,7 @@ func (s *Server) operators() (*operators.Guard, error) {
 }
 
 func (s *Server) newConsole(browsers *operators.Browsers, v admin.View) *console.Console {
-	c := console.Config{Name: s.id.Name, Cluster: s.cfg.Cluster.Name, Version: s.version, Browsers: browsers}
+	c := console.Config{Name: s.id.Name, Cluster: s.cfg.Cluster.Name, Version: s.version, Browsers: browsers, Info: s.info}
 	if s.farm != nil {
 		c.Farm = s.farm
 	}

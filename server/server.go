@@ -61,7 +61,7 @@ type Server struct {
 	dial            func(context.Context, string) (net.Conn, error) // to other members; nil: TCP
 	maxSessions     int                                             // of one app; 0: no limit
 	maxSessionsFrom string                                          // where that comes from
-	onLink          func(link string)                               // gets a link by which a browser can log in; nil: nobody does
+	info            console.Info
 
 	incoming
 	draining
@@ -126,9 +126,9 @@ type Tracer interface {
 // WithTracer makes traces. Run stops the tracer.
 func WithTracer(t Tracer) Option { return func(s *Server) { s.tracer = t } }
 
-// WithConsoleLink is called when the node starts and made a token for whoever started it: with
-// a link that logs a browser in to the console, once. It is a secret, no log should have it.
-func WithConsoleLink(f func(link string)) Option { return func(s *Server) { s.onLink = f } }
+// WithConsole says what the console shows of the process. Its links are secrets: no log should have
+// them.
+func WithConsole(i console.Info) Option { return func(s *Server) { s.info = i } }
 
 // New makes a node with these apps and the plugins that cfg names. It opens no
 // address and starts nothing but the apps. An app that can't be loaded or started,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"runtime"
@@ -12,12 +13,14 @@ import (
 	"github.com/nodeserver/nodeserver/conf"
 	"github.com/nodeserver/nodeserver/server"
 	"github.com/nodeserver/nodeserver/server/config"
+	"github.com/nodeserver/nodeserver/server/console"
 	"github.com/nodeserver/nodeserver/server/tracing"
 )
 
 func newRunCommand(e env) *cobra.Command {
 	var file string
 	var sets []string
+	var demo string
 	c := &cobra.Command{
 		Use:   "run --conf FILE [--set KEY=VALUE]...",
 		Short: "Run a node until it is asked to stop",
@@ -34,7 +37,8 @@ else from the file, else it is the default.`,
 			if err != nil {
 				return err
 			}
-			log := newLogger(e.stderr, cfg.Log)
+			kept := &lines{to: e.stderr}
+			log := newLogger(kept, cfg.Log)
 			defer outlive(log)()
 			for _, w := range origins.Warnings {
 				log.Warn("check the configuration", "problem", w.String())
@@ -42,8 +46,19 @@ else from the file, else it is the default.`,
 			if !setsIn(origins, "node", "webapps", "channel") && setsIn(origins, "balance") {
 				log.Warn("this conf says nothing of a node, only of a balancer, which nodeserver balance runs", "file", file)
 			}
+			info := console.Info{Link: e.showLink, Lines: kept.last}
+			for _, v := range origins.Values {
+				info.Values = append(info.Values, console.Value(v))
+			}
+			if demo != "" {
+				k := killer{demo}
+				if err := k.enter(cfg.Node.Name); err != nil {
+					return fmt.Errorf("--demo: %w", err)
+				}
+				info.Kill = k.kill
+			}
 			version := readVersion().Version
-			options := []server.Option{server.WithVersion(version), server.WithConsoleLink(e.showLink)}
+			options := []server.Option{server.WithVersion(version), server.WithConsole(info)}
 			tracer, err := tracing.New(c.Context(), tracing.Process{Service: "nodeserver", Version: version, Node: cfg.Node.Name}, e.getenv)
 			if err != nil {
 				return err
@@ -66,6 +81,7 @@ else from the file, else it is the default.`,
 		},
 	}
 	confFlags(c, &file, &sets)
+	c.Flags().StringVar(&demo, "demo", "", "for demonstrations: the console can kill nodes of this machine that name the same `DIR`")
 	must(c.MarkFlagRequired("conf"))
 	return c
 }

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -85,14 +86,23 @@ type listed struct {
 }
 
 func (a *admin) serveSessions(w http.ResponseWriter, r *http.Request) {
-	q, err := sessionQuery(r)
-	var apps []*deploy.Place
-	if err == nil {
-		apps, err = a.appsNamed(r.FormValue("app"))
-	}
+	reply, err := a.sessions(r.FormValue)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
+	}
+	answer(w, reply)
+}
+
+// sessions is the page that the parameters of the request ask for.
+func (a *admin) sessions(parameter func(string) string) (SessionsReply, error) {
+	q, err := sessionQuery(parameter)
+	var apps []*deploy.Place
+	if err == nil {
+		apps, err = a.appsNamed(parameter("app"))
+	}
+	if err != nil {
+		return SessionsReply{}, err
 	}
 	reply := SessionsReply{Schema: "nodeserver.sessions/1", Node: a.cfg.ID.Name, Sessions: []SessionRow{}}
 	var list []listed
@@ -114,7 +124,7 @@ func (a *admin) serveSessions(w http.ResponseWriter, r *http.Request) {
 		last := list[len(list)-1].at
 		reply.Cursor = strconv.FormatInt(last.At.UnixNano(), 10) + "." + last.Key.String()
 	}
-	answer(w, reply)
+	return reply, nil
 }
 
 func mark(q deltamanager.Query, b deltamanager.Brief) deltamanager.Mark {
@@ -125,26 +135,26 @@ func mark(q deltamanager.Query, b deltamanager.Brief) deltamanager.Mark {
 }
 
 // sessionQuery reads which page is asked for.
-func sessionQuery(r *http.Request) (q deltamanager.Query, err error) {
-	q.Principal, q.Prefix, q.Limit = r.FormValue("principal"), strings.ToLower(r.FormValue("id")), defaultPage
-	if text := r.FormValue("limit"); text != "" {
+func sessionQuery(parameter func(string) string) (q deltamanager.Query, err error) {
+	q.Principal, q.Prefix, q.Limit = parameter("principal"), strings.ToLower(parameter("id")), defaultPage
+	if text := parameter("limit"); text != "" {
 		if q.Limit, err = strconv.Atoi(text); err != nil || q.Limit < 1 || q.Limit > maxPage {
 			return q, fmt.Errorf("limit: a page has 1 to %d sessions", maxPage)
 		}
 	}
-	if text := r.FormValue("idle"); text != "" {
+	if text := parameter("idle"); text != "" {
 		if q.Idle, err = time.ParseDuration(text); err != nil || q.Idle < 0 {
 			return q, fmt.Errorf("idle: %.40q is no duration, like 30m", text)
 		}
 	}
-	switch order := r.FormValue("order"); order {
+	switch order := parameter("order"); order {
 	case "", "created":
 	case "used":
 		q.Used = true
 	default:
 		return q, fmt.Errorf("order: %.40q is none of created, used", order)
 	}
-	if text := r.FormValue("after"); text != "" {
+	if text := parameter("after"); text != "" {
 		at, key, _ := strings.Cut(text, ".")
 		ns, err := strconv.ParseInt(at, 10, 64)
 		if err == nil {
@@ -177,46 +187,58 @@ func sessionRow(app string, b deltamanager.Brief) SessionRow {
 	}
 }
 
-// copyOf finds the session that the request's path names, whichever app it is of, and answers if
-// there is none.
-func (a *admin) copyOf(w http.ResponseWriter, r *http.Request) (app string, c deltamanager.Copy, ok bool) {
-	k, err := deltamanager.ParseKey(r.PathValue("id"))
+// errNoSession says that a node has not got the session of this id.
+var errNoSession = errors.New("it has ended, or its app is not served here")
+
+// copyOf finds the session of this id, whichever app it is of.
+func (a *admin) copyOf(id string) (app string, c deltamanager.Copy, err error) {
+	k, err := deltamanager.ParseKey(id)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return "", c, false
+		return "", c, err
 	}
 	for p := range a.apps.Each() {
 		if c, ok := p.Manager().Copy(k); ok {
-			return p.Name(), c, true
+			return p.Name(), c, nil
 		}
 	}
-	http.Error(w, fmt.Sprintf("%s has no session %s: it has ended, or its app is not served here", a.cfg.ID.Name, k), http.StatusNotFound)
-	return "", c, false
+	return "", c, fmt.Errorf("%s has no session %s: %w", a.cfg.ID.Name, k, errNoSession)
 }
 
 // showSession answers with one session; its values only if that was asked for, which is a change
 // to the guard: for operators, and in the audit log.
 func (a *admin) showSession(values bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		app, c, ok := a.copyOf(w, r)
-		if !ok {
-			return
+		reply, err := a.session(r.PathValue("id"), values)
+		switch {
+		case errors.Is(err, errNoSession):
+			http.Error(w, err.Error(), http.StatusNotFound)
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		default:
+			answer(w, reply)
 		}
-		reply := SessionReply{
-			Schema: "nodeserver.session/1", Node: a.cfg.ID.Name, Session: sessionRow(app, c.Brief), Names: []AttributeRow{},
-		}
-		for _, g := range c.Registers {
-			if g.Value == nil {
-				continue
-			}
-			row := AttributeRow{Name: strings.ToValidUTF8(g.Name, "?"), Type: codec.TypeOf(g.Value), Bytes: len(g.Value)}
-			if values {
-				row.Value = codec.TextOf(g.Value, maxValue)
-			}
-			reply.Names = append(reply.Names, row)
-		}
-		answer(w, reply)
 	}
+}
+
+func (a *admin) session(id string, values bool) (SessionReply, error) {
+	app, c, err := a.copyOf(id)
+	if err != nil {
+		return SessionReply{}, err
+	}
+	reply := SessionReply{
+		Schema: "nodeserver.session/1", Node: a.cfg.ID.Name, Session: sessionRow(app, c.Brief), Names: []AttributeRow{},
+	}
+	for _, g := range c.Registers {
+		if g.Value == nil {
+			continue
+		}
+		row := AttributeRow{Name: strings.ToValidUTF8(g.Name, "?"), Type: codec.TypeOf(g.Value), Bytes: len(g.Value)}
+		if values {
+			row.Value = codec.TextOf(g.Value, maxValue)
+		}
+		reply.Names = append(reply.Names, row)
+	}
+	return reply, nil
 }
 
 func (a *admin) expireSessions(w http.ResponseWriter, r *http.Request) {
@@ -227,35 +249,47 @@ func (a *admin) expireSessions(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		err = fmt.Errorf("which sessions are to end is read from the body, as JSON: %w", err)
 	}
-	var wanted deltamanager.Wanted
-	var apps []*deploy.Place
 	if err == nil {
-		wanted, err = q.wanted()
+		_, err = q.wanted()
 	}
 	if err == nil {
-		apps, err = a.appsNamed(q.App)
+		_, err = a.appsNamed(q.App)
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	act := operators.ActOf(r.Context())
 	reply := ExpireReply{Schema: "nodeserver.expire/1", Node: a.cfg.ID.Name}
-	for _, p := range apps {
-		n, wrong := p.Manager().Expire(r.Context(), wanted)
-		reply.Expired += n
-		err = errors.Join(err, wrong)
-	}
-	act.Note("app", q.App)
-	act.Note("sid", q.ID)
-	act.Note("principal", q.Principal)
-	act.Note("expired", reply.Expired)
-	if err != nil {
-		act.Note("err", err)
-		http.Error(w, fmt.Sprintf("%d sessions have ended, then: %v", reply.Expired, err), http.StatusServiceUnavailable)
+	if reply.Expired, err = a.expire(r.Context(), q); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
 	answer(w, reply)
+}
+
+// expire ends sessions, on all nodes, and writes down in the audit log which. In the context of a
+// change.
+func (a *admin) expire(ctx context.Context, q ExpireRequest) (expired int, err error) {
+	wanted, err := q.wanted()
+	var apps []*deploy.Place
+	if err == nil {
+		apps, err = a.appsNamed(q.App)
+	}
+	for _, p := range apps {
+		n, wrong := p.Manager().Expire(ctx, wanted)
+		expired += n
+		err = errors.Join(err, wrong)
+	}
+	act := operators.ActOf(ctx)
+	act.Note("app", q.App)
+	act.Note("sid", q.ID)
+	act.Note("principal", q.Principal)
+	act.Note("expired", expired)
+	if err != nil {
+		err = fmt.Errorf("%d sessions have ended, then: %w", expired, err)
+		act.Note("err", err)
+	}
+	return expired, err
 }
 
 // wanted is which sessions are to end: one way to say it, so that no slip ends more than was meant.

@@ -2,7 +2,11 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"time"
+
+	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/events"
 )
 
 // View is what a node shows of itself and of its cluster, for pages. Safe for concurrent use.
@@ -11,12 +15,47 @@ type View struct{ admin *admin }
 // Cluster is what all members say of themselves; it takes a second at most.
 func (v View) Cluster(ctx context.Context) ClusterReply { return v.admin.cluster(ctx) }
 
-// Drain tells whether the node gives its users away, and how far it is.
-func (v View) Drain() DrainReply { return v.admin.drainReply() }
+// SetDraining has a member give its users away, or take them back, for the operator.
+func (v View) SetDraining(ctx context.Context, node string, on bool, operator string) error {
+	if node == v.admin.cfg.ID.Name {
+		_, err := v.admin.drainHere(&on)
+		return err
+	}
+	for _, m := range v.admin.node.Members() {
+		if m.Name == node && m.State != membership.Gone {
+			ctx, cancel := context.WithTimeout(ctx, drainTime)
+			defer cancel()
+			_, err := v.admin.node.DrainOf(ctx, m.Member, &on, operator)
+			return err
+		}
+	}
+	return fmt.Errorf("%s sees no member %q", v.admin.cfg.ID.Name, short(node))
+}
 
-// SetDraining has the node give its users away, or take them back. An error: it is about to
-// stop.
-func (v View) SetDraining(on bool) error { return v.admin.node.SetDraining(on) }
+// Events are those of all members, by time, and the members that have not answered within a second.
+func (v View) Events(ctx context.Context) ([]events.Event, []SilentRow) {
+	return v.admin.eventsAfter(ctx, events.Positions{}, true)
+}
+
+// Sessions is a page of the sessions that the node has: parameters as of /api/v1/sessions.
+func (v View) Sessions(parameter func(string) string) (SessionsReply, error) {
+	return v.admin.sessions(parameter)
+}
+
+// Session is one session; values only for who may see them.
+func (v View) Session(id string, values bool) (SessionReply, error) {
+	return v.admin.session(id, values)
+}
+
+// Where is what each member has of a session; it takes a second at most.
+func (v View) Where(ctx context.Context, id string) (WhereReply, error) {
+	return v.admin.where(ctx, id)
+}
+
+// Expire ends sessions, on all nodes, and notes in the audit log which. In the context of a change.
+func (v View) Expire(ctx context.Context, q ExpireRequest) (int, error) {
+	return v.admin.expire(ctx, q)
+}
 
 // Sample is what the node counts, at one moment.
 type Sample struct {

@@ -65,14 +65,22 @@ func SessionCopy(c Config, apps *deploy.Table, k deltamanager.Key) CopyRow {
 func stampText(s deltamanager.Stamp) string { return fmt.Sprintf("%x.%016x", s.Clock, s.Incarnation) }
 
 func (a *admin) serveWhere(w http.ResponseWriter, r *http.Request) {
-	k, err := deltamanager.ParseKey(r.PathValue("id"))
+	reply, err := a.where(r.Context(), r.PathValue("id"))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	reply := WhereReply{Schema: "nodeserver.where/1", Node: a.cfg.ID.Name, ID: k.String(), Copies: a.copies(r.Context(), k)}
-	reply.Same = same(reply.Copies)
 	answer(w, reply)
+}
+
+func (a *admin) where(ctx context.Context, id string) (WhereReply, error) {
+	k, err := deltamanager.ParseKey(id)
+	if err != nil {
+		return WhereReply{}, err
+	}
+	reply := WhereReply{Schema: "nodeserver.where/1", Node: a.cfg.ID.Name, ID: k.String(), Copies: a.copies(ctx, k)}
+	reply.Same = same(reply.Copies)
+	return reply, nil
 }
 
 // copies asks all members at once.

@@ -15,14 +15,23 @@ import (
 
 	"github.com/nodeserver/nodeserver/server/admin"
 	"github.com/nodeserver/nodeserver/server/deploy"
+	"github.com/nodeserver/nodeserver/server/events"
 	"github.com/nodeserver/nodeserver/server/operators"
 )
 
 // Node is what the console shows, and what it can do. Safe for concurrent use.
 type Node interface {
 	Cluster(ctx context.Context) admin.ClusterReply
-	Drain() admin.DrainReply
-	SetDraining(on bool) error
+	// SetDraining has a member give its users away, or take them back, for the operator.
+	SetDraining(ctx context.Context, node string, on bool, operator string) error
+	// Events are those of all members by time, and the members that have not answered.
+	Events(ctx context.Context) ([]events.Event, []admin.SilentRow)
+	// Sessions is a page of the node's sessions: parameters as of /api/v1/sessions.
+	Sessions(parameter func(string) string) (admin.SessionsReply, error)
+	Session(id string, values bool) (admin.SessionReply, error)
+	Where(ctx context.Context, id string) (admin.WhereReply, error)
+	// Expire ends sessions on all nodes; in the context of a change.
+	Expire(ctx context.Context, q admin.ExpireRequest) (int, error)
 	Sample() admin.Sample
 }
 
@@ -41,6 +50,7 @@ type Config struct {
 	Version  string
 	Browsers *operators.Browsers
 	Farm     Farm // nil: node.data_dir is not set
+	Info
 }
 
 // Console is the pages of one node. Its methods are safe for concurrent use.
@@ -108,7 +118,13 @@ func (c *Console) Routes() []operators.Route {
 	}
 	list := []operators.Route{
 		page("/{$}", c.overview),
+		page("/sessions", c.sessions),
+		page("/sessions/{id}", c.session),
+		change("/sessions/{id}/values", "read values", c.values),
+		change("/expire", "expire", c.expire),
 		page("/webapps", c.webapps),
+		page("/events", c.events),
+		page("/node", c.process),
 		change("/webapps/deploy", "deploy", c.deploy),
 		change("/webapps/rollback", "rollback", c.onApp(c.rollback)),
 		change("/webapps/undeploy", "undeploy", c.onApp(c.undeploy)),
@@ -119,6 +135,9 @@ func (c *Console) Routes() []operators.Route {
 		own("POST", "/logout", c.logOut),
 		own("POST", "/theme", c.setTheme),
 		{Method: "POST", Path: "/api/v1/console", Role: operators.Operator, Action: "console link", Handler: c.link},
+	}
+	if c.cfg.Kill != nil {
+		list = append(list, change("/kill", "kill", c.kill))
 	}
 	for name := range assets {
 		list = append(list, operators.Route{Method: "GET", Path: "/static/" + name, Handler: asset(name)})
@@ -169,7 +188,7 @@ type frame struct {
 
 type link struct{ Path, Text string }
 
-var pages = []link{{"/", "Overview"}, {"/webapps", "Webapps"}}
+var pages = []link{{"/", "Overview"}, {"/sessions", "Sessions"}, {"/webapps", "Webapps"}, {"/events", "Events"}, {"/node", "Node"}}
 
 // show answers with a page.
 func (c *Console) show(w http.ResponseWriter, r *http.Request, status int, name, title string, data any) {
@@ -198,6 +217,9 @@ func (c *Console) frame(r *http.Request, title string, data any) frame {
 var notices = map[string]string{
 	"drain":   "The node gives its users away.",
 	"undrain": "The node takes users again.",
+	"expire":  "The sessions have ended, on all nodes.",
+	"none":    "No session was chosen.",
+	"kill":    "The node was killed. Its users go on at the other nodes.",
 }
 
 // done leads the browser back to a page after a change.

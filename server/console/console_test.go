@@ -18,6 +18,7 @@ import (
 	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/console"
 	"github.com/nodeserver/nodeserver/server/deploy"
+	"github.com/nodeserver/nodeserver/server/events"
 	"github.com/nodeserver/nodeserver/server/operators"
 )
 
@@ -25,13 +26,16 @@ import (
 const planted = `<script>alert("x")</script><b onclick='x'>`
 
 // fake is a cluster in which all that others may choose is planted.
-type fake struct{ drained bool }
+type fake struct {
+	drained bool
+	expired []string // ids of sessions
+}
 
 func (f *fake) Cluster(context.Context) admin.ClusterReply {
 	now := time.Now()
 	report := func(name string) *admin.NodeReport {
 		return &admin.NodeReport{
-			Node: name, Version: planted, ConfDigest: planted, Ready: true, Since: now,
+			Node: name, Version: planted, ConfDigest: planted, Ready: true, Draining: f.drained, Since: now,
 			Apps: []admin.AppRow{{
 				Name: "shop" + planted, Path: "/" + planted, State: "serving", Version: planted, Revision: planted,
 				Problem: &admin.Problem{Reason: planted},
@@ -49,8 +53,51 @@ func (f *fake) Cluster(context.Context) admin.ClusterReply {
 	}}
 }
 
-func (f *fake) Drain() admin.DrainReply   { return admin.DrainReply{Node: "n1", Draining: f.drained} }
-func (f *fake) SetDraining(on bool) error { f.drained = on; return nil }
+func (f *fake) SetDraining(_ context.Context, node string, on bool, operator string) error {
+	if node != "n1" || operator != "start-token" {
+		return errors.New(planted)
+	}
+	f.drained = on
+	return nil
+}
+
+func (f *fake) Events(context.Context) ([]events.Event, []admin.SilentRow) {
+	now := time.Now()
+	return []events.Event{
+		{Node: "n1", Time: now, First: now, Count: 1, Kind: "joined", Level: "INFO", Text: "n2 has joined"},
+		{Node: planted, Time: now, First: now, Count: 3, Kind: "joined", Level: planted, Text: planted},
+	}, []admin.SilentRow{{Name: planted, Problem: planted}}
+}
+
+func (f *fake) Sessions(func(string) string) (admin.SessionsReply, error) {
+	return admin.SessionsReply{Node: "n1", Total: 1, Cursor: planted, Sessions: []admin.SessionRow{{
+		App: planted, ID: "ab" + planted, Principal: planted, Created: time.Now(), LastAccess: time.Now(),
+	}}}, errors.New(planted)
+}
+
+func (f *fake) Session(id string, values bool) (admin.SessionReply, error) {
+	if id != "ab" {
+		return admin.SessionReply{}, errors.New(planted)
+	}
+	row := admin.AttributeRow{Name: planted, Type: planted, Bytes: 1}
+	if values {
+		row.Value = "value" + planted
+	}
+	s := admin.SessionRow{App: planted, ID: id, Principal: planted, Created: time.Now(), LastAccess: time.Now()}
+	return admin.SessionReply{Node: "n1", Session: s, Names: []admin.AttributeRow{row}}, nil
+}
+
+func (f *fake) Where(context.Context, string) (admin.WhereReply, error) {
+	return admin.WhereReply{Copies: []admin.CopyRow{
+		{Node: planted, Here: true, Stamp: planted, Sum: planted}, {Node: "n2", Problem: planted}, {Node: "n3"},
+	}}, nil
+}
+
+func (f *fake) Expire(_ context.Context, q admin.ExpireRequest) (int, error) {
+	f.expired = append(f.expired, q.ID)
+	return 1, nil
+}
+
 func (f *fake) Sample() admin.Sample {
 	return admin.Sample{At: time.Now(), Sessions: map[string]int64{planted: 3}, Queue: map[string]int{planted: 1}}
 }
@@ -91,7 +138,17 @@ func newSite(t *testing.T) *site {
 	s := &site{t: t, fake: &fake{}}
 	log := slog.New(slog.NewTextHandler(&s.log, nil))
 	browsers := operators.NewBrowsers()
-	pages := console.New(console.Config{Name: "n1", Cluster: planted, Version: planted, Browsers: browsers, Farm: s.fake}, s.fake, log)
+	info := console.Info{
+		Values: []console.Value{
+			{Key: "node.name", Value: planted, From: planted},
+			{Key: "admin.pprof", Value: "true", From: "default"},
+			{Key: "app.shop.config", Value: "password", From: "n1.toml:3"},
+		},
+		Lines: func() []string { return []string{planted} },
+		Kill:  func(node string) error { return errors.New(node) },
+	}
+	cfg := console.Config{Name: "n1", Cluster: planted, Version: planted, Browsers: browsers, Farm: s.fake, Info: info}
+	pages := console.New(cfg, s.fake, log)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	pages.Run(ctx) // takes one sample
@@ -169,19 +226,28 @@ func (s *site) safe(what string, w *httptest.ResponseRecorder) string {
 func TestPagesEscape(t *testing.T) {
 	s := newSite(t)
 	q := url.QueryEscape(planted)
-	for _, path := range []string{"/", "/webapps", "/login", "/login?code=" + q, "/?done=" + q} {
+	for _, path := range []string{
+		"/", "/webapps", "/sessions", "/sessions/ab", "/events", "/node", "/events?node=n1&q=" + q, "/login", "/login?code=" + q,
+		"/?done=" + q,
+	} {
 		w := s.send("GET", path, nil)
 		if page := s.safe(path, w); w.Code != http.StatusOK || !strings.Contains(page, html.EscapeString("<script>")) {
 			t.Errorf("%s: %d, it does not show what was planted:\n%s", path, w.Code, page)
 		}
 	}
-	for path, status := range map[string]int{"/webapps/rollback": 200, "/webapps/undeploy": 200, "/webapps/deploy": 400} {
-		w := s.send("POST", path, url.Values{"csrf": {s.csrf()}, "app": {planted}})
+	if page := s.send("GET", "/node", nil).Body.String(); strings.Contains(page, "password") {
+		t.Error("what an app is given is shown")
+	}
+	for path, status := range map[string]int{
+		"/webapps/rollback": 200, "/webapps/undeploy": 200, "/webapps/deploy": 400, "/sessions/ab/values": 200, "/kill": 409,
+		"/drain": 409,
+	} {
+		w := s.send("POST", path, url.Values{"csrf": {s.csrf()}, "app": {planted}, "node": {planted}})
 		if s.safe(path, w); w.Code != status {
 			t.Errorf("%s: %d, want %d", path, w.Code, status)
 		}
 	}
-	if log := s.log.String(); !strings.Contains(log, "action=undeploy") || strings.Count(log, "result=failed") != 2 {
+	if log := s.log.String(); !strings.Contains(log, "action=undeploy") || strings.Count(log, "result=failed") != 4 {
 		t.Errorf("audit log:\n%s", log)
 	}
 }
@@ -193,7 +259,7 @@ func TestChanges(t *testing.T) {
 	if s.safe("forged", w); w.Code != http.StatusForbidden || s.fake.drained {
 		t.Errorf("forged: %d, drained: %v", w.Code, s.fake.drained)
 	}
-	w = s.send("POST", "/drain", url.Values{"csrf": {s.csrf()}})
+	w = s.send("POST", "/drain", url.Values{"csrf": {s.csrf()}, "node": {"n1"}})
 	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/?done=drain" || !s.fake.drained {
 		t.Errorf("%d %v, drained: %v", w.Code, w.Header(), s.fake.drained)
 	}
@@ -208,7 +274,7 @@ func TestChanges(t *testing.T) {
 	if page := s.safe("no session", w); w.Code != http.StatusUnauthorized || !strings.Contains(page, `name="token"`) {
 		t.Errorf("without a session: %d %s", w.Code, page)
 	}
-	if w := s.send("GET", "/", nil); w.Code != http.StatusOK || strings.Contains(w.Body.String(), "drain-button") {
+	if w := s.send("GET", "/", nil); w.Code != http.StatusOK || strings.Contains(w.Body.String(), "csrf") {
 		t.Errorf("who has no token where none is named may look, no more: %d", w.Code)
 	}
 }
@@ -221,5 +287,31 @@ func TestTheme(t *testing.T) {
 		if c := w.Result().Cookies(); len(c) != 1 || c[0].Value != want || w.Header().Get("Location") != "/" {
 			t.Errorf("%s: %v %v", theme, c, w.Header())
 		}
+	}
+}
+
+// Sessions are ended one or many at a time; values are only shown to operators who ask for them.
+func TestSessions(t *testing.T) {
+	s := newSite(t)
+	if w := s.send("GET", "/sessions/other", nil); w.Code != http.StatusNotFound {
+		t.Errorf("no session: %d", w.Code)
+	}
+	if page := s.send("GET", "/sessions/ab", nil).Body.String(); strings.Contains(page, "value&lt;") {
+		t.Error("values are shown to whoever looks")
+	}
+	csrf := s.csrf()
+	w := s.send("POST", "/sessions/ab/values", url.Values{"csrf": {csrf}})
+	if !strings.Contains(w.Body.String(), "value&lt;") || !strings.Contains(s.log.String(), `action="read values"`) {
+		t.Errorf("%s\n%s", w.Body, s.log.String())
+	}
+	if w := s.send("POST", "/expire", url.Values{"id": {"ab", "cd"}}); w.Code != http.StatusForbidden || s.fake.expired != nil {
+		t.Errorf("forged: %d, %v", w.Code, s.fake.expired)
+	}
+	w = s.send("POST", "/expire", url.Values{"csrf": {csrf}, "id": {"ab", "cd"}})
+	if w.Code != http.StatusSeeOther || strings.Join(s.fake.expired, " ") != "ab cd" {
+		t.Errorf("%d, %v", w.Code, s.fake.expired)
+	}
+	if w := s.send("POST", "/expire", url.Values{"csrf": {csrf}}); w.Header().Get("Location") != "/sessions?done=none" {
+		t.Errorf("none chosen: %v", w.Header())
 	}
 }

@@ -14,6 +14,8 @@ import (
 var functions = template.FuncMap{
 	"age":   func(t time.Time) string { return age(time.Since(t)) },
 	"short": func(hash string) string { return hash[:min(12, len(hash))] },
+	"exact": func(t time.Time) string { return t.Local().Format("15:04:05.000") },
+	"rfc":   func(t time.Time) string { return t.Format(time.RFC3339Nano) },
 	"clock": func(t time.Time) string { return t.Format(time.DateTime) },
 }
 
@@ -40,7 +42,7 @@ type overview struct {
 	InFlight int64 // of all nodes
 	Rate     string
 	Charts   []chart
-	Drain    admin.DrainReply
+	Kill     bool // nodes can be killed
 }
 
 // nodeRow is a node, with how it sees each of the others.
@@ -60,7 +62,7 @@ type mark struct {
 func (c *Console) overview(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
 	reply, past := c.node.Cluster(r.Context()), c.past.all()
-	o := overview{At: now, Verdict: admin.Judge(reply), Nodes: rows(reply), Drain: c.node.Drain()}
+	o := overview{At: now, Verdict: admin.Judge(reply), Nodes: rows(reply), Kill: c.cfg.Kill != nil}
 	for _, n := range o.Nodes {
 		if n.Self {
 			o.Sessions = n.Sessions
@@ -83,7 +85,7 @@ func (c *Console) overview(w http.ResponseWriter, r *http.Request) {
 			return map[string]int64{"in flight": s.InFlight}
 		}), now),
 		draw("Sessions", "by webapp", level(past, func(s admin.Sample) map[string]int64 { return s.Sessions }), now),
-		draw("Replication queue", "changes that a member has not acknowledged", level(past, func(s admin.Sample) map[string]int {
+		draw("Replication queue", "changes not acknowledged", level(past, func(s admin.Sample) map[string]int {
 			return s.Queue
 		}), now),
 		draw("Replication", "bytes sent to members a second", rate(past, "bytes", func(s admin.Sample) int64 { return s.Bytes }), now),
@@ -162,11 +164,24 @@ func seen(n, other admin.NodeRow) mark {
 func (c *Console) setDraining(on bool) http.HandlerFunc {
 	what := map[bool]string{true: "drain", false: "undrain"}[on]
 	return func(w http.ResponseWriter, r *http.Request) {
-		operators.ActOf(r.Context()).Note("by", "console")
-		if err := c.node.SetDraining(on); err != nil {
+		act, node := operators.ActOf(r.Context()), r.PostFormValue("node")
+		act.Note("by", "console")
+		act.Note("member", node[:min(len(node), 64)])
+		if err := c.node.SetDraining(r.Context(), node, on, act.Actor.Name); err != nil {
 			c.wrong(w, r, http.StatusConflict, err.Error())
 			return
 		}
 		done(w, r, "/", what)
 	}
+}
+
+// kill ends a node of a demonstration.
+func (c *Console) kill(w http.ResponseWriter, r *http.Request) {
+	node := r.PostFormValue("node")
+	operators.ActOf(r.Context()).Note("member", node[:min(len(node), 64)])
+	if err := c.cfg.Kill(node); err != nil {
+		c.wrong(w, r, http.StatusConflict, err.Error())
+		return
+	}
+	done(w, r, "/", "kill")
 }

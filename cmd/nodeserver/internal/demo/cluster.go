@@ -150,7 +150,7 @@ func (c *cluster) startAll() (err error) {
 }
 
 func (c *cluster) startNode(n *member) (err error) {
-	n.process, err = start(n.name, c.dir, filepath.Join(c.dir, n.name+".log"), c.exe, "run", "--conf", n.name+".toml")
+	n.process, err = start(n.name, c.dir, filepath.Join(c.dir, n.name+".log"), c.exe, "run", "--conf", n.name+".toml", "--demo", "nodes")
 	return err
 }
 
