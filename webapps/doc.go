@@ -40,7 +40,8 @@
 //     fields. Fields added later are tolerated.
 //   - What is written after the first Flush, or from a handler that has
 //     hijacked its connection, needs Commit to be sent before the handler ends.
-//   - After a panic the request's writes are discarded.
+//   - After a panic the request's writes are discarded, also where a middleware recovers the
+//     panic and answers 5xx. Discard does so for failures of other kinds.
 //
 // # What serves apps
 //

@@ -110,6 +110,8 @@ type Source interface {
 	// Session is the request's session. With create unset it reports false
 	// where there is none; with create set it makes one.
 	Session(create bool) (*Session, bool)
+	// Discard drops what the request has not committed, now and at its end.
+	Discard()
 }
 
 type sourceKey struct{}

@@ -21,6 +21,8 @@ var (
 	// ErrUnacknowledged: the write was made and goes on replicating, but not as
 	// many nodes as asked for have confirmed it in time.
 	ErrUnacknowledged = errors.New("the write was not acknowledged in time")
+	// ErrDiscarded: the request's changes are discarded, by Discard or after a panic.
+	ErrDiscarded = errors.New("the request's changes are discarded")
 	// ErrRequestOver: the session was asked for by a goroutine that outlived its
 	// request, or by a request that is not the node's.
 	ErrRequestOver = errors.New("the request is over")

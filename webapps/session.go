@@ -21,7 +21,7 @@ const (
 
 // Session is one user's state in one webapp, the same on every node of the
 // cluster. Writes are recorded and committed together when the handler
-// returns; an error page after a panic commits nothing. All methods are safe
+// returns, but not after a panic, or a Discard. All methods are safe
 // for concurrent use, and no value is ever shared with the caller: Get fills a
 // copy, Set stores one.
 //
@@ -220,11 +220,13 @@ func say(app, what string, err error) error {
 func SessionOf(r *http.Request) *Session {
 	s, ok := sourceOf(r)
 	if !ok {
-		panic("webapps: the request has no session source: serve it by a node, or by webappstest in a test")
+		panic(noSourceText)
 	}
 	session, _ := s.Session(true)
 	return session
 }
+
+const noSourceText = "webapps: the request has no session source: serve it by a node, or by webappstest in a test"
 
 // ExistingSession is the request's session, if it has one. It never creates. To
 // caches, the answer is its user's as with SessionOf, also where there is none.

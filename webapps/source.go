@@ -12,7 +12,8 @@ import (
 // The package's own sources travel with it, so that a node can tell a plugin
 // built against other ones before it maps the plugin into its process.
 //
-//go:embed acks.go app.go doc.go driver.go errors.go listeners.go optional.go session.go sessions.go source.go users.go
+//go:embed acks.go app.go discard.go doc.go driver.go errors.go listeners.go optional.go session.go sessions.go source.go
+//go:embed users.go
 var sources embed.FS
 
 // SourceHash identifies the sources of this package that the running binary

@@ -115,3 +115,6 @@ func (noSource) Session(create bool) (*webapps.Session, bool) {
 	}
 	return webapps.NoSession("", errNotServed), true
 }
+
+// Discard implements webapps.Source: there is nothing.
+func (noSource) Discard() {}

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager"
@@ -106,7 +107,11 @@ func (w *response) source(ctx context.Context, header http.Header) *visit {
 		return v
 	}
 	w.visit.CompareAndSwap(nil, &visit{app: w.app, ctx: ctx, header: header})
-	return w.visit.Load()
+	v := w.visit.Load()
+	if v != nil && w.recovered.Load() {
+		v.Discard()
+	}
+	return v
 }
 
 // recovered answers for a handler that panicked; its writes are discarded.
@@ -219,6 +224,7 @@ type visit struct {
 	none    error                // why no session could be made
 	failed  bool                 // a commit wrote nothing, and the answer says so
 	over    bool                 // the handler has returned
+	dropped atomic.Bool          // the app, or a panic, has said that nothing more is to be committed
 	shared  bool                 // there are other requests on its connection; set before the handler runs
 
 	first struct { // what most requests need, without an allocation of its own
@@ -335,6 +341,10 @@ func (v *visit) commit(h http.Header) error {
 	defer v.mu.Unlock()
 	var unacked error
 	for _, s := range v.all {
+		if v.dropped.Load() {
+			s.view.Discard()
+			continue
+		}
 		if v.shared && s.view.Creates() {
 			yield()
 		}
@@ -410,7 +420,7 @@ func (v *visit) late() {
 	defer v.mu.Unlock()
 	v.over = true
 	for _, s := range v.all {
-		if s.view.Pending() && !v.failed {
+		if s.view.Pending() && !v.failed && !v.dropped.Load() {
 			if _, err := s.commit(
 				v.ctx,
 			); err != nil && !deltamanager.Gone(err) && !errors.Is(err, deltamanager.ErrMoved) &&
@@ -430,6 +440,9 @@ func (v *visit) late() {
 		}
 	}
 }
+
+// Discard implements webapps.Source.
+func (v *visit) Discard() { v.dropped.Store(true) }
 
 // discard drops what was not committed.
 func (v *visit) discard() {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/nodeserver/nodeserver/webapps"
 )
 
 // holdBytes is how much of a body is held until the commit. A larger one, or a
@@ -28,6 +30,8 @@ const holdBytes = 64 << 10
 type response struct {
 	app   *App
 	visit atomic.Pointer[visit] // nil: the request has not asked for its session
+	// recovered: the handler's panic was recovered by the app, which has answered 5xx.
+	recovered atomic.Bool
 
 	mu        sync.Mutex
 	under     http.ResponseWriter // net/http's; closedWriter when the request is over
@@ -50,6 +54,12 @@ func (w *response) Header() http.Header { return w.Unwrap().Header() }
 
 // WriteHeader takes the status. Informational ones pass at once.
 func (w *response) WriteHeader(status int) {
+	if status >= http.StatusInternalServerError && webapps.Recovering() {
+		w.recovered.Store(true) // before the visit is looked for: source does it the other way round
+		if v := w.visit.Load(); v != nil {
+			v.Discard()
+		}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.writeHeader(status)

@@ -98,6 +98,9 @@ func (s *session) valid() string {
 }
 
 func (s *session) Commit(ctx context.Context) error {
+	if s.visit.dropped.Load() {
+		return webapps.ErrDiscarded
+	}
 	_, err := s.commit(ctx)
 	return public(err)
 }

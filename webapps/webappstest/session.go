@@ -93,6 +93,7 @@ type session struct {
 
 	public webapps.Session // whose driver this is
 	node   *node
+	visit  *visit // nil: of no request
 	isNew  bool
 	access time.Time
 
@@ -316,6 +317,9 @@ func (s *session) invalidated() bool {
 
 // Commit makes the writes so far visible to other requests, and tells listeners.
 func (s *session) Commit(context.Context) error {
+	if s.visit != nil && s.visit.drops() {
+		return webapps.ErrDiscarded
+	}
 	defer s.release()
 	if s.invalidated() {
 		if s.cookie() != "" { // else nobody has ever seen it

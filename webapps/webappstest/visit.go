@@ -25,6 +25,7 @@ type visit struct {
 	looked  bool         // the session was asked for
 	private bool         // so it was before the head went out
 	over    bool         // the handler has returned
+	dropped bool         // nothing more is to be committed: Discard, or a panic that was recovered
 	head    bool         // the answer's head has gone out, and with it the cookie
 	cookie  *http.Cookie // for the user; nil: their own is right
 }
@@ -64,7 +65,21 @@ func (v *visit) Session(create bool) (*webapps.Session, bool) {
 	if v.session == nil {
 		return nil, false
 	}
+	v.session.visit = v
 	return &v.session.public, true
+}
+
+// Discard implements webapps.Source.
+func (v *visit) Discard() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.dropped = true
+}
+
+func (v *visit) drops() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.dropped
 }
 
 func (v *visit) all() []*session {
@@ -79,6 +94,10 @@ func (v *visit) all() []*session {
 // commit commits what was written, and settles the cookie. The error says that nothing was
 // written, and that the answer is to say so.
 func (v *visit) commit() error {
+	if v.drops() {
+		v.discard()
+		return nil
+	}
 	for _, s := range v.all() {
 		switch err := s.Commit(v.ctx); {
 		case err == nil:
@@ -161,6 +180,14 @@ func keepPrivate(h http.Header) {
 type response struct {
 	*httptest.ResponseRecorder
 	visit *visit
+}
+
+// WriteHeader takes the status, and what it says of a panic.
+func (w *response) WriteHeader(status int) {
+	if status >= http.StatusInternalServerError && webapps.Recovering() {
+		w.visit.Discard()
+	}
+	w.ResponseRecorder.WriteHeader(status)
 }
 
 // Flush implements http.Flusher.
