@@ -146,6 +146,12 @@ func (m *Manager) Open(cookie CookieHash) (*View, bool) {
 // that asks before each request never serves what is old.
 func (m *Manager) Ready() bool { return m.Core.Enter(m.now()) }
 
+// Knows tells whether Open would find the session, and does not use it.
+func (m *Manager) Knows(cookie CookieHash) bool {
+	_, ok := m.Core.Peek(m.now(), cookie)
+	return ok
+}
+
 // OpenCaughtUp is Open for a user who has seen the writes that the tokens stand
 // for: what is not here of them is asked for, and waited for: FreshnessWait, and as long
 // again and again while the member that has it is heard from. View.Stale tells whether that was in

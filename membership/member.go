@@ -52,7 +52,8 @@ type Member struct {
 
 // Path is where the member serves the webapp, if it hosts it: it begins and ends with a slash.
 func (m Member) Path(app string) string {
-	if path, ok := m.Paths[app]; ok {
+	conf, _, _ := strings.Cut(app, "##")
+	if path, ok := m.Paths[conf]; ok {
 		return path
 	}
 	return DefaultPath(app)

@@ -132,7 +132,8 @@ func TestChangesNeedAToken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, path := range []string{"/api/v1/apps", "/api/v1/apps/test/rollback", "/api/v1/apps/test/undeploy", "/api/v1/apps/test/stop", "/api/v1/apps/test/start"} {
+		for _, path := range []string{"", "/test/rollback", "/test/undeploy", "/test/stop", "/test/start"} {
+			path = "/api/v1/apps" + path
 			r := httptest.NewRequest(http.MethodPost, "http://127.0.0.1"+path, http.NoBody)
 			if c.bearer != "" {
 				r.Header.Set("Authorization", "Bearer "+c.bearer)

@@ -72,7 +72,7 @@ var operations = map[string]operation{
 	"GET /api/v1/apps":                  {"The webapps of the node.", nil, nil, admin.AppsReply{}},
 	"POST /api/v1/apps": {
 		"Deploy a plugin, the body, on all nodes. The answer has a DeployStep a line.",
-		[][2]string{skip},
+		[][2]string{{"version", "which version of its app it is, beside others; none: the only one"}, skip},
 		"application/octet-stream",
 		admin.DeployStep{},
 	},

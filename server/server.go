@@ -209,9 +209,10 @@ func (s *Server) appSettings(name string) deploy.Settings {
 
 // settings are an app's own, with everything else filled in.
 func (s *Server) settings(name string) config.App {
+	app, _ := config.SplitPlace(name)
 	c := config.App{Name: name}
 	for _, o := range s.cfg.Apps {
-		if o.Name == name {
+		if o.Name == app {
 			c = o
 		}
 	}

@@ -10,17 +10,19 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nodeserver/nodeserver/server/admin"
+	"github.com/nodeserver/nodeserver/server/deploy"
 )
 
 func newAppsDeployCommand(e env) *cobra.Command {
 	return newChangeCommand(e, "deploy FILE", "Deploy a plugin on all nodes of the cluster: all of them serve it, or none",
 		func(arg string) (path string, body io.ReadCloser, err error) {
 			f, err := os.Open(arg)
-			return "/api/v1/apps", f, err
+			return "/api/v1/apps?version=" + url.QueryEscape(deploy.VersionOf(arg)), f, err
 		})
 }
 
@@ -61,7 +63,7 @@ func newChangeCommand(e env, use, short string, ask func(arg string) (string, io
 			}
 			defer func() { _ = body.Close() }() // was only read
 			if skip {
-				path += "?skip_unreachable=true"
+				path += map[bool]string{true: "&", false: "?"}[strings.Contains(path, "?")] + "skip_unreachable=true"
 			}
 			if !asJSON {
 				body = withProgress(body, e.stdout)

@@ -73,6 +73,7 @@ func (s *steps) write(d DeployStep) {
 }
 
 func (a *admin) deployApp(r *http.Request, q deploy.Request) (deploy.Entry, error) {
+	q.Version = r.URL.Query().Get("version")
 	return a.farm.Deploy(r.Context(), r.Body, q)
 }
 

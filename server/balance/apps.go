@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/config"
 )
 
 // App is a webapp that a node hosts.
@@ -20,7 +21,8 @@ type App struct {
 func appsOf(m membership.Member) []App {
 	list := make([]App, 0, len(m.Apps))
 	for _, name := range m.Apps {
-		list = append(list, App{name, m.Path(name)})
+		app, _ := config.SplitPlace(name) // versions of an app share its path
+		list = append(list, App{app, m.Path(name)})
 	}
 	return list
 }

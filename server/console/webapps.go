@@ -130,6 +130,7 @@ func (c *Console) deploy(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 			c.steps(w, r, skip, "Deploy", func(ctx context.Context, q deploy.Request) (deploy.Entry, error) {
+				q.Version = deploy.VersionOf(part.FileName())
 				return c.cfg.Farm.Deploy(ctx, &limited{part, maxPlugin}, q)
 			})
 			return

@@ -169,7 +169,7 @@ func (c *catalog) ring() {
 // merge takes over what is later of another member's entries. After an error nothing is taken over.
 func (c *catalog) merge(list []Entry, from membership.ID) error {
 	for _, e := range list {
-		if !config.AppName(e.App) || e.Build.Hash != "" && !aHash.MatchString(e.Build.Hash) {
+		if !config.PlaceName(e.App) || e.Build.Hash != "" && !aHash.MatchString(e.Build.Hash) {
 			return fmt.Errorf("an entry of the app %.64q with the hash %.64q", e.App, e.Build.Hash)
 		}
 	}

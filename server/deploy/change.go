@@ -114,7 +114,7 @@ func (t *Table) taken(name, path, origin string) error {
 		switch {
 		case p.name == name:
 			return fmt.Errorf("%s: app %s is served from %s: remove one", origin, name, p.Origin())
-		case p.path == path:
+		case p.path == path && !sameApp(p.name, name):
 			return fmt.Errorf(
 				"%s: the path %s of app %s is app %s's (%s): give one another in its [[app]] path",
 				origin, path, name, p.name, p.Origin(),
@@ -304,10 +304,10 @@ func (t *Table) forget(p *Place) {
 	if !t.await(limit, m.Flushed) {
 		p.log.Warn("there may be changes of sessions that no other member has confirmed", "dur", flushTime)
 	}
+	alone := len(m.Stats().Links) == 0 // a member where the app is stopped has them, too
 	if topic := p.group.topic.Load(); topic != nil {
 		topic.Close()
 	}
-	alone := true
 	for range t.hosts(p.name) {
 		alone = false
 	}

@@ -102,7 +102,7 @@ func (t *Table) candidates(compiled []webapps.App) ([]*candidate, error) {
 	for _, c := range all {
 		c.Name = strings.ToValidUTF8(c.Name, "?") // for logs and metrics, where it may be anything
 		switch {
-		case !config.AppName(c.Name):
+		case !config.PlaceName(c.Name):
 			c.fail(notLoaded, fmt.Errorf("%s: the app calls itself %q: a name has 1 to 64 of a-z 0-9 -", c.Origin, c.Name))
 			continue // no name, no path
 		case c.Err == nil && c.app.New == nil:
@@ -125,7 +125,8 @@ func apart(all []*candidate, key func(*candidate) string, problem string) {
 		k := key(c)
 		if f := first[k]; f == nil {
 			first[k] = c
-		} else {
+		} else if f.Name == c.Name || !sameApp(f.Name, c.Name) { // versions share a path
+
 			err := fmt.Errorf(problem, k, f.Origin, c.Origin)
 			defer f.fail(ambiguous, err) // once the others are compared with it
 			c.fail(ambiguous, err)
@@ -158,7 +159,11 @@ func (t *Table) tellDown() {
 	for _, d := range t.Down() {
 		t.log.Error("app is not served", withStack(d.Err, "event", "notdeployed", "app", d.Name, "path", d.Path, "origin", d.Origin)...)
 	}
-	states := t.States()
+	states := map[string]bool{}
+	for name := range t.States() {
+		app, _ := config.SplitPlace(name)
+		states[app] = true
+	}
 	for _, name := range t.cfg.Named {
 		if _, ok := states[name]; !ok {
 			t.log.Warn("settings for an app that is not deployed", "app", name)

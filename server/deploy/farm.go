@@ -14,6 +14,7 @@ import (
 
 	"github.com/nodeserver/nodeserver/channel"
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/config"
 )
 
 // Peer is another member, or this node, as a deployment sees it. Each call says for which
@@ -141,6 +142,7 @@ func (f *Farm) follow(ctx context.Context) {
 			here = false
 		}
 	}
+	f.retireVersions(ctx)
 	if known && here {
 		f.caught.Store(true)
 	}
@@ -256,9 +258,10 @@ func (f *Farm) load(app, hash string) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.App.Name != app {
+	if name, _ := config.SplitPlace(app); o.App.Name != name {
 		return nil, fmt.Errorf("the file holds the app %s, not %s", o.App.Name, app)
 	}
+	o.App.Name = app
 	return f.table.ready(o)
 }
 

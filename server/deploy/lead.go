@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/config"
 )
 
 // Request is what an operator asks for.
 type Request struct {
 	Operator        string
-	SkipUnreachable bool // members that can't be reached get the build when they are back
+	Version         string // of Deploy: which version of the app it is, beside others; empty: the only one
+	SkipUnreachable bool   // members that can't be reached get the build when they are back
 	// Step is called with how far it is: node is empty, or the member that something was done at. From any
 	// goroutine.
 	Step func(node, text string)
@@ -51,6 +53,13 @@ func (f *Farm) Deploy(ctx context.Context, r io.Reader, q Request) (Entry, error
 	if err != nil {
 		f.store.drop(hash, f.catalog.list())
 		return Entry{}, &Refused{map[string]string{f.catalog.self: f.store.unnamed(err, hash)}}
+	}
+	if q.Version != "" {
+		o.App.Name += "##" + q.Version
+	}
+	if !config.PlaceName(o.App.Name) {
+		f.store.drop(hash, f.catalog.list())
+		return Entry{}, fmt.Errorf("%.100q can't be the name of a version: it has 1 to 32 of A-Z a-z 0-9 . -", o.App.Name)
 	}
 	b := Build{Hash: hash, Version: o.App.Version, Revision: o.Revision}
 	return f.lead(ctx, change{app: o.App.Name, build: b, did: "has switched to it"}, q)

@@ -18,6 +18,7 @@ import (
 	"github.com/nodeserver/nodeserver/channel"
 	"github.com/nodeserver/nodeserver/deltamanager"
 	"github.com/nodeserver/nodeserver/membership"
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/plugins"
 	"github.com/nodeserver/nodeserver/server/session"
 	"github.com/nodeserver/nodeserver/webapps"
@@ -43,6 +44,7 @@ type Place struct {
 	life    uint64       // of the app at this node, to the other members
 	state   atomic.Int32 // a State, never Stopped
 	halted  atomic.Bool  // by an operator, on all nodes
+	emptied atomic.Int64 // when its last session ended, if it is a version that is left, as of the wall clock in ns; else 0
 	stopped func()       // ends what run began, and waits for it; nil before
 }
 
@@ -219,7 +221,7 @@ var (
 	_ webapps.Users    = (*appContext)(nil)
 )
 
-func (c *appContext) Name() string          { return c.p.name }
+func (c *appContext) Name() string          { app, _ := config.SplitPlace(c.p.name); return app }
 func (c *appContext) Path() string          { return c.p.path }
 func (c *appContext) Node() string          { return c.p.node }
 func (c *appContext) Logger() *slog.Logger  { return c.p.log }

@@ -97,7 +97,9 @@ func (t *Table) store(up []*Place, down []Down) {
 	for _, p := range s.up {
 		taken[p.path] = true
 		p.halted.Store(t.stopped[p.name])
-		s.mux.Handle(p.path, p)
+	}
+	for path, h := range byPath(s.up) {
+		s.mux.Handle(path, h)
 	}
 	for i := range s.down {
 		d := &s.down[i]
@@ -175,6 +177,7 @@ func (t *Table) Join(ch *channel.Channel, domain string) {
 // Run does what the apps' sessions do on their own, until ctx ends. To be called once.
 func (t *Table) Run(ctx context.Context) {
 	t.run(ctx)
+	t.managers.Go(func() { t.retireVersions(ctx) })
 	if t.cfg.Watch && t.cfg.Dir != "" {
 		watching, cancel := context.WithCancel(ctx)
 		defer cancel()

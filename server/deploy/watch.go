@@ -215,7 +215,7 @@ func (d *folder) refused(p *Place, name, app string, err error) {
 	t := d.table
 	if p == nil {
 		d := Down{Name: strings.ToValidUTF8(app, "?"), Origin: name, Err: err, public: notStarted}
-		if config.AppName(d.Name) {
+		if config.PlaceName(d.Name) {
 			d.Path = t.cfg.Settings(d.Name).Session.Path
 		}
 		t.setDown(name, d)

@@ -91,7 +91,28 @@ func (l *Loader) Open(file string) (Plugin, error) {
 		l.opened[sum] = r
 	}
 	r.plugin.File = file
-	return r.plugin, r.err
+	if r.err != nil {
+		return r.plugin, r.err
+	}
+	return r.plugin.versioned()
+}
+
+// versioned is the plugin as its file's name says which version of its app it is: shop##2.so.
+func (p Plugin) versioned() (Plugin, error) {
+	app, version := config.SplitPlace(strings.TrimSuffix(filepath.Base(p.File), ".so"))
+	if version == "" {
+		return p, nil
+	}
+	name := p.App.Name + "##" + version
+	if app != p.App.Name || !config.PlaceName(name) {
+		return Plugin{}, fmt.Errorf(
+			"open plugin %s: it holds the app %s: the file of a version is called %[2]s##VERSION.so, "+
+				"and a version has 1 to 32 of A-Z a-z 0-9 . -",
+			p.File, p.App.Name,
+		)
+	}
+	p.App.Name = name
+	return p, nil
 }
 
 func (l *Loader) open(file, private string) result {
