@@ -20,6 +20,7 @@ func commands(e env) []*cobra.Command {
 		newDemoCommand(e),
 		newBalanceCommand(e),
 		newNewCommand(e),
+		newDevCommand(e),
 		newBuildCommand(e),
 		newDoctorCommand(e),
 		newInitCommand(e),

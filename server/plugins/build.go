@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/modfile"
 )
@@ -274,6 +275,8 @@ func (c compiler) command(ctx context.Context, out string) *exec.Cmd {
 // command is the go command with the host's toolchain, whatever the author's shell says.
 func (t tools) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, t.goCmd, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it ends its compilers, too
+	cmd.WaitDelay = 5 * time.Second
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=1", "GOTOOLCHAIN="+t.toolchain, "GOFLAGS=-buildvcs=false", "GO111MODULE=on")
 	return cmd
 }

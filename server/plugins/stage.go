@@ -74,6 +74,13 @@ func ownModule(host *modfile.File) *modfile.File {
 	return f
 }
 
+// ModuleRoot is the folder of what a build of the webapp in dir reads: of its module or, for a
+// sample of the host's module, dir.
+func ModuleRoot(dir string) (string, error) {
+	s, err := findSource(dir)
+	return s.root, err
+}
+
 // findModule is the nearest go.mod in dir or above it.
 func findModule(dir string) (root string, mod *modfile.File, err error) {
 	for root = dir; ; root = filepath.Dir(root) {

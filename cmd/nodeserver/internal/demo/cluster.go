@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	mrand "math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nodeserver/nodeserver/cmd/nodeserver/internal/child"
 	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/admin"
 	"github.com/nodeserver/nodeserver/server/keys"
@@ -28,7 +27,7 @@ type cluster struct {
 	discovery string // mdns or static
 	name      string // of the cluster: strangers on the same multicast group are ignored
 	nodes     []*member
-	door      *process
+	door      *child.Process
 	doorAddr  string
 	admin     http.Client
 }
@@ -37,7 +36,7 @@ type cluster struct {
 type member struct {
 	name                 string
 	http, admin, channel string
-	process              *process
+	process              *child.Process
 }
 
 // newCluster writes conf files and a secret into a temporary folder. It starts
@@ -50,7 +49,7 @@ func newCluster(exe string, nodes int) (c *cluster, noMulticast error, err error
 	if noMulticast = membership.CheckMulticast("lo"); noMulticast != nil {
 		c.discovery = "static"
 	}
-	ports, err := freePorts(3*nodes + 1)
+	ports, err := child.FreePorts(3*nodes + 1)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -119,25 +118,6 @@ func (c *cluster) commonConf() string {
 	return fmt.Sprintf("[cluster]\nname = %q\nsecret_file = \"secret\"\n\n[membership]\nproviders = [%q]\n%s\n", c.name, c.discovery, find)
 }
 
-// freePorts finds loopback addresses nobody listens on. They are below the
-// range from which the kernel takes ports of outgoing connections: a node that
-// is started again must find its port free.
-func freePorts(n int) ([]string, error) {
-	var list []string
-	for tries := 0; len(list) < n; tries++ {
-		if tries > 1000 {
-			return nil, errors.New("no free ports on 127.0.0.1 between 20000 and 30000")
-		}
-		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(20000+mrand.IntN(10000)))) //nolint:noctx // loopback
-		if err != nil {
-			continue
-		}
-		defer func() { _ = ln.Close() }() // all at once, so that none is found twice
-		list = append(list, ln.Addr().String())
-	}
-	return list, nil
-}
-
 // startAll starts all nodes, and the balancer.
 func (c *cluster) startAll() (err error) {
 	for _, n := range c.nodes {
@@ -145,12 +125,12 @@ func (c *cluster) startAll() (err error) {
 			return err
 		}
 	}
-	c.door, err = start("balancer", c.dir, filepath.Join(c.dir, "balance.log"), c.exe, "balance", "--conf", "balance.toml")
+	c.door, err = child.Start("balancer", c.dir, filepath.Join(c.dir, "balance.log"), c.exe, "balance", "--conf", "balance.toml")
 	return err
 }
 
 func (c *cluster) startNode(n *member) (err error) {
-	n.process, err = start(n.name, c.dir, filepath.Join(c.dir, n.name+".log"), c.exe, "run", "--conf", n.name+".toml", "--demo", "nodes")
+	n.process, err = child.Start(n.name, c.dir, filepath.Join(c.dir, n.name+".log"), c.exe, "run", "--conf", n.name+".toml", "--demo", "nodes")
 	return err
 }
 
@@ -158,12 +138,12 @@ func (c *cluster) startNode(n *member) (err error) {
 func (c *cluster) stopAll() {
 	var all sync.WaitGroup
 	for _, p := range c.processes() {
-		all.Go(func() { p.stop(4 * time.Second) })
+		all.Go(func() { p.Stop(4 * time.Second) })
 	}
 	all.Wait()
 }
 
-func (c *cluster) processes() (list []*process) {
+func (c *cluster) processes() (list []*child.Process) {
 	for _, n := range c.nodes {
 		if n.process != nil {
 			list = append(list, n.process)
@@ -184,13 +164,13 @@ func (c *cluster) awaitReady(ctx context.Context, limit time.Duration) error {
 	if err != nil {
 		return err
 	}
-	return c.waitFor(ctx, limit, "the balancer reaches no node", []*process{c.door}, c.doorReady)
+	return c.waitFor(ctx, limit, "the balancer reaches no node", []*child.Process{c.door}, c.doorReady)
 }
 
 // await waits until something holds of all the nodes.
 func (c *cluster) await(ctx context.Context, limit time.Duration, what string, nodes []*member, is func(*member) bool) error {
 	for _, n := range nodes {
-		err := c.waitFor(ctx, limit, n.name+" is not "+what, []*process{n.process}, func() bool { return is(n) })
+		err := c.waitFor(ctx, limit, n.name+" is not "+what, []*child.Process{n.process}, func() bool { return is(n) })
 		if err != nil {
 			return err
 		}
@@ -200,12 +180,12 @@ func (c *cluster) await(ctx context.Context, limit time.Duration, what string, n
 
 // waitFor waits until is holds. The error says what did not happen, with the
 // last lines of those concerned; so it does when one of them has ended.
-func (c *cluster) waitFor(ctx context.Context, limit time.Duration, not string, of []*process, is func() bool) error {
+func (c *cluster) waitFor(ctx context.Context, limit time.Duration, not string, of []*child.Process, is func() bool) error {
 	dead := ""
-	err := waitFor(ctx, limit, func() bool {
+	err := child.WaitFor(ctx, limit, func() bool {
 		for _, p := range of {
-			if p.ended() {
-				dead = p.name + " has ended"
+			if p.Ended() {
+				dead = p.Name + " has ended"
 				return true
 			}
 		}
@@ -214,13 +194,13 @@ func (c *cluster) waitFor(ctx context.Context, limit time.Duration, not string, 
 	switch {
 	case dead != "":
 		not = dead
-	case errors.Is(err, errWaited):
+	case errors.Is(err, child.ErrWaited):
 		not += fmt.Sprintf(" after %s", limit)
 	default:
 		return err
 	}
 	for _, p := range of {
-		not += fmt.Sprintf("\n%s, last lines of %s:\n%s", p.name, p.log, p.tail(12))
+		not += fmt.Sprintf("\n%s, last lines of %s:\n%s", p.Name, p.Log, p.Tail(12))
 	}
 	return errors.New(not)
 }

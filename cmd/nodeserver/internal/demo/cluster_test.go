@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"github.com/nodeserver/nodeserver/cmd/nodeserver/internal/child"
 	"net"
 	"os"
 	"path/filepath"
@@ -74,7 +75,7 @@ func touch(t *testing.T, file string) {
 // A node that is started again must find its port free, so it must not be one
 // that the kernel gives to outgoing connections.
 func TestFreePorts(t *testing.T) {
-	list, err := freePorts(20)
+	list, err := child.FreePorts(20)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/nodeserver/nodeserver/cmd/nodeserver/internal/child"
 	"io"
 	"os"
 	"time"
@@ -194,7 +195,7 @@ func (s *show) kill(ctx context.Context) (*member, error) {
 	s.facts.killed, s.facts.home = victim.name, homes(s.visitors)[victim.name]
 	mustMove(s.visitors, victim.name)
 	s.ledger.killing(time.Now(), time.Time{})
-	at := victim.process.kill()
+	at := victim.process.Kill()
 	s.ledger.killing(at, time.Now())
 	s.line.inOrder(event(at, victim.name, "SIGKILL (home of %d visitors)", s.facts.home))
 
@@ -212,7 +213,7 @@ func (s *show) kill(ctx context.Context) (*member, error) {
 		ctx,
 		goneLimit,
 		"not all visitors of "+victim.name+" have got an answer elsewhere",
-		[]*process{s.cluster.door},
+		[]*child.Process{s.cluster.door},
 		func() bool {
 			_, moves := s.ledger.snapshot()
 			return len(moves) >= s.facts.home

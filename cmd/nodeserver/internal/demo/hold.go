@@ -29,7 +29,7 @@ func (s *show) hold(ctx context.Context) error {
 		for _, n := range s.cluster.nodes {
 			at, known := gone[n]
 			switch {
-			case !n.process.ended():
+			case !n.process.Ended():
 			case !known:
 				gone[n] = time.Now()
 				s.line.say(n.name, "was killed")

@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"github.com/nodeserver/nodeserver/cmd/nodeserver/internal/child"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -159,7 +160,7 @@ func TestVisitorsFindFaults(t *testing.T) {
 				defer close(done)
 				drive(ctx, newVisitors(5, time.Millisecond, l), s.Listener.Addr().String())
 			}()
-			err := waitFor(t.Context(), 10*time.Second, func() bool { r, _ := l.snapshot(); return r.Requests > 2*at })
+			err := child.WaitFor(t.Context(), 10*time.Second, func() bool { r, _ := l.snapshot(); return r.Requests > 2*at })
 			stop()
 			<-done
 			got, _ := l.snapshot()

@@ -1,4 +1,4 @@
-package demo
+package child
 
 import (
 	"bufio"
@@ -16,8 +16,8 @@ import (
 
 // TestMain is also the parent that TestChildrenDieWithTheirParent kills.
 func TestMain(m *testing.M) {
-	if log := os.Getenv("DEMO_TEST_PARENT"); log != "" {
-		p, err := start("child", "", log, "sleep", "60")
+	if log := os.Getenv("CHILD_TEST_PARENT"); log != "" {
+		p, err := Start("child", "", log, "sleep", "60")
 		if err != nil {
 			fmt.Println(err)
 			os.Exit(1)
@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 
 func TestChildrenDieWithTheirParent(t *testing.T) {
 	parent := exec.CommandContext(t.Context(), os.Args[0])
-	parent.Env = append(os.Environ(), "DEMO_TEST_PARENT="+filepath.Join(t.TempDir(), "log"))
+	parent.Env = append(os.Environ(), "CHILD_TEST_PARENT="+filepath.Join(t.TempDir(), "log"))
 	out, err := parent.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func TestChildrenDieWithTheirParent(t *testing.T) {
 	}
 	_ = parent.Process.Kill()
 	_ = parent.Wait() // it was killed
-	if err := waitFor(t.Context(), 5*time.Second, func() bool { return !alive(child) }); err != nil {
+	if err := WaitFor(t.Context(), 5*time.Second, func() bool { return !alive(child) }); err != nil {
 		_ = syscall.Kill(child, syscall.SIGKILL)
 		t.Error("the child has outlived its parent")
 	}
@@ -60,42 +60,42 @@ func alive(pid int) bool {
 
 func TestProcessEnds(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")
-	run := func(script string) *process {
+	run := func(script string) *Process {
 		t.Helper()
-		p, err := start("sh", "", log, "sh", "-c", script)
+		p, err := Start("sh", "", log, "sh", "-c", script)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return p
 	}
 	p := run("echo one; echo two; echo three")
-	if err := waitFor(t.Context(), 5*time.Second, p.ended); err != nil {
+	if err := WaitFor(t.Context(), 5*time.Second, p.Ended); err != nil {
 		t.Fatal(err)
 	}
-	if got := p.tail(2); got != "  two\n  three" {
+	if got := p.Tail(2); got != "  two\n  three" {
 		t.Errorf("tail %q", got)
 	}
 	run("trap 'echo in order; exit' TERM; echo up; while :; do sleep 0.01; done").stopWhenUp(t)
-	if got := p.tail(1); got != "  in order" {
+	if got := p.Tail(1); got != "  in order" {
 		t.Errorf("after SIGTERM: %q", got)
 	}
 	deaf := run("trap '' TERM; echo up; while :; do sleep 0.01; done")
 	deaf.stopWhenUp(t)
-	if !deaf.ended() {
+	if !deaf.Ended() {
 		t.Error("outlived its grace")
 	}
 }
 
-func (p *process) stopWhenUp(t *testing.T) {
+func (p *Process) stopWhenUp(t *testing.T) {
 	t.Helper()
-	if err := waitFor(t.Context(), 5*time.Second, func() bool { return p.tail(1) == "  up" }); err != nil {
+	if err := WaitFor(t.Context(), 5*time.Second, func() bool { return p.Tail(1) == "  up" }); err != nil {
 		t.Fatal(err)
 	}
-	p.stop(100 * time.Millisecond)
+	p.Stop(100 * time.Millisecond)
 }
 
 func TestStartOfWhatIsNotThere(t *testing.T) {
-	_, err := start("n1", "", filepath.Join(t.TempDir(), "log"), "/nowhere/nodeserver")
+	_, err := Start("n1", "", filepath.Join(t.TempDir(), "log"), "/nowhere/nodeserver")
 	if !errors.Is(err, os.ErrNotExist) || !strings.HasPrefix(err.Error(), "start n1: ") {
 		t.Errorf("%v", err)
 	}

@@ -1,10 +1,12 @@
-package demo
+// Package child runs nodes and balancers as child processes, which end with this one.
+package child
 
 import (
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -13,27 +15,37 @@ import (
 	"time"
 )
 
-// process is one child. Its log outlives it: a revived node appends to it.
-type process struct {
-	name string
-	log  string // file
+// Process is one child. Its log outlives it: a revived node appends to it.
+type Process struct {
+	Name string
+	Log  string // file
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended
 }
 
-// start runs exe with the arguments, in dir.
-func start(name, dir, log, exe string, args ...string) (*process, error) {
+// Start runs exe with the arguments, in dir. What it prints is appended to the file log.
+func Start(name, dir, log, exe string, args ...string) (*Process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("log of %s: %w", name, err)
 	}
+	defer out.Close() //nolint:errcheck // the child's copy counts
+	p, err := StartTo(out, name, dir, exe, args...)
+	if err == nil {
+		p.Log = log
+	}
+	return p, err
+}
+
+// StartTo is Start for a writer, which must bear to be used by several goroutines.
+func StartTo(out io.Writer, name, dir, exe string, args ...string) (*Process, error) {
 	cmd := exec.Command(exe, args...) //nolint:noctx // ended in order by stop, not by a context
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, out, out
 	cmd.SysProcAttr = attributes()
 	cmd.Env = environment()
-	p := &process{name: name, log: log, cmd: cmd, done: make(chan struct{})}
+	p := &Process{Name: name, cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
-	go p.run(out, started)
+	go p.run(started)
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
@@ -42,11 +54,10 @@ func start(name, dir, log, exe string, args ...string) (*process, error) {
 
 // run starts the child and waits for its end on one thread: a death signal
 // comes when the thread ends that started the child.
-func (p *process) run(out *os.File, started chan<- error) {
+func (p *Process) run(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(p.done)
-	defer out.Close() //nolint:errcheck // the child's copy counts
 	err := p.cmd.Start()
 	started <- err
 	if err == nil {
@@ -64,26 +75,27 @@ func environment() (env []string) {
 	return env
 }
 
-// kill ends the process as kill -9 does, and waits until it is gone. It tells
+// Kill ends the process as kill -9 does, and waits until it is gone. It tells
 // when the signal was sent.
-func (p *process) kill() time.Time {
+func (p *Process) Kill() time.Time {
 	at := time.Now()
 	_ = p.cmd.Process.Kill()
 	<-p.done
 	return at
 }
 
-// stop ends the process in order, or after grace by force.
-func (p *process) stop(grace time.Duration) {
+// Stop ends the process in order, or after grace by force.
+func (p *Process) Stop(grace time.Duration) {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
 	case <-time.After(grace):
-		p.kill()
+		p.Kill()
 	}
 }
 
-func (p *process) ended() bool {
+// Ended tells whether the process has ended.
+func (p *Process) Ended() bool {
 	select {
 	case <-p.done:
 		return true
@@ -92,9 +104,9 @@ func (p *process) ended() bool {
 	}
 }
 
-// tail is the last lines of the log, indented.
-func (p *process) tail(lines int) string {
-	b, err := os.ReadFile(p.log)
+// Tail is the last lines of the log, indented.
+func (p *Process) Tail(lines int) string {
+	b, err := os.ReadFile(p.Log)
 	if err != nil {
 		return "  " + err.Error()
 	}
@@ -103,12 +115,12 @@ func (p *process) tail(lines int) string {
 	return "  " + string(bytes.Join(all, []byte("\n  ")))
 }
 
-// errWaited is what waitFor returns when the time is over.
-var errWaited = errors.New("not in time")
+// ErrWaited is what WaitFor returns when the time is over.
+var ErrWaited = errors.New("not in time")
 
-// waitFor polls until is holds, ctx ends, or the time is over.
-func waitFor(ctx context.Context, limit time.Duration, is func() bool) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, errWaited)
+// WaitFor polls until is holds, ctx ends, or the time is over.
+func WaitFor(ctx context.Context, limit time.Duration, is func() bool) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, ErrWaited)
 	defer cancel()
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
@@ -121,3 +133,6 @@ func waitFor(ctx context.Context, limit time.Duration, is func() bool) error {
 	}
 	return nil
 }
+
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
