@@ -1,7 +1,6 @@
 package demo
 
 import (
-	"github.com/nodeserver/nodeserver/cmd/nodeserver/internal/child"
 	"net"
 	"os"
 	"path/filepath"
@@ -10,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nodeserver/nodeserver/cmd/nodeserver/internal/child"
 	"github.com/nodeserver/nodeserver/conf"
 	"github.com/nodeserver/nodeserver/server/config"
 )

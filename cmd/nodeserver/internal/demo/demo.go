@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/nodeserver/nodeserver/cmd/nodeserver/internal/child"
 	"io"
 	"os"
 	"time"
 
+	"github.com/nodeserver/nodeserver/cmd/nodeserver/internal/child"
 	"github.com/nodeserver/nodeserver/server/admin"
 )
 

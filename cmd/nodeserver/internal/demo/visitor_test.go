@@ -3,7 +3,6 @@ package demo
 import (
 	"context"
 	"fmt"
-	"github.com/nodeserver/nodeserver/cmd/nodeserver/internal/child"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -11,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nodeserver/nodeserver/cmd/nodeserver/internal/child"
 )
 
 // shopWithFaults is the app on one node, and what goes wrong with it.
