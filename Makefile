@@ -1,5 +1,5 @@
 # nodeserver: "make help" lists what there is. Needs Go 1.26, gcc, git and make;
-# "make test" also haproxy, nginx, apache2, caddy, and ip (iproute2), for the clusters it runs in network namespaces.
+# "make test" also haproxy, nginx, apache2, caddy, promtool (prometheus), and ip (iproute2), for the clusters it runs in network namespaces.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c

@@ -121,7 +121,18 @@ var files = []string{
 	"node.data_dir", "http.tls_cert", "http.tls_key", "admin.tls_cert", "admin.tls_key",
 	"admin.tokens_file", "admin.token_file", "cluster.secret_file",
 	"balance.nodes_ca", "channel.tls_ca", "channel.tls_cert", "channel.tls_key", "membership.file", "webapps.dir",
+	"log.file",
 }
+
+// live are the keys whose changes a running node takes over at SIGHUP, and a balancer as far as
+// they are for it. What the files of other keys hold is read anew: see docs/OPERATIONS.md.
+var live = []string{
+	"http.trusted_proxies", "http.max_connections", "http.max_connections_per_address", "http.max_body_bytes",
+	"sessions.max_sessions", "sessions.new_per_address", "webapps.watch", "log.level",
+}
+
+// Live tells whether a change of the key is taken over at SIGHUP, without a restart.
+func Live(key string) bool { return slices.Contains(live, key) }
 
 // later are keys that are planned, with what holds until they are there. To take
 // one and do nothing would be a promise that is not kept.

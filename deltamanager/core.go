@@ -219,6 +219,7 @@ func (c *Core) Receive(now time.Duration, from membership.ID, bulk bool, payload
 func (c *Core) Tick(now time.Duration) {
 	c.enter(now)
 	c.fence.tickedAt.Store(int64(max(now, 1)))
+	c.noteAge(now)
 	for _, l := range c.peers.all() {
 		if c.sender.tickLink(now, l) {
 			c.group.Wake(l.id, false, false)
@@ -233,4 +234,16 @@ func (c *Core) Tick(now time.Duration) {
 	c.expirer.sweep(now)
 	c.table.ForgetTombs()
 	c.checkReady(now)
+}
+
+// noteAge remembers how far the log is now, for those members that have not applied all of it.
+func (c *Core) noteAge(now time.Duration) {
+	head := c.log.head.Load()
+	applied := head
+	for _, to := range c.peers.all() {
+		l := to.lock()
+		applied = min(applied, l.out.Acked())
+		l.unlock()
+	}
+	c.log.ages.note(now, head, applied)
 }

@@ -37,6 +37,7 @@ type written struct {
 type changeLog struct {
 	head  atomic.Uint64 // next position
 	slots []atomic.Pointer[change]
+	ages  ages
 }
 
 func newChangeLog(entries int) *changeLog {

@@ -57,6 +57,9 @@ func (m *Manager) SetObserving(on bool) { m.Core.SetObserving(on) }
 // Flushed is Core's.
 func (m *Manager) Flushed() bool { return m.Core.Flushed() }
 
+// SetMaxSessions changes how many sessions there may be, 0: no limit. Those that are there stay.
+func (m *Manager) SetMaxSessions(most int) { m.Core.table.SetMaxSessions(most) }
+
 // Run lets time pass until ctx ends.
 func (m *Manager) Run(ctx context.Context) error {
 	// All managers of a node tick together.
@@ -196,7 +199,7 @@ const catchUpRounds = 20
 // made by the first commit, with the cookie hash; until then nobody else can see it.
 func (m *Manager) Create(cookie CookieHash) (*View, error) {
 	if m.Core.table.Full() && m.Core.table.Unreturned() == 0 {
-		return nil, fmt.Errorf("%w: %d, the limit (sessions.max_sessions)", ErrFull, m.Core.cfg.Limits.MaxSessions)
+		return nil, fmt.Errorf("%w: %d, the limit (sessions.max_sessions)", ErrFull, m.Core.table.MaxSessions())
 	}
 	now := m.now()
 	v := &View{m: m, create: true, acks: m.Core.cfg.Acks}

@@ -67,7 +67,7 @@ type LinkStats struct {
 	ID         membership.ID
 	Up         bool
 	Queue      int           // changes not yet acknowledged by it
-	Behind     time.Duration // how long some change has been waiting for its acknowledgement
+	Behind     time.Duration // how long the oldest change has been waiting for its acknowledgement, within a tick
 	Held       int           // entries held in memory because of it
 	Repaired   bool          // nothing is known to be missing here of what it has
 	Repairing  bool
@@ -135,21 +135,21 @@ func (c *Core) Stats() Stats {
 	head, now := c.log.head.Load(), time.Duration(c.fence.tickedAt.Load())
 	for _, to := range c.peers.all() {
 		l := to.lock()
-		s.Links = append(s.Links, l.stats(now, head))
+		s.Links = append(s.Links, l.stats(now, head, &c.log.ages))
 		l.unlock()
 	}
 	return s
 }
 
 // stats is of this link, for a log with that head.
-func (l *locked) stats(now time.Duration, head uint64) LinkStats {
+func (l *locked) stats(now time.Duration, head uint64, ages *ages) LinkStats {
 	s := LinkStats{
 		ID: l.id, Up: l.up, Queue: int(head - min(head, l.out.Acked())), Held: l.held(),
 		Repaired: l.in.Settled(), Repairing: l.repair.run != nil,
 		RootDiffer: l.in.rootDiffer, Sessions: l.in.peer.Sessions,
 	}
 	if l.out.Acked() < head {
-		s.Behind = max(0, now-l.out.clean)
+		s.Behind = ages.since(now, l.out.Acked())
 	}
 	return s
 }

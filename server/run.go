@@ -83,12 +83,18 @@ func (s *Server) Run(ctx context.Context) error {
 	parts.Go(func() error { s.followCatalog(ctx, life); return nil })
 	s.banner()
 
-	select {
-	case <-ctx.Done():
-		s.log.Info("stopping", "event", "stopping", "grace", s.cfg.HTTP.ShutdownGrace)
-		s.leave(life, httpServer)
-	case <-life.Done():
-		_ = httpServer.Close() // a part has failed: its error is what Run returns
+	for going := true; going; {
+		select {
+		case cfg := <-s.reloads:
+			s.reload(cfg)
+		case <-ctx.Done():
+			s.log.Info("stopping", "event", "stopping", "grace", s.cfg.HTTP.ShutdownGrace)
+			s.leave(life, httpServer)
+			going = false
+		case <-life.Done():
+			_ = httpServer.Close() // a part has failed: its error is what Run returns
+			going = false
+		}
 	}
 	end(errStop)
 	_ = adminServer.Close() // no operator needs it any more
@@ -126,7 +132,7 @@ func (s *Server) adminConfig() admin.Config {
 	return admin.Config{
 		Admin: s.cfg.Admin, SecretFile: s.cfg.Cluster.SecretFile, ID: s.id, Domain: s.cfg.Cluster.Domain,
 		Cluster: s.cfg.Cluster.Name, Cookie: s.cfg.Sessions.CookieName,
-		Version: s.version, Since: s.since,
+		Version: s.version, Since: s.since, Level: s.level,
 	}
 }
 

@@ -52,6 +52,8 @@ type Server struct {
 	channel   *channel.Channel
 	providers []membership.Provider // of the channel
 	members   atomic.Pointer[[]membership.Status]
+	live      atomic.Pointer[Config] // what apps are given: cfg as it was last reloaded
+	reloads   chan Config
 	tokenKeys *deltamanager.TokenKeys // nil: the delta managers agree on some
 	proof     *cluster.Proof
 
@@ -62,6 +64,7 @@ type Server struct {
 	maxSessions     int                                             // of one app; 0: no limit
 	maxSessionsFrom string                                          // where that comes from
 	info            console.Info
+	level           *slog.LevelVar // nil: it can't be changed
 
 	incoming
 	draining
@@ -145,6 +148,8 @@ func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*
 	s.events = events.NewRing(s.id.Name, fmt.Sprintf("%016x", s.id.Incarnation))
 	s.log = slog.New(events.Handler(s.events, log.Handler())).With("node", s.id.Name)
 	s.wasReady, s.accessTo = make(chan struct{}), os.Stdout
+	s.live.Store(&s.cfg)
+	s.reloads = make(chan Config, 1)
 	for _, o := range options {
 		o(s)
 	}
@@ -185,6 +190,7 @@ func (s *Server) deployConfig() deploy.Config {
 
 // appSettings are what an app of this name is given.
 func (s *Server) appSettings(name string) deploy.Settings {
+	cfg := s.live.Load()
 	a := s.settings(name)
 	var commits session.Trace
 	if s.tracer != nil {
@@ -200,8 +206,8 @@ func (s *Server) appSettings(name string) deploy.Settings {
 		Secure:        s.cfg.HTTP.TLSCert != "",
 		Expose:        s.cfg.HTTP.ExposeNode,
 		Freshness:     s.cfg.Sessions.Freshness != config.FreshnessOff,
-		MaxBody:       int64(s.cfg.HTTP.MaxBodyBytes),
-		NewPerAddress: s.cfg.Sessions.NewPerAddress,
+		MaxBody:       int64(cfg.HTTP.MaxBodyBytes),
+		NewPerAddress: cfg.Sessions.NewPerAddress,
 		Sessions:      s.managerConfig(a),
 		Trace:         commits,
 	}}
@@ -242,7 +248,7 @@ func (s *Server) managerConfig(a config.App) deltamanager.Config {
 		Self: s.id,
 		Limits: deltamanager.Limits{
 			MaxInactive: a.MaxInactive, FirstInactive: n.FirstInactive, Lifetime: n.AbsoluteLifetime,
-			MaxSessions: s.maxSessions, MaxNewcomers: session.MaxNewcomers, MaxBytes: n.MaxSessionBytes,
+			MaxSessions: s.sessionsAllowed(), MaxNewcomers: session.MaxNewcomers, MaxBytes: n.MaxSessionBytes,
 		},
 		FreshnessWait:    n.FreshnessWait,
 		Acks:             acks,

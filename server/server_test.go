@@ -130,7 +130,7 @@ func startNodeAt(t *testing.T, cfg Config, ch net.Listener, apps ...webapps.App)
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
-	s, err := New(cfg, apps, log, WithListeners(http, admin, ch))
+	s, err := New(cfg, apps, log, WithListeners(http, admin, ch), WithLogLevel(new(slog.LevelVar)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,6 +94,14 @@ func New(l net.Listener, limits Limits) *Listener {
 	return &Listener{Listener: l, limits: limits, from: map[netip.Addr]*source{}, unproven: list.New(), refused: map[string]uint64{}}
 }
 
+// SetLimits changes how many connections there may be, in all and from one address; 0 is no limit.
+// Those that are open stay.
+func (l *Listener) SetLimits(total, perAddress int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.limits.Total, l.limits.PerAddress = total, perAddress
+}
+
 // Stats are counts of a listener.
 type Stats struct {
 	Open     int

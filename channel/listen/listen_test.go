@@ -250,3 +250,23 @@ func TestReadFrom(t *testing.T) {
 		}
 	}
 }
+
+// Limits can be changed while connections are open, which stay.
+func TestSetLimits(t *testing.T) {
+	t.Parallel()
+	f := far{from: make(chan net.Conn, 8)}
+	l := listen.New(f, listen.Limits{Total: 1})
+	a := f.call(t, "192.0.2.1")
+	accept(t, l)
+	l.SetLimits(3, 2)
+	f.call(t, "192.0.2.1")
+	accept(t, l)
+	over := f.call(t, "192.0.2.1") // the third of this address
+	f.call(t, "192.0.2.2")
+	if c := accept(t, l); c.RemoteAddr().(*net.TCPAddr).IP.String() != "192.0.2.2" {
+		t.Errorf("accepted %v", c.RemoteAddr())
+	}
+	if !cut(over) || cut(a) {
+		t.Error("the limits of before are in force, or a connection of before is closed")
+	}
+}

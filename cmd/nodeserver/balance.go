@@ -5,11 +5,13 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nodeserver/nodeserver/conf"
 	"github.com/nodeserver/nodeserver/server/balance"
+	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/tracing"
 )
 
@@ -31,15 +33,26 @@ node's, which may run beside it.`,
 			if err != nil {
 				return err
 			}
-			log := newLogger(e.stderr, cfg.Log)
-			defer outlive(log)()
+			log, err := newLogging(e.stderr, cfg.Log)
+			if err != nil {
+				return err
+			}
+			var running atomic.Pointer[balance.Balancer]
+			anew := &reloader{log: log, values: origins.Values}
+			anew.load = func() (config.Config, *conf.Origins, error) { return conf.Load(file, sets, e.environ) }
+			anew.take = func(cfg config.Config) {
+				if b := running.Load(); b != nil {
+					b.Reload(cfg, log.Logger)
+				}
+			}
+			defer outlive(log.Logger, anew.reload, log.reopen)()
 			for _, w := range origins.Warnings {
 				log.Warn("check the configuration", "problem", w.String())
 			}
 			if !setsIn(origins, "balance") && setsIn(origins, "node", "webapps") {
 				log.Warn("this conf says nothing of a balancer, only of a node, which nodeserver run runs", "file", file)
 			}
-			b, err := balance.FromConfig(cfg, log)
+			b, err := balance.FromConfig(cfg, log.Logger)
 			if err != nil {
 				return err
 			}
@@ -51,6 +64,7 @@ node's, which may run beside it.`,
 			if tracer != nil {
 				b.Trace(tracer)
 			}
+			running.Store(b)
 			if cfg.Balance.RedirectAddress != "" {
 				plain, err := balance.Listen(c.Context(), "balance.redirect_address", cfg.Balance.RedirectAddress)
 				if err != nil {

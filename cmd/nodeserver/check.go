@@ -19,7 +19,10 @@ func newCheckCommand(e env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check --conf FILE [--set KEY=VALUE]...",
 		Short: "Say what is wrong with a configuration, or what is in force and why",
-		Args:  cobra.NoArgs,
+		Long: `Say what is wrong with a configuration or, if nothing is, print all of it with the place
+where each value comes from. "changed by SIGHUP" stands at those that a running node or
+balancer takes over when it gets that signal; others need a restart.`,
+		Args: cobra.NoArgs,
 		RunE: func(_ *cobra.Command, _ []string) error {
 			_, origins, err := conf.Load(file, sets, e.environ)
 			if asJSON {
@@ -56,7 +59,11 @@ func printValues(w io.Writer, values []conf.Origin) error {
 			section = s
 			fmt.Fprintf(&text, "[%s]\n", s)
 		}
-		fmt.Fprintf(&text, "%-*s  # %s\n", width, key+" = "+v.Value, v.From)
+		live := ""
+		if conf.Live(v.Key) {
+			live = "; changed by SIGHUP"
+		}
+		fmt.Fprintf(&text, "%-*s  # %s%s\n", width, key+" = "+v.Value, v.From, live)
 	}
 	_, err := io.WriteString(w, text.String())
 	return err
@@ -84,6 +91,7 @@ type checkRow struct {
 	Key   string `json:"key"`
 	Value string `json:"value"` // as TOML
 	From  string `json:"from"`
+	Live  bool   `json:"live"` // a change is taken over at SIGHUP
 }
 
 func checkJSON(w io.Writer, origins *conf.Origins, err error) error {
@@ -103,7 +111,7 @@ func checkJSON(w io.Writer, origins *conf.Origins, err error) error {
 	default:
 		reply.Warnings = checkLines(origins.Warnings)
 		for _, v := range origins.Values {
-			reply.Values = append(reply.Values, checkRow(v))
+			reply.Values = append(reply.Values, checkRow{Key: v.Key, Value: v.Value, From: v.From, Live: conf.Live(v.Key)})
 		}
 	}
 	if err := printJSON(w, reply); err != nil {

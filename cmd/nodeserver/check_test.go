@@ -60,7 +60,7 @@ func TestCheckTellsOrigins(t *testing.T) {
 		`[channel] heartbeat = "100ms" # ` + good + `:4`,
 		`[channel] suspect_after = "1s" # default`,
 		`[cluster] secret_file = "` + filepath.Join(filepath.Dir(good), "secret") + `" # ` + good + `:6`,
-		`[log] level = "debug" # NODESERVER_LOG_LEVEL`,
+		`[log] level = "debug" # NODESERVER_LOG_LEVEL; changed by SIGHUP`,
 		`[http] address = "127.0.0.1:0" # --set`,
 		`[app.cart] acks = "one" # ` + good + `:9`,
 	} {

@@ -14,6 +14,7 @@ func commands(e env) []*cobra.Command {
 		newEventsCommand(e),
 		newSessionsCommand(e),
 		newConsoleCommand(e),
+		newLogLevelCommand(e),
 		newDrainCommand(e),
 		newUndrainCommand(e),
 		newRollingRestartCommand(e),

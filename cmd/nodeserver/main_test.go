@@ -62,7 +62,7 @@ func file(t *testing.T, name, text string) string {
 }
 
 func TestCommandLines(t *testing.T) {
-	const verbs = "apps, balance, build, check, completion, console, demo, dev, doctor, drain, events, init, lb-config, members, new, rolling-restart, run, secret, sessions, status, token, undrain, version"
+	const verbs = "apps, balance, build, check, completion, console, demo, dev, doctor, drain, events, init, lb-config, log-level, members, new, rolling-restart, run, secret, sessions, status, token, undrain, version"
 	for _, c := range []struct {
 		args   string
 		code   int

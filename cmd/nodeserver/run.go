@@ -3,10 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"log/slog"
 	"runtime"
 	"strings"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -26,7 +25,9 @@ func newRunCommand(e env) *cobra.Command {
 		Short: "Run a node until it is asked to stop",
 		Long: `Run a node until SIGTERM or SIGINT, which lets it leave the cluster in order. A
 second signal ends it at once, but for a SIGTERM within a second of the first.
-SIGHUP and SIGUSR1 change nothing.
+At SIGHUP it reads its configuration again, takes over what can be changed while it
+runs (nodeserver check marks those keys) and names the rest; at SIGUSR1 it opens
+log.file anew.
 
 A value comes from --set, else from a variable like NODESERVER_HTTP_ADDRESS,
 else from the file, else it is the default.`,
@@ -37,16 +38,26 @@ else from the file, else it is the default.`,
 			if err != nil {
 				return err
 			}
-			kept := &lines{to: e.stderr}
-			log := newLogger(kept, cfg.Log)
-			defer outlive(log)()
+			log, err := newLogging(e.stderr, cfg.Log)
+			if err != nil {
+				return err
+			}
+			var running atomic.Pointer[server.Server]
+			anew := &reloader{log: log, values: origins.Values}
+			anew.load = func() (config.Config, *conf.Origins, error) { return conf.Load(file, sets, e.environ) }
+			anew.take = func(cfg config.Config) {
+				if s := running.Load(); s != nil {
+					s.Reload(cfg)
+				}
+			}
+			defer outlive(log.Logger, anew.reload, log.reopen)()
 			for _, w := range origins.Warnings {
 				log.Warn("check the configuration", "problem", w.String())
 			}
 			if !setsIn(origins, "node", "webapps", "channel") && setsIn(origins, "balance") {
 				log.Warn("this conf says nothing of a node, only of a balancer, which nodeserver balance runs", "file", file)
 			}
-			info := console.Info{Link: e.showLink, Lines: kept.last}
+			info := console.Info{Link: e.showLink, Lines: log.lines.last}
 			for _, v := range origins.Values {
 				info.Values = append(info.Values, console.Value(v))
 			}
@@ -58,7 +69,9 @@ else from the file, else it is the default.`,
 				info.Kill = k.kill
 			}
 			version := readVersion().Version
-			options := []server.Option{server.WithVersion(version), server.WithConsole(info)}
+			options := []server.Option{
+				server.WithVersion(version), server.WithConsole(info), server.WithLogLevel(log.level),
+			}
 			tracer, err := tracing.New(c.Context(), tracing.Process{Service: "nodeserver", Version: version, Node: cfg.Node.Name}, e.getenv)
 			if err != nil {
 				return err
@@ -66,7 +79,7 @@ else from the file, else it is the default.`,
 			if tracer != nil {
 				options = append(options, server.WithTracer(tracer))
 			}
-			s, err := made(c.Context(), func() (*server.Server, error) { return server.New(cfg, apps(), log, options...) })
+			s, err := made(c.Context(), func() (*server.Server, error) { return server.New(cfg, apps(), log.Logger, options...) })
 			switch {
 			case c.Context().Err() != nil:
 				log.Info("asked to stop before the webapps had started")
@@ -74,6 +87,7 @@ else from the file, else it is the default.`,
 			case err != nil:
 				return err
 			}
+			running.Store(s)
 			return withHeapFloor(e, heapFloor, func() error {
 				hugePages(c.Context())
 				return s.Run(c.Context())
@@ -132,15 +146,4 @@ func must(err error) {
 	if err != nil {
 		panic(err)
 	}
-}
-
-// newLogger logs as the configuration says.
-func newLogger(w io.Writer, c config.Log) *slog.Logger {
-	var level slog.Level
-	must(level.UnmarshalText([]byte(c.Level))) // conf lets only levels through
-	options := &slog.HandlerOptions{Level: level}
-	if c.Format == config.LogJSON {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
 }

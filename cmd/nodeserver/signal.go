@@ -48,25 +48,31 @@ func untilSignal(ctx context.Context, stderr io.Writer, do func(context.Context)
 	}
 }
 
-// outlive keeps signals from ending a daemon that have another meaning for daemons, or
-// none: SIGHUP and SIGUSR1, by which others ask to read files anew, are logged and
-// change nothing; SIGPIPE, of a log that nobody reads any more, is not even logged, since
-// that would bring the next one. Call the function that it returns when the daemon has ended.
-func outlive(log *slog.Logger) (done func()) {
+// outlive keeps signals from ending a daemon that have another meaning for daemons, or none. At
+// SIGHUP it reads the configuration anew, at SIGUSR1 it opens the log's file anew. SIGPIPE, of a log
+// that nobody reads any more, is not even logged, since that would bring the next one. Call the
+// function that it returns when the daemon has ended.
+func outlive(log *slog.Logger, reload, reopen func() error) (done func()) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1)
 	pipe := make(chan os.Signal, 1) // never read
 	signal.Notify(pipe, syscall.SIGPIPE)
-	var logging sync.WaitGroup
-	logging.Go(func() {
+	var acting sync.WaitGroup
+	acting.Go(func() {
 		for sig := range signals {
-			log.Warn("signal ignored: this version reads no file anew; a restart does", "signal", sig.String())
+			act := reload
+			if sig == syscall.SIGUSR1 {
+				act = reopen
+			}
+			if err := act(); err != nil {
+				log.Error("nothing was changed", "signal", sig.String(), "err", err)
+			}
 		}
 	})
 	return func() {
 		signal.Stop(signals)
-		signal.Stop(pipe)
 		close(signals)
-		logging.Wait()
+		acting.Wait()
+		signal.Stop(pipe) // last: what went before may have logged
 	}
 }

@@ -34,6 +34,8 @@ type Config struct {
 	// Pages are further routes, for browsers, which show what the view has; nil: none.
 	Pages    func(View) []operators.Route
 	Browsers *operators.Browsers // that may log in; nil: none
+
+	Level *slog.LevelVar // of the node's log; nil: it can't be changed
 }
 
 // Node is what operators want to know of the node. Safe for concurrent use.
@@ -99,7 +101,7 @@ func (a *admin) routes() []operators.Route {
 	list := []operators.Route{
 		{Method: "GET", Path: "/livez", Role: operators.Anyone, Handler: livez},
 		{Method: "GET", Path: "/readyz", Role: operators.Anyone, Handler: a.readyz},
-		{Method: "GET", Path: "/metrics", Role: operators.Viewer, Handler: newMetrics(a).handler().ServeHTTP},
+		{Method: "GET", Path: "/metrics", Role: operators.Viewer, Handler: newMetrics(a).ServeHTTP},
 		{Method: "GET", Path: "/api/v1/openapi.json", Role: operators.Viewer, Handler: serveOpenAPI},
 		{Method: "GET", Path: "/api/v1/members", Role: operators.Viewer, Handler: a.serveMembers},
 		{Method: "GET", Path: "/api/v1/cluster", Role: operators.Viewer, Handler: a.serveCluster},
@@ -140,6 +142,7 @@ func (a *admin) routes() []operators.Route {
 		{Method: "POST", Path: "/api/v1/drain", Role: operators.Operator, Action: "drain", Handler: a.drain(new(true))},
 		{Method: "DELETE", Path: "/api/v1/drain", Role: operators.Operator, Action: "undrain", Handler: a.drain(new(false))},
 	}
+	list = append(list, a.logLevelRoutes()...)
 	return append(list, profiles(a.cfg.Admin.PProf)...)
 }
 

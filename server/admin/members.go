@@ -3,6 +3,9 @@ package admin
 import (
 	"net/http"
 	"sort"
+	"time"
+
+	"github.com/nodeserver/nodeserver/deltamanager"
 )
 
 // MembersReply is what /api/v1/members answers.
@@ -52,9 +55,10 @@ type MemberRow struct {
 	Domain         string   `json:"domain"` // members of another than the node's have none of its sessions
 	Version        string   `json:"version"`
 	Self           bool     `json:"self"`
-	Sessions       int64    `json:"sessions"` // at the member, as it last said; of all apps it shares with this node
-	Queue          int      `json:"queue"`    // changes it has not acknowledged
-	InSync         bool     `json:"in_sync"`  // nothing is known to be missing here of what it has
+	Sessions       int64    `json:"sessions"`    // at the member, as it last said; of all apps it shares with this node
+	Queue          int      `json:"queue"`       // changes it has not acknowledged
+	Lag            float64  `json:"lag_seconds"` // for how long the oldest of these has waited, within 50 ms
+	InSync         bool     `json:"in_sync"`     // nothing of it is known to be missing here, and it is less than 2 s behind
 }
 
 func (a *admin) serveMembers(w http.ResponseWriter, _ *http.Request) {
@@ -98,11 +102,19 @@ func (a *admin) providerRows() []ProviderRow {
 	return rows
 }
 
+// tooFarBehind is how long a change may wait for a member before the two are not in sync.
+const tooFarBehind = 2 * time.Second
+
+// inSync tells whether nothing of the member's is known to be missing here, and nothing of this
+// node's has waited for the member for long.
+func inSync(l deltamanager.LinkStats) bool { return l.Repaired && l.Behind < tooFarBehind }
+
 // memberRows joins what membership and the delta managers know.
 func (a *admin) memberRows() []MemberRow {
 	type sum struct {
 		sessions int64
 		queue    int
+		lag      time.Duration
 		behind   bool
 	}
 	sums := map[string]*sum{} // by name: to an app's sessions, a member is the life of its app
@@ -118,7 +130,8 @@ func (a *admin) memberRows() []MemberRow {
 			}
 			x.sessions += int64(l.Sessions)
 			x.queue = max(x.queue, l.Queue)
-			x.behind = x.behind || !l.Repaired
+			x.lag = max(x.lag, l.Behind)
+			x.behind = x.behind || !inSync(l)
 		}
 	}
 	var rows []MemberRow
@@ -133,7 +146,7 @@ func (a *admin) memberRows() []MemberRow {
 			Name: m.Name, Incarnation: incarnation(m.ID), State: m.State.String(), Ready: m.Ready, Draining: m.Draining,
 			ChannelAddress: m.ChannelAddress, HTTPAddress: m.HTTPAddress, HTTPS: m.HTTPS, Apps: m.Apps, Domain: m.Domain,
 			Version: m.Version, Self: self,
-			Sessions: x.sessions, Queue: x.queue, InSync: !x.behind,
+			Sessions: x.sessions, Queue: x.queue, Lag: x.lag.Seconds(), InSync: !x.behind,
 		})
 	}
 	sort.Slice(rows, func(i, j int) bool { return rows[i].Name < rows[j].Name })

@@ -110,9 +110,9 @@ type Balancer struct {
 	ask    chan *node // in doubt
 	access *accesslog.Log
 
-	follow   func(context.Context) // keeps what proves membership up to date; nil: nothing does
-	redirect net.Listener          // of users who are sent to HTTPS; nil: none
-	tracer   Tracer                // nil: no traces
+	proof    *cluster.Proof // of membership; nil: none is needed
+	redirect net.Listener   // of users who are sent to HTTPS; nil: none
+	tracer   Tracer         // nil: no traces
 
 	suspects suspects
 	lacks    cluster.Seldom
@@ -191,8 +191,8 @@ func (b *Balancer) Run(ctx context.Context, ln, admin net.Listener) error {
 	parts.Go(func() { end(b.source.Run(requests, b.update)) })
 	parts.Go(func() { b.watchOver(requests) })
 	parts.Go(func() { b.settleDoubts(requests) })
-	if b.follow != nil {
-		parts.Go(func() { b.follow(requests) })
+	if b.proof != nil {
+		parts.Go(func() { b.proof.Follow(requests) })
 	}
 	users := proxied.New(bounds["http"], b.cfg.HTTP, b.cfg.Trust, b.log)
 	parts.Go(func() { end(lively.Serve(srv, users)) })

@@ -75,7 +75,7 @@ func FromConfig(cfg config.Config, log *slog.Logger) (*Balancer, error) {
 	}
 	b, err := New(c, NewMembers(providers, watch, log), log)
 	if err == nil {
-		b.follow, b.adminTLS = proof.Follow, ops
+		b.proof, b.adminTLS = proof, ops
 	}
 	return b, err
 }

@@ -93,8 +93,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	count(m.downs, s.Downs)
 	count(m.refused, s.Full)
 	ch <- prometheus.MustNewConstMetric(m.queued, prometheus.GaugeValue, float64(m.balancer.pool.queued()))
-	for reason, n := range s.Retries {
-		count(m.retries, n, reason)
+	for _, reason := range []string{RetryDial, RetryBroken, RetryDoubt, RetryNext, RetryOwn} {
+		count(m.retries, s.Retries[reason], reason) // those that have not happened, too
 	}
 	for reason, n := range s.Withheld {
 		count(m.withheld, n, reason)

@@ -99,6 +99,9 @@ func (p *Proof) Renew() error {
 	for _, s := range secrets {
 		ids = append(ids, s.ID())
 	}
-	p.log.Info("what proves membership was read anew", "secrets", ids, "connections_closed", closed)
+	p.log.Info(
+		"what proves membership was read anew", "event", "conf", "what", "what proves membership",
+		"secrets", ids, "connections_closed", closed,
+	)
 	return nil
 }

@@ -172,4 +172,5 @@ type Balance struct {
 type Log struct {
 	Level  LogLevel  `conf:"level"`
 	Format LogFormat `conf:"format"`
+	File   string    `conf:"file"` // opened anew at SIGUSR1; empty: standard error
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 )
@@ -56,6 +57,12 @@ func (JoinPolicy) Words() []string { return words(JoinWait, JoinServe) }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (j *JoinPolicy) UnmarshalText(text []byte) error { return read(j, text) }
+
+// Level is the level that the word stands for.
+func (l LogLevel) Level() (level slog.Level) {
+	_ = level.UnmarshalText([]byte(l)) // a LogLevel is one of its words, which slog knows
+	return level
+}
 
 // Freshness is whether users carry what they have seen from node to node.
 type Freshness string

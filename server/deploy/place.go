@@ -123,6 +123,9 @@ func (p *Place) Manager() *deltamanager.Manager { return p.sessions.Manager() }
 // Counts are of the app's requests since the node's start, whichever revision served them.
 func (p *Place) Counts() session.Counts { return p.sessions.Counts() }
 
+// Latencies says how long the app's requests took since the node's start.
+func (p *Place) Latencies() []session.Latency { return p.sessions.Latencies() }
+
 // Oldest is for how long the oldest request of those in flight has been served; 0: there is none.
 func (p *Place) Oldest() time.Duration { return p.serving.oldest() }
 

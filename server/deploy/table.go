@@ -48,6 +48,7 @@ type Table struct {
 	loader   *plugins.Loader
 	plugins  folder
 	retiring sync.WaitGroup // revisions that were replaced, and apps that are undeployed
+	watch    chan bool      // whether to, from now on; for Run
 	managers sync.WaitGroup // what the apps' sessions do on their own
 
 	changing sync.Mutex // held while the list of apps changes; guards what follows
@@ -78,7 +79,8 @@ type Down struct {
 
 // New makes an empty table. It is to be stopped, so that the apps hear of it.
 func New(c Config, log *slog.Logger) *Table {
-	t := &Table{cfg: c, log: log, loader: plugins.NewLoader(), resident: map[string]map[string]bool{}, stopped: map[string]bool{}}
+	t := &Table{cfg: c, log: log, loader: plugins.NewLoader(), resident: map[string]map[string]bool{}, stopped: map[string]bool{},
+		watch: make(chan bool, 1)}
 	t.plugins = folder{table: t, dir: c.Dir, files: map[string]*file{}}
 	t.life, t.stop = context.WithCancel(context.Background())
 	t.store(nil, nil)
@@ -178,14 +180,42 @@ func (t *Table) Join(ch *channel.Channel, domain string) {
 func (t *Table) Run(ctx context.Context) {
 	t.run(ctx)
 	t.managers.Go(func() { t.retireVersions(ctx) })
-	if t.cfg.Watch && t.cfg.Dir != "" {
+	for on, going := t.cfg.Watch, true; going; {
 		watching, cancel := context.WithCancel(ctx)
-		defer cancel()
-		defer context.AfterFunc(t.life, cancel)() //nolint:contextcheck // the apps' life ends first
-		t.plugins.watch(watching)
+		stop := context.AfterFunc(t.life, cancel) //nolint:contextcheck // the apps' life ends first
+		var watcher sync.WaitGroup
+		if on && t.cfg.Dir != "" {
+			watcher.Go(func() { t.plugins.watch(watching) })
+		}
+		select {
+		case on = <-t.watch:
+		case <-ctx.Done():
+			going = false
+		}
+		cancel()
+		stop()
+		watcher.Wait()
 	}
-	<-ctx.Done()
 	t.managers.Wait()
+}
+
+// SetWatch has the folder of plugins watched from now on, or no longer. Not to be called by two
+// goroutines at once.
+func (t *Table) SetWatch(on bool) {
+	select {
+	case <-t.watch: // an earlier one that was not seen yet
+	default:
+	}
+	t.watch <- on
+}
+
+// SetLimits has all apps keep to the limits that Config.Settings gives them now.
+func (t *Table) SetLimits() {
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	for p := range t.Each() {
+		p.sessions.SetLimits(t.cfg.Settings(p.name).Session)
+	}
 }
 
 func (t *Table) run(ctx context.Context) {

@@ -18,15 +18,18 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
-// Trust is the networks of proxies that are believed. The zero value believes nobody.
-// Immutable, so safe for concurrent use.
-type Trust struct{ networks []netip.Prefix }
+// Trust is the networks of proxies that are believed. The zero value believes nobody. Copies share
+// the networks. Safe for concurrent use.
+type Trust struct {
+	networks *atomic.Pointer[[]netip.Prefix]
+}
 
 // Parse reads networks in CIDR notation, or single addresses. The error names the entry.
 func Parse(list []string) (Trust, error) {
-	var t Trust
+	var networks []netip.Prefix
 	for _, s := range list {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
@@ -36,15 +39,27 @@ func Parse(list []string) (Trust, error) {
 			}
 			p = netip.PrefixFrom(a, a.BitLen())
 		}
-		t.networks = append(t.networks, p.Masked())
+		networks = append(networks, p.Masked())
 	}
+	t := Trust{networks: new(atomic.Pointer[[]netip.Prefix])}
+	t.networks.Store(&networks)
 	return t, nil
+}
+
+// Become replaces the networks by those of another Trust, for all copies of t, which Parse made.
+func (t Trust) Become(o Trust) {
+	if t.networks != nil {
+		t.networks.Store(o.networks.Load())
+	}
 }
 
 // Has tells whether the address is one of a trusted proxy.
 func (t Trust) Has(a netip.Addr) bool {
+	if t.networks == nil {
+		return false
+	}
 	a = a.Unmap().WithZone("")
-	for _, p := range t.networks {
+	for _, p := range *t.networks.Load() {
 		if p.Contains(a) {
 			return true
 		}

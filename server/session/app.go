@@ -59,15 +59,16 @@ type App struct {
 
 	maxAge, lifetime time.Duration // of cookies, 0: until the browser ends; of sessions
 
-	maxBody int64 // bytes; 0: no limit
+	maxBody atomic.Int64 // bytes; 0: no limit
 
 	responses responses
 	bodies    bodies
 	listeners atomic.Pointer[Listeners] // those that hear of the sessions
 	observing sync.Mutex                // held while the manager learns whether there are any
-	newRate   *newRate                  // nil: no limit
+	newRate   atomic.Pointer[newRate]   // nil: no limit
 
 	counters
+	meter meter
 }
 
 // head is what the headers of answers are made of.
@@ -89,8 +90,8 @@ func New(c Config, members Members, group deltamanager.Group, log *slog.Logger) 
 	a := &App{
 		name: c.App, path: c.Path, node: c.Node, members: members, log: log,
 		freshness: c.Freshness, trace: c.Trace, maxAge: c.Cookies.MaxAge, lifetime: c.Lifetime,
-		maxBody: c.MaxBody, newRate: newNewRate(c.NewPerAddress),
 	}
+	a.SetLimits(c)
 	a.head = head{
 		secure: c.Secure, expose: c.Expose, exposed: []string{c.Node},
 		plain: newAttributes(c, false), overTLS: newAttributes(c, true),
@@ -100,6 +101,18 @@ func New(c Config, members Members, group deltamanager.Group, log *slog.Logger) 
 	a.manager = deltamanager.New(c.Sessions, group, log.With("part", "deltamanager"))
 	a.Hear(a.NewListeners()) // nobody, until the app listens
 	return a
+}
+
+// SetLimits takes over what the configuration says of MaxBody, NewPerAddress and
+// Sessions.Limits.MaxSessions. Requests that have begun go on under the limits of before.
+func (a *App) SetLimits(c Config) {
+	a.maxBody.Store(c.MaxBody)
+	if !a.newRate.Load().allows(c.NewPerAddress) {
+		a.newRate.Store(newNewRate(c.NewPerAddress))
+	}
+	if a.manager != nil {
+		a.manager.SetMaxSessions(c.Sessions.Limits.MaxSessions)
+	}
 }
 
 // Manager replicates the app's sessions.

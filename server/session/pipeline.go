@@ -27,15 +27,18 @@ import (
 // begins with the app's; h sees it without. While the node still gets the sessions from
 // the others, the answer is 503.
 func (a *App) Serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
+	began, method := time.Now(), r.Method
 	if a.expose {
 		w.Header()["Nodeserver-Node"] = a.exposed
 	}
 	if !a.manager.Ready() {
 		w.Header()[headers.Retry] = headers.RetryNext
 		refuse(w, deltamanager.ErrNotReady)
+		a.meter.observe(method, http.StatusServiceUnavailable, time.Since(began))
 		return
 	}
-	if a.maxBody > 0 && !a.admits(w, r) {
+	if most := a.maxBody.Load(); most > 0 && !a.admits(w, r, most) {
+		a.meter.observe(method, http.StatusRequestEntityTooLarge, time.Since(began))
 		return
 	}
 	x := a.responses.get()
@@ -49,6 +52,7 @@ func (a *App) Serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
 			c.end()
 			defer x.close()
 			x.discard()
+			a.meter.observe(method, http.StatusInternalServerError, time.Since(began))
 			a.recovered(x, r, p)
 		}
 	}()
@@ -59,7 +63,7 @@ func (a *App) Serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
 		v.shared = r.ProtoMajor != 1
 		h.ServeHTTP(x, r.WithContext(webapps.WithSource(r.Context(), v)))
 	}
-	x.finish()
+	a.meter.observe(method, x.finish(), time.Since(began))
 	c.end() // from here on nobody gets to a session by way of the request
 	if v := x.visit.Swap(nil); v != nil {
 		v.late()
@@ -71,13 +75,13 @@ func (a *App) within(path string) string { return path[min(len(a.path)-1, len(pa
 
 // admits tells whether the request's body is as short as it must be, as far as
 // that can be known; where it can't, the reader of the body gets an error.
-func (a *App) admits(w http.ResponseWriter, r *http.Request) bool {
+func (a *App) admits(w http.ResponseWriter, r *http.Request, most int64) bool {
 	switch {
-	case r.ContentLength > a.maxBody:
-		a.tooLong(w, r)
+	case r.ContentLength > most:
+		a.tooLong(w, r, most)
 		return false
 	case r.ContentLength < 0:
-		r.Body = http.MaxBytesReader(w, r.Body, a.maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, most)
 	}
 	return true
 }
@@ -85,11 +89,11 @@ func (a *App) admits(w http.ResponseWriter, r *http.Request) bool {
 // tooLong answers instead of reading the body. Clients that are still sending
 // may lose an answer whose connection is closed meanwhile (RFC 9112, part 9.6), so we
 // look away for a moment.
-func (a *App) tooLong(w http.ResponseWriter, r *http.Request) {
+func (a *App) tooLong(w http.ResponseWriter, r *http.Request, most int64) {
 	w.Header().Set("Connection", "close")
 	answer(
 		w,
-		fmt.Sprintf("the body is %d bytes long: this node takes %d (http.max_body_bytes)", r.ContentLength, a.maxBody),
+		fmt.Sprintf("the body is %d bytes long: this node takes %d (http.max_body_bytes)", r.ContentLength, most),
 		http.StatusRequestEntityTooLarge,
 	)
 	c := http.NewResponseController(w)
@@ -133,18 +137,19 @@ func (a *App) recovered(w *response, r *http.Request, p any) {
 }
 
 // refuse answers for a request that the node can't serve, or whose commit
-// failed: 503, so that a balancer or the user tries again.
-func refuse(w http.ResponseWriter, err error) {
+// failed: 503, so that a balancer or the user tries again. It returns the status.
+func refuse(w http.ResponseWriter, err error) (status int) {
 	if hasty, ok := errors.AsType[hastyError](err); ok {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(time.Duration(hasty).Seconds()))))
 		answer(w, "too many new sessions from your address", http.StatusTooManyRequests)
-		return
+		return http.StatusTooManyRequests
 	}
-	status := http.StatusServiceUnavailable
+	status = http.StatusServiceUnavailable
 	if errors.Is(err, deltamanager.ErrMoved) {
 		status = http.StatusConflict // this request as it came never succeeds
 	}
 	answer(w, whyRefused(err), status)
+	return status
 }
 
 // hastyError is the error of a client whose address has begun as many sessions as it may, and after
@@ -305,7 +310,7 @@ func (v *visit) create() error {
 		return v.none
 	}
 	if addr, ok := v.client(); ok {
-		if wait := v.app.newRate.take(addr, time.Now()); wait > 0 {
+		if wait := v.app.newRate.Load().take(addr, time.Now()); wait > 0 {
 			v.app.hasty.Add(1)
 			return public(fmt.Errorf("new session: %w", hastyError(wait)))
 		}

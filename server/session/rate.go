@@ -37,6 +37,14 @@ func newNewRate(perMinute int) *newRate {
 	return &newRate{perMinute: float64(perMinute)}
 }
 
+// allows tells whether this is the limit.
+func (r *newRate) allows(perMinute int) bool {
+	if r == nil {
+		return perMinute <= 0
+	}
+	return r.perMinute == float64(perMinute)
+}
+
 // take takes one new session from the address's budget. Where there is none left, wait is after
 // what time there will be.
 func (r *newRate) take(addr netip.Addr, now time.Time) (wait time.Duration) {

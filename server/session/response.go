@@ -144,7 +144,7 @@ func (w *response) commit() error {
 	err := v.commit(w.under.Header())
 	if err != nil {
 		w.released, w.refused = true, true
-		refuse(w.under, err)
+		w.status = refuse(w.under, err)
 	}
 	return err
 }
@@ -165,8 +165,9 @@ func (w *response) release() {
 }
 
 // finish ends the response after the handler has returned. All of a held body
-// is known, so the answer has its length; net/http does that for short ones only.
-func (w *response) finish() {
+// is known, so the answer has its length; net/http does that for short ones only. It returns the
+// status, 0 where nothing was said.
+func (w *response) finish() (status int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	defer w.shut()
@@ -174,6 +175,7 @@ func (w *response) finish() {
 		w.under.Header()["Content-Length"] = []string{strconv.Itoa(w.length())}
 	}
 	w.release()
+	return w.status
 }
 
 func (w *response) lengthKnown() bool {
@@ -270,6 +272,9 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	c, b, err := http.NewResponseController(w.under).Hijack()
 	w.released = w.released || err == nil
+	if err == nil && w.status == 0 {
+		w.status = http.StatusSwitchingProtocols // whatever the handler says there
+	}
 	return c, b, err
 }
 

@@ -18,7 +18,7 @@ type newcomers struct {
 
 // Arrive adds a session that has just been made or heard of. Not while a bucket is locked.
 func (t *Table) Arrive(k Key) {
-	if t.limits.MaxSessions == 0 && t.limits.MaxNewcomers == 0 {
+	if t.MaxSessions() == 0 && t.limits.MaxNewcomers == 0 {
 		return // none is ever evicted
 	}
 	n := &t.newcomers
@@ -81,9 +81,16 @@ func (t *Table) removeNewcomer(k Key) *Session {
 	return s
 }
 
+// SetMaxSessions changes how many sessions there may be; 0: no limit. Those that are there stay.
+func (t *Table) SetMaxSessions(most int) { t.most.Store(int64(most)) }
+
+// MaxSessions is how many sessions there may be; 0: no limit.
+func (t *Table) MaxSessions() int { return int(t.most.Load()) }
+
 // Full tells whether there are as many sessions as there may be.
 func (t *Table) Full() bool {
-	return t.limits.MaxSessions > 0 && t.count.Load() >= int64(t.limits.MaxSessions)
+	most := t.most.Load()
+	return most > 0 && t.count.Load() >= most
 }
 
 // Awaited is how many keys are remembered in their order. For tests.

@@ -18,6 +18,7 @@ type Table struct {
 	newcomers newcomers
 
 	limits  Limits
+	most    atomic.Int64 // sessions; 0: no limit
 	graves  graves
 	evicted atomic.Int64 // tombstones forgotten for want of room
 }
@@ -27,7 +28,9 @@ func New(seed uint64, l Limits) *Table {
 	if l.MaxTombs == 0 {
 		l.MaxTombs = maxTombstones
 	}
-	return &Table{seed: seed, limits: l}
+	t := &Table{seed: seed, limits: l}
+	t.SetMaxSessions(l.MaxSessions)
+	return t
 }
 
 // cookieShard is a part of the index from cookie hashes to sessions. Its lock is taken
