@@ -130,7 +130,8 @@ func (c *cluster) startAll() (err error) {
 }
 
 func (c *cluster) startNode(n *member) (err error) {
-	n.process, err = child.Start(n.name, c.dir, filepath.Join(c.dir, n.name+".log"), c.exe, "run", "--conf", n.name+".toml", "--demo", "nodes")
+	log := filepath.Join(c.dir, n.name+".log")
+	n.process, err = child.Start(n.name, c.dir, log, c.exe, "run", "--conf", n.name+".toml", "--demo", "nodes")
 	return err
 }
 

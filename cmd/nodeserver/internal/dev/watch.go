@@ -44,7 +44,7 @@ func watch(ctx context.Context, root string) (<-chan struct{}, error) {
 					_ = addAll(w, e.Name) // it may be gone again
 				}
 				quiet.Reset(settle)
-			case <-w.Errors: // events are missing: look
+			case <-w.Errors: //nolint:errcheck // whatever it is, events are missing: look
 				quiet.Reset(settle)
 			case <-quiet.C:
 				select {
