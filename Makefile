@@ -53,8 +53,8 @@ run3: build webapps ## three nodes and the balancer on http://127.0.0.1:8080, un
 # The processes of e2e/ want the machine for themselves, so they come last.
 .PHONY: test
 test: build webapps ## all tests, with the race detector; failures are printed last
-	@$(GO) test -race -timeout 5m $$($(GO) list ./... | grep -v /e2e) 2>&1 | tee bin/test.log; unit=$$?; \
-	$(GO) test -race -timeout 10m -count=1 ./e2e/... 2>&1 | tee -a bin/test.log; e2e=$$?; \
+	@$(GO) test -race -timeout 8m $$($(GO) list ./... | grep -v /e2e) 2>&1 | tee bin/test.log; unit=$$?; \
+	$(GO) test -race -timeout 15m -count=1 ./e2e/... 2>&1 | tee -a bin/test.log; e2e=$$?; \
 	if (( unit || e2e )); then \
 		echo; echo "make test: these failed (all output: bin/test.log)"; \
 		grep -E '^(FAIL|panic:|WARNING: DATA RACE|#) ?|^ *--- FAIL' bin/test.log; exit 1; \

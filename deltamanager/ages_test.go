@@ -36,7 +36,7 @@ func TestAges(t *testing.T) {
 	if len(a.list) > maxAges {
 		t.Errorf("%d moments are remembered", len(a.list))
 	}
-	if got, real := a.since(end, 50_000), end-begin-49_980*50*time.Millisecond; got < real*9/10 || got > real*11/10 {
-		t.Errorf("in the middle: %v, want about %v", got, real)
+	if got, want := a.since(end, 50_000), end-begin-49_980*50*time.Millisecond; got < want*9/10 || got > want*11/10 {
+		t.Errorf("in the middle: %v, want about %v", got, want)
 	}
 }

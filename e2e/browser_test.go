@@ -64,7 +64,10 @@ func evaluate[T any](b *browser, expression string) (result T) {
 }
 
 // is evaluates a condition.
-func (b *browser) is(condition string) bool { b.t.Helper(); return evaluate[bool](b, "Boolean("+condition+")") }
+func (b *browser) is(condition string) bool {
+	b.t.Helper()
+	return evaluate[bool](b, "Boolean("+condition+")")
+}
 
 func (b *browser) text(selector string) string {
 	b.t.Helper()
@@ -82,7 +85,10 @@ func (b *browser) wait(what, condition string) {
 	})
 }
 
-func (b *browser) size(width, height int64) { b.t.Helper(); b.do(chromedp.EmulateViewport(width, height)) }
+func (b *browser) size(width, height int64) {
+	b.t.Helper()
+	b.do(chromedp.EmulateViewport(width, height))
+}
 
 func (b *browser) open(path string) { b.t.Helper(); b.do(chromedp.Navigate(b.site + path)) }
 

@@ -48,7 +48,8 @@ func TestDev(t *testing.T) {
 		}
 	}
 	const module = "github.com/nodeserver/nodeserver"
-	save("go.mod", fmt.Sprintf("module example.com/hello\n\ngo 1.26.0\n\nrequire %s v0.0.0\n\nreplace %[1]s => %q\n", module, absolute("..")))
+	const mod = "module example.com/hello\n\ngo 1.26.0\n\nrequire %s v0.0.0\n\nreplace %[1]s => %q\n"
+	save("go.mod", fmt.Sprintf(mod, module, absolute("..")))
 	save("app.go", devApp(`"red"`))
 	var log logBuffer
 	cmd := exec.Command(absolute("../bin/nodeserver"), "dev", dir, "--nodes", "2", "--address", address)

@@ -39,7 +39,7 @@ func TestVersions(t *testing.T) {
 	if out, err := operate(c[1], "deploy", builds[1]); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	within(t, 20*time.Second, "all serve both", func() error { return all(c, func(n *node) error { return c.hosting("shop##2", c...) }) })
+	within(t, 20*time.Second, "all serve both", func() error { return all(c, func(*node) error { return c.hosting("shop##2", c...) }) })
 	fresh := new(user)
 	for i := range 6 {
 		says(old, c[i%3], fmt.Sprintf("red %03d", i+2))

@@ -31,7 +31,10 @@ type arrow struct {
 // (e2e, bench) may import what it likes, but nothing here may import it.
 var arrows = []arrow{
 	{from: "cmd/nodeserver", imports: []string{"conf", "server", "webapps"}},
-	{from: "cmd/nodeserver/internal/demo", imports: []string{"cmd/nodeserver/internal/child", "server", "membership"}, far: []string{viper}},
+	{
+		from:    "cmd/nodeserver/internal/demo",
+		imports: []string{"cmd/nodeserver/internal/child", "server", "membership"}, far: []string{viper},
+	},
 	{from: "cmd/nodeserver/internal/child", stdOnly: true},
 	{from: "cmd/nodeserver/internal/dev", imports: []string{"cmd/nodeserver/internal/child", "server"}, far: []string{viper}},
 	{from: "cmd/nodeserver/internal/doctor", imports: []string{"conf", "server", "membership", "channel/listen"}},

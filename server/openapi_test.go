@@ -81,14 +81,20 @@ var operations = map[string]operation{
 	"GET /api/v1/log-level":            {"From which level on the node logs.", nil, nil, admin.LogLevelReply{}},
 	"POST /api/v1/log-level": {
 		"Set that, until it is set again, or the node reads its configuration again.",
-		[][2]string{{"level", "debug, info, warn or error"}}, nil, admin.LogLevelReply{},
+		[][2]string{{"level", "debug, info, warn or error"}},
+		nil,
+		admin.LogLevelReply{},
 	},
-	"POST /api/v1/apps/{app}/stop":  {"Have all nodes answer 503 for an app until it is started. A DeployStep a line.", [][2]string{skip}, nil, admin.DeployStep{}},
-	"POST /api/v1/apps/{app}/start": {"Have all nodes serve an app that was stopped. A DeployStep a line.", [][2]string{skip}, nil, admin.DeployStep{}},
-	"GET /api/v1/drain":             {"Whether a node drains, and how far it is.", [][2]string{ofNode}, nil, admin.DrainReply{}},
-	"POST /api/v1/drain":            {"Have a node drain: its users go to other nodes.", [][2]string{ofNode}, nil, admin.DrainReply{}},
-	"DELETE /api/v1/drain":          {"Have a node's users come back.", [][2]string{ofNode}, nil, admin.DrainReply{}},
-	"GET /debug/pprof/":             {"Profiles of the process, if admin.pprof is on.", nil, nil, "text/plain"},
+	"POST /api/v1/apps/{app}/stop": {
+		"Have all nodes answer 503 for an app until it is started. A DeployStep a line.", [][2]string{skip}, nil, admin.DeployStep{},
+	},
+	"POST /api/v1/apps/{app}/start": {
+		"Have all nodes serve an app that was stopped. A DeployStep a line.", [][2]string{skip}, nil, admin.DeployStep{},
+	},
+	"GET /api/v1/drain":    {"Whether a node drains, and how far it is.", [][2]string{ofNode}, nil, admin.DrainReply{}},
+	"POST /api/v1/drain":   {"Have a node drain: its users go to other nodes.", [][2]string{ofNode}, nil, admin.DrainReply{}},
+	"DELETE /api/v1/drain": {"Have a node's users come back.", [][2]string{ofNode}, nil, admin.DrainReply{}},
+	"GET /debug/pprof/":    {"Profiles of the process, if admin.pprof is on.", nil, nil, "text/plain"},
 }
 
 type object = map[string]any

@@ -68,17 +68,11 @@ else from the file, else it is the default.`,
 				}
 				info.Kill = k.kill
 			}
-			version := readVersion().Version
-			options := []server.Option{
-				server.WithVersion(version), server.WithConsole(info), server.WithLogLevel(log.level),
-			}
-			tracer, err := tracing.New(c.Context(), tracing.Process{Service: "nodeserver", Version: version, Node: cfg.Node.Name}, e.getenv)
+			options, err := traced(c.Context(), e, cfg.Node.Name)
 			if err != nil {
 				return err
 			}
-			if tracer != nil {
-				options = append(options, server.WithTracer(tracer))
-			}
+			options = append(options, server.WithConsole(info), server.WithLogLevel(log.level))
 			s, err := made(c.Context(), func() (*server.Server, error) { return server.New(cfg, apps(), log.Logger, options...) })
 			switch {
 			case c.Context().Err() != nil:
@@ -98,6 +92,16 @@ else from the file, else it is the default.`,
 	c.Flags().StringVar(&demo, "demo", "", "for demonstrations: the console can kill nodes of this machine that name the same `DIR`")
 	must(c.MarkFlagRequired("conf"))
 	return c
+}
+
+// traced are the node's version, and a tracer if the environment asks for one.
+func traced(ctx context.Context, e env, name string) ([]server.Option, error) {
+	version := readVersion().Version
+	tracer, err := tracing.New(ctx, tracing.Process{Service: "nodeserver", Version: version, Node: name}, e.getenv)
+	if err != nil || tracer == nil {
+		return []server.Option{server.WithVersion(version)}, err
+	}
+	return []server.Option{server.WithVersion(version), server.WithTracer(tracer)}, nil
 }
 
 // made makes the node, or gives up when ctx ends: it runs webapps' code, which may hang. What still

@@ -101,7 +101,8 @@ var table = []metric{
 		},
 	},
 	{
-		"membership_provider_up", "1 when this way to find members works.", []string{"provider"},
+		"membership_provider_up", "1 when this way to find members works.",
+		[]string{"provider"},
 		func(s *sample, value func(float64, ...string)) {
 			for _, p := range s.admin.providerRows() {
 				value(number(p.Problem == ""), p.Name)

@@ -79,8 +79,10 @@ type Down struct {
 
 // New makes an empty table. It is to be stopped, so that the apps hear of it.
 func New(c Config, log *slog.Logger) *Table {
-	t := &Table{cfg: c, log: log, loader: plugins.NewLoader(), resident: map[string]map[string]bool{}, stopped: map[string]bool{},
-		watch: make(chan bool, 1)}
+	t := &Table{
+		cfg: c, log: log, loader: plugins.NewLoader(), resident: map[string]map[string]bool{}, stopped: map[string]bool{},
+		watch: make(chan bool, 1),
+	}
 	t.plugins = folder{table: t, dir: c.Dir, files: map[string]*file{}}
 	t.life, t.stop = context.WithCancel(context.Background())
 	t.store(nil, nil)
