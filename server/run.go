@@ -99,7 +99,7 @@ func (s *Server) Run(ctx context.Context) error {
 	end(errStop)
 	_ = adminServer.Close() // no operator needs it any more
 	err = parts.Wait()
-	s.stopTracing()
+	s.stopTracing(s.log)
 	if err != nil && !errors.Is(err, errStop) {
 		return err
 	}
@@ -351,19 +351,19 @@ func (s *Server) httpServer() *http.Server {
 	return h
 }
 
-func (s *Server) traced(h http.Handler) http.Handler {
-	if s.tracer == nil {
+func (n *incoming) traced(h http.Handler) http.Handler {
+	if n.tracer == nil {
 		return h
 	}
-	return s.tracer.Handler(h, s.trust.Of)
+	return n.tracer.Handler(h, n.trust.Of)
 }
 
-func (s *Server) stopTracing() {
-	if s.tracer == nil {
+func (n *incoming) stopTracing(log *slog.Logger) {
+	if n.tracer == nil {
 		return
 	}
-	if err := s.tracer.Stop(); err != nil {
-		s.log.Warn("the last traces could not be sent", "err", err)
+	if err := n.tracer.Stop(); err != nil {
+		log.Warn("the last traces could not be sent", "err", err)
 	}
 }
 

@@ -37,37 +37,54 @@ type Config = config.Config
 
 // Server is one node. New wires its parts, Run opens, serves and closes them.
 type Server struct {
-	cfg     Config
-	log     *slog.Logger
-	events  *events.Ring // fed by log
-	version string
-	since   time.Time // when New was called
+	cfg Config
+	log *slog.Logger
+	identity
 
-	id membership.ID
-
-	apps      *deploy.Table
-	farm      *deploy.Farm     // nil: node.data_dir is not set
-	control   *control.Control // of the channel
-	console   *console.Console // nil: admin.console is off
-	channel   *channel.Channel
-	providers []membership.Provider // of the channel
-	members   atomic.Pointer[[]membership.Status]
-	live      atomic.Pointer[Config] // what apps are given: cfg as it was last reloaded
-	reloads   chan Config
-	tokenKeys *deltamanager.TokenKeys // nil: the delta managers agree on some
-	proof     *cluster.Proof
+	apps    *deploy.Table
+	farm    *deploy.Farm     // nil: node.data_dir is not set
+	control *control.Control // of the channel
+	channel *channel.Channel
+	discovery
 
 	listeners
 	readiness
-
-	dial            func(context.Context, string) (net.Conn, error) // to other members; nil: TCP
-	maxSessions     int                                             // of one app; 0: no limit
-	maxSessionsFrom string                                          // where that comes from
-	info            console.Info
-	level           *slog.LevelVar // nil: it can't be changed
-
 	incoming
 	draining
+	reloading
+	watching
+}
+
+// identity says which run of which node it is.
+type identity struct {
+	id      membership.ID
+	version string
+	since   time.Time // when New was called
+}
+
+// discovery is how members are found and proven.
+type discovery struct {
+	providers []membership.Provider // of the channel
+	members   atomic.Pointer[[]membership.Status]
+	proof     *cluster.Proof
+	tokenKeys *deltamanager.TokenKeys                         // nil: the delta managers agree on some
+	dial      func(context.Context, string) (net.Conn, error) // to other members; nil: TCP
+}
+
+// reloading is what may change while the node runs.
+type reloading struct {
+	live            atomic.Pointer[Config] // what apps are given: cfg as it was last reloaded
+	reloads         chan Config
+	maxSessions     int            // of one app; 0: no limit
+	maxSessionsFrom string         // where that comes from
+	level           *slog.LevelVar // nil: it can't be changed
+}
+
+// watching is what operators see.
+type watching struct {
+	events  *events.Ring     // fed by log
+	console *console.Console // nil: admin.console is off
+	info    console.Info
 }
 
 // incoming is what the requests of users pass.
@@ -140,10 +157,12 @@ func WithConsole(i console.Info) Option { return func(s *Server) { s.info = i } 
 // own New for 30 s at most.
 func New(cfg Config, apps []webapps.App, log *slog.Logger, options ...Option) (*Server, error) {
 	s := &Server{
-		cfg:     cfg,
-		version: "(devel)",
-		since:   time.Now(),
-		id:      membership.ID{Name: cfg.Node.Name, Incarnation: membership.NewIncarnation()},
+		cfg: cfg,
+		identity: identity{
+			id:      membership.ID{Name: cfg.Node.Name, Incarnation: membership.NewIncarnation()},
+			version: "(devel)",
+			since:   time.Now(),
+		},
 	}
 	s.events = events.NewRing(s.id.Name, fmt.Sprintf("%016x", s.id.Incarnation))
 	s.log = slog.New(events.Handler(s.events, log.Handler())).With("node", s.id.Name)
@@ -259,16 +278,16 @@ func (s *Server) managerConfig(a config.App) deltamanager.Config {
 		RepairInterval:   r.RepairInterval,
 		JoinTimeout:      r.JoinTimeout,
 		ServeAnyway:      r.JoinPolicy == config.JoinServe,
-		Seed:             s.seed(a.Name),
+		Seed:             seed(s.cfg.Cluster.Name, a.Name),
 		Rand:             rand.Reader,
 		TokenKeys:        s.tokenKeys,
 	}
 }
 
 // seed makes digests differ between clusters and apps.
-func (s *Server) seed(app string) uint64 {
+func seed(cluster, app string) uint64 {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(s.cfg.Cluster.Name + "/" + app)) // never fails
+	_, _ = h.Write([]byte(cluster + "/" + app)) // never fails
 	return h.Sum64()
 }
 

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -28,7 +29,7 @@ type DeployStep struct {
 const maxPlugin = 1 << 30
 
 // change is one that an operator asks for.
-type change func(r *http.Request, q deploy.Request) (deploy.Entry, error)
+type change func(f *deploy.Farm, r *http.Request, q deploy.Request) (deploy.Entry, error)
 
 // changes answers with the steps of a change, each at once.
 func (a *admin) changes(do change) http.HandlerFunc {
@@ -40,7 +41,7 @@ func (a *admin) changes(do change) http.HandlerFunc {
 		act, out := operators.ActOf(r.Context()), steps{w: w}
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		r.Body = http.MaxBytesReader(w, r.Body, maxPlugin)
-		e, err := do(r, deploy.Request{
+		e, err := do(a.farm, r, deploy.Request{
 			Operator: act.Actor.Name, SkipUnreachable: r.URL.Query().Get("skip_unreachable") == "true",
 			Step: func(node, text string) { out.write(DeployStep{Node: node, Text: text}) },
 		})
@@ -72,23 +73,15 @@ func (s *steps) write(d DeployStep) {
 	_ = http.NewResponseController(s.w).Flush()
 }
 
-func (a *admin) deployApp(r *http.Request, q deploy.Request) (deploy.Entry, error) {
+// deployed is the change by a file in the request's body.
+func deployed(f *deploy.Farm, r *http.Request, q deploy.Request) (deploy.Entry, error) {
 	q.Version = r.URL.Query().Get("version")
-	return a.farm.Deploy(r.Context(), r.Body, q)
+	return f.Deploy(r.Context(), r.Body, q)
 }
 
-func (a *admin) rollbackApp(r *http.Request, q deploy.Request) (deploy.Entry, error) {
-	return a.farm.Rollback(r.Context(), r.PathValue("app"), q)
-}
-
-func (a *admin) undeployApp(r *http.Request, q deploy.Request) (deploy.Entry, error) {
-	return a.farm.Undeploy(r.Context(), r.PathValue("app"), q)
-}
-
-func (a *admin) stopApp(r *http.Request, q deploy.Request) (deploy.Entry, error) {
-	return a.farm.Stop(r.Context(), r.PathValue("app"), q)
-}
-
-func (a *admin) startApp(r *http.Request, q deploy.Request) (deploy.Entry, error) {
-	return a.farm.Start(r.Context(), r.PathValue("app"), q)
+// named is a change of the app that the request's path names.
+func named(do func(*deploy.Farm, context.Context, string, deploy.Request) (deploy.Entry, error)) change {
+	return func(f *deploy.Farm, r *http.Request, q deploy.Request) (deploy.Entry, error) {
+		return do(f, r.Context(), r.PathValue("app"), q)
+	}
 }

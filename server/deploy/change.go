@@ -129,8 +129,8 @@ func (t *Table) taken(name, path, origin string) error {
 // long as a node that starts would wait.
 func (t *Table) arrive(ctx context.Context, p *Place, patience time.Duration) {
 	begun, settled := time.Now(), false
-	t.await(ctx, func() bool {
-		if !settled && t.isSettled() && (!t.lacks(p) || time.Since(begun) > patience) {
+	await(ctx, func() bool {
+		if !settled && t.isSettled() && (!lacks(p, t.others()) || time.Since(begun) > patience) {
 			p.Manager().Settle()
 			settled = true
 		}
@@ -144,7 +144,7 @@ func (t *Table) arrive(ctx context.Context, p *Place, patience time.Duration) {
 }
 
 // await looks again and again until is says so. False: ctx has ended before.
-func (t *Table) await(ctx context.Context, is func() bool) bool {
+func await(ctx context.Context, is func() bool) bool {
 	step := time.NewTicker(stepTime)
 	defer step.Stop()
 	for !is() {
@@ -163,31 +163,21 @@ func (t *Table) isSettled() bool {
 	return t.settled
 }
 
-// lacks tells whether a member hosts the app that is neither linked nor gone.
-func (t *Table) lacks(p *Place) bool {
+// lacks tells whether one of the members hosts the app that is neither linked nor gone.
+func lacks(p *Place, members []membership.Status) bool {
 	linked := map[string]bool{}
 	for _, l := range p.Manager().Stats().Links {
 		linked[l.ID.Name] = true
 	}
-	for m := range t.hosts(p.name) {
-		if m.State == membership.Suspect && !linked[m.Name] {
+	for _, m := range members {
+		if m.Hosts(p.name) && m.State == membership.Suspect && !linked[m.Name] {
 			return true
 		}
 	}
 	return false
 }
 
-// hosts goes through the other members of the domain that are not gone and host the app.
-func (t *Table) hosts(app string) func(yield func(membership.Status) bool) {
-	return func(yield func(membership.Status) bool) {
-		for _, m := range t.others() {
-			if m.Hosts(app) && !yield(m) {
-				return
-			}
-		}
-	}
-}
-
+// others are the other members of the domain that are not gone.
 func (t *Table) others() (list []membership.Status) {
 	t.changing.Lock()
 	ch, domain := t.channel, t.domain
@@ -262,23 +252,23 @@ func (t *Table) Undeploy(p *Place, why string) {
 	p.log.Info("app is being undeployed", "event", "undeploying", "why", why)
 	t.announce()
 	t.retiring.Go(func() {
-		t.pause(noticeTime)
+		pause(t.life, noticeTime)
 		p.mu.Lock()
 		old, idle := p.swap(p.closed())
 		p.mu.Unlock()
 		old.end()
-		begun := time.Now()
-		t.finish(p, old, idle)
+		begun, e := time.Now(), t.ending()
+		e.finish(p, old, idle)
 		t.forget(p)
-		t.leftovers(p, old, begun)
+		e.leftovers(p, old, begun)
 	})
 }
 
 // pause waits, for less if the node stops.
-func (t *Table) pause(d time.Duration) {
+func pause(life context.Context, d time.Duration) {
 	select {
 	case <-time.After(d):
-	case <-t.life.Done():
+	case <-life.Done():
 	}
 }
 
@@ -301,16 +291,14 @@ func (t *Table) forget(p *Place) {
 	m.HandOver()
 	limit, cancel := context.WithTimeout(context.Background(), flushTime)
 	defer cancel()
-	if !t.await(limit, m.Flushed) {
+	if !await(limit, m.Flushed) {
 		p.log.Warn("there may be changes of sessions that no other member has confirmed", "dur", flushTime)
 	}
 	alone := len(m.Stats().Links) == 0 // a member where the app is stopped has them, too
 	if topic := p.group.topic.Load(); topic != nil {
 		topic.Close()
 	}
-	for range t.hosts(p.name) {
-		alone = false
-	}
+	alone = alone && !slices.ContainsFunc(t.others(), func(m membership.Status) bool { return m.Hosts(p.name) })
 	sessions := m.Stats().Sessions
 	t.changing.Lock()
 	now := t.now.Load()

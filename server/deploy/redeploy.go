@@ -38,7 +38,7 @@ func (t *Table) swap(p *Place, v *Revision) {
 	old, idle := p.swap(v)
 	p.failure.Store(nil)
 	old.end()
-	t.retiring.Go(func() { t.retire(p, old, idle) })
+	t.retiring.Go(func() { t.ending().retire(p, old, idle) })
 }
 
 // prepare starts a revision of the plugin's code, which is to serve the app, and asks for its
@@ -94,34 +94,42 @@ func (v *Revision) cleanUp(ctx context.Context, limit time.Duration, log *slog.L
 	})
 }
 
+// ending is how revisions end: for how long each may go on, and until when the node does.
+type ending struct {
+	life  context.Context //nolint:containedctx // the table's
+	drain time.Duration
+}
+
+func (t *Table) ending() ending { return ending{t.life, t.cfg.Drain} }
+
 // retire waits for the last requests of a revision that was replaced, has it clean up, and
 // names what it leaves behind.
-func (t *Table) retire(p *Place, v *Revision, idle <-chan struct{}) {
+func (e ending) retire(p *Place, v *Revision, idle <-chan struct{}) {
 	begun := time.Now()
-	t.finish(p, v, idle)
-	t.leftovers(p, v, begun)
+	e.finish(p, v, idle)
+	e.leftovers(p, v, begun)
 }
 
 // finish waits for the last requests of a revision, and has it clean up.
-func (t *Table) finish(p *Place, v *Revision, idle <-chan struct{}) {
-	over := time.NewTimer(t.cfg.Drain)
+func (e ending) finish(p *Place, v *Revision, idle <-chan struct{}) {
+	over := time.NewTimer(e.drain)
 	defer over.Stop()
 	select {
 	case <-idle:
 	case <-over.C:
 		p.log.Warn(
 			"requests of a revision that was replaced still run", "revision", short(v.Source),
-			"requests", v.InFlight(), "dur", t.cfg.Drain,
+			"requests", v.InFlight(), "dur", e.drain,
 		)
 	}
-	v.cleanUp(t.life, t.cfg.Drain, p.log)
+	v.cleanUp(e.life, e.drain, p.log)
 }
 
 // leftovers names what a revision leaves behind for longer than it may.
-func (t *Table) leftovers(p *Place, v *Revision, begun time.Time) {
+func (e ending) leftovers(p *Place, v *Revision, begun time.Time) {
 	select {
-	case <-time.After(time.Until(begun.Add(t.cfg.Drain))):
-	case <-t.life.Done(): // the node stops, all of it ends
+	case <-time.After(time.Until(begun.Add(e.drain))):
+	case <-e.life.Done(): // the node stops, all of it ends
 		return
 	}
 	if left := v.goroutines(); left > 0 {

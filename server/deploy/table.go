@@ -43,7 +43,7 @@ type Table struct {
 	log  *slog.Logger
 	life context.Context //nolint:containedctx // ends when apps are to stop
 	stop context.CancelFunc
-	now  atomic.Pointer[state]
+	listing
 
 	loader   *plugins.Loader
 	plugins  folder
@@ -59,6 +59,9 @@ type Table struct {
 	running  context.Context //nolint:containedctx // of Run; nil before
 	settled  bool
 }
+
+// listing is the apps as they are now. Safe for concurrent use.
+type listing struct{ now atomic.Pointer[state] }
 
 // state is what the table holds at one time. It is replaced as a whole and never changed.
 type state struct {
@@ -122,7 +125,7 @@ func (t *Table) store(up []*Place, down []Down) {
 }
 
 // ServeHTTP leads a request to the app whose path is the longest that fits.
-func (t *Table) ServeHTTP(w http.ResponseWriter, r *http.Request) { t.now.Load().mux.ServeHTTP(w, r) }
+func (l *listing) ServeHTTP(w http.ResponseWriter, r *http.Request) { l.now.Load().mux.ServeHTTP(w, r) }
 
 // ServeHTTP answers in the app's place; a balancer may ask another node.
 func (d Down) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
@@ -130,11 +133,11 @@ func (d Down) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 }
 
 // Each goes through the apps that are served now, by name.
-func (t *Table) Each() iter.Seq[*Place] { return slices.Values(t.now.Load().up) }
+func (l *listing) Each() iter.Seq[*Place] { return slices.Values(l.now.Load().up) }
 
 // Find is the app of this name that is served now; nil: there is none.
-func (t *Table) Find(name string) *Place {
-	up := t.now.Load().up
+func (l *listing) Find(name string) *Place {
+	up := l.now.Load().up
 	if i := slices.IndexFunc(up, func(p *Place) bool { return p.name == name }); i >= 0 {
 		return up[i]
 	}
@@ -142,11 +145,11 @@ func (t *Table) Find(name string) *Place {
 }
 
 // Down are the apps that are not served, by name. To be read only.
-func (t *Table) Down() []Down { return t.now.Load().down }
+func (l *listing) Down() []Down { return l.now.Load().down }
 
 // States are the names of all apps, and whether each is served to users.
-func (t *Table) States() map[string]bool {
-	now, states := t.now.Load(), map[string]bool{}
+func (l *listing) States() map[string]bool {
+	now, states := l.now.Load(), map[string]bool{}
 	for _, d := range now.down {
 		states[d.Name] = false
 	}
@@ -157,9 +160,9 @@ func (t *Table) States() map[string]bool {
 }
 
 // Names are those of the apps that are served to users: what the node says that it hosts.
-func (t *Table) Names() []string {
+func (l *listing) Names() []string {
 	var names []string
-	for p := range t.Each() {
+	for p := range l.Each() {
 		if p.State() == Serving {
 			names = append(names, p.name)
 		}
@@ -262,10 +265,10 @@ func (t *Table) Flushed() bool {
 
 // Flush waits until that is so. A member whose link is down is waited for until it is gone. False: it
 // was not so before ctx ended.
-func (t *Table) Flush(ctx context.Context) bool { return t.await(ctx, t.Flushed) }
+func (t *Table) Flush(ctx context.Context) bool { return await(ctx, t.Flushed) }
 
-func (t *Table) all(is func(*Place) bool) bool {
-	for p := range t.Each() {
+func (l *listing) all(is func(*Place) bool) bool {
+	for p := range l.Each() {
 		if !is(p) {
 			return false
 		}

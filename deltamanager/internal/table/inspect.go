@@ -74,7 +74,7 @@ func (t *Table) KnowsDead(k Key) bool {
 func (t *Table) Check() error {
 	var root uint64
 	for n := range Buckets {
-		sum, err := t.checkBucket(n)
+		sum, err := checkBucket(t, n)
 		if err != nil {
 			return err
 		}
@@ -86,7 +86,7 @@ func (t *Table) Check() error {
 	return nil
 }
 
-func (t *Table) checkBucket(n int) (sum uint64, err error) {
+func checkBucket(t *Table, n int) (sum uint64, err error) {
 	b := t.LockAt(n)
 	defer b.Unlock()
 	for _, s := range b.sessions {
