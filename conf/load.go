@@ -1,8 +1,10 @@
 package conf
 
 import (
+	"bytes"
 	_ "embed" // nodeserver.toml
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -156,7 +158,7 @@ func (l *loader) readFile() (whole bool, err error) {
 	if l.file == "" {
 		return true, nil
 	}
-	data, err := os.ReadFile(l.file)
+	data, err := readText(l.file)
 	if err != nil {
 		return false, fmt.Errorf("read configuration: %w", err)
 	}
@@ -166,6 +168,28 @@ func (l *loader) readFile() (whole bool, err error) {
 		l.appFrom = append(l.appFrom, map[string]origin{"": at})
 	}
 	return d.read(data), nil
+}
+
+// maxFile is how long a configuration file may be: what is longer was named by mistake.
+const maxFile = 1 << 20
+
+// readText reads a file without the mark (BOM) that some editors put before UTF-8.
+func readText(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // was only read
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(data) > maxFile:
+		return nil, fmt.Errorf("%s is longer than 1 MiB, which no configuration file is", name)
+	case bytes.HasPrefix(data, []byte("\xff\xfe")), bytes.HasPrefix(data, []byte("\xfe\xff")):
+		return nil, fmt.Errorf("%s is UTF-16 text: save it as UTF-8", name)
+	}
+	return bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), nil
 }
 
 // found takes a value of the file.
