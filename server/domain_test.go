@@ -13,7 +13,7 @@ import (
 // memberRows is what operators are told of the members.
 func memberRows(t *testing.T, s *Server) []admin.MemberRow {
 	t.Helper()
-	h, err := s.operators()
+	h, _, err := s.operators()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 // asked is what the node answers an operator who may do all.
 func asked(t *testing.T, s *Server, method, path string, into any) int {
 	t.Helper()
-	guard, err := s.operators()
+	guard, _, err := s.operators()
 	if err != nil {
 		t.Fatal(err)
 	}

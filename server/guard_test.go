@@ -88,7 +88,7 @@ func TestEveryRouteIsGuarded(t *testing.T) {
 	if len(page) != 1 {
 		t.Fatalf("%d sessions", len(page))
 	}
-	guard, err := n.server.operators()
+	guard, _, err := n.server.operators()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,7 +103,7 @@ type object = map[string]any
 func TestOpenAPI(t *testing.T) {
 	n := startNode(t, testConf("n1"), testApp())
 	n.waitReady()
-	guard, err := n.server.operators()
+	guard, _, err := n.server.operators()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 // guarded is what answers operators of a node in a bubble.
 func guarded(t *testing.T, n *bubbleNode) *operators.Guard {
 	t.Helper()
-	guard, err := n.server.operators()
+	guard, _, err := n.server.operators()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.listen(ctx); err != nil {
 		return err
 	}
-	guard, err := s.operators()
+	guard, pages, err := s.operators()
 	var adminTLS *tls.Config
 	if err == nil {
 		adminTLS, err = cluster.ForHTTPS("admin", s.cfg.Admin.TLSCert, s.cfg.Admin.TLSKey, s.log)
@@ -77,7 +77,7 @@ func (s *Server) Run(ctx context.Context) error {
 	parts.Go(func() error { s.apps.Run(life); return nil })
 	parts.Go(func() error { s.proof.Follow(life); return nil })
 	parts.Go(func() error { return s.watchReadiness(life) })
-	if pages := s.console; pages != nil {
+	if pages != nil {
 		parts.Go(func() error { pages.Run(life); return nil })
 	}
 	parts.Go(func() error { s.followCatalog(ctx, life); return nil })
@@ -107,17 +107,18 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// operators is what answers operators.
-func (s *Server) operators() (*operators.Guard, error) {
+// operators is what answers operators; pages are those of the console, nil: admin.console is off.
+func (s *Server) operators() (guard *operators.Guard, pages *console.Console, err error) {
 	c := s.adminConfig()
 	if s.cfg.Admin.Console {
 		c.Browsers = operators.NewBrowsers()
 		c.Pages = func(v admin.View) []operators.Route {
-			s.console = s.newConsole(c.Browsers, v)
-			return s.console.Routes()
+			pages = s.newConsole(c.Browsers, v)
+			return pages.Routes()
 		}
 	}
-	return admin.Handler(c, view{s}, s.apps, s.farm, s.log.With("part", "admin"))
+	guard, err = admin.Handler(c, view{s}, s.apps, s.farm, s.log.With("part", "admin"))
+	return guard, pages, err
 }
 
 func (s *Server) newConsole(browsers *operators.Browsers, v admin.View) *console.Console {

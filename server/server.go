@@ -82,9 +82,8 @@ type reloading struct {
 
 // watching is what operators see.
 type watching struct {
-	events  *events.Ring     // fed by log
-	console *console.Console // nil: admin.console is off
-	info    console.Info
+	events *events.Ring // fed by log
+	info   console.Info
 }
 
 // incoming is what the requests of users pass.

@@ -36,7 +36,7 @@ func (b *Balancer) usersServer() *http.Server {
 		h = b.tracer.Handler(h, b.cfg.Trust.Of)
 	}
 	srv := lively.Server(b.cfg.HTTP, h, slog.NewLogLogger(b.log.Handler(), slog.LevelDebug))
-	srv.TLSConfig = b.cfg.TLS
+	srv.TLSConfig = b.cfg.TLS.Clone() // net/http adds to it; nil stays nil
 	return srv
 }
 
