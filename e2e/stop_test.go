@@ -24,7 +24,7 @@ func TestStopUnderLoad(t *testing.T) {
 	}
 	y.good(t)
 	whole(t, c.but(c[0]), list)
-	if log := c[0].log.String(); !strings.HasSuffix(log, "msg=stopped node=n1\n") ||
+	if log := c[0].log.String(); !strings.HasSuffix(log, "msg=stopped node=n1 event=stopped\n") ||
 		strings.Contains(log, "no other member has confirmed") {
 		t.Error("its log does not end with an orderly stop")
 	}
