@@ -42,12 +42,8 @@ within a second is named. Where nodes serve different revisions of an app, a lin
 			} else {
 				body, err = to.reply(c.Context(), e, "cluster", &reply)
 			}
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				_, err = e.stdout.Write(body)
-				return err
+			if err != nil || asJSON {
+				return printed(e, body, err)
 			}
 			return printApps(e.stdout, reply, time.Now())
 		},

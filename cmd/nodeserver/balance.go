@@ -29,26 +29,17 @@ sets [admin] address, /livez, /readyz and /metrics are there: the default is a
 node's, which may run beside it.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, origins, err := conf.Load(file, sets, e.environ)
-			if err != nil {
-				return err
-			}
-			log, err := newLogging(e.stderr, cfg.Log)
-			if err != nil {
-				return err
-			}
 			var running atomic.Pointer[balance.Balancer]
-			anew := &reloader{log: log, values: origins.Values}
-			anew.load = func() (config.Config, *conf.Origins, error) { return conf.Load(file, sets, e.environ) }
-			anew.take = func(cfg config.Config) {
+			d, err := newDaemon(e, file, sets, func(cfg config.Config, log *logging) {
 				if b := running.Load(); b != nil {
 					b.Reload(cfg, log.Logger)
 				}
+			})
+			if err != nil {
+				return err
 			}
-			defer outlive(log.Logger, anew.reload, log.reopen)()
-			for _, w := range origins.Warnings {
-				log.Warn("check the configuration", "problem", w.String())
-			}
+			defer d.release()
+			cfg, origins, log := d.cfg, d.origins, d.log
 			if !setsIn(origins, "balance") && setsIn(origins, "node", "webapps") {
 				log.Warn("this conf says nothing of a balancer, only of a node, which nodeserver run runs", "file", file)
 			}

@@ -33,12 +33,8 @@ with --follow, go on with what happens, until the command is ended.`,
 			}
 			var reply admin.EventsReply
 			body, err := to.call(c.Context(), e, http.MethodGet, "events", fmt.Sprintf("all=%t", all), &reply)
-			switch {
-			case err != nil:
-				return err
-			case asJSON:
-				_, err = e.stdout.Write(body)
-				return err
+			if err != nil || asJSON {
+				return printed(e, body, err)
 			}
 			for _, v := range reply.Events {
 				printEvent(e.stdout, v)

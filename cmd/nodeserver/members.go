@@ -19,12 +19,8 @@ func newMembersCommand(e env) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			reply, body, err := to.members(c.Context(), e)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				_, err = e.stdout.Write(body)
-				return err
+			if err != nil || asJSON {
+				return printed(e, body, err)
 			}
 			return printMembers(e.stdout, reply)
 		},

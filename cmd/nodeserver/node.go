@@ -86,6 +86,14 @@ func (n *node) do(ctx context.Context, e env, method, path string) ([]byte, erro
 	return n.body(response)
 }
 
+// printed prints the node's answer as it came, unless asking was in vain.
+func printed(e env, body []byte, err error) error {
+	if err == nil {
+		_, err = e.stdout.Write(body)
+	}
+	return err
+}
+
 // client has no proxy: the token is for the node.
 func (n *node) client() *http.Client {
 	t := &http.Transport{DisableKeepAlives: true}

@@ -16,6 +16,34 @@ type reloader struct {
 	values []conf.Origin // in force, and those of before that need a restart
 }
 
+// daemon is what run and balance begin with.
+type daemon struct {
+	cfg     config.Config
+	origins *conf.Origins
+	log     *logging
+	release func() // to be called at the end: signals mean what they did before
+}
+
+// newDaemon reads the configuration, and again at each SIGHUP: take has the daemon take over what can
+// be changed, from another goroutine.
+func newDaemon(e env, file string, sets []string, take func(config.Config, *logging)) (*daemon, error) {
+	load := func() (config.Config, *conf.Origins, error) { return conf.Load(file, sets, e.environ) }
+	cfg, origins, err := load()
+	if err != nil {
+		return nil, err
+	}
+	log, err := newLogging(e.stderr, cfg.Log)
+	if err != nil {
+		return nil, err
+	}
+	anew := &reloader{log: log, values: origins.Values, load: load, take: func(cfg config.Config) { take(cfg, log) }}
+	d := &daemon{cfg, origins, log, outlive(log.Logger, anew.reload, log.reopen)}
+	for _, w := range origins.Warnings {
+		log.Warn("check the configuration", "problem", w.String())
+	}
+	return d, nil
+}
+
 // reload takes over what can be changed, and names the rest. A configuration with an error changes
 // nothing. Not to be called by two goroutines at once.
 func (r *reloader) reload() error {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nodeserver/nodeserver/conf"
 	"github.com/nodeserver/nodeserver/server"
 	"github.com/nodeserver/nodeserver/server/config"
 	"github.com/nodeserver/nodeserver/server/console"
@@ -34,26 +33,17 @@ else from the file, else it is the default.`,
 		Example: "  nodeserver run --conf conf/node1.toml --set log.level=debug",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, origins, err := conf.Load(file, sets, e.environ)
-			if err != nil {
-				return err
-			}
-			log, err := newLogging(e.stderr, cfg.Log)
-			if err != nil {
-				return err
-			}
 			var running atomic.Pointer[server.Server]
-			anew := &reloader{log: log, values: origins.Values}
-			anew.load = func() (config.Config, *conf.Origins, error) { return conf.Load(file, sets, e.environ) }
-			anew.take = func(cfg config.Config) {
+			d, err := newDaemon(e, file, sets, func(cfg config.Config, _ *logging) {
 				if s := running.Load(); s != nil {
 					s.Reload(cfg)
 				}
+			})
+			if err != nil {
+				return err
 			}
-			defer outlive(log.Logger, anew.reload, log.reopen)()
-			for _, w := range origins.Warnings {
-				log.Warn("check the configuration", "problem", w.String())
-			}
+			defer d.release()
+			cfg, origins, log := d.cfg, d.origins, d.log
 			if !setsIn(origins, "node", "webapps", "channel") && setsIn(origins, "balance") {
 				log.Warn("this conf says nothing of a node, only of a balancer, which nodeserver balance runs", "file", file)
 			}

@@ -72,14 +72,6 @@ func newSessionsListCommand(e env) *cobra.Command {
 	return c
 }
 
-// printed prints the node's answer as it came.
-func printed(e env, body []byte, err error) error {
-	if err == nil {
-		_, err = e.stdout.Write(body)
-	}
-	return err
-}
-
 func printSessions(w io.Writer, reply admin.SessionsReply, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	put(t, "ID\tAPP\tUSER\tAGE\tIDLE\tATTRIBUTES\tBYTES\n") // what fails comes out of Flush

@@ -157,7 +157,7 @@ func printAppsOfAll(w io.Writer, r admin.ClusterReply) error {
 			a, ok := apps[name][n.Name]
 			text := "-"
 			if ok {
-				text = strings.TrimSpace(a.State + " " + cmp.Or(a.Version, a.Revision[:min(12, len(a.Revision))]))
+				text = strings.TrimSpace(a.State + " " + cmp.Or(a.Version, first12(a.Revision)))
 			}
 			put(t, "\t%s", text)
 		}
