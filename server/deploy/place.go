@@ -138,10 +138,11 @@ func (p *Place) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	v := p.take()
 	defer v.give()
-	defer p.serving.end(p.serving.begin())
+	q := p.serving.begin()
+	defer p.serving.end(q)
 	pprof.SetGoroutineLabels(v.labels)         //nolint:contextcheck // labels of the goroutine, not of the request
 	defer pprof.SetGoroutineLabels(unlabelled) //nolint:contextcheck // same
-	p.sessions.Serve(v.handler, w, r)
+	p.sessions.Serve(q.began, v.handler, w, r)
 }
 
 // take begins a request at the current revision.

@@ -61,7 +61,7 @@ func (l lone) ask(t *testing.T, path, cookies string) *httptest.ResponseRecorder
 	w := httptest.NewRecorder()
 	l.manager.Settle()
 	l.manager.Core.Tick(time.Since(l.start)) // else it took a slow machine for a pause of the node
-	l.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	l.Serve(time.Now(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/get" {
 			if s, ok := webapps.ExistingSession(r); ok {
 				n, _, err := webapps.Get[int](s, "n")

@@ -32,7 +32,7 @@ var (
 	classes = [...]string{"1xx", "2xx", "3xx", "4xx", "5xx"}
 )
 
-// meter counts how long requests take. It costs two clock readings and two additions each. Safe for
+// meter counts how long requests take. It costs a clock reading and two additions each. Safe for
 // concurrent use.
 type meter struct {
 	of [len(methods)][len(classes)]atomic.Pointer[times]

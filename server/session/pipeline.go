@@ -25,21 +25,25 @@ import (
 // Serve is the way of every request to the app's handler h: find the session when h
 // asks for it, commit once h has returned, then let the answer go. The request's path
 // begins with the app's; h sees it without. While the node still gets the sessions from
-// the others, the answer is 503.
-func (a *App) Serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
-	began, method := time.Now(), r.Method
+// the others, the answer is 503. Began is when the request did: Latencies count from there.
+func (a *App) Serve(began time.Time, h http.Handler, w http.ResponseWriter, r *http.Request) {
+	method, status := r.Method, http.StatusInternalServerError // where it panics
+	defer func() { a.meter.observe(method, status, time.Since(began)) }()
+	status = a.serve(h, w, r)
+}
+
+// serve is Serve, and returns the answer's status; 0: the handler has set none.
+func (a *App) serve(h http.Handler, w http.ResponseWriter, r *http.Request) (status int) {
 	if a.expose {
 		w.Header()["Nodeserver-Node"] = a.exposed
 	}
 	if !a.manager.Ready() {
 		w.Header()[headers.Retry] = headers.RetryNext
 		refuse(w, deltamanager.ErrNotReady)
-		a.meter.observe(method, http.StatusServiceUnavailable, time.Since(began))
-		return
+		return http.StatusServiceUnavailable
 	}
 	if most := a.maxBody.Load(); most > 0 && !a.admits(w, r, most) {
-		a.meter.observe(method, http.StatusRequestEntityTooLarge, time.Since(began))
-		return
+		return http.StatusRequestEntityTooLarge
 	}
 	x := a.responses.get()
 	x.app, x.under = a, w
@@ -52,7 +56,7 @@ func (a *App) Serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
 			c.end()
 			defer x.close()
 			x.discard()
-			a.meter.observe(method, http.StatusInternalServerError, time.Since(began))
+			status = http.StatusInternalServerError
 			a.recovered(x, r, p)
 		}
 	}()
@@ -63,11 +67,12 @@ func (a *App) Serve(h http.Handler, w http.ResponseWriter, r *http.Request) {
 		v.shared = r.ProtoMajor != 1
 		h.ServeHTTP(x, r.WithContext(webapps.WithSource(r.Context(), v)))
 	}
-	a.meter.observe(method, x.finish(), time.Since(began))
+	status = x.finish()
 	c.end() // from here on nobody gets to a session by way of the request
 	if v := x.visit.Swap(nil); v != nil {
 		v.late()
 	}
+	return status
 }
 
 // within is a path as the app sees it: below its own.
@@ -279,9 +284,9 @@ func (v *visit) look() {
 			if len(ids) < maxIDs {
 				ids = append(ids, value)
 			}
-		} else if t, ok := parseToken(name, value); ok && v.app.freshness && len(v.tokens) < maxTokens {
-			v.tokens = append(v.tokens, t)
+			return
 		}
+		v.addToken(name, value)
 	})
 	for _, value := range ids {
 		id, route, ok := splitID(value)
@@ -298,6 +303,13 @@ func (v *visit) look() {
 		v.route = route
 		v.begin(view, id).sent = id
 		return
+	}
+}
+
+// addToken takes note of the cookie if it is a token, as long as there are not too many.
+func (v *visit) addToken(name, value string) {
+	if t, ok := parseToken(name, value); ok && v.app.freshness && len(v.tokens) < maxTokens {
+		v.tokens = append(v.tokens, t)
 	}
 }
 

@@ -18,11 +18,7 @@ func (a *App) Holds(r *http.Request) bool { return a.visitOf(r).eachHash(a.manag
 // does not have. That takes time: to be called if no version of the app Holds it.
 func (a *App) Finds(r *http.Request) bool {
 	v := a.visitOf(r)
-	eachCookie(r.Header, func(name, value string) {
-		if t, ok := parseToken(name, value); ok && a.freshness && len(v.tokens) < maxTokens {
-			v.tokens = append(v.tokens, t)
-		}
-	})
+	eachCookie(r.Header, v.addToken)
 	return v.eachHash(func(h deltamanager.CookieHash) bool {
 		_, ok := a.manager.OpenCaughtUp(r.Context(), h, v.tokens, v)
 		return ok
