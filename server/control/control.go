@@ -242,21 +242,29 @@ func (c *Control) Events(
 		stream, err := client.Events(ctx, &controlv1.EventsRequest{
 			Caller: p.caller(deploy.Deployment{}), Incarnation: after.Incarnation, Seq: after.Seq, Follow: follow,
 		})
-		for err == nil {
-			var r *controlv1.EventsResponse
-			if r, err = stream.Recv(); err != nil {
-				break
-			}
+		return each(stream, err, func(r *controlv1.EventsResponse) error {
 			var e events.Event
-			if err = json.Unmarshal(r.GetEvent(), &e); err == nil {
-				err = to(e)
+			if err := json.Unmarshal(r.GetEvent(), &e); err != nil {
+				return err
 			}
-		}
-		if err == io.EOF { //nolint:errorlint // as it is, by grpc's contract
-			return nil
-		}
-		return err
+			return to(e)
+		})
 	})
+	return err
+}
+
+// each hands over what comes by the stream, which was begun with this error, until its end or an error
+// of do.
+func each[T any](stream grpc.ServerStreamingClient[T], err error, do func(*T) error) error {
+	for err == nil {
+		var m *T
+		if m, err = stream.Recv(); err == nil {
+			err = do(m)
+		}
+	}
+	if err == io.EOF { //nolint:errorlint // as it is, by grpc's contract
+		return nil
+	}
 	return err
 }
 
@@ -362,15 +370,9 @@ func (p peer) End(ctx context.Context, d deploy.Deployment, app string) error {
 func (p peer) Blob(ctx context.Context, hash string, to io.Writer) error {
 	return p.call(ctx, func(ctx context.Context, c controlv1.ControlServiceClient) error {
 		stream, err := c.Blob(ctx, &controlv1.BlobRequest{Caller: p.caller(deploy.Deployment{}), Hash: hash})
-		for err == nil {
-			var r *controlv1.BlobResponse
-			if r, err = stream.Recv(); err == nil {
-				_, err = to.Write(r.GetData())
-			}
-		}
-		if err == io.EOF { //nolint:errorlint // as it is, by grpc's contract
-			return nil
-		}
-		return err
+		return each(stream, err, func(r *controlv1.BlobResponse) error {
+			_, err := to.Write(r.GetData())
+			return err
+		})
 	})
 }

@@ -149,13 +149,10 @@ func (f *Farm) retireVersions(ctx context.Context) {
 	if len(list) == 0 {
 		return
 	}
-	for _, m := range f.channel.Members() { // by name
-		if m.State == membership.Alive || m.ID == f.channel.Self() {
-			if m.ID != f.channel.Self() {
-				return
-			}
-			break
-		}
+	self, members := f.channel.Self(), f.channel.Members() // by name
+	first := slices.IndexFunc(members, func(m membership.Status) bool { return m.State == membership.Alive || m.ID == self })
+	if first >= 0 && members[first].ID != self {
+		return
 	}
 	for _, p := range list {
 		p.emptied.Store(0) // not again at once if a member is missing now
