@@ -84,20 +84,31 @@ func (a *admin) cluster(ctx context.Context) ClusterReply {
 	return ClusterReply{Schema: "nodeserver.cluster/1", Node: a.cfg.ID.Name, Nodes: a.nodes(ctx)}
 }
 
-// nodes asks all members at once, and adds those that only others see.
-func (a *admin) nodes(ctx context.Context) []NodeRow {
+// askAll asks all these members at once, each for answerTime at most. The answers are in the order of
+// the members.
+func askAll[T any](
+	ctx context.Context, members []membership.Status, ask func(context.Context, membership.Status) T,
+) []T {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	members := a.node.Members()
-	rows := make([]NodeRow, len(members))
+	answers := make([]T, len(members))
 	var asking sync.WaitGroup
 	for i, m := range members {
-		rows[i] = NodeRow{
-			Name: m.Name, Incarnation: incarnation(m.ID), State: m.State.String(), Left: m.Left, Self: m.ID == a.cfg.ID,
-		}
-		asking.Go(func() { rows[i].Report, rows[i].Problem = a.reportOf(ctx, m) })
+		asking.Go(func() { answers[i] = ask(ctx, m) })
 	}
 	asking.Wait()
+	return answers
+}
+
+// nodes asks all members, and adds those that only others see.
+func (a *admin) nodes(ctx context.Context) []NodeRow {
+	rows := askAll(ctx, a.node.Members(), func(ctx context.Context, m membership.Status) NodeRow {
+		row := NodeRow{
+			Name: m.Name, Incarnation: incarnation(m.ID), State: m.State.String(), Left: m.Left, Self: m.ID == a.cfg.ID,
+		}
+		row.Report, row.Problem = a.reportOf(ctx, m)
+		return row
+	})
 	rows = append(rows, strangers(rows)...)
 	slices.SortFunc(rows, func(x, y NodeRow) int {
 		return cmp.Or(cmp.Compare(x.Name, y.Name), cmp.Compare(x.Incarnation, y.Incarnation))

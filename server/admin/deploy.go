@@ -25,9 +25,6 @@ type DeployStep struct {
 	Reasons map[string]string `json:"reasons,omitempty"` // by node, if nothing was changed because of them
 }
 
-// maxPlugin is how long a plugin may be.
-const maxPlugin = 1 << 30
-
 // change is one that an operator asks for.
 type change func(f *deploy.Farm, r *http.Request, q deploy.Request) (deploy.Entry, error)
 
@@ -40,7 +37,6 @@ func (a *admin) changes(do change) http.HandlerFunc {
 		}
 		act, out := operators.ActOf(r.Context()), steps{w: w}
 		w.Header().Set("Content-Type", "application/x-ndjson")
-		r.Body = http.MaxBytesReader(w, r.Body, maxPlugin)
 		e, err := do(a.farm, r, deploy.Request{
 			Operator: act.Actor.Name, SkipUnreachable: r.URL.Query().Get("skip_unreachable") == "true",
 			Step: func(node, text string) { out.write(DeployStep{Node: node, Text: text}) },

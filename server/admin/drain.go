@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -58,24 +59,40 @@ func (a *admin) drain(on *bool) http.HandlerFunc {
 
 // drainThere passes the request on to another member.
 func (a *admin) drainThere(w http.ResponseWriter, r *http.Request, name string, on *bool, act *operators.Act) (status int, err error) {
-	members := a.node.Members()
-	i := slices.IndexFunc(members, func(m membership.Status) bool { return m.Name == name && m.State != membership.Gone })
-	if i < 0 {
-		return http.StatusNotFound, fmt.Errorf("%s sees no member %q: `nodeserver members` lists them", a.cfg.ID.Name, short(name))
-	}
 	operator := ""
 	if act != nil {
 		operator = act.Actor.Name
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), drainTime)
-	defer cancel()
-	reply, err := a.node.DrainOf(ctx, members[i].Member, on, operator)
-	if err != nil {
+	reply, err := a.drainMember(r.Context(), name, on, operator)
+	switch _, unseen := errors.AsType[*unseenError](err); {
+	case unseen:
+		return http.StatusNotFound, fmt.Errorf("%w: `nodeserver members` lists them", err)
+	case err != nil:
 		return http.StatusBadGateway, fmt.Errorf("%s: %w", name, err)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(reply) // an operator who hung up needs no answer
 	return http.StatusOK, nil
+}
+
+// drainMember has another member give its users away or not, for the operator, unless on is nil, and
+// returns its DrainReply, as it came. The error is an unseenError if there is no such member.
+func (a *admin) drainMember(ctx context.Context, name string, on *bool, operator string) ([]byte, error) {
+	members := a.node.Members()
+	i := slices.IndexFunc(members, func(m membership.Status) bool { return m.Name == name && m.State != membership.Gone })
+	if i < 0 {
+		return nil, &unseenError{a.cfg.ID.Name, name}
+	}
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	return a.node.DrainOf(ctx, members[i].Member, on, operator)
+}
+
+// unseenError says that the node sees no such member.
+type unseenError struct{ node, member string }
+
+func (e *unseenError) Error() string {
+	return fmt.Sprintf("%s sees no member %q", e.node, short(e.member))
 }
 
 // short is a text of a stranger for messages.

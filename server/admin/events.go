@@ -59,26 +59,23 @@ func (a *admin) serveEvents(w http.ResponseWriter, r *http.Request) {
 // eventsAfter are the events so far, by time; after is moved on behind them.
 func (a *admin) eventsAfter(ctx context.Context, after events.Positions, all bool) (list []events.Event, silent []SilentRow) {
 	list, silent = []events.Event{}, []SilentRow{}
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	var mu sync.Mutex
-	var asking sync.WaitGroup
-	for _, m := range a.followed(all) {
-		asking.Go(func() {
-			var own []events.Event
-			err := a.eventsOf(ctx, m, after[m.Name], false, func(e events.Event) error {
-				own = append(own, e)
-				return nil
-			})
-			mu.Lock()
-			defer mu.Unlock()
-			list = append(list, own...)
-			if err != nil {
-				silent = append(silent, SilentRow{m.Name, noAnswer(ctx, err)})
-			}
-		})
+	type answer struct {
+		own     []events.Event
+		missing []SilentRow
 	}
-	asking.Wait()
+	ask := func(ctx context.Context, m membership.Status) (got answer) {
+		err := a.eventsOf(ctx, m, after[m.Name], false, func(e events.Event) error {
+			got.own = append(got.own, e)
+			return nil
+		})
+		if err != nil {
+			got.missing = []SilentRow{{m.Name, noAnswer(ctx, err)}}
+		}
+		return got
+	}
+	for _, got := range askAll(ctx, a.followed(all), ask) {
+		list, silent = append(list, got.own...), append(silent, got.missing...)
+	}
 	slices.SortStableFunc(list, func(x, y events.Event) int {
 		return cmp.Or(x.Time.Compare(y.Time), cmp.Compare(x.Node, y.Node), cmp.Compare(x.Seq, y.Seq))
 	})

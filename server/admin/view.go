@@ -2,10 +2,8 @@ package admin
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"github.com/nodeserver/nodeserver/membership"
 	"github.com/nodeserver/nodeserver/server/events"
 )
 
@@ -21,15 +19,8 @@ func (v View) SetDraining(ctx context.Context, node string, on bool, operator st
 		_, err := v.admin.drainHere(&on)
 		return err
 	}
-	for _, m := range v.admin.node.Members() {
-		if m.Name == node && m.State != membership.Gone {
-			ctx, cancel := context.WithTimeout(ctx, drainTime)
-			defer cancel()
-			_, err := v.admin.node.DrainOf(ctx, m.Member, &on, operator)
-			return err
-		}
-	}
-	return fmt.Errorf("%s sees no member %q", v.admin.cfg.ID.Name, short(node))
+	_, err := v.admin.drainMember(ctx, node, &on, operator)
+	return err
 }
 
 // Events are those of all members, by time, and the members that have not answered within a second.

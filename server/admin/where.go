@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/nodeserver/nodeserver/deltamanager"
@@ -83,22 +82,9 @@ func (a *admin) where(ctx context.Context, id string) (WhereReply, error) {
 	return reply, nil
 }
 
-// copies asks all members at once.
+// copies asks all members.
 func (a *admin) copies(ctx context.Context, k deltamanager.Key) []CopyRow {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	var mu sync.Mutex
-	var asking sync.WaitGroup
-	rows := []CopyRow{}
-	for _, m := range a.followed(true) {
-		asking.Go(func() {
-			row := a.copyAt(ctx, m, k)
-			mu.Lock()
-			defer mu.Unlock()
-			rows = append(rows, row)
-		})
-	}
-	asking.Wait()
+	rows := askAll(ctx, a.followed(true), func(ctx context.Context, m membership.Status) CopyRow { return a.copyAt(ctx, m, k) })
 	slices.SortFunc(rows, func(x, y CopyRow) int { return cmp.Compare(x.Node, y.Node) })
 	return rows
 }

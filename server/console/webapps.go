@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"errors"
-	"fmt"
 	"html/template"
 	"io"
 	"maps"
@@ -99,9 +98,6 @@ func (row *appRow) at(i int, node string, a admin.AppRow) {
 	}
 }
 
-// maxPlugin is how long a plugin may be.
-const maxPlugin = 1 << 30
-
 // deploy makes all nodes serve the plugin that is the form's file.
 func (c *Console) deploy(w http.ResponseWriter, r *http.Request) {
 	act := operators.ActOf(r.Context())
@@ -131,26 +127,11 @@ func (c *Console) deploy(w http.ResponseWriter, r *http.Request) {
 			}
 			c.steps(w, r, skip, "Deploy", func(ctx context.Context, q deploy.Request) (deploy.Entry, error) {
 				q.Version = deploy.VersionOf(part.FileName())
-				return c.cfg.Farm.Deploy(ctx, &limited{part, maxPlugin}, q)
+				return c.cfg.Farm.Deploy(ctx, part, q)
 			})
 			return
 		}
 	}
-}
-
-// limited is a reader that fails after so many bytes.
-type limited struct {
-	r    io.Reader
-	left int64
-}
-
-// Read implements io.Reader.
-func (l *limited) Read(p []byte) (int, error) {
-	n, err := l.r.Read(p)
-	if l.left -= int64(n); l.left < 0 {
-		return 0, fmt.Errorf("the file has more than %d bytes", maxPlugin)
-	}
-	return n, err
 }
 
 // onApp is a change of the app that the form names.

@@ -38,11 +38,17 @@ func (s store) has(hash string) bool {
 	return err == nil
 }
 
+// maxFile is how long a plugin may be that is deployed on all nodes.
+const maxFile = 1 << 30
+
 // put keeps what comes out of r, and returns its hash.
 func (s store) put(r io.Reader) (hash string, err error) {
 	sum := sha256.New()
 	err = replaceFile(s.dir, func(w io.Writer) error {
-		_, err := io.Copy(io.MultiWriter(w, sum), r)
+		n, err := io.Copy(io.MultiWriter(w, sum), io.LimitReader(r, maxFile+1))
+		if err == nil && n > maxFile {
+			err = fmt.Errorf("the file has more than %d bytes", maxFile)
+		}
 		return err
 	}, func() string {
 		hash = hex.EncodeToString(sum.Sum(nil))
